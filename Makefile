@@ -1,0 +1,54 @@
+# Needs Python 3.11 or newer, git and make; everything else is installed into .venv.
+PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$p; break; }; done)
+BIN := .venv/bin
+# Checks and tests read no .env and need no configuration.
+CHECK_ENV := DJANGO_SETTINGS_MODULE=tests.settings
+
+.PHONY: setup demo run test check bench format lock clean
+
+setup: .venv/installed
+
+.venv/installed: requirements-dev.txt
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed, and was not found."; exit 1; }
+	@$(PYTHON) -m venv .venv || { echo "Python's venv module is missing; on Debian: apt-get install python3-venv"; exit 1; }
+	@echo "Installing packages into .venv"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt
+	@touch $@
+
+demo: setup
+	@$(BIN)/python -m tests.demo
+
+run: setup
+	@$(BIN)/python -m config.serve
+
+test: setup
+	@$(BIN)/python -m tests.chromium
+	$(BIN)/python -m pytest
+
+check: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(CHECK_ENV) $(BIN)/mypy .
+	$(BIN)/lint-imports
+	$(BIN)/djlint templates tests --lint --quiet
+	$(CHECK_ENV) $(BIN)/python manage.py makemigrations --check --dry-run
+	$(CHECK_ENV) $(BIN)/python manage.py check --deploy --fail-level WARNING
+
+bench: setup
+	$(BIN)/python -m tests.bench
+
+format: setup
+	$(BIN)/ruff check --fix --quiet .
+	$(BIN)/ruff format --quiet .
+
+# Pins every package with its hashes; run it after a change of dependencies in pyproject.toml.
+lock:
+	$(PYTHON) -m venv .venv/lock && .venv/lock/bin/pip install --quiet uv
+	for groups in "" "--group dev"; do \
+	  .venv/lock/bin/uv pip compile --quiet pyproject.toml $$groups --universal --python-version 3.11 \
+	    --generate-hashes --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" \
+	    --prerelease if-necessary-or-explicit --output-file requirements$${groups:+-dev}.txt; done
+
+clean:
+	rm -rf .venv .demo staticfiles .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,77 @@
+"""Forms about people: sign in, add a person, change their role or password."""
+
+from typing import Any
+
+from django import forms
+from django.contrib.auth.forms import BaseUserCreationForm
+from django.contrib.auth.models import Group, User
+from django.contrib.auth.password_validation import (
+    password_validators_help_texts,
+    validate_password,
+)
+
+from accounts.roles import Role, role_of
+
+
+def give_role(person: User, role: str) -> None:
+    """Make `role` the person's only role."""
+    person.groups.remove(*Group.objects.filter(name__in=Role.values))
+    person.groups.add(Group.objects.get(name=role))
+
+
+class AddPersonForm(BaseUserCreationForm[User]):
+    """A new person with a first password, which they can change after signing in."""
+
+    role = forms.ChoiceField(
+        label="Role",
+        choices=Role.choices,
+        initial=Role.MEMBER,
+        help_text="Members create stacks; admins also link organizations and manage people.",
+    )
+
+    class Meta:
+        model = User
+        fields = ["username"]
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["username"].help_text = "Letters, digits and @ . + - _"
+        self.fields["password1"].help_text = " ".join(password_validators_help_texts())
+        self.fields["password2"].help_text = ""
+
+    def save(self, commit: bool = True) -> User:
+        person = super().save(commit)
+        give_role(person, self.cleaned_data["role"])
+        return person
+
+
+class EditPersonForm(forms.Form):
+    """Another role or, for who forgot it, another password."""
+
+    role = forms.ChoiceField(label="Role", choices=Role.choices)
+    password = forms.CharField(
+        label="New password",
+        required=False,
+        strip=False,
+        widget=forms.PasswordInput(attrs={"autocomplete": "new-password"}),
+        help_text="Leave empty to keep the present one.",
+    )
+
+    def __init__(self, *args: Any, person: User, **kwargs: Any) -> None:
+        self.person = person
+        super().__init__(*args, initial={"role": role_of(person)}, **kwargs)
+        if person.is_superuser:
+            self.fields["role"].disabled = True
+            self.fields["role"].help_text = "A superuser is always an admin."
+
+    def clean_password(self) -> str:
+        password: str = self.cleaned_data["password"]
+        if password:
+            validate_password(password, self.person)
+        return password
+
+    def save(self) -> None:
+        give_role(self.person, self.cleaned_data["role"])
+        if self.cleaned_data["password"]:
+            self.person.set_password(self.cleaned_data["password"])
+            self.person.save(update_fields=["password"])

@@ -1,0 +1,85 @@
+"""The two roles, and the rule that every page needs one.
+
+A person's role is the group of that name; a superuser counts as admin. Django's
+LoginRequiredMiddleware asks strangers to sign in; RoleRequiredMiddleware turns away
+whoever is signed in without a role. A view that is open to everyone signed in says so
+with `@role_not_required`, one that only admins may use with `@admin_required`.
+"""
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, Concatenate, ParamSpec
+
+from django.contrib.auth.models import AbstractBaseUser, AnonymousUser, User
+from django.core.exceptions import PermissionDenied
+from django.db.models import TextChoices
+from django.http import HttpRequest, HttpResponse
+from django.utils.deprecation import MiddlewareMixin
+
+P = ParamSpec("P")
+
+
+class Role(TextChoices):
+    """The names of the groups that give a role."""
+
+    ADMIN = "admin", "Admin"
+    MEMBER = "member", "Member"
+
+
+def role_of(user: AbstractBaseUser | AnonymousUser) -> Role | None:
+    """Return a person's role, asking the database once for each request's user."""
+    if not isinstance(user, User) or not user.is_active:
+        return None
+    if not hasattr(user, "_role"):
+        names = {Role.ADMIN} if user.is_superuser else {g.name for g in user.groups.all()}
+        user._role = next((role for role in Role if role in names), None)  # type: ignore[attr-defined]
+    return user._role  # type: ignore[attr-defined,no-any-return]
+
+
+def is_admin(request: HttpRequest) -> bool:
+    """Say whether the person asking is an admin."""
+    return role_of(request.user) == Role.ADMIN
+
+
+def admin_required(
+    view: Callable[Concatenate[HttpRequest, P], HttpResponse],
+) -> Callable[Concatenate[HttpRequest, P], HttpResponse]:
+    """Let only admins use a view; others get the page that explains a 403."""
+
+    @wraps(view)
+    def wrapper(request: HttpRequest, *args: P.args, **kwargs: P.kwargs) -> HttpResponse:
+        if not is_admin(request):
+            raise PermissionDenied("Only admins may do this. Ask an admin of Stackhook.")
+        return view(request, *args, **kwargs)
+
+    return wrapper
+
+
+def role_not_required(
+    view: Callable[Concatenate[HttpRequest, P], HttpResponse],
+) -> Callable[Concatenate[HttpRequest, P], HttpResponse]:
+    """Open a view to everyone who is signed in, with or without a role."""
+    view.role_required = False  # type: ignore[attr-defined]
+    return view
+
+
+class RoleRequiredMiddleware(MiddlewareMixin):
+    """Turn away whoever is signed in without a role, unless the view is open to them."""
+
+    def process_view(
+        self, request: HttpRequest, view: Callable[..., HttpResponse], args: Any, kwargs: Any
+    ) -> None:
+        open_to_strangers = not getattr(view, "login_required", True)
+        if open_to_strangers or not getattr(view, "role_required", True):
+            return
+        if role_of(request.user) is None:
+            raise PermissionDenied(
+                "You are signed in, but you have no role yet. "
+                "Ask an admin of Stackhook to make you a member."
+            )
+
+
+def role_of_user(request: HttpRequest) -> dict[str, bool]:
+    """Tell templates whether the person asking has a role and whether it is admin."""
+    role = role_of(request.user) if hasattr(request, "user") else None
+    return {"has_role": role is not None, "is_admin": role == Role.ADMIN}

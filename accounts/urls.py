@@ -1,0 +1,15 @@
+"""Addresses of signing in and out, one's own password, and people."""
+
+from django.urls import path
+
+from accounts import views
+
+urlpatterns = [
+    path("sign-in/", views.sign_in, name="sign_in"),
+    path("sign-out/", views.sign_out, name="sign_out"),
+    path("password/", views.change_password, name="change_password"),
+    path("settings/people/", views.people, name="people"),
+    path("settings/people/add/", views.add_person, name="add_person"),
+    path("settings/people/<int:pk>/", views.edit_person, name="edit_person"),
+    path("settings/people/<int:pk>/remove/", views.remove_person, name="remove_person"),
+]

@@ -1,0 +1,80 @@
+"""People and their roles, one's own password, signing in and out."""
+
+from django.contrib import messages
+from django.contrib.auth import update_session_auth_hash
+from django.contrib.auth.decorators import login_not_required
+from django.contrib.auth.forms import PasswordChangeForm
+from django.contrib.auth.models import User
+from django.contrib.auth.views import LoginView, LogoutView
+from django.core.paginator import Paginator
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.views.decorators.http import require_http_methods, require_safe
+
+from accounts.forms import AddPersonForm, EditPersonForm
+from accounts.roles import admin_required, role_not_required
+
+sign_in = login_not_required(
+    LoginView.as_view(template_name="accounts/sign_in.html", redirect_authenticated_user=True)
+)
+sign_out = role_not_required(LogoutView.as_view())
+
+
+@role_not_required
+@require_http_methods(["GET", "HEAD", "POST"])
+def change_password(request: HttpRequest) -> HttpResponse:
+    assert isinstance(request.user, User)  # login is required
+    form = PasswordChangeForm(request.user, request.POST or None)
+    if form.is_valid():
+        update_session_auth_hash(request, form.save())
+        messages.success(request, "Your password was changed")
+        return redirect("change_password")
+    return render(request, "accounts/change_password.html", {"form": form})
+
+
+@require_safe
+@admin_required
+def people(request: HttpRequest) -> HttpResponse:
+    everyone = User.objects.order_by("username").prefetch_related("groups")
+    page = Paginator(everyone, 50).get_page(request.GET.get("page"))
+    return render(request, "accounts/people.html", {"page": page})
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@admin_required
+def add_person(request: HttpRequest) -> HttpResponse:
+    form = AddPersonForm(request.POST or None)
+    if form.is_valid():
+        person = form.save()
+        messages.success(request, f"{person.username} was added")
+        return redirect("people")
+    return render(request, "accounts/add_person.html", {"form": form})
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@admin_required
+def edit_person(request: HttpRequest, pk: int) -> HttpResponse:
+    person = get_object_or_404(User, pk=pk)
+    if person == request.user:
+        messages.error(request, "Nobody can change their own role: ask another admin")
+        return redirect("people")
+    form = EditPersonForm(request.POST or None, person=person)
+    if form.is_valid():
+        form.save()
+        messages.success(request, f"{person.username} was changed")
+        return redirect("people")
+    return render(request, "accounts/edit_person.html", {"form": form, "person": person})
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@admin_required
+def remove_person(request: HttpRequest, pk: int) -> HttpResponse:
+    person = get_object_or_404(User, pk=pk)
+    if person == request.user:
+        messages.error(request, "Nobody can remove themselves: ask another admin")
+        return redirect("people")
+    if request.method != "POST":
+        return render(request, "accounts/remove_person.html", {"person": person})
+    person.delete()
+    messages.success(request, f"{person.username} was removed")
+    return redirect("people")

@@ -1,0 +1,156 @@
+"""Starts what makes up Stackhook on one machine: `make run`.
+
+Writes the keys into .env once, migrates, and runs the web server and the background worker
+until Ctrl-C. The demo starts the same way and adds its emulator.
+"""
+
+import os
+import secrets
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from django.core.exceptions import ImproperlyConfigured
+
+from config import environment
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+ENV_FILE = BASE_DIR / ".env"
+NEW_ENV_FILE = """\
+# Written once by `make run` or `make demo`. Keep it: without FIELD_ENCRYPTION_KEY the stored
+# tokens are lost. Every variable is explained in .env.example.
+SECRET_KEY={secret_key}
+FIELD_ENCRYPTION_KEY={field_encryption_key}
+
+# For this machine, over http. Behind https: set PUBLIC_URL and delete these four lines.
+SECURE_SSL_REDIRECT=false
+SESSION_COOKIE_SECURE=false
+CSRF_COOKIE_SECURE=false
+SECURE_PROXY_SSL_HEADER=off
+"""
+START_WITHIN = 30  # seconds
+STOP_WITHIN = 10  # seconds
+
+
+def main() -> int:
+    """Run the product alone; return the exit code."""
+    try:
+        prepare()
+        port = environment.port("PORT", 8000)
+        refuse_taken(port, "PORT")
+        migrate()
+    except ImproperlyConfigured as error:
+        return fail(str(error))
+    return run_together(
+        {"web server": WEB_SERVER, "background worker": WORKER},
+        ready_url=f"http://127.0.0.1:{port}/healthz",
+        welcome=f"""
+Stackhook runs at http://127.0.0.1:{port}/
+The first admin is made by: {sys.executable} manage.py createsuperuser
+Ctrl-C ends it.
+""",
+    )
+
+
+WEB_SERVER = [sys.executable, "-m", "gunicorn", "-c", "config/gunicorn.py", "config.wsgi"]
+WORKER = [sys.executable, "manage.py", "background_worker"]
+
+
+def prepare() -> None:
+    """Write .env where there is none, and read it."""
+    if not ENV_FILE.exists():
+        text = NEW_ENV_FILE.format(
+            secret_key=secrets.token_urlsafe(48), field_encryption_key=secrets.token_urlsafe(48)
+        )
+        with os.fdopen(os.open(ENV_FILE, os.O_WRONLY | os.O_CREAT, 0o600), "w") as file:
+            file.write(text)
+    environment.read_env_file(ENV_FILE)
+
+
+def refuse_taken(port: int, variable: str) -> None:
+    """Raise ImproperlyConfigured when something listens on the port already."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError as error:
+            raise ImproperlyConfigured(
+                f"port {port} is taken. Stop what uses it, or choose another one, like "
+                f"{variable}={port + 10}."
+            ) from error
+
+
+def migrate() -> None:
+    """Bring database and static files up to date."""
+    for command in (["migrate", "--verbosity", "0"], ["collectstatic", "--noinput", "-v", "0"]):
+        if subprocess.run([sys.executable, "manage.py", *command], cwd=BASE_DIR).returncode:
+            raise ImproperlyConfigured(f"`manage.py {command[0]}` failed, see above.")
+
+
+def run_together(commands: Mapping[str, list[str]], ready_url: str, welcome: str) -> int:
+    """Run processes until a signal comes or one of them ends; return the exit code."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    processes: dict[str, subprocess.Popen[bytes]] = {}
+    try:
+        for name, command in commands.items():
+            # A session of its own, so that Ctrl-C reaches only this process, which ends them.
+            processes[name] = subprocess.Popen(command, cwd=BASE_DIR, start_new_session=True)
+        if wait_until_ready(ready_url, processes):
+            say(welcome)
+        while (ended := first_ended(processes)) is None:
+            time.sleep(0.2)
+        return fail(f"the {ended} ended by itself, see above.")
+    except KeyboardInterrupt:
+        return 0
+    finally:
+        stop(processes.values())
+
+
+def wait_until_ready(url: str, processes: Mapping[str, subprocess.Popen[bytes]]) -> bool:
+    """Wait until an address answers; False when a process ended or it took too long."""
+    until = time.monotonic() + START_WITHIN
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    while time.monotonic() < until and first_ended(processes) is None:
+        try:
+            opener.open(url, timeout=2).close()
+        except (urllib.error.URLError, OSError):
+            time.sleep(0.2)
+        else:
+            return True
+    return False
+
+
+def first_ended(processes: Mapping[str, subprocess.Popen[bytes]]) -> str | None:
+    return next((name for name, one in processes.items() if one.poll() is not None), None)
+
+
+def stop(processes: Iterable[subprocess.Popen[bytes]]) -> None:
+    """End processes: ask first, then insist."""
+    running = [process for process in processes if process.poll() is None]
+    for process in running:
+        process.terminate()
+    for process in running:
+        try:
+            process.wait(STOP_WITHIN)
+        except subprocess.TimeoutExpired:
+            process.kill()
+
+
+def say(text: str) -> None:
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+
+
+def fail(text: str) -> int:
+    sys.stderr.write(f"Stackhook can't start: {text}\n")
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,101 @@
+"""The start page: what needs attention, and where to go on."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.urls import reverse
+from django.utils import timezone
+from django.views.decorators.http import require_safe
+
+from accounts.roles import is_admin
+from stacks.models import Stack
+from vcs_integrations.models import Delivery, Integration
+
+# The worker takes up what is due every few seconds; later than this it is not running.
+WORKER_IS_LATE = timedelta(minutes=5)
+
+
+@dataclass(frozen=True)
+class Notice:
+    """Something that needs attention: what it is, and where it can be mended."""
+
+    text: str
+    detail: str
+    url: str
+    link: str
+    is_error: bool = False
+
+
+@require_safe
+def home(request: HttpRequest) -> HttpResponse:
+    integrations = list(Integration.objects.linked().select_related("duplicate_of"))
+    stacks = Stack.objects.with_repository()
+    context = {
+        "integrations": integrations,
+        "stack_count": stacks.count(),
+        "newest_stacks": stacks.order_by("-created_at")[:5],
+        "notices": [
+            *_about_worker(integrations),
+            *(notice for one in integrations for notice in _about(one, is_admin(request))),
+            *_about_stacks(),
+        ],
+        "has_delivery": Delivery.objects.exists(),
+    }
+    return render(request, "home.html", context)
+
+
+def _about(integration: Integration, reader_is_admin: bool) -> list[Notice]:
+    """Return what is wrong with an integration; members can't mend it, but should know."""
+    url = reverse("provider_list")
+    notices = []
+    if integration.duplicate_of:
+        text = f"{integration.organization_url} is the same organization as another link"
+        detail = f"“{integration.duplicate_of.name}” is used. Unlink one of them."
+        notices.append(Notice(text, detail, url, "VCS providers", is_error=True))
+    elif integration.problem:
+        text = f"Connecting to {integration} failed"
+        again = " It is tried again by itself." if integration.is_retrying else ""
+        detail = f"{integration.problem_cause} {integration.problem_fix}{again}"
+        notices.append(Notice(text, detail, url, "VCS providers", is_error=True))
+    if integration.token_ends_soon:
+        days = integration.token_days_left or 0
+        ends = (
+            f"ends in {days} days" if days > 1 else "ends tomorrow" if days == 1 else "ends today"
+        )
+        text = f"The token of {integration} {ends if days >= 0 else 'has ended'}"
+        detail = "Create a new one in Azure DevOps and enter it here."
+        edit = reverse("edit_integration", args=[integration.pk]) if reader_is_admin else url
+        notices.append(Notice(text, detail, edit, "Replace the token", is_error=days < 0))
+    return notices
+
+
+def _about_worker(integrations: list[Integration]) -> list[Notice]:
+    late = timezone.now() - WORKER_IS_LATE
+    if not any(one.refresh_at and one.refresh_at < late for one in integrations):
+        return []
+    return [
+        Notice(
+            "The background worker seems not to run",
+            "Nothing is retried or refreshed until it does. `make run` starts it with the web "
+            "server; by itself it is `manage.py background_worker`.",
+            reverse("provider_list"),
+            "VCS providers",
+            is_error=True,
+        )
+    ]
+
+
+def _about_stacks() -> list[Notice]:
+    notices = []
+    detached = Stack.objects.detached().count()
+    if detached:
+        text = f"{detached} {'stack is' if detached == 1 else 'stacks are'} detached"
+        detail = "The organization was unlinked. Link it again, or choose another repository."
+        notices.append(Notice(text, detail, reverse("stack_list"), "Stacks"))
+    for stack in Stack.objects.exclude(branch_gone_at=None)[:5]:
+        text = f"The tracked branch of {stack.name} is gone"
+        detail = f"“{stack.branch}” is not in the repository any more."
+        notices.append(Notice(text, detail, stack.get_absolute_url(), "Open the stack"))
+    return notices

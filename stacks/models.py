@@ -1,0 +1,140 @@
+"""Stacks: repository, tracked branch and project root that are run together."""
+
+from typing import Any, Self
+
+from django.db import models
+from django.db.models import Q
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.text import slugify
+
+from vcs_integrations.dependents import Dependents
+from vcs_integrations.models import Integration, Repository, search_key
+from vcs_integrations.providers.base import RemoteCommit
+
+RESERVED_SLUGS = {"new"}
+
+
+class StackQuerySet(models.QuerySet["Stack"]):
+    def with_repository(self) -> Self:
+        return self.select_related("repository__integration")
+
+    def of(self, integration: Integration) -> Self:
+        return self.filter(repository__integration=integration)
+
+    def detached(self) -> Self:
+        """Those whose integration was unlinked."""
+        return self.exclude(repository__integration__unlinked_at=None)
+
+    def matching(self, text: str) -> Self:
+        """Those that have every word of the text in their name, labels, branch or repository."""
+        stacks = self
+        for word in search_key(text).split():
+            stacks = stacks.filter(
+                Q(search_text__contains=word) | Q(repository__search_text__contains=word)
+            )
+        return stacks
+
+
+class Stack(models.Model):
+    """What is run: one branch of one repository, from one folder of it."""
+
+    name = models.CharField(max_length=100)
+    slug = models.SlugField(max_length=110, unique=True, editable=False)
+    description = models.CharField(max_length=500, blank=True)
+    repository = models.ForeignKey(Repository, on_delete=models.PROTECT, related_name="stacks")
+    branch = models.CharField(max_length=500, help_text="the tracked branch's short name")
+    project_root = models.CharField(max_length=500, blank=True, help_text="empty for the top")
+    labels = models.JSONField(default=list, blank=True)
+    search_text = models.TextField(editable=False)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    # The tracked branch's newest commit, as it was last read from the provider
+    head_sha = models.CharField(max_length=64, blank=True)
+    head_message = models.TextField(blank=True)
+    head_author = models.CharField(max_length=255, blank=True)
+    head_authored_at = models.DateTimeField(null=True, blank=True)
+    head_read_at = models.DateTimeField(null=True, blank=True)
+    branch_gone_at = models.DateTimeField(null=True, blank=True)
+
+    objects = StackQuerySet.as_manager()
+
+    class Meta:
+        ordering = ("search_text",)
+        constraints = (models.UniqueConstraint(fields=["name"], name="one_stack_per_name"),)
+        indexes = (models.Index(fields=["search_text"], name="stack_list"),)
+
+    def __str__(self) -> str:
+        return self.name
+
+    def get_absolute_url(self) -> str:
+        return reverse("stack", args=[self.slug])
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        if not self.slug:
+            self.slug = unused_slug(self.name)
+        self.search_text = search_key(" ".join([self.name, self.branch, *self.labels]))
+        super().save(*args, **kwargs)
+
+    @property
+    def integration(self) -> Integration:
+        return self.repository.integration
+
+    @property
+    def is_detached(self) -> bool:
+        return not self.integration.is_linked
+
+    @property
+    def branch_url(self) -> str:
+        return self.integration.provider.branch_url(self.repository.web_url, self.branch)
+
+    @property
+    def head_url(self) -> str:
+        return self.integration.provider.commit_url(self.repository.web_url, self.head_sha)
+
+    @property
+    def head_title(self) -> str:
+        """The first line of the head commit's message."""
+        return self.head_message.strip().partition("\n")[0]
+
+    def record_head(self, commit: RemoteCommit) -> None:
+        """Note the tracked branch's newest commit."""
+        self.head_sha, self.head_message = commit.sha[:64], commit.message
+        self.head_author, self.head_authored_at = commit.author[:255], commit.authored_at
+        self.head_read_at, self.branch_gone_at = timezone.now(), None
+        self.save(update_fields=HEAD)
+
+    def record_branch_gone(self) -> None:
+        """Note that the tracked branch is not there; what was its head stays to be seen."""
+        self.head_read_at = timezone.now()
+        self.branch_gone_at = self.branch_gone_at or self.head_read_at
+        self.save(update_fields=HEAD)
+
+
+HEAD = [
+    "head_sha",
+    "head_message",
+    "head_author",
+    "head_authored_at",
+    "head_read_at",
+    "branch_gone_at",
+]
+
+
+def unused_slug(name: str) -> str:
+    """Return a slug for a stack's name that no other stack has."""
+    base = slugify(name)[:100] or "stack"
+    taken = set(Stack.objects.filter(slug__startswith=base).values_list("slug", flat=True))
+    taken |= RESERVED_SLUGS
+    numbered = (f"{base}-{number}" for number in range(2, len(taken) + 3))
+    return next(slug for slug in [base, *numbered] if slug not in taken)
+
+
+def dependents_of(integration: Integration) -> Dependents:
+    """Return the stacks that unlinking an integration would detach."""
+    stacks = Stack.objects.of(integration)
+    return Dependents(
+        kind="stack",
+        count=stacks.count(),
+        first=[(stack.name, stack.get_absolute_url()) for stack in stacks[:20]],
+    )

@@ -1,0 +1,18 @@
+"""Addresses of the start page and of stacks."""
+
+from django.urls import path
+
+from stacks import home, views
+
+urlpatterns = [
+    path("", home.home, name="home"),
+    path("stacks/", views.stack_list, name="stack_list"),
+    path("stacks/new/", views.create_stack, name="create_stack"),
+    path("stacks/new/repositories/", views.repository_options, name="repository_options"),
+    path("stacks/new/branches/", views.branch_options, name="branch_options"),
+    path("stacks/<slug:slug>/", views.stack, name="stack"),
+    path("stacks/<slug:slug>/head/", views.refresh_head, name="refresh_head"),
+    path("stacks/<slug:slug>/edit/", views.edit_stack, name="edit_stack"),
+    path("stacks/<slug:slug>/source/", views.change_source, name="change_source"),
+    path("stacks/<slug:slug>/delete/", views.delete_stack, name="delete_stack"),
+]

@@ -1,0 +1,56 @@
+// Forms: Save waits for the required fields; Copy puts a password on the clipboard.
+const updateSave = () => {
+  for (const form of document.querySelectorAll("[data-save-when-filled]")) {
+    const required = [...form.querySelectorAll("[required]")];
+    form.querySelector("button.primary").disabled = required.some((field) => !field.value.trim());
+  }
+};
+
+const showCopyButtons = () => {
+  for (const button of document.querySelectorAll("[data-copy-password]")) {
+    button.hidden = !navigator.clipboard;
+  }
+};
+
+const enhance = () => {
+  updateSave();
+  showCopyButtons();
+};
+
+// The password is asked for only when it is wanted, so that each look is recorded.
+const readPassword = async (button) => {
+  const card = button.closest("article");
+  const shown = card.querySelector(".password:not(.masked)");
+  if (shown) return shown.textContent;
+  const response = await fetch(button.dataset.copyPassword, {
+    method: "POST",
+    headers: {
+      "X-CSRFToken": card.querySelector("[name=csrfmiddlewaretoken]").value,
+      "HX-Request": "true",
+    },
+  });
+  if (!response.ok) throw new Error(`HTTP ${response.status}`);
+  const answer = new DOMParser().parseFromString(await response.text(), "text/html");
+  return answer.querySelector(".password:not(.masked)").textContent;
+};
+
+const say = (button, text) => {
+  const label = button.dataset.label ?? button.textContent;
+  button.dataset.label = label;
+  button.textContent = text;
+  setTimeout(() => (button.textContent = label), 2000);
+};
+
+document.addEventListener("input", updateSave);
+document.addEventListener("click", async (event) => {
+  const button = event.target.closest("[data-copy-password]");
+  if (!button) return;
+  try {
+    await navigator.clipboard.writeText(await readPassword(button));
+    say(button, "Copied");
+  } catch {
+    say(button, "Not copied");
+  }
+});
+document.addEventListener("DOMContentLoaded", enhance);
+document.addEventListener("htmx:afterSettle", enhance);

@@ -1,0 +1,29 @@
+// Notifications: announce those that came with the page, close them, remove the faded ones.
+const region = () => document.getElementById("notifications");
+
+// Screen readers announce what is added to a live region, not what stands in it from the start.
+const announce = () => {
+  const toasts = [...region().children];
+  region().replaceChildren();
+  setTimeout(() => region().append(...toasts), 50);
+};
+
+const showCloseButtons = () => {
+  for (const button of region().querySelectorAll(".toast-close")) button.hidden = false;
+};
+
+document.addEventListener("click", (event) => {
+  const button = event.target.closest(".toast-close");
+  if (button) button.closest(".toast").remove();
+});
+
+document.addEventListener("animationend", (event) => {
+  if (event.animationName === "toast-out") event.target.remove();
+});
+
+document.addEventListener("DOMContentLoaded", () => {
+  showCloseButtons();
+  announce();
+});
+document.addEventListener("htmx:afterSettle", showCloseButtons);
+document.addEventListener("htmx:oobAfterSwap", showCloseButtons);

@@ -1,0 +1,99 @@
+"""The demo: Stackhook with a local Azure DevOps beside it, `make demo`.
+
+Data stays under .demo/, so that a second start goes on with it.
+"""
+
+import os
+import sys
+
+import django
+from django.core.exceptions import ImproperlyConfigured
+
+from config import environment, serve
+
+FOLDER = serve.BASE_DIR / ".demo"
+ADMIN = ("admin", "demo-admin-password")
+MEMBER = ("member", "demo-member-password")
+
+
+def main() -> int:
+    """Run the demo; return the exit code."""
+    FOLDER.mkdir(exist_ok=True)
+    try:
+        serve.prepare()
+        port = environment.port("PORT", 8000)
+        emulator_port = environment.port("EMULATOR_PORT", 8765)
+        emulator = f"http://127.0.0.1:{emulator_port}"
+        os.environ |= settings_of_demo(port, emulator)
+        serve.refuse_taken(port, "PORT")
+        serve.refuse_taken(emulator_port, "EMULATOR_PORT")
+        serve.migrate()
+    except ImproperlyConfigured as error:
+        return serve.fail(str(error))
+    make_people()
+    return serve.run_together(
+        {
+            "emulator": emulator_command(emulator_port),
+            "web server": serve.WEB_SERVER,
+            "background worker": serve.WORKER,
+        },
+        ready_url=f"http://127.0.0.1:{port}/healthz",
+        welcome=welcome(port, emulator),
+    )
+
+
+def settings_of_demo(port: int, emulator: str) -> dict[str, str]:
+    """Return the environment in which the demo runs, whatever .env says."""
+    return {
+        "DATABASE_URL": f"sqlite:///{FOLDER / 'stackhook.sqlite3'}",
+        "PORT": str(port),
+        "PUBLIC_URL": f"http://127.0.0.1:{port}",
+        "ALLOWED_HOSTS": "127.0.0.1,localhost",
+        "CSRF_TRUSTED_ORIGINS": f"http://127.0.0.1:{port},http://localhost:{port}",
+        "AZURE_DEVOPS_SERVERS": emulator,
+        "SECURE_SSL_REDIRECT": "false",
+        "SESSION_COOKIE_SECURE": "false",
+        "CSRF_COOKIE_SECURE": "false",
+        "SECURE_PROXY_SSL_HEADER": "off",
+        "NO_PROXY": "127.0.0.1,localhost",
+    }
+
+
+def emulator_command(port: int) -> list[str]:
+    data = str(FOLDER / "emulator")
+    options = ["--port", str(port), "--root", data, "--allow-local-hooks", "--sample"]
+    return [sys.executable, "-m", "tests.emulator", *options]
+
+
+def make_people() -> None:
+    """Make the demo's admin and member, once."""
+    os.environ["DJANGO_SETTINGS_MODULE"] = "config.settings"
+    django.setup()
+    from django.contrib.auth.models import User
+
+    from accounts.forms import give_role
+
+    for (username, password), role in ((ADMIN, "admin"), (MEMBER, "member")):
+        if not User.objects.filter(username=username).exists():
+            give_role(User.objects.create_user(username, password=password), role)
+
+
+def welcome(port: int, emulator: str) -> str:
+    from tests.emulator.demo import ORGANIZATION, TOKEN
+
+    return f"""
+Stackhook runs at  http://127.0.0.1:{port}/
+  Sign in as admin   {ADMIN[0]} / {ADMIN[1]}
+  Sign in as member  {MEMBER[0]} / {MEMBER[1]}
+
+Type into the set-up form (Settings, VCS providers, Set up)
+  Organization URL       {emulator}/{ORGANIZATION}
+  Personal access token  {TOKEN}
+
+The local Azure DevOps is at  {emulator}/{ORGANIZATION}/
+It delivers to this machine over http; the real one would not. Ctrl-C ends everything.
+"""
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,31 @@
+"""Settings of checks and tests: a site behind https, whatever .env and the environment say."""
+
+import os
+
+os.environ |= {
+    "SECRET_KEY": "a key that only tests use, long enough for the checks of Django 0123456789",
+    "FIELD_ENCRYPTION_KEY": "another key that only tests use",
+    "DEBUG": "false",
+    "PORT": "8000",
+    "PUBLIC_URL": "https://stackhook.example.com",
+    "ALLOWED_HOSTS": "127.0.0.1,localhost,testserver",
+    "AZURE_DEVOPS_SERVERS": "",
+    "CSRF_TRUSTED_ORIGINS": "https://stackhook.example.com",
+    "SECURE_SSL_REDIRECT": "true",
+    "SESSION_COOKIE_SECURE": "true",
+    "CSRF_COOKIE_SECURE": "true",
+    "SECURE_PROXY_SSL_HEADER": "X-Forwarded-Proto: https",
+    "DATABASE_URL": os.environ.get("TEST_DATABASE_URL", "sqlite:///test.sqlite3"),
+    "NO_PROXY": "127.0.0.1,localhost",
+}
+
+from config.settings import *  # noqa: E402, F403
+from config.settings import DATABASES  # noqa: E402
+
+PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.InMemoryStorage"},
+    "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
+}
+# Pages over http in the tests of a real browser; what https changes has tests of its own.
+SILENCED_SYSTEM_CHECKS = ["security.W005", "security.W021"]

@@ -1,0 +1,6 @@
+from django.apps import AppConfig
+
+
+class VcsIntegrationsConfig(AppConfig):
+    name = "vcs_integrations"
+    verbose_name = "VCS integrations"

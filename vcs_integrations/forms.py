@@ -1,0 +1,143 @@
+"""The set-up form of an integration and the form that edits one."""
+
+import re
+from typing import Any
+
+from django import forms
+
+from vcs_integrations.linking import Details
+from vcs_integrations.models import Integration
+from vcs_integrations.providers.base import (
+    InvalidOrganizationUrl,
+    OrganizationUrl,
+    Problem,
+    Provider,
+    ProviderError,
+)
+
+ADDRESS_PROBLEMS = {
+    Problem.ORGANIZATION_UNKNOWN,
+    Problem.NOT_THE_PROVIDER,
+    Problem.ANSWER_TOO_LARGE,
+    Problem.NOT_FOUND,
+}
+
+
+class TokenField(forms.CharField):
+    """A token to be typed or pasted; it is never written into a page."""
+
+    widget = forms.PasswordInput(
+        attrs={"autocomplete": "off", "spellcheck": "false", "hx-preserve": "true"}
+    )
+
+    def clean(self, value: Any) -> str:
+        token: str = super().clean(value)
+        if not re.fullmatch(r"[\x21-\x7e]*", token):
+            raise forms.ValidationError(
+                "The token has a space or a character that no token has: copy it again, whole."
+            )
+        return token
+
+
+class IntegrationForm(forms.Form):
+    """What both forms ask; the label of the token is what Azure DevOps calls it."""
+
+    token = TokenField(
+        label="Personal access token",
+        max_length=4096,
+        help_text=(
+            "In Azure DevOps: User settings → Personal access tokens → New Token. Choose this "
+            "one organization, not “All accessible organizations” (Microsoft ends those tokens "
+            "on 2026-12-01), and the scope Code: Read & write."
+        ),
+    )
+    name = forms.CharField(
+        label="Name",
+        max_length=100,
+        required=False,
+        help_text="Optional. What your team calls it; the organization's name if empty.",
+    )
+    description = forms.CharField(
+        label="Description",
+        max_length=500,
+        required=False,
+        widget=forms.Textarea(attrs={"rows": 2}),
+        help_text="Optional.",
+    )
+    token_expires_on = forms.DateField(
+        label="Token expires on",
+        required=False,
+        widget=forms.DateInput(attrs={"type": "date"}, format="%Y-%m-%d"),
+        input_formats=["%Y-%m-%d"],
+        help_text=(
+            "Optional, and worth it: a token can't tell its own end, so the reminder needs it."
+        ),
+    )
+
+    @property
+    def details(self) -> Details:
+        return Details(
+            name=self.cleaned_data["name"],
+            description=self.cleaned_data["description"],
+            token_expires_on=self.cleaned_data["token_expires_on"],
+        )
+
+    def blame(self, error: ProviderError) -> None:
+        """Show why connecting failed at the field that can mend it."""
+        field = "token"
+        if error.problem in ADDRESS_PROBLEMS and "organization_url" in self.fields:
+            field = "organization_url"
+        self.add_error(field, str(error))
+
+
+class SetUpForm(IntegrationForm):
+    """Two fields link an organization; `clean_organization_url` returns what was understood."""
+
+    organization_url = forms.CharField(
+        label="Organization URL",
+        max_length=2000,
+        widget=forms.TextInput(
+            attrs={
+                "inputmode": "url",
+                "autocomplete": "off",
+                "autocapitalize": "off",
+                "spellcheck": "false",
+                "placeholder": "https://dev.azure.com/your-organization",
+            }
+        ),
+        help_text=(
+            "https://dev.azure.com/{organization} or https://{organization}.visualstudio.com. "
+            "Any address from inside it will do."
+        ),
+    )
+    field_order = ("organization_url", "token", "name", "description", "token_expires_on")
+
+    def __init__(self, *args: Any, provider: Provider, **kwargs: Any) -> None:
+        self.provider = provider
+        super().__init__(*args, **kwargs)
+
+    def clean_organization_url(self) -> OrganizationUrl:
+        try:
+            return self.provider.parse_organization_url(self.cleaned_data["organization_url"])
+        except InvalidOrganizationUrl as error:
+            raise forms.ValidationError(str(error)) from error
+
+
+class EditForm(IntegrationForm):
+    """Name, description and expiry date; a token only where it is to be replaced."""
+
+    field_order = ("name", "description", "token", "token_expires_on")
+
+    def __init__(self, *args: Any, integration: Integration, **kwargs: Any) -> None:
+        initial = {
+            "name": integration.name,
+            "description": integration.description,
+            "token_expires_on": integration.token_expires_on,
+        }
+        super().__init__(*args, initial=initial, **kwargs)
+        self.fields["token"].required = False
+        self.fields["token"].label = "New personal access token"
+        self.fields["token"].help_text = (
+            "Leave empty to keep the present one. A new one is tried before it replaces the old; "
+            "scope Code: Read & write, for this one organization."
+        )

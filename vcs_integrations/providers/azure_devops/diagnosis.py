@@ -1,0 +1,244 @@
+"""From what went wrong to what to do: every failure of Azure DevOps by its cause.
+
+Which answers exist is taken from the Azure DevOps documentation ("Use personal access
+tokens", "Rate and usage limits", "Troubleshoot service hooks") and from public reports
+of clients; a refused token, for one, is seen as 401, as 203 with a sign-in page and as a
+redirect. Nothing of an answer's text is passed on except Microsoft's own error codes.
+"""
+
+import re
+import ssl
+from collections.abc import Iterator
+from urllib.parse import unquote, urlsplit
+
+import requests
+import urllib3.exceptions
+
+from vcs_integrations.providers.base import Problem, ProviderError
+
+ANONYMOUS_USER = "aaaaaaaa-aaaa-aaaa-aaaa-aaaaaaaaaaaa"
+TIMEOUTS = (TimeoutError, requests.exceptions.Timeout, urllib3.exceptions.TimeoutError)
+NEW_TOKEN = (
+    "Create a new token in Azure DevOps (User settings → Personal access tokens) with the "
+    "scope Code: Read & write for this organization, and enter it."
+)
+
+
+def timed_out(host: str, seconds: float) -> ProviderError:
+    return ProviderError(
+        Problem.TIMEOUT,
+        f"{host} did not answer within {seconds:.0f} seconds.",
+        "Try again; if it stays, check the network between this server and Azure DevOps.",
+        evidence="timeout",
+    )
+
+
+def of_exception(error: Exception, host: str, seconds: float) -> ProviderError:
+    """Return the diagnosis of a call that got no answer."""
+    chain = list(_causes(error))
+    if any(isinstance(e, urllib3.exceptions.NameResolutionError) for e in chain):
+        return ProviderError(
+            Problem.NAME_NOT_RESOLVED,
+            f"The name {host} could not be resolved.",
+            "Check the address and this server's DNS.",
+            evidence="DNS",
+        )
+    if any(isinstance(e, requests.exceptions.SSLError | ssl.SSLError) for e in chain):
+        return ProviderError(
+            Problem.TLS_FAILURE,
+            f"No secure connection to {host}: its certificate or the TLS handshake failed.",
+            "Check this server's clock and whether a proxy replaces certificates; a private "
+            "certificate authority is named in REQUESTS_CA_BUNDLE.",
+            evidence="TLS",
+        )
+    if any(isinstance(e, requests.exceptions.ProxyError) for e in chain):
+        return ProviderError(
+            Problem.CONNECTION_REFUSED,
+            f"The proxy on the way to {host} refused the connection.",
+            "Check HTTPS_PROXY and NO_PROXY of this server, and that the proxy lets it through.",
+            evidence="proxy",
+        )
+    if any(isinstance(e, ConnectionRefusedError) for e in chain):
+        return ProviderError(
+            Problem.CONNECTION_REFUSED,
+            f"{host} refused the connection.",
+            "Check the address and port, and whether a firewall lets this server out.",
+            evidence="connection refused",
+        )
+    if any(isinstance(e, TIMEOUTS) for e in chain):
+        return timed_out(host, seconds)
+    if any(isinstance(e, requests.exceptions.ContentDecodingError) for e in chain):
+        return not_azure_devops(host, "its compressed answer is broken")
+    return ProviderError(
+        Problem.CONNECTION_CUT,
+        f"The connection to {host} was cut before the answer was complete.",
+        "Try again; if it stays, check for a firewall or proxy that ends connections.",
+        evidence="connection cut",
+    )
+
+
+def of_response(response: requests.Response, text: str) -> ProviderError | None:
+    """Return the diagnosis of an answer, or None when it is a good one.
+
+    `text` is the answer's body, or its beginning.
+    """
+    host = urlsplit(response.url).netloc.rpartition("@")[2]
+    status = response.status_code
+    code = _error_code(text)
+    evidence = f"HTTP {status}" + (f", {code}" if code else "")
+
+    if 200 <= status < 300 and status != 203:
+        if response.headers.get("Content-Type", "").lower().startswith("application/json"):
+            return None
+        return not_azure_devops(host, "it is not JSON", evidence)
+    if code == "VS403463":
+        return ProviderError(
+            Problem.SIGN_IN_POLICY,
+            "A conditional access policy of the organization forbids sign-in from here.",
+            "Ask its administrators to allow this server's address or the token's owner.",
+            evidence=evidence,
+        )
+    if status == 429:
+        return _throttled(response, evidence)
+    if status == 408 or status >= 500:
+        return ProviderError(
+            Problem.UNAVAILABLE,
+            f"Azure DevOps is down or in trouble (HTTP {status}).",
+            "Try again later; https://status.dev.azure.com tells about outages.",
+            evidence=evidence,
+            retry_after=_retry_after(response),
+        )
+    if status in {203, 401}:
+        return _refused(response, text, evidence)
+    if status in {301, 302, 303, 307, 308}:
+        if "_signin" in response.headers.get("Location", "").lower():
+            return _refused(response, text, evidence)
+        return not_azure_devops(host, "it redirects elsewhere, which is not followed", evidence)
+    if status == 403:
+        return ProviderError(
+            Problem.PERMISSION_DENIED,
+            "The token's owner lacks a permission for this.",
+            "Grant the owner Read on the repositories (Project settings → Repositories → "
+            "Security), or use the token of somebody who has it.",
+            evidence=evidence,
+        )
+    if status == 404:
+        return _not_found(response, code, evidence, host)
+    if code == "VS850015":
+        return _organization_unknown(host, evidence)
+    return not_azure_devops(host, f"HTTP {status} is unexpected", evidence)
+
+
+def not_azure_devops(host: str, because: str, evidence: str = "") -> ProviderError:
+    return ProviderError(
+        Problem.NOT_THE_PROVIDER,
+        f"The answer of {host} is not Azure DevOps': {because}.",
+        "Check the organization URL, and whether a proxy or sign-in portal answers in its place.",
+        evidence=evidence,
+    )
+
+
+def too_large(host: str, limit: int) -> ProviderError:
+    return ProviderError(
+        Problem.ANSWER_TOO_LARGE,
+        f"The answer of {host} is larger than {limit // 2**20} MB and was not read to its end.",
+        "Check the organization URL; no known organization has an answer of this size.",
+    )
+
+
+def lacks_code_access(refusal: ProviderError) -> ProviderError:
+    """Return the diagnosis for a token that the organization knows but its code refuses."""
+    return ProviderError(
+        Problem.LACKS_CODE_ACCESS,
+        "The token works, but it may not read code.",
+        "Edit the token in Azure DevOps (User settings → Personal access tokens) and give it "
+        "the scope Code: Read & write.",
+        evidence=refusal.evidence,
+    )
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """Yield an exception and everything that led to it, also what urllib3 wraps."""
+    seen: set[int] = set()
+    waiting: list[object] = [error]
+    while waiting:
+        one = waiting.pop()
+        if not isinstance(one, BaseException) or id(one) in seen:
+            continue
+        seen.add(id(one))
+        yield one
+        waiting += [one.__cause__, one.__context__, getattr(one, "reason", None), *one.args]
+
+
+def _error_code(text: str) -> str:
+    """Return Microsoft's code at the front of a message, like TF400813 or VS403463."""
+    match = re.search(r"\b(?:TF|VS)\d{5,7}\b", text)
+    return match[0] if match else ""
+
+
+def _retry_after(response: requests.Response) -> int | None:
+    value = response.headers.get("Retry-After", "").strip()
+    return (
+        min(int(value), 3600) if value.isascii() and value.isdigit() and len(value) < 10 else None
+    )
+
+
+def _throttled(response: requests.Response, evidence: str) -> ProviderError:
+    seconds = _retry_after(response)
+    wait = f"for {seconds} seconds" if seconds else "for some minutes"
+    return ProviderError(
+        Problem.THROTTLED,
+        f"Azure DevOps throttles the token's owner, {wait}.",
+        f"Wait {wait}; a service account of its own keeps other tools from using up the limit.",
+        evidence=evidence,
+        retry_after=seconds,
+    )
+
+
+def _refused(response: requests.Response, text: str, evidence: str) -> ProviderError:
+    said = unquote(response.headers.get("X-TFS-ServiceError", "")) + text
+    if "token used has expired" in said:
+        return ProviderError(
+            Problem.TOKEN_EXPIRED, "The token has expired.", NEW_TOKEN, evidence=evidence
+        )
+    return ProviderError(
+        Problem.TOKEN_REFUSED,
+        "Azure DevOps refused the token: it is wrong, revoked, or made for another organization.",
+        NEW_TOKEN,
+        evidence=evidence,
+    )
+
+
+def _not_found(response: requests.Response, code: str, evidence: str, host: str) -> ProviderError:
+    if code == "TF401019":
+        return ProviderError(
+            Problem.NOT_FOUND,
+            "The repository does not exist, is disabled, or the token may not see it.",
+            "Check in Azure DevOps that it is there, enabled, and readable by the token's owner.",
+            evidence=evidence,
+        )
+    if code == "TF200016":
+        return ProviderError(
+            Problem.NOT_FOUND,
+            "The project does not exist, or the token may not see it.",
+            "Check in Azure DevOps that it is there and readable by the token's owner.",
+            evidence=evidence,
+        )
+    if code or "json" in response.headers.get("Content-Type", ""):
+        return ProviderError(
+            Problem.NOT_FOUND,
+            "Azure DevOps does not find what was asked for.",
+            "Check in Azure DevOps that it is still there.",
+            evidence=evidence,
+        )
+    return _organization_unknown(host, evidence)
+
+
+def _organization_unknown(host: str, evidence: str) -> ProviderError:
+    return ProviderError(
+        Problem.ORGANIZATION_UNKNOWN,
+        f"{host} knows no such organization, or the token is not for it.",
+        "Check the spelling against the address in your browser, and that the token was "
+        "created in this organization.",
+        evidence=evidence,
+    )

@@ -1,0 +1,178 @@
+"""Reading addresses of Azure DevOps: organizations, repositories, and what may be called.
+
+The forms come from the Azure DevOps documentation, "Allowed address lists and network
+connections" and "Work with URLs in extensions and integrations"; the rules for names
+from "Naming restrictions and conventions".
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from urllib.parse import quote, unquote, urlsplit
+
+from vcs_integrations.providers.base import (
+    InvalidOrganizationUrl,
+    OrganizationUrl,
+    RepositoryPath,
+)
+
+USUAL_FORMS = (
+    "https://dev.azure.com/your-organization or https://your-organization.visualstudio.com"
+)
+ORGANIZATION = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,48}[A-Za-z0-9])?")
+# Microsoft's own sites under visualstudio.com: never an organization.
+NOT_ORGANIZATIONS = {"app", "code", "docs", "login", "marketplace", "my", "ssh", "vs-ssh", "www"}
+FORBIDDEN_IN_NAMES = set("/:\\~&%;@'\"?<>|#$*}{,+=[]")
+SSH_HOSTS = ("ssh.dev.azure.com", "vs-ssh.visualstudio.com")
+DEFAULT_PORTS = {"http": 80, "https": 443, "ssh": 22}
+
+
+@dataclass(frozen=True)
+class Address:
+    """A URL taken apart; `segments` is its path, percent-decoded."""
+
+    scheme: str
+    host: str
+    port: int
+    segments: tuple[str, ...]
+
+
+def parse_organization_url(text: str, servers: Sequence[str]) -> OrganizationUrl:
+    """Reduce an address to its organization.
+
+    `servers` are the base URLs of further Azure DevOps Servers that the operator listed.
+    Raises InvalidOrganizationUrl with a sentence for people.
+    """
+    organization, _ = _split(_read(text), servers)
+    return organization
+
+
+def parse_repository_url(text: str, servers: Sequence[str]) -> RepositoryPath | None:
+    """Read a clone URL of any form or a repository's web address.
+
+    Returns None where the text is no such address. Without a project in the address the
+    repository has its project's name ("Work with URLs", short form).
+    """
+    try:
+        organization, path = _split(_read(text), servers)
+    except InvalidOrganizationUrl:
+        return None
+    if path[:1] and path[0].lower() == "defaultcollection":
+        path = path[1:]
+    match path:
+        case ["v3", project, repository, *_]:
+            return RepositoryPath(organization, project, repository)
+        case ["_git", repository, *_]:
+            return RepositoryPath(organization, repository, repository)
+        case [project, "_git", repository, *_]:
+            return RepositoryPath(organization, project, repository)
+    return None
+
+
+def _read(text: str) -> Address:
+    """Take an address apart, refusing what browsers and servers read differently."""
+    text = text.strip()
+    if not text:
+        raise InvalidOrganizationUrl(f"Enter the organization's address, like {USUAL_FORMS}.")
+    if re.search(r"[\x00-\x1f\x7f\\]|(?! )\s", text):
+        raise InvalidOrganizationUrl(
+            f"The address has a character that none has. Use {USUAL_FORMS}."
+        )
+    text = text.replace(" ", "%20")  # a project's name pasted as people read it
+    scp = re.fullmatch(r"(?:[^@/:]+@)?([A-Za-z0-9.-]+):(v3/.+)", text)
+    if scp and scp[1].lower() in SSH_HOSTS:
+        text = f"ssh://{scp[1]}/{scp[2]}"
+    try:
+        parts = urlsplit(text)
+        port = parts.port
+        host = (parts.hostname or "").lower()
+    except ValueError as error:
+        raise InvalidOrganizationUrl(f"This is not an address. Use {USUAL_FORMS}.") from error
+    if parts.scheme not in DEFAULT_PORTS or not host:
+        raise InvalidOrganizationUrl(f"The address must begin with https://. Use {USUAL_FORMS}.")
+    if parts.password is not None:
+        raise InvalidOrganizationUrl(
+            "The address holds a password. Remove it, and put the token into its own field."
+        )
+    segments = tuple(unquote(segment) for segment in parts.path.split("/") if segment)
+    if any(segment in {".", ".."} or "/" in segment for segment in segments):
+        raise InvalidOrganizationUrl(f"The path of the address is not plain. Use {USUAL_FORMS}.")
+    return Address(parts.scheme, host, port or DEFAULT_PORTS[parts.scheme], segments)
+
+
+def _split(address: Address, servers: Sequence[str]) -> tuple[OrganizationUrl, list[str]]:
+    """Return the organization of an address and the path below it."""
+    for server in sorted(servers, key=len, reverse=True):
+        base = _read(server)
+        below = address.segments[len(base.segments) :]
+        same_place = (address.scheme, address.host, address.port) == (
+            base.scheme,
+            base.host,
+            base.port,
+        )
+        if same_place and address.segments[: len(base.segments)] == base.segments:
+            return _collection(server, below), list(below[1:])
+    if address.scheme == "ssh":
+        return _over_ssh(address)
+    if address.scheme != "https" or address.port != 443:
+        raise InvalidOrganizationUrl(
+            f"Azure DevOps is reached over https on its usual port. Use {USUAL_FORMS}."
+        )
+    if address.host == "dev.azure.com":
+        if not address.segments:
+            raise InvalidOrganizationUrl(
+                "The organization is missing behind dev.azure.com. Use "
+                "https://dev.azure.com/your-organization."
+            )
+        name = _organization_name(address.segments[0])
+        below = address.segments[1:]
+        return OrganizationUrl(f"https://dev.azure.com/{name}", name, _key(name)), list(below)
+    subdomain, _, domain = address.host.partition(".")
+    if domain == "visualstudio.com" and subdomain not in NOT_ORGANIZATIONS:
+        name = _organization_name(subdomain)
+        url = f"https://{name}.visualstudio.com"
+        return OrganizationUrl(url, name, _key(name)), list(address.segments)
+    raise InvalidOrganizationUrl(
+        f"{address.host} is not a known Azure DevOps address. Use {USUAL_FORMS}. "
+        f"A server of your own must be listed in AZURE_DEVOPS_SERVERS by the operator."
+    )
+
+
+def _over_ssh(address: Address) -> tuple[OrganizationUrl, list[str]]:
+    if address.host not in SSH_HOSTS or address.port != 22 or len(address.segments) < 2:
+        raise InvalidOrganizationUrl(f"This is not an address of Azure DevOps. Use {USUAL_FORMS}.")
+    version, organization, *below = address.segments
+    if version != "v3":
+        raise InvalidOrganizationUrl(f"This is not an address of Azure DevOps. Use {USUAL_FORMS}.")
+    name = _organization_name(organization)
+    if address.host == "ssh.dev.azure.com":
+        url = f"https://dev.azure.com/{name}"
+    else:
+        url = f"https://{name.lower()}.visualstudio.com"
+    return OrganizationUrl(url, name, _key(name)), [version, *below]
+
+
+def _organization_name(name: str) -> str:
+    if not ORGANIZATION.fullmatch(name):
+        raise InvalidOrganizationUrl(
+            f"“{name[:60]}” can't be an organization: names have letters, digits and hyphens, "
+            f"at most 50. Use {USUAL_FORMS}."
+        )
+    return name
+
+
+def _collection(server: str, below: Sequence[str]) -> OrganizationUrl:
+    """Return a collection of an Azure DevOps Server, which plays an organization's part."""
+    name = below[0] if below else ""
+    bad = not name or len(name) > 64 or name[0] in "_." or name[-1] == "." or ".." in name
+    if bad or FORBIDDEN_IN_NAMES & set(name) or not name.isprintable():
+        raise InvalidOrganizationUrl(
+            f"The collection is missing behind {server}. Use {server}/your-collection."
+        )
+    url = f"{server}/{quote(name, safe='')}"
+    return OrganizationUrl(url, name, f"{server}/{name}".casefold())
+
+
+def _key(organization: str) -> str:
+    """Return what both URL families of one organization share."""
+    return f"dev.azure.com/{organization.lower()}"

@@ -1,0 +1,56 @@
+"""Azure DevOps as a provider: what the rest of the product calls."""
+
+from typing import ClassVar
+from urllib.parse import quote
+
+from django.conf import settings
+
+from vcs_integrations.providers.azure_devops import endpoint, organization_url, webhook
+from vcs_integrations.providers.azure_devops.client import AzureDevOpsClient
+from vcs_integrations.providers.base import (
+    Client,
+    Envelope,
+    OrganizationUrl,
+    Patience,
+    RepositoryPath,
+)
+
+
+class AzureDevOps:
+    """Implements `vcs_integrations.providers.base.Provider`, which documents the methods."""
+
+    key: ClassVar = "azure_devops"
+    slug: ClassVar = "azure-devops"
+    name: ClassVar = "Azure DevOps"
+    description: ClassVar = "Microsoft's service for planning and building software, with Git."
+    events: ClassVar = webhook.EVENTS
+
+    def parse_organization_url(self, text: str) -> OrganizationUrl:
+        return organization_url.parse_organization_url(text, settings.AZURE_DEVOPS_SERVERS)
+
+    def parse_repository_url(self, text: str) -> RepositoryPath | None:
+        return organization_url.parse_repository_url(text, settings.AZURE_DEVOPS_SERVERS)
+
+    def client(self, organization_url: str, token: str, patience: Patience) -> Client:
+        return AzureDevOpsClient(organization_url, token, patience)
+
+    def authenticate(self, authorization: str, password_digest: str) -> bool:
+        return webhook.authenticate(authorization, password_digest)
+
+    def read_envelope(self, body: bytes) -> Envelope:
+        return webhook.read_envelope(body)
+
+    def refuses_endpoint(self, url: str) -> str:
+        return endpoint.refuses_endpoint(url)
+
+    def service_hooks_url(self, organization_url: str, project_name: str) -> str:
+        return f"{organization_url}/{quote(project_name, safe='')}/_settings/serviceHooks"
+
+    def repository_url(self, organization_url: str, project_name: str, name: str) -> str:
+        return f"{organization_url}/{quote(project_name, safe='')}/_git/{quote(name, safe='')}"
+
+    def branch_url(self, repository_url: str, branch: str) -> str:
+        return f"{repository_url}?version=GB{quote(branch, safe='')}"
+
+    def commit_url(self, repository_url: str, sha: str) -> str:
+        return f"{repository_url}/commit/{quote(sha, safe='')}"

@@ -1,0 +1,278 @@
+"""What a provider is: the values that cross its boundary and the protocols it fulfils.
+
+A provider turns a source-control host into these neutral values and knows nothing of
+models or pages. See CONTRIBUTING.md, "Adding a provider".
+"""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import ClassVar, Protocol
+
+
+def digest(password: bytes) -> str:
+    """Return what is stored to check a webhook password against.
+
+    The password has 256 random bits, so that a fast hash is enough.
+    """
+    return hashlib.sha256(password).hexdigest()
+
+
+class Problem(StrEnum):
+    """Why a call to a provider failed; the word is stored and shown, so it never changes."""
+
+    NAME_NOT_RESOLVED = "name_not_resolved"
+    CONNECTION_REFUSED = "connection_refused"
+    CONNECTION_CUT = "connection_cut"
+    TLS_FAILURE = "tls_failure"
+    TIMEOUT = "timeout"
+    THROTTLED = "throttled"
+    UNAVAILABLE = "unavailable"
+    NOT_THE_PROVIDER = "not_the_provider"
+    ANSWER_TOO_LARGE = "answer_too_large"
+    ORGANIZATION_UNKNOWN = "organization_unknown"
+    TOKEN_REFUSED = "token_refused"
+    TOKEN_EXPIRED = "token_expired"
+    LACKS_CODE_ACCESS = "lacks_code_access"
+    SIGN_IN_POLICY = "sign_in_policy"
+    PERMISSION_DENIED = "permission_denied"
+    NOT_FOUND = "not_found"
+    WRONG_KEY = "wrong_key"
+
+
+# The provider can't be reached right now; the same call may succeed later.
+TRANSIENT = {
+    Problem.NAME_NOT_RESOLVED,
+    Problem.CONNECTION_REFUSED,
+    Problem.CONNECTION_CUT,
+    Problem.TLS_FAILURE,
+    Problem.TIMEOUT,
+    Problem.THROTTLED,
+    Problem.UNAVAILABLE,
+}
+
+
+class ProviderError(Exception):
+    """A call failed: what happened and what to do, each a sentence for people.
+
+    `evidence` is what was seen, like "HTTP 401"; it never holds text of the answer that
+    could carry a secret. `retry_after` is in seconds, where the provider named a time.
+    """
+
+    def __init__(
+        self,
+        problem: Problem,
+        cause: str,
+        fix: str,
+        *,
+        evidence: str = "",
+        retry_after: int | None = None,
+    ) -> None:
+        super().__init__(f"{cause} {fix}")
+        self.problem = problem
+        self.cause = cause
+        self.fix = fix
+        self.evidence = evidence
+        self.retry_after = retry_after
+
+    @property
+    def is_transient(self) -> bool:
+        """Whether the same call may succeed later without anybody changing anything."""
+        return self.problem in TRANSIENT
+
+
+class InvalidOrganizationUrl(ValueError):
+    """An organization URL that can't be used; the text says why and what is accepted."""
+
+
+@dataclass(frozen=True)
+class OrganizationUrl:
+    """An organization's address as people gave it, reduced to what matters.
+
+    `url` is the base for API calls, `name` the organization's display name. Two addresses
+    of one organization that can be told without asking the provider have the same `key`.
+    """
+
+    url: str
+    name: str
+    key: str
+
+
+@dataclass(frozen=True)
+class RemoteRepository:
+    """A repository as the provider lists it; `default_branch` is empty when it has no commit."""
+
+    external_id: str
+    name: str
+    project_id: str
+    project_name: str
+    default_branch: str
+    is_disabled: bool
+
+
+@dataclass(frozen=True)
+class RemoteBranch:
+    """A branch by its short name (`main`, `feature/x`) and the commit it points to."""
+
+    name: str
+    sha: str
+
+
+@dataclass(frozen=True)
+class RemoteCommit:
+    """A commit; `message` is what the provider holds of it, perhaps more than one line."""
+
+    sha: str
+    message: str
+    author: str
+    authored_at: datetime | None
+
+
+@dataclass(frozen=True)
+class RemoteSubscription:
+    """A service hook that the provider holds and that posts to `url`."""
+
+    external_id: str
+    event_type: str
+    project_id: str
+    url: str
+
+
+@dataclass(frozen=True)
+class Connection:
+    """What one look at an organization showed.
+
+    `organization_id` is empty where the provider would not tell.
+    """
+
+    organization_id: str
+    repositories: Sequence[RemoteRepository]
+
+
+@dataclass(frozen=True)
+class RepositoryPath:
+    """A repository as a pasted clone URL or web address names it."""
+
+    organization: OrganizationUrl
+    project_name: str
+    name: str
+
+
+class Outcome(StrEnum):
+    """What became of a delivery on arrival."""
+
+    STORED = "stored"
+    TEST = "test"
+    DUPLICATE = "duplicate"
+    UNKNOWN_EVENT = "unknown_event"
+    UNREADABLE = "unreadable"
+
+
+@dataclass(frozen=True)
+class Envelope:
+    """What identifies a webhook request, read defensively: unusable values are None or ''."""
+
+    outcome: Outcome
+    reason: str
+    event_type: str = ""
+    subscription_id: str | None = None
+    notification_id: int | None = None
+    repository_id: str = ""
+    repository_name: str = ""
+    project_id: str = ""
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How long calls may take: seconds for one call, for all together, and repeats."""
+
+    seconds_per_call: float
+    seconds_in_all: float
+    retries: int
+
+
+# Somebody is waiting: Save, Test, a branch list.
+INTERACTIVE = Patience(seconds_per_call=6, seconds_in_all=6, retries=0)
+# Azure DevOps may delay an answer by 30 s ("Rate and usage limits").
+BACKGROUND = Patience(seconds_per_call=40, seconds_in_all=600, retries=2)
+
+
+class Client(Protocol):
+    """Calls to one organization. Every method raises ProviderError and nothing else."""
+
+    def connect(self) -> Connection:
+        """Prove the address and the token, and return what they show."""
+        ...
+
+    def branches(self, repository_id: str) -> list[RemoteBranch]:
+        """Return all branches of a repository, in the provider's order."""
+        ...
+
+    def branch(self, repository_id: str, name: str) -> RemoteBranch | None:
+        """Return one branch by its short name, or None when there is none."""
+        ...
+
+    def commit(self, repository_id: str, sha: str) -> RemoteCommit:
+        """Return one commit."""
+        ...
+
+    def subscriptions(self) -> list[RemoteSubscription]:
+        """Return all web-hook subscriptions of the organization that the token may see."""
+        ...
+
+    def remove_subscription(self, external_id: str) -> None:
+        """Remove one subscription."""
+        ...
+
+
+class Provider(Protocol):
+    """A kind of source-control host. One instance each, listed in `providers.PROVIDERS`."""
+
+    key: ClassVar[str]
+    slug: ClassVar[str]
+    name: ClassVar[str]
+    description: ClassVar[str]
+    # Event type → the words the provider's own pages use for it.
+    events: ClassVar[Mapping[str, str]]
+
+    def parse_organization_url(self, text: str) -> OrganizationUrl:
+        """Reduce what was typed or pasted to an organization, or raise InvalidOrganizationUrl."""
+        ...
+
+    def parse_repository_url(self, text: str) -> RepositoryPath | None:
+        """Read a pasted clone URL or web address of a repository; None when it is neither."""
+        ...
+
+    def client(self, organization_url: str, token: str, patience: Patience) -> Client:
+        """Return a client for one organization."""
+        ...
+
+    def authenticate(self, authorization: str, password_digest: str) -> bool:
+        """Say whether an Authorization header proves the webhook password."""
+        ...
+
+    def read_envelope(self, body: bytes) -> Envelope:
+        """Read what identifies a webhook request. Never raises, whatever the bytes are."""
+        ...
+
+    def refuses_endpoint(self, endpoint: str) -> str:
+        """Say in a sentence why the provider would not deliver to this URL; empty if it would."""
+        ...
+
+    def service_hooks_url(self, organization_url: str, project_name: str) -> str:
+        """Return the page on which a person sets up a project's service hooks."""
+        ...
+
+    def repository_url(self, organization_url: str, project_name: str, name: str) -> str:
+        """Return the web page of a repository."""
+        ...
+
+    def branch_url(self, repository_url: str, branch: str) -> str:
+        """Return the web page of a branch."""
+        ...
+
+    def commit_url(self, repository_url: str, sha: str) -> str:
+        """Return the web page of a commit."""
+        ...

@@ -1,0 +1,359 @@
+"""Settings → VCS providers: link, test, reveal, edit, unlink, and what was delivered."""
+
+import json
+from collections import defaultdict
+from dataclasses import dataclass, field
+
+from django.contrib import messages
+from django.db import transaction
+from django.db.models import Exists, OuterRef, QuerySet, Subquery
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
+
+from accounts.roles import admin_required, is_admin
+from vcs_integrations import linking
+from vcs_integrations.dependents import dependents_of
+from vcs_integrations.forms import EditForm, SetUpForm
+from vcs_integrations.models import (
+    Delivery,
+    Integration,
+    PasswordReveal,
+    Repository,
+    Subscription,
+)
+from vcs_integrations.providers import PROVIDERS
+from vcs_integrations.providers.base import (
+    INTERACTIVE,
+    Provider,
+    ProviderError,
+    RemoteSubscription,
+)
+
+PROJECTS_ON_A_CARD = 12
+DELIVERIES_ON_A_PAGE = 50
+BODY_SHOWN = 64 * 1024
+
+
+@dataclass
+class Card:
+    """What the page shows of one integration; the password only when it was asked for."""
+
+    integration: Integration
+    projects: list[tuple[str, str]] = field(default_factory=list)  # name, service-hooks page
+    project_count: int = 0
+    hooks_to_make_anew: list["HookOfProject"] = field(default_factory=list)
+    webhook_password: str = ""
+
+
+@dataclass(frozen=True)
+class HookOfProject:
+    """A service hook in the words of the provider's pages, with the page to set it up."""
+
+    event: str
+    project: str
+    url: str
+
+
+@require_safe
+def provider_list(request: HttpRequest) -> HttpResponse:
+    return render(request, "vcs_integrations/provider_list.html", _list_context())
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@admin_required
+def set_up(request: HttpRequest, provider_slug: str) -> HttpResponse:
+    provider = _provider(provider_slug)
+    form = SetUpForm(request.POST or None, provider=provider)
+    if form.is_valid() and _link(request, provider, form):
+        return redirect("provider_list")
+    context = {"form": form, "provider": provider}
+    return render(request, "vcs_integrations/set_up.html", context)
+
+
+def _link(request: HttpRequest, provider: Provider, form: SetUpForm) -> bool:
+    """Link what the form says and tell how it went; on False the form shows why not."""
+    address = form.cleaned_data["organization_url"]
+    try:
+        _, failure = linking.link(provider, address, form.cleaned_data["token"], form.details)
+    except linking.AlreadyLinked as error:
+        form.add_error(
+            "organization_url",
+            f"{error.integration.organization_url} is already linked as "
+            f"“{error.integration.name}”: edit it under VCS providers.",
+        )
+        return False
+    except ProviderError as error:
+        messages.error(request, f"Connecting to {provider.name} failed: {error.cause}")
+        form.blame(error)
+        return False
+    messages.success(request, "New integration was created")
+    if failure:
+        messages.warning(
+            request, f"Connecting to {provider.name} failed: {failure.cause.rstrip('.')}, retrying"
+        )
+    else:
+        messages.success(request, f"Connecting to {provider.name} succeeded")
+    typed = form["organization_url"].data.strip().rstrip("/")
+    if typed != address.url:
+        messages.info(request, f"The address was understood as {address.url}")
+    return True
+
+
+@require_safe
+@admin_required
+def integration(request: HttpRequest, pk: int) -> HttpResponse:
+    found = _linked(pk)
+    context = {
+        "card": _cards([found])[0],
+        "deliveries": _deliveries(found)[:10],
+        "reveals": found.reveals.all()[:5],
+    }
+    return render(request, "vcs_integrations/integration.html", context)
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@admin_required
+def edit(request: HttpRequest, pk: int) -> HttpResponse:
+    found = _linked(pk)
+    form = EditForm(request.POST or None, integration=found)
+    if form.is_valid() and _edit(request, found, form):
+        return redirect("provider_list")
+    return render(request, "vcs_integrations/edit.html", {"form": form, "integration": found})
+
+
+def _edit(request: HttpRequest, found: Integration, form: EditForm) -> bool:
+    """Store what the form says, the token only once it was tried; on False the form shows why."""
+    token = form.cleaned_data["token"]
+    try:
+        password_is_new = linking.replace_token(found, token) if token else False
+    except ProviderError as error:
+        messages.error(request, f"Connecting to {found.provider.name} failed: {error.cause}")
+        form.blame(error)
+        return False
+    linking.describe(found, form.details)
+    messages.success(request, "Integration was changed")
+    if token:
+        messages.success(request, f"Connecting to {found.provider.name} succeeded")
+    if password_is_new:
+        messages.warning(request, "The webhook password is new, too: enter it in each service hook")
+    return True
+
+
+@require_POST
+@admin_required
+def test(request: HttpRequest, pk: int) -> HttpResponse:
+    found = _linked(pk)
+    failure = linking.refresh(found, INTERACTIVE)
+    if failure:
+        messages.error(request, f"Connecting to {found.provider.name} failed: {failure}")
+    else:
+        messages.success(request, f"Connecting to {found.provider.name} succeeded")
+    if not request.htmx:
+        return redirect("provider_list")
+    changed = Integration.objects.get(pk=found.pk)
+    if not changed.is_linked:  # it joined its predecessor, which has a card of its own
+        response = HttpResponse()
+        response["HX-Refresh"] = "true"
+        return response
+    return render(request, "vcs_integrations/card_changed.html", {"card": _cards([changed])[0]})
+
+
+@require_POST
+@admin_required
+@never_cache
+def reveal(request: HttpRequest, pk: int) -> HttpResponse:
+    """Show the webhook password and record who looked."""
+    found = _linked(pk)
+    try:
+        password = found.read_credentials().webhook_password
+        PasswordReveal.objects.create(integration=found, username=request.user.get_username())
+    except ProviderError as error:
+        messages.error(request, str(error))
+        password = ""
+    if request.htmx:
+        card = _cards([found])[0]
+        card.webhook_password = password
+        return render(request, "vcs_integrations/card_changed.html", {"card": card})
+    context = _list_context()
+    for card in context["cards"]:
+        if card.integration == found:
+            card.webhook_password = password
+    return render(request, "vcs_integrations/provider_list.html", context)
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@admin_required
+def unlink(request: HttpRequest, pk: int) -> HttpResponse:
+    found = _linked(pk)
+    if request.method == "POST":
+        left_over = linking.unlink(found)
+        messages.success(request, "Integration was unlinked")
+        if left_over:
+            return redirect("left_over_hooks", pk=found.pk)
+        return redirect("provider_list")
+    hooks: list[RemoteSubscription] = []
+    failure = None
+    try:
+        hooks = linking.hooks(found, INTERACTIVE)
+    except ProviderError as error:
+        failure = error
+    context = {
+        "integration": found,
+        "dependents": dependents_of(found),
+        "hooks": _hooks_of_projects(found, hooks),
+        "failure": failure,
+        "projects": _projects([found])[found.pk][:PROJECTS_ON_A_CARD],
+    }
+    return render(request, "vcs_integrations/unlink.html", context)
+
+
+@require_safe
+@admin_required
+def left_over_hooks(request: HttpRequest, pk: int) -> HttpResponse:
+    """List the hooks that unlinking could not remove, each with the page to remove it."""
+    found = get_object_or_404(Integration, pk=pk)
+    hooks = found.subscriptions.filter(removed_at=None)
+    context = {"integration": found, "hooks": _hooks_of_projects(found, hooks)}
+    return render(request, "vcs_integrations/left_over_hooks.html", context)
+
+
+@require_safe
+@admin_required
+def deliveries(request: HttpRequest, pk: int) -> HttpResponse:
+    found = get_object_or_404(Integration, pk=pk)
+    rows = _deliveries(found)
+    before = request.GET.get("before", "")
+    if before.isascii() and before.isdigit() and len(before) < 19:
+        rows = rows.filter(pk__lt=int(before))
+    page = list(rows[: DELIVERIES_ON_A_PAGE + 1])
+    older = page[DELIVERIES_ON_A_PAGE - 1].pk if len(page) > DELIVERIES_ON_A_PAGE else None
+    context = {
+        "integration": found,
+        "deliveries": page[:DELIVERIES_ON_A_PAGE],
+        "older": older,
+        "is_first_page": not before,
+    }
+    return render(request, "vcs_integrations/deliveries.html", context)
+
+
+@require_safe
+@admin_required
+def delivery(request: HttpRequest, pk: int, delivery_pk: int) -> HttpResponse:
+    found = _delivery(pk, delivery_pk)
+    body = bytes(found.body)
+    context = {
+        "integration": found.integration,
+        "delivery": found,
+        "size": len(body),
+        "body": _readable(body)[:BODY_SHOWN],
+        "is_cut": len(body) > BODY_SHOWN,
+    }
+    return render(request, "vcs_integrations/delivery.html", context)
+
+
+@require_safe
+@admin_required
+def delivery_body(request: HttpRequest, pk: int, delivery_pk: int) -> HttpResponse:
+    """The body as the bytes that came."""
+    found = _delivery(pk, delivery_pk)
+    response = HttpResponse(bytes(found.body), content_type="application/octet-stream")
+    response["Content-Disposition"] = f'attachment; filename="delivery-{found.pk}.json"'
+    return response
+
+
+def _provider(slug: str) -> Provider:
+    for provider in PROVIDERS.values():
+        if provider.slug == slug:
+            return provider
+    raise Http404
+
+
+def _linked(pk: int) -> Integration:
+    return get_object_or_404(Integration.objects.linked(), pk=pk)
+
+
+def _delivery(pk: int, delivery_pk: int) -> Delivery:
+    found = Delivery.objects.select_related("integration")
+    return get_object_or_404(found, pk=delivery_pk, integration_id=pk)
+
+
+def _deliveries(found: Integration) -> QuerySet[Delivery]:
+    return found.deliveries.defer("body", "headers").select_related("integration").order_by("-pk")
+
+
+def _list_context() -> dict[str, list[Card] | list[Provider]]:
+    linked = list(Integration.objects.linked())
+    return {"cards": _cards(linked), "providers": list(PROVIDERS.values())}
+
+
+def _cards(integrations: list[Integration]) -> list[Card]:
+    """Return the cards of integrations, with a constant number of queries."""
+    last = Delivery.objects.filter(integration=OuterRef("pk")).order_by("-pk")
+    annotated = (
+        Integration.objects.filter(pk__in=[one.pk for one in integrations])
+        .select_related("duplicate_of")
+        .annotate(
+            last_delivery_at=Subquery(last.values("received_at")[:1]),
+            had_hooks=Exists(Subscription.objects.filter(integration=OuterRef("pk"))),
+        )
+    )
+    projects = _projects(integrations)
+    return [
+        Card(
+            integration=one,
+            projects=projects[one.pk][:PROJECTS_ON_A_CARD],
+            project_count=len(projects[one.pk]),
+            hooks_to_make_anew=(
+                _hooks_of_projects(one, linking.hooks_to_make_anew(one)) if one.had_hooks else []
+            ),
+        )
+        for one in annotated
+    ]
+
+
+def _projects(integrations: list[Integration]) -> dict[int, list[tuple[str, str]]]:
+    """Return each integration's projects by name, with the page of their service hooks."""
+    names = (
+        Repository.objects.filter(integration__in=integrations, gone_at=None)
+        .order_by("project_name")
+        .values_list("integration_id", "project_name")
+        .distinct()
+    )
+    by_pk = {one.pk: one for one in integrations}
+    projects = defaultdict(list)
+    for pk, name in names:
+        url = by_pk[pk].provider.service_hooks_url(by_pk[pk].organization_url, name)
+        projects[pk].append((name, url))
+    return projects
+
+
+def _hooks_of_projects(
+    found: Integration,
+    hooks: QuerySet[Subscription] | list[Subscription] | list[RemoteSubscription],
+) -> list[HookOfProject]:
+    names = dict(
+        found.repositories.filter(project_id__in={hook.project_id for hook in hooks})
+        .values_list("project_id", "project_name")
+        .distinct()
+    )
+    return [
+        HookOfProject(
+            event=found.provider.events.get(hook.event_type, hook.event_type),
+            project=names.get(hook.project_id, hook.project_id),
+            url=found.provider.service_hooks_url(
+                found.organization_url, names.get(hook.project_id, hook.project_id)
+            ),
+        )
+        for hook in hooks
+    ]
+
+
+def _readable(body: bytes) -> str:
+    """Return a body for reading: indented where it is JSON, as text otherwise."""
+    try:
+        text = json.dumps(json.loads(body), indent=2, ensure_ascii=False)
+    except (ValueError, RecursionError):
+        return body.decode("utf-8", "replace")
+    return text.encode("utf-8", "replace").decode()  # JSON may hold lone surrogates
