@@ -9,6 +9,7 @@ from django.contrib.auth.password_validation import (
     password_validators_help_texts,
     validate_password,
 )
+from django.http import QueryDict
 
 from accounts.roles import Role, role_of
 
@@ -57,9 +58,9 @@ class EditPersonForm(forms.Form):
         help_text="Leave empty to keep the present one.",
     )
 
-    def __init__(self, *args: Any, person: User, **kwargs: Any) -> None:
+    def __init__(self, data: QueryDict | None, person: User) -> None:
         self.person = person
-        super().__init__(*args, initial={"role": role_of(person)}, **kwargs)
+        super().__init__(data, initial={"role": role_of(person)})
         if person.is_superuser:
             self.fields["role"].disabled = True
             self.fields["role"].help_text = "A superuser is always an admin."

@@ -47,7 +47,7 @@ def admin_required(
     """Let only admins use a view; others get the page that explains a 403."""
 
     @wraps(view)
-    def wrapper(request: HttpRequest, *args: P.args, **kwargs: P.kwargs) -> HttpResponse:
+    def wrapper(request: HttpRequest, /, *args: P.args, **kwargs: P.kwargs) -> HttpResponse:
         if not is_admin(request):
             raise PermissionDenied("Only admins may do this. Ask an admin of Stackhook.")
         return view(request, *args, **kwargs)

@@ -1,5 +1,7 @@
 """People and their roles, one's own password, signing in and out."""
 
+from typing import cast
+
 from django.contrib import messages
 from django.contrib.auth import update_session_auth_hash
 from django.contrib.auth.decorators import login_not_required
@@ -23,8 +25,7 @@ sign_out = role_not_required(LogoutView.as_view())
 @role_not_required
 @require_http_methods(["GET", "HEAD", "POST"])
 def change_password(request: HttpRequest) -> HttpResponse:
-    assert isinstance(request.user, User)  # login is required
-    form = PasswordChangeForm(request.user, request.POST or None)
+    form = PasswordChangeForm(cast(User, request.user), request.POST or None)
     if form.is_valid():
         update_session_auth_hash(request, form.save())
         messages.success(request, "Your password was changed")

@@ -63,7 +63,7 @@ def words(name: str, default: list[str]) -> list[str]:
 
 
 def base_url(name: str, value: str) -> str:
-    """Check an address of the form http(s)://host[:port][/path]; return it without a final slash."""
+    """Check an address like http(s)://host[:port][/path]; return it without a final slash."""
     problem = ImproperlyConfigured(
         f"{name} is {value!r}: use an address like https://stackhook.example.com, "
         f"without user name, query or fragment."

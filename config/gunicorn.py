@@ -13,3 +13,5 @@ workers = int(os.environ.get("WEB_CONCURRENCY", "2"))
 preload_app = True
 # Save and Test, the slowest answers, give up after 6 seconds.
 timeout = 30
+control_socket_disable = True
+loglevel = "warning"

@@ -1,6 +1,6 @@
 """The steps of the form that creates a stack; its edit pages use the same steps."""
 
-from typing import Any
+from typing import Any, cast
 
 from django import forms
 
@@ -11,11 +11,6 @@ from vcs_integrations.models import Integration, Repository, search_key
 from vcs_integrations.providers.base import INTERACTIVE, ProviderError, RemoteBranch
 
 SUGGESTIONS = 8
-
-
-class IntegrationChoice(forms.ModelChoiceField):
-    def label_from_instance(self, obj: Any) -> str:
-        return str(obj)
 
 
 class ComboboxInput(forms.TextInput):
@@ -36,7 +31,7 @@ class IntegrateVcsForm(forms.Form):
 
     title = "Integrate VCS"
 
-    provider = IntegrationChoice(
+    provider = forms.ModelChoiceField(
         label="Provider",
         queryset=Integration.objects.none(),
         empty_label=None,
@@ -58,8 +53,7 @@ class IntegrateVcsForm(forms.Form):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        choices = self.fields["provider"]
-        assert isinstance(choices, IntegrationChoice)
+        choices = cast("forms.ModelChoiceField[Integration]", self.fields["provider"])
         choices.queryset = Integration.objects.usable()
 
     def clean(self) -> dict[str, Any]:
@@ -127,7 +121,7 @@ class NameStackForm(forms.Form):
 
     def clean_name(self) -> str:
         name: str = self.cleaned_data["name"]
-        others = Stack.objects.exclude(pk=self.stack.pk if self.stack else None)
+        others = Stack.objects.exclude(pk=self.stack.pk if self.stack else 0)
         if others.filter(name=name).exists():
             raise forms.ValidationError("Another stack has this name. Choose a different one.")
         return name
@@ -207,7 +201,7 @@ def find_branch(repository: Repository, text: str) -> str:
 
 
 def branches_matching(repository: Repository, text: str) -> list[RemoteBranch]:
-    """Return branches that have every word typed, the default branch first. Raises ProviderError."""
+    """Return branches with every word typed, the default one first. Raises ProviderError."""
     words = search_key(text).split()
     found = [
         branch

@@ -67,14 +67,14 @@ class Stack(models.Model):
     def __str__(self) -> str:
         return self.name
 
-    def get_absolute_url(self) -> str:
-        return reverse("stack", args=[self.slug])
-
     def save(self, *args: Any, **kwargs: Any) -> None:
         if not self.slug:
             self.slug = unused_slug(self.name)
         self.search_text = search_key(" ".join([self.name, self.branch, *self.labels]))
         super().save(*args, **kwargs)
+
+    def get_absolute_url(self) -> str:
+        return reverse("stack", args=[self.slug])
 
     @property
     def integration(self) -> Integration:

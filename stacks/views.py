@@ -29,7 +29,9 @@ def stack_list(request: HttpRequest) -> HttpResponse:
     text = request.GET.get("q", "").replace("\0", "").strip()
     stacks = Stack.objects.with_repository().matching(text)
     page = Paginator(stacks, STACKS_ON_A_PAGE).get_page(request.GET.get("page"))
-    template = "stacks/stack_table.html" if request.htmx else "stacks/stack_list.html"
+    template = (
+        "stacks/stack_table.html" if request.headers.get("HX-Request") else "stacks/stack_list.html"
+    )
     return render(request, template, {"page": page, "q": text})
 
 
@@ -136,8 +138,10 @@ def refresh_head(request: HttpRequest, slug: str) -> HttpResponse:
     """Read the head commit again."""
     found = get_object_or_404(Stack.objects.with_repository(), slug=slug)
     failure = None if found.is_detached else read_head(found)
-    if request.htmx:
-        return render(request, "stacks/head.html", {"stack": found, "failure": failure})
+    if request.headers.get("HX-Request"):
+        return render(
+            request, "stacks/head.html", {"stack": found, "failure": failure, "is_fresh": True}
+        )
     if failure:
         messages.error(request, f"The head commit could not be read. {failure}")
     return redirect(found)

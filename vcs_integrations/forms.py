@@ -4,6 +4,7 @@ import re
 from typing import Any
 
 from django import forms
+from django.http import QueryDict
 
 from vcs_integrations.linking import Details
 from vcs_integrations.models import Integration
@@ -55,23 +56,20 @@ class IntegrationForm(forms.Form):
         label="Name",
         max_length=100,
         required=False,
-        help_text="Optional. What your team calls it; the organization's name if empty.",
+        help_text="What your team calls it; the organization's name if empty.",
     )
     description = forms.CharField(
         label="Description",
         max_length=500,
         required=False,
         widget=forms.Textarea(attrs={"rows": 2}),
-        help_text="Optional.",
     )
     token_expires_on = forms.DateField(
         label="Token expires on",
         required=False,
         widget=forms.DateInput(attrs={"type": "date"}, format="%Y-%m-%d"),
         input_formats=["%Y-%m-%d"],
-        help_text=(
-            "Optional, and worth it: a token can't tell its own end, so the reminder needs it."
-        ),
+        help_text=("A token can't tell its own end: with the date you are reminded in time."),
     )
 
     @property
@@ -112,9 +110,9 @@ class SetUpForm(IntegrationForm):
     )
     field_order = ("organization_url", "token", "name", "description", "token_expires_on")
 
-    def __init__(self, *args: Any, provider: Provider, **kwargs: Any) -> None:
+    def __init__(self, data: QueryDict | None, provider: Provider) -> None:
         self.provider = provider
-        super().__init__(*args, **kwargs)
+        super().__init__(data)
 
     def clean_organization_url(self) -> OrganizationUrl:
         try:
@@ -128,13 +126,13 @@ class EditForm(IntegrationForm):
 
     field_order = ("name", "description", "token", "token_expires_on")
 
-    def __init__(self, *args: Any, integration: Integration, **kwargs: Any) -> None:
+    def __init__(self, data: QueryDict | None, integration: Integration) -> None:
         initial = {
             "name": integration.name,
             "description": integration.description,
             "token_expires_on": integration.token_expires_on,
         }
-        super().__init__(*args, initial=initial, **kwargs)
+        super().__init__(data, initial=initial)
         self.fields["token"].required = False
         self.fields["token"].label = "New personal access token"
         self.fields["token"].help_text = (

@@ -178,18 +178,12 @@ def unlink(integration: Integration) -> list[Subscription]:
 
 def hooks_to_make_anew(integration: Integration) -> list[Subscription]:
     """Return the hooks of before the last unlinking whose events have not come since."""
-    arrived = set(
-        integration.deliveries.filter(received_at__gte=integration.linked_at)
-        .values_list("event_type", "project_id")
-        .distinct()
-        if integration.subscriptions.exists()
-        else []
-    )
-    return [
-        hook
-        for hook in integration.subscriptions.all()
-        if (hook.event_type, hook.project_id) not in arrived
-    ]
+    before = list(integration.subscriptions.all())
+    if not before:
+        return []
+    since = integration.deliveries.filter(received_at__gte=integration.linked_at)
+    arrived = set(since.values_list("event_type", "project_id").distinct())
+    return [hook for hook in before if (hook.event_type, hook.project_id) not in arrived]
 
 
 def store_repositories(integration: Integration, listed: Iterable[RemoteRepository]) -> None:

@@ -2,17 +2,17 @@
 
 import json
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from django.contrib import messages
-from django.db import transaction
-from django.db.models import Exists, OuterRef, QuerySet, Subquery
+from django.db.models import OuterRef, QuerySet, Subquery
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from accounts.roles import admin_required, is_admin
+from accounts.roles import admin_required
 from vcs_integrations import linking
 from vcs_integrations.dependents import dependents_of
 from vcs_integrations.forms import EditForm, SetUpForm
@@ -58,7 +58,7 @@ class HookOfProject:
 
 @require_safe
 def provider_list(request: HttpRequest) -> HttpResponse:
-    return render(request, "vcs_integrations/provider_list.html", _list_context())
+    return _show_list(request, _cards(list(Integration.objects.linked())))
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -150,7 +150,7 @@ def test(request: HttpRequest, pk: int) -> HttpResponse:
         messages.error(request, f"Connecting to {found.provider.name} failed: {failure}")
     else:
         messages.success(request, f"Connecting to {found.provider.name} succeeded")
-    if not request.htmx:
+    if not request.headers.get("HX-Request"):
         return redirect("provider_list")
     changed = Integration.objects.get(pk=found.pk)
     if not changed.is_linked:  # it joined its predecessor, which has a card of its own
@@ -172,15 +172,15 @@ def reveal(request: HttpRequest, pk: int) -> HttpResponse:
     except ProviderError as error:
         messages.error(request, str(error))
         password = ""
-    if request.htmx:
+    if request.headers.get("HX-Request"):
         card = _cards([found])[0]
         card.webhook_password = password
         return render(request, "vcs_integrations/card_changed.html", {"card": card})
-    context = _list_context()
-    for card in context["cards"]:
+    cards = _cards(list(Integration.objects.linked()))
+    for card in cards:
         if card.integration == found:
             card.webhook_password = password
-    return render(request, "vcs_integrations/provider_list.html", context)
+    return _show_list(request, cards)
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -214,7 +214,7 @@ def unlink(request: HttpRequest, pk: int) -> HttpResponse:
 def left_over_hooks(request: HttpRequest, pk: int) -> HttpResponse:
     """List the hooks that unlinking could not remove, each with the page to remove it."""
     found = get_object_or_404(Integration, pk=pk)
-    hooks = found.subscriptions.filter(removed_at=None)
+    hooks = list(found.subscriptions.filter(removed_at=None))
     context = {"integration": found, "hooks": _hooks_of_projects(found, hooks)}
     return render(request, "vcs_integrations/left_over_hooks.html", context)
 
@@ -283,9 +283,9 @@ def _deliveries(found: Integration) -> QuerySet[Delivery]:
     return found.deliveries.defer("body", "headers").select_related("integration").order_by("-pk")
 
 
-def _list_context() -> dict[str, list[Card] | list[Provider]]:
-    linked = list(Integration.objects.linked())
-    return {"cards": _cards(linked), "providers": list(PROVIDERS.values())}
+def _show_list(request: HttpRequest, cards: list[Card]) -> HttpResponse:
+    context = {"cards": cards, "providers": list(PROVIDERS.values())}
+    return render(request, "vcs_integrations/provider_list.html", context)
 
 
 def _cards(integrations: list[Integration]) -> list[Card]:
@@ -294,9 +294,9 @@ def _cards(integrations: list[Integration]) -> list[Card]:
     annotated = (
         Integration.objects.filter(pk__in=[one.pk for one in integrations])
         .select_related("duplicate_of")
+        .prefetch_related("subscriptions")
         .annotate(
             last_delivery_at=Subquery(last.values("received_at")[:1]),
-            had_hooks=Exists(Subscription.objects.filter(integration=OuterRef("pk"))),
         )
     )
     projects = _projects(integrations)
@@ -305,9 +305,7 @@ def _cards(integrations: list[Integration]) -> list[Card]:
             integration=one,
             projects=projects[one.pk][:PROJECTS_ON_A_CARD],
             project_count=len(projects[one.pk]),
-            hooks_to_make_anew=(
-                _hooks_of_projects(one, linking.hooks_to_make_anew(one)) if one.had_hooks else []
-            ),
+            hooks_to_make_anew=_hooks_of_projects(one, linking.hooks_to_make_anew(one)),
         )
         for one in annotated
     ]
@@ -331,8 +329,10 @@ def _projects(integrations: list[Integration]) -> dict[int, list[tuple[str, str]
 
 def _hooks_of_projects(
     found: Integration,
-    hooks: QuerySet[Subscription] | list[Subscription] | list[RemoteSubscription],
+    hooks: Sequence[Subscription] | Sequence[RemoteSubscription],
 ) -> list[HookOfProject]:
+    if not hooks:
+        return []
     names = dict(
         found.repositories.filter(project_id__in={hook.project_id for hook in hooks})
         .values_list("project_id", "project_name")

@@ -1,12 +1,14 @@
 """Azure DevOps as a provider: what the rest of the product calls."""
 
+from collections.abc import Mapping
 from typing import ClassVar
 from urllib.parse import quote
 
 from django.conf import settings
 
-from vcs_integrations.providers.azure_devops import endpoint, organization_url, webhook
+from vcs_integrations.providers.azure_devops import organization_url, webhook
 from vcs_integrations.providers.azure_devops.client import AzureDevOpsClient
+from vcs_integrations.providers.azure_devops.endpoint import refuses_endpoint
 from vcs_integrations.providers.base import (
     Client,
     Envelope,
@@ -19,11 +21,11 @@ from vcs_integrations.providers.base import (
 class AzureDevOps:
     """Implements `vcs_integrations.providers.base.Provider`, which documents the methods."""
 
-    key: ClassVar = "azure_devops"
-    slug: ClassVar = "azure-devops"
-    name: ClassVar = "Azure DevOps"
-    description: ClassVar = "Microsoft's service for planning and building software, with Git."
-    events: ClassVar = webhook.EVENTS
+    key: ClassVar[str] = "azure_devops"
+    slug: ClassVar[str] = "azure-devops"
+    name: ClassVar[str] = "Azure DevOps"
+    description: ClassVar[str] = "Microsoft's service for planning and building software, with Git."
+    events: ClassVar[Mapping[str, str]] = webhook.EVENTS
 
     def parse_organization_url(self, text: str) -> OrganizationUrl:
         return organization_url.parse_organization_url(text, settings.AZURE_DEVOPS_SERVERS)
@@ -40,8 +42,8 @@ class AzureDevOps:
     def read_envelope(self, body: bytes) -> Envelope:
         return webhook.read_envelope(body)
 
-    def refuses_endpoint(self, url: str) -> str:
-        return endpoint.refuses_endpoint(url)
+    def refuses_endpoint(self, endpoint: str) -> str:
+        return refuses_endpoint(endpoint)
 
     def service_hooks_url(self, organization_url: str, project_name: str) -> str:
         return f"{organization_url}/{quote(project_name, safe='')}/_settings/serviceHooks"

@@ -116,8 +116,9 @@ def _guid(item: dict[str, Any], key: str) -> str | None:
 
 def _positive_integer(item: dict[str, Any], key: str) -> int | None:
     value = item.get(key)
-    usable = isinstance(value, int) and not isinstance(value, bool)
-    return value if usable and 0 <= value <= LARGEST_BIGINT else None
+    if not isinstance(value, int) or isinstance(value, bool):
+        return None
+    return value if 0 <= value <= LARGEST_BIGINT else None
 
 
 def _repository_name(repository: dict[str, Any]) -> str:

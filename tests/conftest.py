@@ -1,0 +1,129 @@
+"""What tests share: people, a linked organization, and the emulator it is linked to."""
+
+import os
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from django.contrib.auth.models import User
+from django.core.cache import cache
+from django.test import Client
+from django.utils import timezone
+from pytest_django import Settings
+
+from accounts.forms import give_role
+from accounts.roles import Role
+from tests.emulator import Emulator
+from tests.emulator.model import Organization, Repository
+from vcs_integrations.linking import Details, link
+from vcs_integrations.models import Integration
+from vcs_integrations.providers import PROVIDERS
+
+# Playwright keeps an event loop in this thread, which Django takes for asynchronous code.
+os.environ.setdefault("DJANGO_ALLOW_ASYNC_UNSAFE", "true")
+
+PASSWORD = "correct-horse-battery"
+
+
+@pytest.fixture(autouse=True)
+def empty_cache() -> None:
+    cache.clear()
+
+
+@pytest.fixture
+def alice(db: None) -> User:
+    """An admin."""
+    return make_person("alice", Role.ADMIN)
+
+
+@pytest.fixture
+def bob(db: None) -> User:
+    """A member."""
+    return make_person("bob", Role.MEMBER)
+
+
+@pytest.fixture
+def charlie(db: None) -> User:
+    """Somebody who can sign in and has no role."""
+    return make_person("charlie", None)
+
+
+@pytest.fixture
+def admin(alice: User) -> Client:
+    return signed_in(alice)
+
+
+@pytest.fixture
+def member(bob: User) -> Client:
+    return signed_in(bob)
+
+
+@pytest.fixture
+def stranger() -> Client:
+    return over_https()
+
+
+@pytest.fixture
+def emulator(tmp_path: Path, settings: Settings) -> Iterator[Emulator]:
+    """A local Azure DevOps without organizations, allowed as a server."""
+    with Emulator(tmp_path / "emulator", allow_local_hooks=True) as running:
+        settings.AZURE_DEVOPS_SERVERS = [running.url]
+        yield running
+
+
+@pytest.fixture
+def organization(emulator: Emulator) -> Organization:
+    """The organization fabrikam, with the repository Platform Team/infrastructure."""
+    organization = emulator.add_organization("fabrikam")
+    organization.add_project("Platform Team").add_repository(
+        "infrastructure", files={"main.tf": 'output "a" {\n  value = 1\n}\n'}
+    )
+    return organization
+
+
+@pytest.fixture
+def repository(organization: Organization) -> Repository:
+    project = organization.project("Platform Team")
+    assert project
+    repository = project.repository("infrastructure")
+    assert repository
+    return repository
+
+
+@pytest.fixture
+def token(organization: Organization) -> str:
+    return organization.add_token({"vso.code_write"})
+
+
+@pytest.fixture
+def integration(db: None, organization: Organization, token: str) -> Integration:
+    """The organization of the emulator, linked."""
+    return make_integration(organization.url, token)
+
+
+def make_person(username: str, role: Role | None) -> User:
+    person = User.objects.create_user(username, password=PASSWORD)
+    if role:
+        give_role(person, role)
+    return person
+
+
+def make_integration(url: str, token: str, name: str = "") -> Integration:
+    """Link an organization as the set-up form does."""
+    provider = PROVIDERS["azure_devops"]
+    expires_on = timezone.now().date() + timedelta(days=200)
+    address = provider.parse_organization_url(url)
+    integration, _ = link(provider, address, token, Details(name, "", expires_on))
+    return integration
+
+
+def over_https() -> Client:
+    """A client as behind a proxy that speaks https."""
+    return Client(headers={"X-Forwarded-Proto": "https"})
+
+
+def signed_in(person: User) -> Client:
+    client = over_https()
+    client.force_login(person)
+    return client

@@ -1,0 +1,163 @@
+"""Linking, refreshing, unlinking: one organization is one integration."""
+
+from typing import Any
+
+import pytest
+from django.test import Client
+from pytest_django import Settings
+
+from tests.conftest import make_integration
+from tests.emulator import Emulator
+from tests.emulator.model import Organization
+from vcs_integrations.linking import AlreadyLinked, refresh, unlink
+from vcs_integrations.models import Integration
+from vcs_integrations.providers.base import BACKGROUND, Problem, ProviderError
+from vcs_integrations.tasks import sweep
+
+
+def set_up(admin: Client, url: str, token: str, **more: str) -> Any:
+    data = {"organization_url": url, "token": token} | more
+    return admin.post("/settings/vcs-providers/azure-devops/set-up/", data, follow=True)
+
+
+def notifications(response: Any) -> list[str]:
+    return [str(message) for message in response.context["messages"]]
+
+
+def test_good_data_links_the_organization_and_says_so_twice(
+    admin: Client, organization: Organization, token: str
+) -> None:
+    response = set_up(admin, organization.url, token)
+    assert notifications(response) == [
+        "New integration was created",
+        "Connecting to Azure DevOps succeeded",
+    ]
+    integration = Integration.objects.get()
+    assert integration.external_id == organization.id
+    assert [str(r) for r in integration.repositories.all()] == ["Platform Team/infrastructure"]
+
+
+def test_a_wrong_token_stores_nothing_and_the_field_says_why(
+    admin: Client, organization: Organization
+) -> None:
+    response = set_up(admin, organization.url, "wrong", name="Ours")
+    assert notifications(response)[0].startswith("Connecting to Azure DevOps failed: ")
+    assert "refused the token" in response.context["form"].errors["token"][0]
+    assert response.context["form"]["name"].value() == "Ours"
+    assert not Integration.objects.exists()
+
+
+@pytest.mark.django_db
+def test_an_organization_linked_while_azure_devops_is_down_connects_later(
+    admin: Client, emulator: Emulator, organization: Organization, token: str
+) -> None:
+    emulator.faults.add("unavailable")
+    response = set_up(admin, organization.url, token)
+    created, failed = notifications(response)
+    assert created == "New integration was created"
+    assert failed.startswith("Connecting to Azure DevOps failed: ")
+    assert failed.endswith(", retrying")
+    integration = Integration.objects.get()
+    assert integration.is_retrying
+    emulator.faults.clear()
+    assert refresh(integration, BACKGROUND) is None
+    integration.refresh_from_db()
+    assert integration.is_healthy
+    assert integration.external_id == organization.id
+
+
+def test_linking_twice_is_refused_with_a_pointer_to_the_link(
+    admin: Client, integration: Integration, organization: Organization, token: str
+) -> None:
+    response = set_up(admin, organization.url.upper().replace("HTTP", "http"), token)
+    assert "already linked as “fabrikam”" in response.context["form"].errors["organization_url"][0]
+
+
+def test_both_addresses_of_one_organization_are_one_organization(
+    emulator: Emulator, integration: Integration, organization: Organization, settings: Settings
+) -> None:
+    """Two host names stand for Azure DevOps' two URL families: only the id tells."""
+    other = emulator.url.replace("127.0.0.1", "localhost")
+    settings.AZURE_DEVOPS_SERVERS = [emulator.url, other]
+    token = organization.add_token({"vso.code"})
+    with pytest.raises(AlreadyLinked) as refusal:
+        make_integration(f"{other}/fabrikam", token)
+    assert refusal.value.integration == integration
+
+
+def test_a_double_linked_while_down_is_marked_once_its_id_is_known(
+    emulator: Emulator, integration: Integration, organization: Organization, settings: Settings
+) -> None:
+    other = emulator.url.replace("127.0.0.1", "localhost")
+    settings.AZURE_DEVOPS_SERVERS = [emulator.url, other]
+    emulator.faults.add("unavailable")
+    double = make_integration(f"{other}/fabrikam", organization.add_token({"vso.code"}))
+    emulator.faults.clear()
+    refresh(double, BACKGROUND)
+    double.refresh_from_db()
+    assert double.duplicate_of == integration
+    assert double not in Integration.objects.usable()
+
+
+def test_linking_again_restores_the_endpoint_with_a_new_password(
+    integration: Integration, organization: Organization, token: str
+) -> None:
+    endpoint, password = integration.endpoint_url, integration.read_credentials().webhook_password
+    unlink(integration)
+    again = make_integration(organization.url, token)
+    assert again == integration
+    assert again.endpoint_url == endpoint
+    assert again.read_credentials().webhook_password != password
+
+
+def test_one_linked_while_down_joins_its_unlinked_predecessor(
+    emulator: Emulator, integration: Integration, organization: Organization, settings: Settings
+) -> None:
+    other = emulator.url.replace("127.0.0.1", "localhost")
+    settings.AZURE_DEVOPS_SERVERS = [emulator.url, other]
+    unlink(integration)
+    emulator.faults.add("unavailable")
+    later = make_integration(f"{other}/fabrikam", organization.add_token({"vso.code"}))
+    emulator.faults.clear()
+    password = later.read_credentials().webhook_password
+    refresh(later, BACKGROUND)
+    integration.refresh_from_db()
+    later.refresh_from_db()
+    assert integration.is_linked
+    assert integration.organization_url == f"{other}/fabrikam"
+    assert integration.read_credentials().webhook_password == password
+    assert not later.is_linked
+    assert later.joined_to == integration
+    assert list(Integration.objects.linked()) == [integration]
+
+
+def test_unlinking_erases_token_and_password(integration: Integration) -> None:
+    unlink(integration)
+    integration.refresh_from_db()
+    assert integration.webhook_password_digest == ""
+    with pytest.raises(ProviderError):
+        integration.read_credentials()
+
+
+def test_the_sweep_enqueues_what_is_due_once(integration: Integration) -> None:
+    Integration.objects.update(refresh_at="2020-01-01T00:00Z")
+    assert sweep() == 1
+    assert sweep() == 0
+
+
+def test_a_wrong_key_is_a_sentence_and_not_a_broken_page(
+    admin: Client, integration: Integration, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from django_cryptography.utils.crypto import FernetBytes
+
+    from vcs_integrations.models import Credentials
+
+    for name in ("token", "webhook_password"):
+        field = Credentials._meta.get_field(name)
+        monkeypatch.setattr(field, "_fernet", FernetBytes("another key"))
+    response = admin.post(f"/settings/vcs-providers/{integration.pk}/test/", follow=True)
+    assert response.status_code == 200
+    integration.refresh_from_db()
+    assert integration.problem == Problem.WRONG_KEY
+    response = admin.post(f"/settings/vcs-providers/{integration.pk}/reveal/")
+    assert "FIELD_ENCRYPTION_KEY" in response.content.decode()
