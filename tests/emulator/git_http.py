@@ -1,0 +1,86 @@
+"""Git over HTTP: clone, fetch and push through `git http-backend`."""
+
+import re
+import subprocess
+from email.parser import BytesParser
+from email.policy import HTTP
+from urllib.parse import quote
+
+from werkzeug import Request, Response
+
+from .git import environment
+from .model import Organization, Repository
+from .web import authenticate, not_found, repository_missing
+
+_PATH = re.compile(
+    r"(?:(?P<project>[^/]+)/)?_git/(?P<repository>[^/]+)/"
+    r"(?P<rest>info/refs|git-upload-pack|git-receive-pack)"
+)
+
+
+def is_git_path(path: str) -> bool:
+    """Return whether a path within an organization belongs to git's own protocol."""
+    return _PATH.fullmatch(path) is not None
+
+
+def answer(request: Request, organization: Organization, path: str) -> Response:
+    """Let git answer; a push is recorded with all its refs as one."""
+    match = _PATH.fullmatch(path)
+    if match is None:
+        return not_found()
+    is_push = "git-receive-pack" in (match["rest"], request.args.get("service"))
+    token = authenticate(request, organization, frozenset({"vso.code"}))
+    if isinstance(token, Response):
+        return token
+    repository = _repository(organization, match["project"], match["repository"])
+    if repository is None:
+        return repository_missing(match["repository"]).response()
+    if is_push and not token.allows(frozenset({"vso.code_write"})):
+        message = (
+            "TF401027: You need the Git 'GenericContribute' permission to perform this action."
+        )
+        return Response(message, 403, content_type="text/plain; charset=utf-8")
+    if match["rest"] != "git-receive-pack":
+        return _backend(request, repository, match["rest"], token.user)
+    with repository.lock:
+        before = repository.ref_values()
+        response = _backend(request, repository, match["rest"], token.user)
+        repository.record_push(before, organization.identity(token.user))
+    return response
+
+
+def _repository(
+    organization: Organization, project_name: str | None, name: str
+) -> Repository | None:
+    project = organization.project(project_name or name)
+    found = project.repository(name) if project else None
+    return None if found is None or found.is_disabled else found
+
+
+def _backend(request: Request, repository: Repository, rest: str, user: str) -> Response:
+    path = repository.git.path
+    variables = {
+        "GIT_PROJECT_ROOT": str(path.parent),
+        "GIT_HTTP_EXPORT_ALL": "1",
+        "PATH_INFO": f"/{path.name}/{rest}",
+        "QUERY_STRING": request.query_string.decode("ascii", "replace"),
+        "REQUEST_METHOD": request.method,
+        "CONTENT_TYPE": request.content_type or "",
+        "HTTP_CONTENT_ENCODING": request.headers.get("Content-Encoding", ""),
+        "GIT_PROTOCOL": request.headers.get("Git-Protocol", ""),
+        "REMOTE_USER": quote(user),
+        "REMOTE_ADDR": "127.0.0.1",
+    }
+    body = request.get_data(cache=False)
+    done = subprocess.run(
+        ["git", "http-backend"],
+        input=body,
+        capture_output=True,
+        env=environment(**variables, CONTENT_LENGTH=str(len(body))),
+        check=False,
+    )
+    head, _, content = done.stdout.partition(b"\r\n\r\n")
+    headers = BytesParser(policy=HTTP).parsebytes(head + b"\r\n\r\n")
+    status = int(str(headers.get("Status", "200")).split()[0])
+    kept = {name: str(value) for name, value in headers.items() if name.lower() != "status"}
+    return Response(content, status, kept)

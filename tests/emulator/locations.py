@@ -1,0 +1,112 @@
+"""What `OPTIONS {organization}/_apis` answers: where the SDK finds each resource.
+
+The ids are those that Microsoft's Python SDK asks for.
+"""
+
+from typing import Any
+
+_GIT = "{project}/_apis/{area}/repositories/{repositoryId}"
+_HOOK = "_apis/{area}/Subscriptions/{subscriptionId}"
+_TABLE = [
+    # id, area, resource, template, resource version
+    ("e81700f7-3be2-46de-8624-2eb35882fcaa", "Location", "ResourceAreas", "_apis/{resource}", 1),
+    ("00d9565f-ed9c-4a06-9a50-00e7896ccab4", "Location", "ConnectionData", "_apis/{resource}", 1),
+    (
+        "603fe2ac-9723-48b9-88ad-09305aa6c6e1",
+        "core",
+        "projects",
+        "_apis/{resource}/{*projectId}",
+        4,
+    ),
+    (
+        "225f7195-f9c7-4d14-ab28-a83f7ff77e1f",
+        "git",
+        "repositories",
+        "{project}/_apis/{area}/{resource}/{repositoryId}",
+        1,
+    ),
+    ("2d874a60-a811-4f62-9c9f-963a6ea0a55b", "git", "refs", f"{_GIT}/{{resource}}/{{*filter}}", 1),
+    (
+        "d5b216de-d8d5-4d32-ae76-51df755b16d3",
+        "git",
+        "branchStats",
+        f"{_GIT}/stats/branches/{{*name}}",
+        1,
+    ),
+    (
+        "c2570c3b-5b3f-41b8-98bf-5407bfde8d58",
+        "git",
+        "commits",
+        f"{_GIT}/{{resource}}/{{commitId}}",
+        1,
+    ),
+    (
+        "5bf884f5-3e07-42e9-afb8-1b872267bf16",
+        "git",
+        "changes",
+        f"{_GIT}/commits/{{commitId}}/{{resource}}",
+        1,
+    ),
+    ("615588d5-c0c7-4b88-88f8-e625306446e8", "git", "commitDiffs", f"{_GIT}/diffs/commits", 1),
+    ("ea98d07b-3c87-4971-8ede-a613694ffb55", "git", "pushes", f"{_GIT}/{{resource}}/{{pushId}}", 2),
+    ("fb93c0db-47ed-4a31-8c20-47552878fb44", "git", "items", f"{_GIT}/{{resource}}/{{*path}}", 1),
+    (
+        "fc50d02a-849f-41fb-8af1-0a5216103269",
+        "hooks",
+        "Subscriptions",
+        "_apis/{area}/{resource}/{subscriptionId}",
+        1,
+    ),
+    (
+        "c7c3c1cf-9e05-4c0d-a425-a0f922c2c6ed",
+        "hooks",
+        "SubscriptionsQuery",
+        "_apis/{area}/{resource}",
+        1,
+    ),
+    (
+        "1139462c-7e27-4524-a997-31b9b73551fe",
+        "hooks",
+        "TestNotifications",
+        "_apis/{area}/{resource}",
+        1,
+    ),
+    (
+        "0c62d343-21b0-4732-997b-017fde84dc28",
+        "hooks",
+        "Notifications",
+        f"{_HOOK}/{{resource}}/{{notificationId}}",
+        1,
+    ),
+    (
+        "db4777cd-8e08-4a84-8ba3-c974ea033718",
+        "hooks",
+        "EventTypes",
+        "_apis/{area}/Publishers/{publisherId}/{resource}",
+        1,
+    ),
+    (
+        "4301c514-5f34-4f5d-a145-f0ea7b5b7d19",
+        "hooks",
+        "Consumers",
+        "_apis/{area}/{resource}/{consumerId}",
+        1,
+    ),
+]
+
+
+def locations() -> list[dict[str, Any]]:
+    """Return the location of every resource that the emulator serves."""
+    return [
+        {
+            "id": location_id,
+            "area": area,
+            "resourceName": resource,
+            "routeTemplate": template,
+            "resourceVersion": version,
+            "minVersion": "1.0",
+            "maxVersion": "7.2",
+            "releasedVersion": "7.1",
+        }
+        for location_id, area, resource, template, version in _TABLE
+    ]

@@ -1,0 +1,457 @@
+"""What an Azure DevOps holds: organizations, people, projects, repositories, pushes, hooks.
+
+The objects change themselves and save the state they belong to; REST answers, payloads and
+pages are made from them elsewhere.
+"""
+
+from __future__ import annotations
+
+import secrets
+import shutil
+import string
+import threading
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from email.utils import parseaddr
+from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import quote
+
+from .git import NO_OBJECT, GitRepository
+from .hook_rules import check_inputs
+
+if TYPE_CHECKING:
+    from .state import State
+
+_Named = TypeVar("_Named", "Project", "Repository")
+NO_SUBSCRIPTION = "00000000-0000-0000-0000-000000000000"
+HISTORY_LIMIT = 500
+
+
+def now() -> datetime:
+    """Return the present moment in UTC."""
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True)
+class Identity:
+    """A person of an organization."""
+
+    id: str
+    name: str
+    email: str
+
+
+@dataclass(frozen=True)
+class Token:
+    """A personal access token."""
+
+    secret: str
+    user: str
+    scopes: frozenset[str]
+    expires_on: datetime | None
+
+    @property
+    def is_expired(self) -> bool:
+        """Whether its last moment has passed."""
+        return self.expires_on is not None and self.expires_on <= now()
+
+    def allows(self, scopes: frozenset[str]) -> bool:
+        """Whether one of the scopes is granted, directly or by a wider one."""
+        granted = set(self.scopes)
+        if "vso.code_write" in granted:
+            granted |= {"vso.code", "vso.code_status", "vso.threads_full"}
+        return not scopes or bool(granted & scopes)
+
+
+@dataclass(frozen=True)
+class RefUpdate:
+    """One ref moved by a push; forty zeros stand for "did not exist"."""
+
+    name: str
+    old: str
+    new: str
+
+
+@dataclass(frozen=True)
+class Push:
+    """One push: everything that one `git push` changed."""
+
+    id: int
+    date: datetime
+    pushed_by: Identity
+    ref_updates: tuple[RefUpdate, ...]
+    commits: tuple[str, ...]
+
+
+@dataclass
+class Subscription:
+    """One service-hook subscription, with its secrets in plain text."""
+
+    id: str
+    tfs_subscription_id: str
+    event_type: str
+    resource_version: str
+    publisher_inputs: dict[str, str]
+    consumer_inputs: dict[str, str]
+    created_by: Identity
+    created_date: datetime
+    modified_date: datetime
+    status: str = "enabled"
+    notification_count: int = 0
+
+
+@dataclass
+class Notification:
+    """One notification of a subscription and what became of it (the delivery log)."""
+
+    id: int
+    subscription_id: str
+    event: dict[str, Any]
+    consumer_inputs: dict[str, str]
+    is_test: bool
+    created_date: datetime
+    status: str = "queued"
+    result: str = "pending"
+    attempts: int = 0
+    request: str = ""
+    response_status: int | None = None
+    response_body: str = ""
+    error: str = ""
+    duration: float = 0.0
+    completed_date: datetime | None = None
+
+
+@dataclass(eq=False)
+class Repository:
+    """A git repository; its files come into being when they are first needed."""
+
+    project: Project
+    id: str
+    name: str
+    default_branch: str | None = None
+    is_disabled: bool = False
+    is_from_template: bool = False
+    pushes: list[Push] = field(default_factory=list)
+    lock: threading.RLock = field(default_factory=threading.RLock, repr=False)
+
+    @property
+    def organization(self) -> Organization:
+        """The organization it belongs to."""
+        return self.project.organization
+
+    @property
+    def clone_url(self) -> str:
+        """The HTTPS-form clone URL, without user information."""
+        return f"{self.project.url}/_git/{quote(self.name, safe='')}"
+
+    @property
+    def git(self) -> GitRepository:
+        """The bare repository on disk, made now if nobody needed it before."""
+        state = self.organization.state
+        repository = GitRepository(state.root / "git" / f"{self.id}.git")
+        with self.lock:
+            if not repository.path.exists():
+                self._create_on_disk(repository)
+        return repository
+
+    def _create_on_disk(self, repository: GitRepository) -> None:
+        if not self.is_from_template:
+            repository.create()
+            return
+        template = self.organization.state.template()
+        partial = repository.path.with_suffix(".partial")
+        shutil.rmtree(partial, ignore_errors=True)
+        shutil.copytree(template.path, partial)
+        partial.rename(repository.path)
+        owner = self.organization.identity("Ann Admin")
+        updates = tuple(RefUpdate(ref.name, NO_OBJECT, ref.sha) for ref in repository.refs())
+        commits = repository.new_commits([update.new for update in updates], [])
+        self._append_push(owner, updates, commits)
+
+    def push(
+        self,
+        files: Mapping[str, str | None],
+        branch: str = "main",
+        message: str = "Change files",
+        author: str = "Ann Admin <ann@fabrikam.example>",
+    ) -> str:
+        """Commit files (None deletes one) to a branch as one push and return the commit's sha.
+
+        A branch that does not exist yet starts from the default branch.
+        """
+        name, email = parseaddr(author)
+        with self.lock:
+            git = self.git
+            before = self.ref_values()
+            parent = before.get(f"refs/heads/{branch}") or before.get(self.default_branch or "")
+            sha = git.commit_files(branch, files, message, author, parent, now())
+            self.record_push(before, self.organization.identity(name, email))
+        return sha
+
+    def delete_branch(self, branch: str, user: str = "Ann Admin") -> None:
+        """Delete a branch; that is a push as well."""
+        with self.lock:
+            before = self.ref_values()
+            self.git.delete_ref(f"refs/heads/{branch}")
+            self.record_push(before, self.organization.identity(user))
+
+    def ref_values(self) -> dict[str, str]:
+        """Return what every ref points at."""
+        return {ref.name: ref.sha for ref in self.git.refs()}
+
+    def record_push(self, before: Mapping[str, str], pushed_by: Identity) -> Push | None:
+        """Record as one push whatever differs from the refs before, and tell the hooks."""
+        after = self.ref_values()
+        names = sorted(name for name in {*before, *after} if before.get(name) != after.get(name))
+        if not names:
+            return None
+        updates = tuple(
+            RefUpdate(name, before.get(name, NO_OBJECT), after.get(name, NO_OBJECT))
+            for name in names
+        )
+        added = [update.new for update in updates if update.new != NO_OBJECT]
+        commits = self.git.new_commits(added, set(before.values()))
+        self._choose_default_branch(after)
+        push = self._append_push(pushed_by, updates, commits)
+        self.organization.state.push_recorded(self, push)
+        return push
+
+    def _append_push(
+        self, pushed_by: Identity, updates: tuple[RefUpdate, ...], commits: list[str]
+    ) -> Push:
+        with self.organization.state.lock:
+            self.organization.last_push_id += 1
+            push_id = self.organization.last_push_id
+            push = Push(push_id, now(), pushed_by, updates, tuple(commits))
+            self.pushes.append(push)
+            self.organization.state.save()
+        return push
+
+    def _choose_default_branch(self, refs: Mapping[str, str]) -> None:
+        branches = sorted(name for name in refs if name.startswith("refs/heads/"))
+        if self.default_branch is None and branches:
+            usual = ["refs/heads/main", "refs/heads/master"]
+            self.default_branch = next((name for name in usual if name in branches), branches[0])
+            self.git.set_default_branch(self.default_branch)
+
+    def disable(self) -> None:
+        """Disable it: listed, but every other call says that it does not exist."""
+        self.is_disabled = True
+        self.organization.state.save()
+
+    def enable(self) -> None:
+        """Take a disabled repository back into use."""
+        self.is_disabled = False
+        self.organization.state.save()
+
+    def rename(self, name: str) -> None:
+        """Give it another name; its id stays."""
+        self.name = name
+        self.organization.state.save()
+
+
+@dataclass(eq=False)
+class Project:
+    """A project: a name around repositories."""
+
+    organization: Organization
+    id: str
+    name: str
+    changed_date: datetime
+    repositories: list[Repository] = field(default_factory=list)
+
+    @property
+    def url(self) -> str:
+        """Its address in the browser."""
+        return f"{self.organization.url}/{quote(self.name, safe='')}"
+
+    @property
+    def service_hooks_url(self) -> str:
+        """The page that stands in for Azure DevOps' service-hooks page."""
+        return f"{self.url}/_settings/serviceHooks"
+
+    def add_repository(
+        self, name: str, files: Mapping[str, str | None] | None = None
+    ) -> Repository:
+        """Add a repository; without files it is empty and has no default branch."""
+        repository = Repository(self, str(uuid.uuid4()), name)
+        self.repositories.append(repository)
+        self.organization.state.save()
+        if files:
+            repository.push(files, message="Initial commit")
+        return repository
+
+    def add_repositories(self, count: int, prefix: str = "service") -> list[Repository]:
+        """Add many repositories that share one template and cost nothing until used."""
+        self.organization.state.template()
+        added = [
+            Repository(
+                self,
+                str(uuid.uuid4()),
+                f"{prefix}-{number:05}",
+                default_branch="refs/heads/main",
+                is_from_template=True,
+            )
+            for number in range(1, count + 1)
+        ]
+        self.repositories.extend(added)
+        self.organization.state.save()
+        return added
+
+    def repository(self, key: str) -> Repository | None:
+        """Find a repository by name or id, in any letter case."""
+        return _find(self.repositories, key)
+
+
+@dataclass(eq=False)
+class Organization:
+    """An organization: people, tokens, projects, hooks and the history of deliveries."""
+
+    state: State
+    id: str
+    account_id: str
+    name: str
+    tokens: list[Token] = field(default_factory=list)
+    projects: list[Project] = field(default_factory=list)
+    subscriptions: list[Subscription] = field(default_factory=list)
+    notifications: list[Notification] = field(default_factory=list)
+    last_push_id: int = 0
+    last_unsaved_notification: int = 0
+
+    @property
+    def url(self) -> str:
+        """Its base URL: what one types into another product's set-up form."""
+        return f"{self.state.base_url}/{quote(self.name, safe='')}"
+
+    @property
+    def repositories(self) -> list[Repository]:
+        """All repositories of all projects."""
+        return [repository for project in self.projects for repository in project.repositories]
+
+    def identity(self, name: str, email: str | None = None) -> Identity:
+        """Return the person of that name; the id stays the same for a name."""
+        address = email or f"{name.split()[0].lower()}@{self.name.lower()}.example"
+        return Identity(str(uuid.uuid5(uuid.UUID(self.id), name)), name, address)
+
+    def add_token(
+        self,
+        scopes: set[str] | frozenset[str] = frozenset({"vso.code_write"}),
+        user: str = "Ann Admin",
+        expires_on: datetime | None = None,
+        secret: str | None = None,
+    ) -> str:
+        """Issue a personal access token and return its text."""
+        alphabet = string.ascii_letters + string.digits
+        text = secret or "".join(secrets.choice(alphabet) for _ in range(84))
+        self.tokens.append(Token(text, user, frozenset(scopes), expires_on))
+        self.state.save()
+        return text
+
+    def revoke_token(self, secret: str) -> None:
+        """Forget a token; from now on it is unknown."""
+        self.tokens = [token for token in self.tokens if token.secret != secret]
+        self.state.save()
+
+    def token(self, secret: str) -> Token | None:
+        """Find a token by its text."""
+        return next((token for token in self.tokens if token.secret == secret), None)
+
+    def add_project(self, name: str) -> Project:
+        """Add a project without repositories."""
+        project = Project(self, str(uuid.uuid4()), name, now())
+        self.projects.append(project)
+        self.state.save()
+        return project
+
+    def project(self, key: str) -> Project | None:
+        """Find a project by name or id, in any letter case."""
+        return _find(self.projects, key)
+
+    def add_subscription(
+        self,
+        project: Project,
+        event_type: str,
+        url: str,
+        password: str = "",
+        username: str = "",
+        publisher_inputs: Mapping[str, str] | None = None,
+        **consumer_inputs: str,
+    ) -> Subscription:
+        """Subscribe a webhook to one event of a project, as the service-hooks page does."""
+        everything = ("resourceDetailsToSend", "messagesToSend", "detailedMessagesToSend")
+        consumer = dict.fromkeys(everything, "all") | {"url": url} | consumer_inputs
+        if username:
+            consumer["basicAuthUsername"] = username
+        if password:
+            consumer["basicAuthPassword"] = password
+        publisher = {"projectId": project.id, "repository": "", "branch": ""}
+        publisher |= publisher_inputs or {}
+        return self.subscribe(event_type, publisher, consumer, self.identity("Ann Admin"))
+
+    def subscribe(
+        self,
+        event_type: str,
+        publisher_inputs: dict[str, str],
+        consumer_inputs: dict[str, str],
+        owner: Identity,
+        resource_version: str = "1.0",
+    ) -> Subscription:
+        """Check the inputs (HookRuleError says what is wrong) and keep a new subscription."""
+        check_inputs(self, event_type, publisher_inputs, consumer_inputs)
+        moment = now()
+        subscription = Subscription(
+            str(uuid.uuid4()),
+            str(uuid.uuid4()),
+            event_type,
+            resource_version,
+            publisher_inputs,
+            consumer_inputs,
+            owner,
+            moment,
+            moment,
+        )
+        with self.state.lock:
+            self.subscriptions.append(subscription)
+            self.state.save()
+        return subscription
+
+    def subscription(self, key: str) -> Subscription | None:
+        """Find a subscription by its id."""
+        return next((one for one in self.subscriptions if one.id == key.lower()), None)
+
+    def unsubscribe(self, subscription: Subscription) -> None:
+        """Forget a subscription."""
+        with self.state.lock:
+            self.subscriptions.remove(subscription)
+            self.state.save()
+
+    def add_notification(
+        self,
+        subscription: Subscription | None,
+        event: dict[str, Any],
+        consumer_inputs: dict[str, str],
+        is_test: bool,
+    ) -> Notification:
+        """Log a notification that is to be delivered, numbered within its subscription."""
+        with self.state.lock:
+            if subscription is None:
+                self.last_unsaved_notification += 1
+                number, owner_id = self.last_unsaved_notification, NO_SUBSCRIPTION
+            else:
+                subscription.notification_count += 1
+                number, owner_id = subscription.notification_count, subscription.id
+            event = {"subscriptionId": owner_id, "notificationId": number, **event}
+            notification = Notification(
+                number, owner_id, event, dict(consumer_inputs), is_test, now()
+            )
+            self.notifications.append(notification)
+            del self.notifications[:-HISTORY_LIMIT]
+            self.state.save()
+        return notification
+
+
+def _find(items: list[_Named], key: str) -> _Named | None:
+    wanted = key.casefold()
+    return next((item for item in items if wanted in (item.id, item.name.casefold())), None)

@@ -1,0 +1,95 @@
+"""JSON shapes that REST answers and webhook payloads share."""
+
+from datetime import datetime
+from typing import Any
+from urllib.parse import quote
+
+from .git import Commit, Signature
+from .model import Identity, Project, Repository
+
+Json = dict[str, Any]
+
+
+def timestamp(moment: datetime) -> str:
+    """Return a date as Azure DevOps writes it: UTC, seven fractional digits."""
+    return f"{moment:%Y-%m-%dT%H:%M:%S.%f}0Z"
+
+
+def seconds(moment: datetime) -> str:
+    """Return a date as git knows it: UTC, no fraction."""
+    return f"{moment:%Y-%m-%dT%H:%M:%SZ}"
+
+
+def identity(base: str, person: Identity) -> Json:
+    """Return a person as IdentityRef."""
+    avatar = f"{base}/_apis/GraphProfile/MemberAvatars/aad.{person.id}"
+    return {
+        "displayName": person.name,
+        "url": f"{base}/_apis/Identities/{person.id}",
+        "_links": {"avatar": {"href": avatar}},
+        "id": person.id,
+        "uniqueName": person.email,
+        "imageUrl": f"{base}/_api/_common/identityImage?id={person.id}",
+        "descriptor": f"aad.{person.id}",
+    }
+
+
+def project(base: str, one: Project) -> Json:
+    """Return a project as it stands in lists and within repositories."""
+    return {
+        "id": one.id,
+        "name": one.name,
+        "url": f"{base}/_apis/projects/{one.id}",
+        "state": "wellFormed",
+        "revision": 11,
+        "visibility": "private",
+        "lastUpdateTime": timestamp(one.changed_date),
+    }
+
+
+def repository_url(base: str, one: Repository) -> str:
+    """Return the REST address of a repository."""
+    return f"{base}/{one.project.id}/_apis/git/repositories/{one.id}"
+
+
+def web_url(base: str, one: Repository) -> str:
+    """Return the browser address of a repository, which is its clone URL too."""
+    return f"{base}/{quote(one.project.name, safe='')}/_git/{quote(one.name, safe='')}"
+
+
+def repository(base: str, one: Repository) -> Json:
+    """Return a repository; an empty one has no `defaultBranch`."""
+    web = web_url(base, one)
+    organization = quote(one.organization.name, safe="")
+    path = f"{quote(one.project.name, safe='')}/{quote(one.name, safe='')}"
+    shape: Json = {
+        "id": one.id,
+        "name": one.name,
+        "url": repository_url(base, one),
+        "project": project(base, one.project),
+        "size": 1232 if one.default_branch else 0,
+        "remoteUrl": web.replace("://", f"://{organization}@", 1),
+        "sshUrl": f"git@ssh.dev.azure.com:v3/{organization}/{path}",
+        "webUrl": web,
+        "isDisabled": one.is_disabled,
+        "isInMaintenance": False,
+    }
+    if one.default_branch:
+        shape["defaultBranch"] = one.default_branch
+    return shape
+
+
+def signature(one: Signature) -> Json:
+    """Return the author or committer of a commit."""
+    return {"name": one.name, "email": one.email, "date": seconds(one.date)}
+
+
+def commit(base: str, where: Repository, one: Commit) -> Json:
+    """Return a commit as it stands in lists, with its whole comment."""
+    return {
+        "commitId": one.sha,
+        "author": signature(one.author),
+        "committer": signature(one.committer),
+        "comment": one.message,
+        "url": f"{repository_url(base, where)}/commits/{one.sha}",
+    }

@@ -1,0 +1,252 @@
+"""Requests and answers of the REST API: routes, credentials, versions and errors."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+from urllib.parse import quote
+
+from werkzeug import Request, Response
+from werkzeug.datastructures import MultiDict
+
+from .model import Identity, Organization, Project, Repository, Token
+
+JSON_TYPE = "application/json; charset=utf-8; api-version=7.1"
+NOT_FOUND = "The resource cannot be found."
+_VERSION = re.compile(r"api-version=([0-9]+)\.([0-9]+)(-preview(?:\.[0-9]+)?)?", re.IGNORECASE)
+
+
+class ApiError(Exception):
+    """An answer that is not success, in Azure DevOps' error shape."""
+
+    def __init__(self, status: int, type_key: str, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+        self.type_key = type_key
+        self.message = message
+
+    def response(self) -> Response:
+        """Return the JSON error body with its status."""
+        namespace = "Microsoft.TeamFoundation.Git.Server" if "Git" in self.type_key else "System"
+        return json_response(
+            {
+                "$id": "1",
+                "innerException": None,
+                "message": self.message,
+                "typeName": f"{namespace}.{self.type_key}, {namespace}",
+                "typeKey": self.type_key,
+                "errorCode": 0,
+                "eventId": 3000,
+            },
+            self.status,
+        )
+
+
+def json_response(
+    data: object, status: int = 200, headers: Mapping[str, str] | None = None
+) -> Response:
+    """Return a JSON answer."""
+    body = json.dumps(data, ensure_ascii=False, separators=(",", ":"))
+    return Response(body, status, headers, content_type=JSON_TYPE)
+
+
+def collection(items: Iterable[object], headers: Mapping[str, str] | None = None) -> Response:
+    """Return a list in the shape that all lists have."""
+    values = list(items)
+    return json_response({"count": len(values), "value": values}, headers=headers)
+
+
+def not_found() -> Response:
+    """Return the answer to an unknown route or organization: 29 bytes of plain text."""
+    return Response(NOT_FOUND, 404, content_type="text/plain; charset=utf-8")
+
+
+class Query:
+    """The query string; names in any letter case, with or without `searchCriteria.`."""
+
+    def __init__(self, arguments: MultiDict[str, str]) -> None:
+        self._values = {
+            name.lower().removeprefix("searchcriteria."): value for name, value in arguments.items()
+        }
+
+    def text(self, *names: str) -> str | None:
+        """Return the first of the named values that is given and not empty."""
+        return next((self._values[n.lower()] for n in names if self._values.get(n.lower())), None)
+
+    def number(self, name: str, default: int) -> int:
+        """Return a whole number that is not negative; 400 for anything else."""
+        text = self.text(name, name.removeprefix("$")) or str(default)
+        if not text.isascii() or not text.isdigit():
+            raise ApiError(
+                400, "InvalidArgumentValueException", f"The value '{text}' is not valid for {name}."
+            )
+        return int(text)
+
+    def flag(self, name: str) -> bool:
+        """Return whether a switch is on."""
+        return (self.text(name) or "").lower() == "true"
+
+    def moment(self, name: str) -> datetime | None:
+        """Return a date; 400 for anything unreadable."""
+        text = self.text(name)
+        try:
+            return datetime.fromisoformat(text).astimezone() if text else None
+        except ValueError:
+            message = f"The value '{text}' is not valid for {name}."
+            raise ApiError(400, "InvalidArgumentValueException", message) from None
+
+
+@dataclass
+class Call:
+    """One authenticated request to an organization."""
+
+    request: Request
+    organization: Organization
+    token: Token
+    values: dict[str, str]
+    query: Query = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.query = Query(self.request.args)
+
+    @property
+    def base(self) -> str:
+        """The organization's URL in the form in which the caller addressed it."""
+        return self.request.host_url + quote(self.organization.name, safe="")
+
+    @property
+    def user(self) -> Identity:
+        """The owner of the token."""
+        return self.organization.identity(self.token.user)
+
+    def project(self) -> Project | None:
+        """Return the project in the path, None if the path has none, 404 if it is unknown."""
+        key = self.values.get("project")
+        if key is None:
+            return None
+        project = self.organization.project(key)
+        if project is None:
+            raise project_missing(key)
+        return project
+
+    def repository(self) -> Repository:
+        """Return the repository in the path; a name needs a project, an id does not."""
+        key = self.values["repository"]
+        project = self.project()
+        if project:
+            found = project.repository(key)
+        else:
+            everything = self.organization.repositories
+            found = next((one for one in everything if one.id == key.lower()), None)
+        if found is None or found.is_disabled:
+            raise repository_missing(key)
+        return found
+
+    def json(self) -> dict[str, Any]:
+        """Return the JSON object in the body; 400 for anything else."""
+        data = self.request.get_json(force=True, silent=True)
+        if not isinstance(data, dict):
+            raise ApiError(400, "VssPropertyValidationException", "The body must be a JSON object.")
+        return data
+
+
+def project_missing(key: str) -> ApiError:
+    """Return the answer for a project that does not exist."""
+    return ApiError(
+        404,
+        "ProjectDoesNotExistWithNameException",
+        f"TF200016: The following project does not exist: {key}. Verify that the name of the "
+        "project is correct and that the project exists on the specified Azure DevOps Server.",
+    )
+
+
+def repository_missing(key: str) -> ApiError:
+    """Return the answer for a repository that is missing, disabled or not visible."""
+    return ApiError(
+        404,
+        "GitRepositoryNotFoundException",
+        f"TF401019: The Git repository with name or identifier {key} does not exist or you do "
+        "not have permissions for the operation you are attempting.",
+    )
+
+
+@dataclass(frozen=True)
+class Route:
+    """A REST route: `{x}` is a segment, `{*x}` the rest, `[…]` may be left out."""
+
+    method: str
+    template: str
+    handler: Callable[[Call], Response]
+    scopes: frozenset[str] = frozenset()
+
+    def match(self, path: str) -> dict[str, str] | None:
+        """Return the values in a path (fixed parts in any letter case), or None."""
+        pattern = re.escape(self.template).replace(r"\[", "(?:").replace(r"\]", ")?")
+        pattern = re.sub(r"\\{\\\*(\w+)\\}", r"(?P<\1>.+)", pattern)
+        pattern = re.sub(r"\\{(\w+)\\}", r"(?P<\1>[^/]+)", pattern)
+        found = re.fullmatch(pattern, path, re.IGNORECASE)
+        if found is None:
+            return None
+        return {name: value for name, value in found.groupdict().items() if value is not None}
+
+
+def check_version(request: Request, is_preview_only: bool) -> None:
+    """Raise 400 for a missing version on a write and for one that needs `-preview`.
+
+    The version stands in the query or in Accept (Azure DevOps documentation, "REST API
+    versioning").
+    """
+    given = f"api-version={request.args['api-version']}" if "api-version" in request.args else ""
+    found = _VERSION.search(given or request.headers.get("Accept", ""))
+    if found is None:
+        if request.method in ("POST", "PUT", "PATCH", "DELETE"):
+            raise ApiError(
+                400,
+                "VssVersionNotSpecifiedException",
+                f'No api-version was supplied for the "{request.method}" request. The version '
+                "must be supplied either as part of the Accept header or as a query parameter.",
+            )
+        return
+    version = (int(found[1]), int(found[2]))
+    if version > (7, 2):
+        message = f"The requested REST API version of {found[1]}.{found[2]} is out of range."
+        raise ApiError(400, "VssVersionOutOfRangeException", message)
+    if not found[3] and (is_preview_only or version > (7, 1)):
+        raise ApiError(
+            400,
+            "VssInvalidPreviewVersionException",
+            f'The requested version "{found[1]}.{found[2]}" of the resource is under preview. '
+            "The -preview flag must be supplied in the api-version for such requests.",
+        )
+
+
+def unauthorized(request: Request, error: str = "") -> Response:
+    """Return 401 with a Basic challenge; the error goes into X-TFS-ServiceError."""
+    headers = {"WWW-Authenticate": f'Basic realm="{request.host_url}"'}
+    if error:
+        headers["X-TFS-ServiceError"] = quote(error)
+    body = "<!DOCTYPE html><html><head><title>Access Denied</title></head><body></body></html>"
+    return Response(body, 401, headers, content_type="text/html; charset=utf-8")
+
+
+EXPIRED = "Access Denied: The Personal Access Token used has expired."
+
+
+def authenticate(
+    request: Request, organization: Organization, scopes: frozenset[str]
+) -> Token | Response:
+    """Return the token of the request, or the refusal: unknown, expired or too narrow."""
+    credentials = request.authorization
+    secret = credentials.password if credentials and credentials.type == "basic" else None
+    token = organization.token(secret) if secret else None
+    if token is None:
+        return unauthorized(request)
+    if token.is_expired:
+        return unauthorized(request, EXPIRED)
+    if not token.allows(scopes):
+        return unauthorized(request)
+    return token
