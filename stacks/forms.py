@@ -100,19 +100,18 @@ class NameStackForm(forms.Form):
         max_length=500,
         required=False,
         widget=forms.Textarea(attrs={"rows": 2}),
-        help_text="Optional.",
     )
     project_root = forms.CharField(
         label="Project root",
         max_length=500,
         required=False,
-        help_text="Optional. The folder to run from, like infra/network; the top if empty.",
+        help_text="The folder to run from, like infra/network; the top of the repository if empty.",
     )
     labels = forms.CharField(
         label="Labels",
         max_length=500,
         required=False,
-        help_text="Optional, separated by commas.",
+        help_text="Separated by commas.",
     )
 
     def __init__(self, *args: Any, stack: Stack | None = None, **kwargs: Any) -> None:

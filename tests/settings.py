@@ -24,7 +24,9 @@ from config.settings import BASE_DIR, DATABASES
 
 if "sqlite" in str(DATABASES["default"]["ENGINE"]):
     # A file, so that the server of the browser tests has connections of its own.
-    DATABASES["default"]["TEST"] = {"NAME": BASE_DIR / "test.sqlite3"}
+    DATABASES["default"]["TEST"] = {
+        "NAME": BASE_DIR / os.environ.get("TEST_DATABASE_NAME", "test.sqlite3")
+    }
     DATABASES["default"]["OPTIONS"]["init_command"] = (
         "PRAGMA journal_mode=WAL; PRAGMA synchronous=OFF;"
     )

@@ -99,7 +99,10 @@ def describe(integration: Integration, details: Details) -> None:
 
 
 def refresh(integration: Integration, patience: Patience) -> ProviderError | None:
-    """Look at the organization: health, id, repositories. Returns why it failed, if it did."""
+    """Look at the organization: health, id, repositories, hooks made anew.
+
+    Returns why it failed, if it did.
+    """
     try:
         connection = integration.client(patience).connect()
         _check_same_organization(integration, connection.organization_id)
@@ -110,6 +113,7 @@ def refresh(integration: Integration, patience: Patience) -> ProviderError | Non
         integration = _learn_id(integration, connection.organization_id)
     integration.record_success()
     store_repositories(integration, connection.repositories)
+    forget_hooks_made_anew(integration)
     return None
 
 
@@ -176,14 +180,16 @@ def unlink(integration: Integration) -> list[Subscription]:
     return list(integration.subscriptions.filter(removed_at=None))
 
 
-def hooks_to_make_anew(integration: Integration) -> list[Subscription]:
-    """Return the hooks of before the last unlinking whose events have not come since."""
+def forget_hooks_made_anew(integration: Integration) -> None:
+    """Forget the hooks of before the last unlinking whose events have come since."""
     before = list(integration.subscriptions.all())
     if not before:
-        return []
+        return
     since = integration.deliveries.filter(received_at__gte=integration.linked_at)
     arrived = set(since.values_list("event_type", "project_id").distinct())
-    return [hook for hook in before if (hook.event_type, hook.project_id) not in arrived]
+    for hook in before:
+        if (hook.event_type, hook.project_id) in arrived:
+            hook.delete()
 
 
 def store_repositories(integration: Integration, listed: Iterable[RemoteRepository]) -> None:

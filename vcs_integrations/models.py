@@ -272,7 +272,11 @@ class Repository(models.Model):
     """A remote repository as it was last listed, keyed by the provider's id."""
 
     integration = models.ForeignKey(
-        Integration, on_delete=models.CASCADE, related_name="repositories"
+        # The constraint or index below serves look-ups by integration, too.
+        Integration,
+        on_delete=models.CASCADE,
+        related_name="repositories",
+        db_index=False,
     )
     external_id = models.CharField(max_length=100)
     name = models.CharField(max_length=255)
@@ -317,7 +321,11 @@ class Subscription(models.Model):
     """
 
     integration = models.ForeignKey(
-        Integration, on_delete=models.CASCADE, related_name="subscriptions"
+        # The constraint or index below serves look-ups by integration, too.
+        Integration,
+        on_delete=models.CASCADE,
+        related_name="subscriptions",
+        db_index=False,
     )
     external_id = models.CharField(max_length=100)
     event_type = models.CharField(max_length=100)
@@ -340,7 +348,11 @@ class Delivery(models.Model):
     """One stored webhook request and what became of it."""
 
     integration = models.ForeignKey(
-        Integration, on_delete=models.CASCADE, related_name="deliveries"
+        # The constraint or index below serves look-ups by integration, too.
+        Integration,
+        on_delete=models.CASCADE,
+        related_name="deliveries",
+        db_index=False,
     )
     received_at = models.DateTimeField(default=timezone.now)
     outcome = models.CharField(max_length=20, choices=[(o.value, o.value) for o in Outcome])

@@ -305,7 +305,7 @@ def _cards(integrations: list[Integration]) -> list[Card]:
             integration=one,
             projects=projects[one.pk][:PROJECTS_ON_A_CARD],
             project_count=len(projects[one.pk]),
-            hooks_to_make_anew=_hooks_of_projects(one, linking.hooks_to_make_anew(one)),
+            hooks_to_make_anew=_hooks_of_projects(one, list(one.subscriptions.all())),
         )
         for one in annotated
     ]

@@ -30,6 +30,7 @@ KEPT_HEADERS = (
     "X-VSS-SubscriptionId",
 )
 CHUNK = 64 * 1024
+NEEDED = ("provider_key", "unlinked_at", "webhook_password_digest", "joined_to")
 
 
 @csrf_exempt
@@ -93,12 +94,14 @@ def _find(provider_slug: str, endpoint: str) -> Integration | None:
     except ValueError:
         return None
     key = next((key for key, one in PROVIDERS.items() if one.slug == provider_slug), None)
-    integration = (
-        Integration.objects.select_related("joined_to")
-        .filter(endpoint_uuid=endpoint_uuid, provider_key=key)
-        .first()
-    )
-    return integration and (integration.joined_to or integration)
+    try:
+        # Few columns and no ordering: this read is half the cost of a delivery.
+        integration = Integration.objects.only(*NEEDED).get(
+            endpoint_uuid=endpoint_uuid, provider_key=key
+        )
+    except Integration.DoesNotExist:
+        return None
+    return integration.joined_to or integration
 
 
 def _store(

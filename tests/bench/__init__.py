@@ -1,0 +1,1 @@
+"""Measurements: `make bench`. Ratios of medians from one run; single figures mean nothing."""

@@ -1,0 +1,198 @@
+"""Runs the measurements and prints them; exits 0 whatever they are."""
+
+import json
+import os
+import secrets
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from uuid import uuid4
+
+from tests.bench.load import Result, drive
+
+ROOT = Path(__file__).resolve().parents[2]
+PASSWORD = secrets.token_urlsafe(32)
+ROUNDS = 5
+SECONDS = 4
+REPOSITORIES = 10_000
+
+
+def main() -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ |= {
+            "BENCH_DATABASE": f"{folder}/floor.sqlite3",
+            "BENCH_PASSWORD": PASSWORD,
+            "DJANGO_SETTINGS_MODULE": "config.settings",
+            "SECRET_KEY": "bench",
+            "FIELD_ENCRYPTION_KEY": "bench",
+            "DATABASE_URL": f"sqlite:///{folder}/product.sqlite3",
+            "SECURE_SSL_REDIRECT": "false",
+        }
+        measure_webhooks()
+        measure_repository_field()
+
+
+def measure_webhooks() -> None:
+    """Compare the webhook endpoint with the bare floor, in turns."""
+    run([sys.executable, "-m", "tests.bench.floor"])
+    run([sys.executable, "manage.py", "migrate", "-v", "0"])
+    path = prepare_endpoint()
+    with serving("tests.bench.floor:application") as floor, serving("config.wsgi") as product:
+        urls = {"floor": f"{floor}/hook", "product": f"{product}{path}"}
+        results: dict[str, list[Result]] = {name: [] for name in urls}
+        for _ in range(ROUNDS):
+            for name, url in urls.items():
+                results[name].append(drive(url, PASSWORD, new_body(), SECONDS))
+    rates = {name: statistics.median(r.per_second for r in all_) for name, all_ in results.items()}
+    p99 = {name: statistics.median(r.p99_ms for r in all_) for name, all_ in results.items()}
+    errors = sum(r.errors for all_ in results.values() for r in all_)
+    show("webhooks accepted, to the floor", rates["product"] / rates["floor"], ">= 0.8")
+    show("webhooks, slowest hundredth, to the floor", p99["product"] / p99["floor"], "<= 1.5")
+    say(f"  (floor {rates['floor']:.0f}/s, product {rates['product']:.0f}/s, {errors} wrong)")
+
+
+def measure_repository_field() -> None:
+    """Time one keystroke of the repository field, with few and with many repositories."""
+    import django
+
+    django.setup()
+    from django.contrib.auth.models import User
+    from django.test import Client
+    from django.test.utils import override_settings
+
+    from vcs_integrations.models import Integration, Repository
+
+    integration = Integration.objects.get()
+    client = Client()
+    client.force_login(User.objects.create_superuser("bench"))
+
+    def keystroke(text: str) -> float:
+        start = time.perf_counter()
+        query = {"provider": integration.pk, "repository": text}
+        answer = client.get("/stacks/new/repositories/", query)
+        assert answer.status_code == 200, answer.status_code
+        return (time.perf_counter() - start) * 1000
+
+    def typed() -> float:
+        texts = ["s", "se", "ser", "service 77", "web 1", "nothing", "99", "team"] * 10
+        return statistics.median(keystroke(text) for text in texts)
+
+    def add(count: int) -> None:
+        names = [(f"Team {n % 50}", f"service {n}") for n in range(count)]
+        Repository.objects.bulk_create(
+            Repository(
+                integration=integration,
+                external_id=str(uuid4()),
+                project_name=project,
+                name=name,
+                search_text=f"{project}/{name}".casefold(),
+                default_branch="main",
+            )
+            for project, name in names
+        )
+
+    with override_settings(ALLOWED_HOSTS=["*"]):
+        add(10)
+        few = typed()
+        add(REPOSITORIES)
+        many = typed()
+    show(f"keystroke with {REPOSITORIES} repositories, median ms", many, "<= 20")
+    show("the same, to ten repositories", many / few, "")
+
+
+def prepare_endpoint() -> str:
+    """Make an integration in the product's database; return its endpoint's path."""
+    code = (
+        "import os, hashlib; from vcs_integrations.models import Integration;"
+        "password = os.environ['BENCH_PASSWORD'].encode();"
+        "one = Integration.objects.create(provider_key='azure_devops', name='bench',"
+        "organization_url='https://dev.azure.com/bench', organization_name='bench',"
+        "organization_key='bench', webhook_password_digest=hashlib.sha256(password).hexdigest());"
+        "print(one.endpoint_url)"
+    )
+    shell = [sys.executable, "manage.py", "shell", "-v", "0", "-c", code]
+    url = subprocess.run(shell, cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    return "/webhooks/" + url.strip().partition("/webhooks/")[2]
+
+
+def new_body() -> Callable[[int], bytes]:
+    """Return a function that makes git.push bodies of about 3.5 KB, no two the same."""
+    subscription = str(uuid4())
+    commit = {"commitId": "5" * 40, "comment": "Raise the limits of the queue " * 10}
+    resource = {
+        "commits": [commit] * 8,
+        "refUpdates": [
+            {"name": "refs/heads/main", "oldObjectId": "4" * 40, "newObjectId": "5" * 40}
+        ],
+        "repository": {
+            "id": "9f1c6f9a-5b5a-4c59-8d6c-0f6a3c0f3a11",
+            "name": "infrastructure",
+            "project": {"id": "1c6f9f9a-5b5a-4c59-8d6c-0f6a3c0f3a11", "name": "Platform Team"},
+        },
+        "pushId": 7,
+    }
+
+    def body(number: int) -> bytes:
+        return json.dumps(
+            {
+                "subscriptionId": subscription,
+                "notificationId": number,
+                "id": str(uuid4()),
+                "eventType": "git.push",
+                "publisherId": "tfs",
+                "resource": resource,
+                "resourceVersion": "1.0",
+                "createdDate": "2026-01-02T03:04:05.6789012Z",
+            }
+        ).encode()
+
+    return body
+
+
+@contextmanager
+def serving(application: str) -> Iterator[str]:
+    """Serve an application with gunicorn's two synchronous workers; yield its address."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    options = ["-w", "2", "-b", f"127.0.0.1:{port}", "--log-level", "error", "--preload"]
+    options += ["--no-control-socket"]
+    command = [sys.executable, "-m", "gunicorn", *options, application]
+    process = subprocess.Popen(command, cwd=ROOT)
+    try:
+        wait_for(port)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        process.wait(10)
+
+
+def wait_for(port: int) -> None:
+    for _ in range(100):
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.1)
+
+
+def run(command: list[str]) -> None:
+    subprocess.run(command, cwd=ROOT, check=True)
+
+
+def show(what: str, value: float, target: str) -> None:
+    say(f"{what:<55}{value:8.2f}  {target}")
+
+
+def say(text: str) -> None:
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()
