@@ -9,8 +9,9 @@ from urllib.parse import urlsplit
 import environ
 from django.core.exceptions import ImproperlyConfigured
 
+BASE_DIR = Path(__file__).resolve().parent.parent
 TRUE = {"1", "true", "yes", "on"}
-FALSE = {"0", "false", "no", "off", ""}
+FALSE = {"0", "false", "no", "off"}
 
 
 def read_env_file(path: Path) -> None:
@@ -37,10 +38,8 @@ def required(name: str, purpose: str) -> str:
 
 def boolean(name: str, *, default: bool) -> bool:
     """Return a switch; only the words that clearly mean on or off are taken."""
-    value = os.environ.get(name)
-    if value is None:
-        return default
-    word = value.strip().lower()
+    value = text(name, str(default))
+    word = value.lower()
     if word not in TRUE | FALSE:
         raise ImproperlyConfigured(f"{name} is {value!r}: use true or false.")
     return word in TRUE
@@ -51,6 +50,14 @@ def port(name: str, default: int) -> int:
     value = text(name, str(default))
     if not (value.isascii() and value.isdigit() and 0 < int(value) < 65536):
         raise ImproperlyConfigured(f"{name} is {value!r}: use a number from 1 to 65535.")
+    return int(value)
+
+
+def count(name: str, default: int) -> int:
+    """Return a number of processes."""
+    value = text(name, str(default))
+    if not (value.isascii() and value.isdigit() and 0 < int(value) < 1000):
+        raise ImproperlyConfigured(f"{name} is {value!r}: use a number from 1 to 999.")
     return int(value)
 
 
@@ -100,7 +107,14 @@ def hosts(name: str, default: list[str]) -> list[str]:
 
 def origins(name: str, default: list[str]) -> list[str]:
     """Return origins (scheme and host) as CSRF_TRUSTED_ORIGINS wants them."""
-    return [base_url(name, value) for value in words(name, default)]
+    found = [base_url(name, value) for value in words(name, default)]
+    for origin in found:
+        if urlsplit(origin).path:
+            raise ImproperlyConfigured(
+                f"{name} has {origin!r}: use scheme and host without a path, like "
+                f"https://stackhook.example.com."
+            )
+    return found
 
 
 def proxy_header(name: str, default: str) -> tuple[str, str] | None:
@@ -136,8 +150,10 @@ def database(name: str, default: str) -> dict[str, Any]:
         config: dict[str, Any] = dict(environ.Env.db_url_config(url))
     except (ValueError, ImproperlyConfigured) as error:
         raise problem from error
-    if not config.get("NAME"):
+    if config.get("NAME") in {None, "", ":memory:"}:  # each process would have its own memory
         raise problem
+    if engine == "sqlite3":  # a relative path is meant from the project's folder
+        config["NAME"] = str(BASE_DIR / config["NAME"])
     config["CONN_MAX_AGE"] = None
     config["CONN_HEALTH_CHECKS"] = engine == "postgresql"
     if engine == "sqlite3":

@@ -1,14 +1,18 @@
 """How gunicorn serves Stackhook: processes rather than threads, for SQLite's sake."""
 
-import os
-from pathlib import Path
+import sys
+
+from django.core.exceptions import ImproperlyConfigured
 
 from config import environment
 
-environment.read_env_file(Path(__file__).resolve().parent.parent / ".env")
+environment.read_env_file(environment.BASE_DIR / ".env")
 
-bind = f"127.0.0.1:{environment.port('PORT', 8000)}"
-workers = int(os.environ.get("WEB_CONCURRENCY", "2"))
+try:
+    bind = f"127.0.0.1:{environment.port('PORT', 8000)}"
+    workers = environment.count("WEB_CONCURRENCY", 2)
+except ImproperlyConfigured as error:
+    sys.exit(f"Stackhook can't start: {error}")
 # Loading before forking turns a wrong setting into one sentence and an exit.
 preload_app = True
 # Save and Test, the slowest answers, give up after 6 seconds.

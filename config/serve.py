@@ -14,13 +14,12 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 
 from django.core.exceptions import ImproperlyConfigured
 
 from config import environment
 
-BASE_DIR = Path(__file__).resolve().parent.parent
+BASE_DIR = environment.BASE_DIR
 ENV_FILE = BASE_DIR / ".env"
 NEW_ENV_FILE = """\
 # Written once by `make run` or `make demo`. Keep it: without FIELD_ENCRYPTION_KEY the stored
@@ -43,6 +42,7 @@ def main() -> int:
     try:
         prepare()
         port = environment.port("PORT", 8000)
+        environment.count("WEB_CONCURRENCY", 2)  # gunicorn reads it before our configuration
         refuse_taken(port, "PORT")
         migrate()
     except ImproperlyConfigured as error:

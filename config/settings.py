@@ -1,14 +1,13 @@
 """All settings, driven by the environment; `.env.example` lists every variable."""
 
 from datetime import timedelta
-from pathlib import Path
 from urllib.parse import urlsplit
 
 from csp.constants import NONE, SELF
 
 from config import environment
 
-BASE_DIR = Path(__file__).resolve().parent.parent
+BASE_DIR = environment.BASE_DIR
 environment.read_env_file(BASE_DIR / ".env")
 
 # What the operator decides
@@ -28,9 +27,7 @@ ALLOWED_HOSTS = [
     f"[{_public.hostname}]" if ":" in str(_public.hostname) else str(_public.hostname),
 ]
 AZURE_DEVOPS_SERVERS = environment.base_urls("AZURE_DEVOPS_SERVERS")
-DATABASES = {
-    "default": environment.database("DATABASE_URL", f"sqlite:///{BASE_DIR / 'stackhook.sqlite3'}")
-}
+DATABASES = {"default": environment.database("DATABASE_URL", "sqlite:///stackhook.sqlite3")}
 
 # A site behind https, each switch to be turned off by itself
 CSRF_TRUSTED_ORIGINS = environment.origins(
@@ -173,5 +170,6 @@ LOGGING = {
         "django.security.DisallowedHost": {"level": "ERROR"},
         # A token must not reach a log by way of a library's debug output.
         "urllib3": {"level": "WARNING"},
+        "axes": {"level": "WARNING"},
     },
 }

@@ -62,11 +62,10 @@ class World:
     def call(
         self, method: str, path: str, token: str | None = None, **options: Any
     ) -> requests.Response:
-        options = {"headers": JSON, "allow_redirects": False} | options
-        timeout = options.pop("timeout", 20)
+        defaults: dict[str, Any] = {"headers": JSON, "allow_redirects": False, "timeout": 20}
         auth = ("", self.token if token is None else token)
         url = f"{self.organization.url}/{path}"
-        return requests.request(method, url, auth=auth, timeout=timeout, **options)
+        return requests.request(method, url, auth=auth, **defaults | options)  # noqa: S113
 
 
 @dataclass
@@ -285,7 +284,9 @@ def test_refs_are_paged_with_a_header_only_when_asked(world: World) -> None:
     world.repository.git.run("update-ref", "--stdin", stdin=lines.encode())
     path = f"_apis/git/repositories/{world.repository.id}/refs"
     assert world.get(path).json()["count"] == 2501
-    names, token, sizes = [], None, []
+    names: list[str] = []
+    token: str | None = None
+    sizes: list[int] = []
     while token is not None or not sizes:
         options = {"filter": "heads/b/", "$top": "1000", "continuationToken": token}
         answer = world.get(path, params=options)

@@ -27,9 +27,7 @@ ADDRESS_PROBLEMS = {
 class TokenField(forms.CharField):
     """A token to be typed or pasted; it is never written into a page."""
 
-    widget = forms.PasswordInput(
-        attrs={"autocomplete": "off", "spellcheck": "false", "hx-preserve": "true"}
-    )
+    widget = forms.PasswordInput(attrs={"autocomplete": "off", "spellcheck": "false"})
 
     def clean(self, value: Any) -> str:
         token: str = super().clean(value)

@@ -75,7 +75,8 @@ def link(
             integration.organization_key = address.key
             integration.external_id = organization_id or integration.external_id
             integration.linked_at, integration.unlinked_at = timezone.now(), None
-            describe(integration, details)
+            _apply(integration, details)
+            integration.save()
             integration.give_credentials(token)
             if failure:
                 integration.record_failure(failure)
@@ -92,10 +93,9 @@ def link(
 
 def describe(integration: Integration, details: Details) -> None:
     """Store what an admin says about an integration."""
-    integration.name = details.name or integration.organization_name
-    integration.description = details.description
-    integration.token_expires_on = details.token_expires_on
-    integration.save()
+    _apply(integration, details)
+    # Only these: the worker may note the integration's health in this moment.
+    integration.save(update_fields=["name", "description", "token_expires_on"])
 
 
 def refresh(integration: Integration, patience: Patience) -> ProviderError | None:
@@ -144,24 +144,16 @@ def hooks(integration: Integration, patience: Patience) -> list[RemoteSubscripti
     return _hooks_of(integration, integration.client(patience).subscriptions())
 
 
-def unlink(integration: Integration) -> list[Subscription]:
+def unlink(integration: Integration) -> tuple[list[Subscription], ProviderError | None]:
     """Remove our service hooks as far as possible, erase the secrets, and mark it unlinked.
 
-    Returns the hooks that are left over.
+    Returns the hooks that are left over and, where the hooks could not be read or removed,
+    why.
     """
-    found: list[RemoteSubscription] = []
-    removed: set[str] = set()
-    try:
-        client = integration.client(UNLINKING)
-        found = _hooks_of(integration, client.subscriptions())
-        for hook in found:
-            client.remove_subscription(hook.external_id)
-            removed.add(hook.external_id)
-    except ProviderError:
-        pass  # what is not removed is left over, and listed
+    hooks_found, removed, failure = _remove_hooks(integration)
     now = timezone.now()
     with transaction.atomic():
-        for hook in found:
+        for hook in hooks_found:
             Subscription.objects.update_or_create(
                 integration=integration,
                 external_id=hook.external_id,
@@ -177,7 +169,43 @@ def unlink(integration: Integration) -> list[Subscription]:
         integration.refresh_at = integration.duplicate_of = None
         integration.problem = integration.problem_cause = integration.problem_fix = ""
         integration.save()
-    return list(integration.subscriptions.filter(removed_at=None))
+    return list(integration.subscriptions.filter(removed_at=None)), failure
+
+
+def _remove_hooks(
+    integration: Integration,
+) -> tuple[list[RemoteSubscription], set[str], ProviderError | None]:
+    """Return the hooks that there were, the ids of those removed, and the last failure."""
+    removed: set[str] = set()
+    failure = None
+    try:
+        client = integration.client(UNLINKING)
+        found = _hooks_of(integration, client.subscriptions())
+    except ProviderError as error:
+        return _hooks_seen(integration), removed, error
+    for hook in found:
+        try:
+            client.remove_subscription(hook.external_id)
+        except ProviderError as error:
+            failure = error
+            if error.is_transient:  # the others would only wait as long
+                break
+        else:
+            removed.add(hook.external_id)
+    return found, removed, failure
+
+
+def _hooks_seen(integration: Integration) -> list[RemoteSubscription]:
+    """Return the hooks that delivered since linking: what is known when nobody can be asked."""
+    seen = (
+        integration.deliveries.filter(received_at__gte=integration.linked_at)
+        .exclude(subscription_id=None)
+        .exclude(project_id="")
+        .values_list("subscription_id", "event_type", "project_id")
+        .distinct()
+        .order_by()
+    )
+    return [RemoteSubscription(str(id_), event, project, "") for id_, event, project in seen]
 
 
 def forget_hooks_made_anew(integration: Integration) -> None:
@@ -241,6 +269,12 @@ def _columns(remote: RemoteRepository) -> dict[str, object]:
         "is_disabled": remote.is_disabled,
         "gone_at": None,
     }
+
+
+def _apply(integration: Integration, details: Details) -> None:
+    integration.name = details.name or integration.organization_name
+    integration.description = details.description
+    integration.token_expires_on = details.token_expires_on
 
 
 def _refuse_double(provider: Provider, **identity: str) -> None:

@@ -1,6 +1,7 @@
 """Linked organizations, what they hold, and what they sent."""
 
 import secrets
+import unicodedata
 import uuid
 from datetime import timedelta
 from typing import Self
@@ -264,8 +265,11 @@ class RepositoryQuerySet(models.QuerySet["Repository"]):
 
 
 def search_key(text: str) -> str:
-    """Return text as the search compares it: SQLite itself folds the case of ASCII only."""
-    return text.casefold()
+    """Return text as the search compares it: SQLite itself folds the case of ASCII only.
+
+    Composed and decomposed accents, as different keyboards send them, are the same.
+    """
+    return unicodedata.normalize("NFC", text).casefold()
 
 
 class Repository(models.Model):

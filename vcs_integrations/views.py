@@ -9,6 +9,8 @@ from django.contrib import messages
 from django.db.models import OuterRef, QuerySet, Subquery
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
+from django.urls import reverse
+from django.utils.html import format_html
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
@@ -80,8 +82,12 @@ def _link(request: HttpRequest, provider: Provider, form: SetUpForm) -> bool:
     except linking.AlreadyLinked as error:
         form.add_error(
             "organization_url",
-            f"{error.integration.organization_url} is already linked as "
-            f"“{error.integration.name}”: edit it under VCS providers.",
+            format_html(
+                "{} is already linked as “{}”: <a href='{}'>edit that link</a> instead.",
+                error.integration.organization_url,
+                error.integration.name,
+                reverse("edit_integration", args=[error.integration.pk]),
+            ),
         )
         return False
     except ProviderError as error:
@@ -188,15 +194,17 @@ def reveal(request: HttpRequest, pk: int) -> HttpResponse:
 def unlink(request: HttpRequest, pk: int) -> HttpResponse:
     found = _linked(pk)
     if request.method == "POST":
-        left_over = linking.unlink(found)
+        left_over, failure = linking.unlink(found)
         messages.success(request, "Integration was unlinked")
+        if failure:
+            messages.warning(request, f"Service hooks may be left behind: {failure.cause}")
         if left_over:
             return redirect("left_over_hooks", pk=found.pk)
         return redirect("provider_list")
     hooks: list[RemoteSubscription] = []
-    failure = None
     try:
         hooks = linking.hooks(found, INTERACTIVE)
+        failure = None
     except ProviderError as error:
         failure = error
     context = {

@@ -74,7 +74,7 @@ def measure_repository_field() -> None:
 
     def keystroke(text: str) -> float:
         start = time.perf_counter()
-        query = {"provider": integration.pk, "repository": text}
+        query = {"provider": str(integration.pk), "repository": text}
         answer = client.get("/stacks/new/repositories/", query)
         assert answer.status_code == 200, answer.status_code
         return (time.perf_counter() - start) * 1000

@@ -60,7 +60,7 @@ def receive(request: HttpRequest) -> HttpResponse:
     key = f"{payload['subscriptionId']}:{payload['notificationId']}"
     try:
         with transaction.atomic():
-            Delivery.objects.create(key=key, body=body.decode())
+            Delivery(key=key, body=body.decode()).save(force_insert=True)
     except IntegrityError:
         return HttpResponse("duplicate")
     return HttpResponse("stored")
