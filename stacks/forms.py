@@ -6,9 +6,9 @@ from django import forms
 
 from stacks.heads import branches_of
 from stacks.models import Stack
-from vcs_integrations.linking import refresh
 from vcs_integrations.models import Integration, Repository, search_key
 from vcs_integrations.providers.base import INTERACTIVE, ProviderError, RemoteBranch
+from vcs_integrations.refreshing import refresh
 
 SUGGESTIONS = 8
 

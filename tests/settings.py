@@ -36,5 +36,3 @@ STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.InMemoryStorage"},
     "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
 }
-# Pages over http in the tests of a real browser; what https changes has tests of its own.
-SILENCED_SYSTEM_CHECKS = ["security.W005", "security.W021"]

@@ -9,9 +9,9 @@ from datetime import timedelta
 from django.utils import timezone
 from django_tasks import task
 
-from vcs_integrations.linking import refresh
 from vcs_integrations.models import Integration
 from vcs_integrations.providers.base import BACKGROUND
+from vcs_integrations.refreshing import refresh
 
 # How long a claimed row is left alone: longer than the slowest refresh.
 LEASE = timedelta(minutes=15)

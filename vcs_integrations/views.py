@@ -15,7 +15,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from accounts.roles import admin_required
-from vcs_integrations import linking
+from vcs_integrations import linking, unlinking
 from vcs_integrations.dependents import dependents_of
 from vcs_integrations.forms import EditForm, SetUpForm
 from vcs_integrations.models import (
@@ -32,6 +32,7 @@ from vcs_integrations.providers.base import (
     ProviderError,
     RemoteSubscription,
 )
+from vcs_integrations.refreshing import refresh
 
 PROJECTS_ON_A_CARD = 12
 DELIVERIES_ON_A_PAGE = 50
@@ -151,7 +152,7 @@ def _edit(request: HttpRequest, found: Integration, form: EditForm) -> bool:
 @admin_required
 def test(request: HttpRequest, pk: int) -> HttpResponse:
     found = _linked(pk)
-    failure = linking.refresh(found, INTERACTIVE)
+    failure = refresh(found, INTERACTIVE)
     if failure:
         messages.error(request, f"Connecting to {found.provider.name} failed: {failure}")
     else:
@@ -194,7 +195,7 @@ def reveal(request: HttpRequest, pk: int) -> HttpResponse:
 def unlink(request: HttpRequest, pk: int) -> HttpResponse:
     found = _linked(pk)
     if request.method == "POST":
-        left_over, failure = linking.unlink(found)
+        left_over, failure = unlinking.unlink(found)
         messages.success(request, "Integration was unlinked")
         if failure:
             messages.warning(request, f"Service hooks may be left behind: {failure.cause}")
@@ -203,7 +204,7 @@ def unlink(request: HttpRequest, pk: int) -> HttpResponse:
         return redirect("provider_list")
     hooks: list[RemoteSubscription] = []
     try:
-        hooks = linking.hooks(found, INTERACTIVE)
+        hooks = unlinking.hooks(found, INTERACTIVE)
         failure = None
     except ProviderError as error:
         failure = error

@@ -5,11 +5,13 @@ from typing import Any
 import pytest
 from django.test import Client
 from pytest_django import Settings
+from vcs_integrations.refreshing import refresh
+from vcs_integrations.unlinking import unlink
 
 from tests.conftest import make_integration
 from tests.emulator import Emulator
 from tests.emulator.model import Organization
-from vcs_integrations.linking import AlreadyLinked, refresh, unlink
+from vcs_integrations.linking import AlreadyLinked
 from vcs_integrations.models import Integration
 from vcs_integrations.providers.base import BACKGROUND, Problem, ProviderError
 from vcs_integrations.tasks import sweep

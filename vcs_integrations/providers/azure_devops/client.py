@@ -34,6 +34,16 @@ T = TypeVar("T")
 Json = dict[str, Any]
 
 
+class _Session(requests.Session):
+    """A session that takes no answer for a redirect.
+
+    Even with `allow_redirects=False` requests reads a redirect's whole body and its target.
+    """
+
+    def get_redirect_target(self, resp: requests.Response) -> None:
+        return None
+
+
 class AzureDevOpsClient:
     """Calls to one organization with one token.
 
@@ -46,7 +56,7 @@ class AzureDevOpsClient:
         self._host = urlsplit(organization_url).netloc
         self._patience = patience
         self._ends_at = time.monotonic() + patience.seconds_in_all
-        self._session = requests.Session()
+        self._session = _Session()
         # `auth` and not a header of our own: a .netrc entry would replace the header.
         self._session.auth = ("", token)
         self._session.headers["Accept"] = "application/json"
@@ -144,7 +154,7 @@ class AzureDevOpsClient:
         except ProviderError:
             return False
         user = answer.get("authenticatedUser")
-        return isinstance(user, dict) and user.get("id") not in {None, diagnosis.ANONYMOUS_USER}
+        return isinstance(user, dict) and _text(user, "id") not in {"", diagnosis.ANONYMOUS_USER}
 
     def _pages(self, path: str, params: dict[str, str]) -> Iterator[Json]:
         """Yield the items of all pages; the header names the next one until it is absent."""

@@ -6,6 +6,7 @@ of clients; a refused token, for one, is seen as 401, as 203 with a sign-in page
 redirect. Nothing of an answer's text is passed on except Microsoft's own error codes.
 """
 
+import http.client
 import re
 import ssl
 from collections.abc import Iterator
@@ -18,6 +19,8 @@ from vcs_integrations.providers.base import Problem, ProviderError
 
 ANONYMOUS_USER = "aaaaaaaa-aaaa-aaaa-aaaa-aaaaaaaaaaaa"
 TIMEOUTS = (TimeoutError, requests.exceptions.Timeout, urllib3.exceptions.TimeoutError)
+# RemoteDisconnected, a BadStatusLine too, is a ConnectionError: nothing came at all.
+NOT_HTTP = (http.client.BadStatusLine, http.client.LineTooLong)
 NEW_TOKEN = (
     "Create a new token in Azure DevOps (User settings → Personal access tokens) with the "
     "scope Code: Read & write for this organization, and enter it."
@@ -69,6 +72,8 @@ def of_exception(error: Exception, host: str, seconds: float) -> ProviderError:
         return timed_out(host, seconds)
     if any(isinstance(e, requests.exceptions.ContentDecodingError) for e in chain):
         return not_azure_devops(host, "its compressed answer is broken")
+    if any(isinstance(e, NOT_HTTP) and not isinstance(e, ConnectionError) for e in chain):
+        return not_azure_devops(host, "it is not HTTP")
     return ProviderError(
         Problem.CONNECTION_CUT,
         f"The connection to {host} was cut before the answer was complete.",
@@ -197,7 +202,7 @@ def _throttled(response: requests.Response, evidence: str) -> ProviderError:
 
 def _refused(response: requests.Response, text: str, evidence: str) -> ProviderError:
     said = unquote(response.headers.get("X-TFS-ServiceError", "")) + text
-    if "token used has expired" in said:
+    if "token used has expired" in said.lower():
         return ProviderError(
             Problem.TOKEN_EXPIRED, "The token has expired.", NEW_TOKEN, evidence=evidence
         )

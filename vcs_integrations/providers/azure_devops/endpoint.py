@@ -13,7 +13,7 @@ NOT_PUBLIC = (".local", ".localhost", ".internal", ".lan", ".home.arpa", ".test"
 def refuses_endpoint(endpoint: str) -> str:
     """Say why Azure DevOps would not deliver to this URL; empty if nothing speaks against it."""
     parts = urlsplit(endpoint)
-    host = parts.hostname or ""
+    host = (parts.hostname or "").rstrip(".")
     reasons = []
     if parts.scheme != "https":
         reasons.append("it does not begin with https")

@@ -60,8 +60,6 @@ def parse_repository_url(text: str, servers: Sequence[str]) -> RepositoryPath | 
     if path[:1] and path[0].lower() == "defaultcollection":
         path = path[1:]
     match path:
-        case ["v3", project, repository, *_]:
-            return RepositoryPath(organization, project, repository)
         case ["_git", repository, *_]:
             return RepositoryPath(organization, repository, repository)
         case [project, "_git", repository, *_]:
@@ -95,9 +93,10 @@ def _read(text: str) -> Address:
             "The address holds a password. Remove it, and put the token into its own field."
         )
     segments = tuple(unquote(segment) for segment in parts.path.split("/") if segment)
-    if any(segment in {".", ".."} or "/" in segment for segment in segments):
+    if any(s in {".", ".."} or re.search(r"[/\x00-\x1f\x7f]", s) for s in segments):
         raise InvalidOrganizationUrl(f"The path of the address is not plain. Use {USUAL_FORMS}.")
-    return Address(parts.scheme, host, port or DEFAULT_PORTS[parts.scheme], segments)
+    port = DEFAULT_PORTS[parts.scheme] if port is None else port
+    return Address(parts.scheme, host, port, segments)
 
 
 def _split(address: Address, servers: Sequence[str]) -> tuple[OrganizationUrl, list[str]]:
@@ -139,6 +138,7 @@ def _split(address: Address, servers: Sequence[str]) -> tuple[OrganizationUrl, l
 
 
 def _over_ssh(address: Address) -> tuple[OrganizationUrl, list[str]]:
+    """Return what an address over ssh names, its path as it would be over https."""
     if address.host not in SSH_HOSTS or address.port != 22 or len(address.segments) < 2:
         raise InvalidOrganizationUrl(f"This is not an address of Azure DevOps. Use {USUAL_FORMS}.")
     version, organization, *below = address.segments
@@ -148,8 +148,9 @@ def _over_ssh(address: Address) -> tuple[OrganizationUrl, list[str]]:
     if address.host == "ssh.dev.azure.com":
         url = f"https://dev.azure.com/{name}"
     else:
-        url = f"https://{name.lower()}.visualstudio.com"
-    return OrganizationUrl(url, name, _key(name)), [version, *below]
+        name = name.lower()
+        url = f"https://{name}.visualstudio.com"
+    return OrganizationUrl(url, name, _key(name)), [*below[:1], "_git", *below[1:]]
 
 
 def _organization_name(name: str) -> str:

@@ -1,0 +1,107 @@
+"""Looking at a linked organization again: its health, its id, its repositories.
+
+One that was linked while the provider was down tells its id only now. It may turn out to be
+a double of another link, or to be what an unlinked integration was.
+"""
+
+from django.db import transaction
+from django.utils import timezone
+
+from vcs_integrations.models import Credentials, Integration, Repository
+from vcs_integrations.providers.base import Patience, Problem, ProviderError
+from vcs_integrations.repositories import store_repositories
+
+
+def refresh(integration: Integration, patience: Patience) -> ProviderError | None:
+    """Look at the organization: health, id, repositories, hooks made anew.
+
+    Returns why it failed, if it did.
+    """
+    try:
+        connection = integration.client(patience).connect()
+        check_same_organization(integration, connection.organization_id)
+    except ProviderError as error:
+        integration.record_failure(error)
+        return error
+    if connection.organization_id and not integration.external_id:
+        integration = _learn_id(integration, connection.organization_id)
+    integration.record_success()
+    store_repositories(integration, connection.repositories)
+    forget_hooks_made_anew(integration)
+    return None
+
+
+def check_same_organization(integration: Integration, organization_id: str) -> None:
+    if organization_id and integration.external_id not in {"", organization_id}:
+        raise ProviderError(
+            Problem.ORGANIZATION_UNKNOWN,
+            f"{integration.organization_url} now leads to another organization than the one "
+            f"that was linked.",
+            "Unlink it and link the organization under its present address.",
+        )
+
+
+def forget_hooks_made_anew(integration: Integration) -> None:
+    """Forget the hooks of before the last unlinking whose events have come since."""
+    before = list(integration.subscriptions.all())
+    if not before:
+        return
+    since = integration.deliveries.filter(received_at__gte=integration.linked_at)
+    arrived = set(since.values_list("event_type", "project_id").distinct())
+    for hook in before:
+        if (hook.event_type, hook.project_id) in arrived:
+            hook.delete()
+
+
+def _learn_id(integration: Integration, organization_id: str) -> Integration:
+    """Store the id of an organization that was linked without it; return what it is now part of."""
+    others = Integration.objects.filter(
+        provider_key=integration.provider_key, external_id=organization_id, joined_to=None
+    ).exclude(pk=integration.pk)
+    with transaction.atomic():
+        linked = others.usable().first()
+        unlinked = others.exclude(unlinked_at=None).first()
+        integration.external_id = organization_id
+        if linked:
+            integration.duplicate_of = linked
+        elif unlinked:
+            return _join(integration, unlinked)
+        integration.save(update_fields=["external_id", "duplicate_of"])
+    return integration
+
+
+def _join(integration: Integration, predecessor: Integration) -> Integration:
+    """Let an unlinked predecessor go on in place of the integration that turned out to be it."""
+    integration.unlinked_at = timezone.now()
+    integration.joined_to = predecessor
+    integration.refresh_at = None
+    integration.save()
+    for field in ("organization_url", "organization_name", "organization_key", "name"):
+        setattr(predecessor, field, getattr(integration, field))
+    predecessor.description = integration.description
+    predecessor.token_expires_on = integration.token_expires_on
+    predecessor.webhook_password_digest = integration.webhook_password_digest
+    predecessor.linked_at, predecessor.unlinked_at = integration.linked_at, None
+    predecessor.save()
+    Credentials.objects.filter(integration=integration).update(integration=predecessor)
+    integration.deliveries.update(integration=predecessor)
+    integration.reveals.update(integration=predecessor)
+    _move_repositories(integration, predecessor)
+    return predecessor
+
+
+def _move_repositories(source: Integration, target: Integration) -> None:
+    """Move repositories, and whatever refers to them, to another integration."""
+    kept = {repository.external_id: repository for repository in target.repositories.all()}
+    for repository in source.repositories.all():
+        twin = kept.get(repository.external_id)
+        if twin is None:
+            repository.integration = target
+            repository.save(update_fields=["integration"])
+            continue
+        for relation in Repository._meta.related_objects:
+            manager = relation.related_model._base_manager
+            manager.filter(**{relation.field.name: repository}).update(
+                **{relation.field.name: twin}
+            )
+        repository.delete()

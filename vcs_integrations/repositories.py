@@ -1,0 +1,58 @@
+"""The stored list of an organization's repositories."""
+
+from collections.abc import Iterable
+
+from django.utils import timezone
+
+from vcs_integrations.models import Integration, Repository, search_key
+from vcs_integrations.providers.base import RemoteRepository
+
+REPOSITORY_FIELDS = [
+    "name",
+    "project_id",
+    "project_name",
+    "search_text",
+    "default_branch",
+    "is_disabled",
+    "gone_at",
+]
+
+
+def store_repositories(integration: Integration, listed: Iterable[RemoteRepository]) -> None:
+    """Bring the stored list of repositories up to date, writing only what changed."""
+    stored = {repository.external_id: repository for repository in integration.repositories.all()}
+    new, changed = [], []
+    seen: set[str] = set()
+    for remote in listed:
+        if not remote.external_id or remote.external_id in seen:
+            continue
+        seen.add(remote.external_id)
+        values = _columns(remote)
+        repository = stored.get(remote.external_id)
+        if repository is None:
+            new.append(
+                Repository(integration=integration, external_id=remote.external_id, **values)
+            )
+        elif any(getattr(repository, field) != value for field, value in values.items()):
+            for field, value in values.items():
+                setattr(repository, field, value)
+            changed.append(repository)
+    # Another process may list the same organization in this moment: its rows stay.
+    Repository.objects.bulk_create(new, batch_size=500, ignore_conflicts=True)
+    Repository.objects.bulk_update(changed, REPOSITORY_FIELDS, batch_size=200)
+    gone = [r.pk for key, r in stored.items() if key not in seen and r.gone_at is None]
+    for start in range(0, len(gone), 500):
+        Repository.objects.filter(pk__in=gone[start : start + 500]).update(gone_at=timezone.now())
+
+
+def _columns(remote: RemoteRepository) -> dict[str, object]:
+    name, project = remote.name[:255], remote.project_name[:255]
+    return {
+        "name": name,
+        "project_id": remote.project_id[:100],
+        "project_name": project,
+        "search_text": search_key(f"{project}/{name}")[:1024],
+        "default_branch": remote.default_branch[:500],
+        "is_disabled": remote.is_disabled,
+        "gone_at": None,
+    }
