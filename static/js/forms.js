@@ -17,6 +17,22 @@ const enhance = () => {
   showCopyButtons();
 };
 
+// A typed token survives an answer that shows the form again; the answer itself never holds it.
+const secretsTyped = new Map();
+
+const keepSecrets = () => {
+  secretsTyped.clear();
+  for (const field of document.querySelectorAll("input[type=password]")) secretsTyped.set(field.id, field.value);
+};
+
+const giveSecretsBack = () => {
+  for (const [id, value] of secretsTyped) {
+    const field = document.getElementById(id);
+    if (field) field.value = value;
+  }
+  secretsTyped.clear();
+};
+
 // The password is asked for only when it is wanted, so that each look is recorded.
 const readPassword = async (button) => {
   const card = button.closest("article");
@@ -53,4 +69,6 @@ document.addEventListener("click", async (event) => {
   }
 });
 document.addEventListener("DOMContentLoaded", enhance);
+document.addEventListener("htmx:beforeSwap", (event) => event.detail.boosted && keepSecrets());
+document.addEventListener("htmx:afterSwap", (event) => event.detail.boosted && giveSecretsBack());
 document.addEventListener("htmx:afterSettle", enhance);

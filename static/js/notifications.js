@@ -25,5 +25,8 @@ document.addEventListener("DOMContentLoaded", () => {
   showCloseButtons();
   announce();
 });
+document.addEventListener("htmx:afterSwap", (event) => {
+  if (event.detail.boosted) announce();
+});
 document.addEventListener("htmx:afterSettle", showCloseButtons);
 document.addEventListener("htmx:oobAfterSwap", showCloseButtons);

@@ -1,0 +1,39 @@
+// What a live request could not do is said, instead of nothing happening.
+const SIGN_IN = "/sign-in/";
+
+const reasons = {
+  403: "Your role does not allow this, or the page was open for too long. Reload it and try again.",
+  404: "This is no longer there. Reload the page.",
+};
+
+const complain = (text) => {
+  const toast = document.createElement("div");
+  toast.className = "toast toast-error";
+  toast.setAttribute("role", "alert");
+  const words = document.createElement("p");
+  words.textContent = text;
+  const close = document.createElement("button");
+  close.type = "button";
+  close.className = "toast-close";
+  close.setAttribute("aria-label", "Close notification");
+  close.textContent = "×";
+  toast.append(words, close);
+  document.getElementById("notifications").append(toast);
+};
+
+document.addEventListener("htmx:responseError", (event) => {
+  const { status } = event.detail.xhr;
+  complain(reasons[status] ?? `Stackhook answered with an error (HTTP ${status}). Try again.`);
+});
+
+document.addEventListener("htmx:sendError", () => {
+  complain("Stackhook can't be reached. Check your connection and try again.");
+});
+
+// Who was signed out meanwhile is led to the sign-in page, not shown it inside a card.
+document.addEventListener("htmx:beforeSwap", (event) => {
+  const answeredAt = new URL(event.detail.xhr.responseURL || location.href).pathname;
+  if (answeredAt !== SIGN_IN || location.pathname === SIGN_IN) return;
+  event.preventDefault();
+  location.reload();
+});

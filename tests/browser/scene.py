@@ -1,0 +1,477 @@
+"""The pages in their main states, each set up and opened by one function."""
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import TypeVar
+
+import pytest
+from django.contrib.auth.models import User
+from django.utils import timezone
+from playwright.sync_api import Page, expect
+
+from stacks.models import Stack
+from tests.browser.conftest import Watch, sign_in
+from tests.emulator import Emulator
+from tests.emulator.model import Organization
+from vcs_integrations.models import Delivery, Integration, Subscription
+from vcs_integrations.providers.base import Outcome, Problem, ProviderError
+from vcs_integrations.unlinking import unlink
+
+T = TypeVar("T")
+PROVIDERS = "/settings/vcs-providers/"
+SET_UP = f"{PROVIDERS}azure-devops/set-up/"
+LONG_NAME = "a-long-name-without-a-single-space-" * 2
+EXPIRED = ProviderError(
+    Problem.TOKEN_EXPIRED, "The token has expired.", "Create a new token and enter it."
+)
+DOWN = ProviderError(
+    Problem.UNAVAILABLE, "Azure DevOps is down (HTTP 503).", "Try again later.", evidence="HTTP 503"
+)
+
+
+class Scene:
+    """A page, and what it may be about; the emulator starts only where it is needed."""
+
+    def __init__(self, request: pytest.FixtureRequest, page: Page, site: str, watch: Watch) -> None:
+        self._request = request
+        self.page = page
+        self.site = site
+        self.watch = watch
+
+    def _fixture(self, name: str, kind: type[T]) -> T:
+        value = self._request.getfixturevalue(name)
+        assert isinstance(value, kind)
+        return value
+
+    @property
+    def emulator(self) -> Emulator:
+        return self._fixture("emulator", Emulator)
+
+    @property
+    def organization(self) -> Organization:
+        return self._fixture("organization", Organization)
+
+    @property
+    def token(self) -> str:
+        return self._fixture("token", str)
+
+    @property
+    def integration(self) -> Integration:
+        return self._fixture("integration", Integration)
+
+    def sign_in(self, username: str) -> User:
+        person = self._fixture(username, User)
+        sign_in(self.page, self.site, person)
+        return person
+
+    def admin(self, path: str) -> None:
+        """Open a page as alice."""
+        self.sign_in("alice")
+        self.page.goto(path)
+
+    def member(self, path: str) -> None:
+        """Open a page as bob."""
+        self.sign_in("bob")
+        self.page.goto(path)
+
+    def press(self, button: str) -> None:
+        self.page.get_by_role("button", name=button, exact=True).click()
+
+    def stack(self, name: str = "Network") -> Stack:
+        repository = self.integration.repositories.get()
+        return Stack.objects.create(
+            name=name,
+            repository=repository,
+            branch="main",
+            description="VNets and peerings",
+            project_root="infra/network",
+            labels=["azure", "prod"],
+        )
+
+    def deliveries(self) -> list[Delivery]:
+        body = b'{"eventType": "git.push", "resource": {"pushId": 7, "long": "%s"}}' % (b"x" * 300)
+        return [
+            Delivery.objects.create(
+                integration=self.integration,
+                outcome=outcome,
+                event_type="git.push",
+                repository_name=f"Platform Team/{LONG_NAME}",
+                headers={"Content-Type": "application/json", "User-Agent": LONG_NAME},
+                body=body,
+            )
+            for outcome in Outcome
+        ]
+
+
+State = Callable[[Scene], None]
+STATES: dict[str, State] = {}
+
+
+def state(name: str) -> Callable[[State], State]:
+    def keep(function: State) -> State:
+        STATES[name] = function
+        return function
+
+    return keep
+
+
+# Accounts
+
+
+@state("sign in")
+def _sign_in(scene: Scene) -> None:
+    scene.page.goto("/sign-in/")
+
+
+@state("sign in, refused")
+def _sign_in_refused(scene: Scene) -> None:
+    scene.page.goto("/sign-in/")
+    scene.page.get_by_label("Username").fill("nobody")
+    scene.page.get_by_label("Password").fill("wrong")
+    scene.press("Sign in")
+    expect(scene.page.get_by_text("correct username")).to_be_visible()
+
+
+@state("slowed down")
+def _slowed_down(scene: Scene) -> None:
+    scene.watch.expected_refusals.add(429)
+    for _ in range(5):
+        scene.page.goto("/sign-in/")
+        scene.page.get_by_label("Username").fill("alice")
+        scene.page.get_by_label("Password").fill("wrong")
+        scene.press("Sign in")
+    expect(scene.page.get_by_role("heading", level=1)).to_have_text("Too many wrong passwords")
+
+
+@state("own password")
+def _own_password(scene: Scene) -> None:
+    scene.member("/password/")
+
+
+@state("own password, with errors")
+def _own_password_with_errors(scene: Scene) -> None:
+    scene.member("/password/")
+    scene.press("Change password")
+    expect(scene.page.get_by_text("This field is required.").first).to_be_visible()
+
+
+@state("people")
+def _people(scene: Scene) -> None:
+    scene.sign_in("bob")
+    scene._fixture("charlie", User)
+    User.objects.create_superuser("a.person.with.a.very.long.name@fabrikam.example")
+    scene.admin("/settings/people/")
+
+
+@state("add person")
+def _add_person(scene: Scene) -> None:
+    scene.admin("/settings/people/add/")
+
+
+@state("add person, with errors")
+def _add_person_with_errors(scene: Scene) -> None:
+    scene.admin("/settings/people/add/")
+    scene.press("Add person")
+    expect(scene.page.get_by_text("This field is required.").first).to_be_visible()
+
+
+@state("edit person")
+def _edit_person(scene: Scene) -> None:
+    bob = scene.sign_in("bob")
+    scene.admin(f"/settings/people/{bob.pk}/")
+
+
+@state("remove person")
+def _remove_person(scene: Scene) -> None:
+    bob = scene.sign_in("bob")
+    scene.admin(f"/settings/people/{bob.pk}/remove/")
+
+
+@state("not allowed")
+def _not_allowed(scene: Scene) -> None:
+    scene.watch.expected_refusals.add(403)
+    scene.member(SET_UP)
+
+
+@state("no role yet")
+def _no_role_yet(scene: Scene) -> None:
+    scene.watch.expected_refusals.add(403)
+    scene.sign_in("charlie")
+    scene.page.goto("/")
+
+
+@state("not found")
+def _not_found(scene: Scene) -> None:
+    scene.watch.expected_refusals.add(404)
+    scene.admin("/stacks/no-such-stack/")
+
+
+# Start page
+
+
+@state("start, nothing linked")
+def _start_empty(scene: Scene) -> None:
+    scene.admin("/")
+
+
+@state("start, nothing linked, for a member")
+def _start_empty_for_a_member(scene: Scene) -> None:
+    scene.member("/")
+
+
+@state("start, linked")
+def _start_linked(scene: Scene) -> None:
+    assert scene.integration
+    scene.admin("/")
+
+
+@state("start, all there is")
+def _start_full(scene: Scene) -> None:
+    scene.stack()
+    scene.deliveries()
+    scene.member("/")
+
+
+@state("start, with notices")
+def _start_with_notices(scene: Scene) -> None:
+    stack = scene.stack()
+    stack.record_branch_gone()
+    scene.integration.record_failure(EXPIRED)
+    long_ago = timezone.now() - timedelta(days=1)
+    Integration.objects.update(token_expires_on=timezone.now().date(), refresh_at=long_ago)
+    scene.admin("/")
+
+
+# VCS providers
+
+
+@state("providers, nothing linked")
+def _providers_empty(scene: Scene) -> None:
+    scene.admin(PROVIDERS)
+
+
+@state("providers, linked")
+def _providers_linked(scene: Scene) -> None:
+    assert scene.integration
+    scene.admin(PROVIDERS)
+    scene.press("Reveal")
+    scene.press("Test")
+    expect(scene.page.get_by_text("Connecting to Azure DevOps succeeded")).to_be_visible()
+
+
+@state("providers, failing")
+def _providers_failing(scene: Scene) -> None:
+    Integration.objects.filter(pk=scene.integration.pk).update(
+        description="The organization of the platform team", name=LONG_NAME
+    )
+    scene.emulator.faults.add("token-expired")
+    scene.admin(PROVIDERS)
+    scene.press("Test")
+    expect(scene.page.get_by_role("alert")).to_contain_text("The token has expired.")
+
+
+@state("providers, retrying and ending soon")
+def _providers_retrying(scene: Scene) -> None:
+    scene.integration.record_failure(DOWN)
+    scene.integration.record_failure(DOWN)
+    soon = timezone.now().date() + timedelta(days=3)
+    Integration.objects.update(token_expires_on=soon)
+    scene.admin(PROVIDERS)
+
+
+@state("providers, linked again")
+def _providers_linked_again(scene: Scene) -> None:
+    _left_over(scene)
+    scene.admin(PROVIDERS)
+    expect(scene.page.get_by_text("Make these service hooks anew.")).to_be_visible()
+
+
+@state("providers, for a member")
+def _providers_for_a_member(scene: Scene) -> None:
+    assert scene.integration
+    scene.member(PROVIDERS)
+
+
+@state("set up")
+def _set_up(scene: Scene) -> None:
+    scene.admin(SET_UP)
+
+
+@state("set up, with errors")
+def _set_up_with_errors(scene: Scene) -> None:
+    scene.admin(SET_UP)
+    scene.page.get_by_label("Organization URL").fill(
+        f"https://dev.azure.com.evil.example/{LONG_NAME}"
+    )
+    scene.page.get_by_label("Personal access token").fill("a token")
+    scene.press("Save")
+    expect(scene.page.locator("[aria-invalid=true]").first).to_be_visible()
+
+
+@state("edit integration")
+def _edit_integration(scene: Scene) -> None:
+    scene.admin(f"{PROVIDERS}{scene.integration.pk}/edit/")
+
+
+@state("integration, new")
+def _integration_new(scene: Scene) -> None:
+    scene.admin(scene.integration.get_absolute_url())
+
+
+@state("integration, in use")
+def _integration_in_use(scene: Scene) -> None:
+    scene.deliveries()
+    scene.integration.reveals.create(username="alice")
+    scene.admin(scene.integration.get_absolute_url())
+
+
+@state("deliveries, none")
+def _deliveries_empty(scene: Scene) -> None:
+    scene.admin(f"{PROVIDERS}{scene.integration.pk}/deliveries/")
+
+
+@state("deliveries")
+def _deliveries(scene: Scene) -> None:
+    for _ in range(11):
+        scene.deliveries()
+    scene.admin(f"{PROVIDERS}{scene.integration.pk}/deliveries/")
+
+
+@state("delivery")
+def _delivery(scene: Scene) -> None:
+    delivery = scene.deliveries()[0]
+    scene.admin(f"{PROVIDERS}{scene.integration.pk}/deliveries/{delivery.pk}/")
+
+
+@state("unlink")
+def _unlink(scene: Scene) -> None:
+    scene.stack()
+    scene.organization.add_subscription(
+        scene.organization.projects[0], "git.push", scene.integration.endpoint_url
+    )
+    scene.admin(f"{PROVIDERS}{scene.integration.pk}/unlink/")
+
+
+@state("unlink, hooks unknown")
+def _unlink_hooks_unknown(scene: Scene) -> None:
+    path = f"{PROVIDERS}{scene.integration.pk}/unlink/"
+    scene.emulator.faults.add("unavailable")
+    scene.admin(path)
+
+
+@state("left-over hooks")
+def _left_over_hooks(scene: Scene) -> None:
+    _left_over(scene)
+    scene.admin(f"{PROVIDERS}{scene.integration.pk}/left-over-hooks/")
+
+
+def _left_over(scene: Scene) -> None:
+    Subscription.objects.create(
+        integration=scene.integration,
+        external_id="1",
+        event_type="git.push",
+        project_id=scene.organization.projects[0].id,
+    )
+
+
+# Stacks
+
+
+@state("stacks, none")
+def _stacks_empty(scene: Scene) -> None:
+    scene.member("/stacks/")
+
+
+@state("stacks")
+def _stacks(scene: Scene) -> None:
+    for number in range(52):
+        scene.stack(f"Network {number}")
+    scene.stack(f"A {LONG_NAME}")
+    scene.member("/stacks/")
+
+
+@state("stacks, no match")
+def _stacks_no_match(scene: Scene) -> None:
+    scene.stack()
+    scene.member("/stacks/")
+    scene.page.get_by_label("Search stacks").press_sequentially("cluster")
+    expect(scene.page.get_by_text("No stack matches “cluster”.")).to_be_visible()
+
+
+@state("create stack, nothing linked")
+def _create_nothing_linked(scene: Scene) -> None:
+    scene.admin("/stacks/new/")
+
+
+@state("create stack, step 1")
+def _create_step_1(scene: Scene) -> None:
+    assert scene.integration
+    scene.member("/stacks/new/")
+
+
+@state("create stack, step 1, list open")
+def _create_list_open(scene: Scene) -> None:
+    scene.organization.projects[0].add_repository(LONG_NAME)
+    _create_step_1(scene)
+    scene.page.get_by_role("combobox", name="Repository").click()
+    expect(scene.page.get_by_role("listbox").get_by_role("option")).to_have_count(2)
+    scene.page.keyboard.press("ArrowDown")
+
+
+@state("create stack, step 1, with errors")
+def _create_step_1_with_errors(scene: Scene) -> None:
+    _create_step_1(scene)
+    scene.page.get_by_label("Repository").fill("Platform Team/nothing")
+    scene.press("Continue")
+    expect(scene.page.get_by_text("has no repository")).to_be_visible()
+
+
+@state("create stack, step 2")
+def _create_step_2(scene: Scene) -> None:
+    _create_step_1(scene)
+    scene.page.get_by_label("Repository").fill("Platform Team/infrastructure")
+    scene.press("Continue")
+    expect(scene.page.get_by_label("Project root")).to_be_visible()
+
+
+@state("create stack, step 2, with errors")
+def _create_step_2_with_errors(scene: Scene) -> None:
+    _create_step_2(scene)
+    scene.press("Create stack")
+    expect(scene.page.get_by_text("This field is required.")).to_be_visible()
+
+
+@state("stack")
+def _stack(scene: Scene) -> None:
+    scene.member(scene.stack().get_absolute_url())
+    expect(scene.page.get_by_text("Initial commit")).to_be_visible()
+
+
+@state("stack, branch gone")
+def _stack_branch_gone(scene: Scene) -> None:
+    stack = scene.stack()
+    Stack.objects.update(branch="gone")
+    scene.member(stack.get_absolute_url())
+    expect(scene.page.get_by_text("The branch is gone.")).to_be_visible()
+
+
+@state("stack, detached")
+def _stack_detached(scene: Scene) -> None:
+    stack = scene.stack()
+    unlink(scene.integration)
+    scene.member(stack.get_absolute_url())
+
+
+@state("edit stack")
+def _edit_stack(scene: Scene) -> None:
+    scene.member(f"{scene.stack().get_absolute_url()}edit/")
+
+
+@state("change source")
+def _change_source(scene: Scene) -> None:
+    scene.member(f"{scene.stack().get_absolute_url()}source/")
+
+
+@state("delete stack")
+def _delete_stack(scene: Scene) -> None:
+    scene.member(f"{scene.stack().get_absolute_url()}delete/")

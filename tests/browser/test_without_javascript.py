@@ -1,0 +1,121 @@
+"""Everything works in a browser that runs no scripts."""
+
+import pytest
+from django.contrib.auth.models import User
+from playwright.sync_api import Page, expect
+
+from stacks.models import Stack
+from tests.conftest import PASSWORD
+from tests.emulator import Emulator
+from tests.emulator.model import Organization
+from vcs_integrations.models import Integration
+
+PROVIDERS = "/settings/vcs-providers/"
+
+
+@pytest.fixture
+def has_javascript() -> bool:
+    return False
+
+
+def press(page: Page, name: str) -> None:
+    page.get_by_role("button", name=name, exact=True).click()
+
+
+def test_an_admin_signs_in_and_links_being_told_what_is_missing(
+    page: Page, alice: User, organization: Organization, token: str
+) -> None:
+    page.goto(PROVIDERS)
+    page.get_by_label("Username").fill("alice")
+    page.get_by_label("Password").fill(PASSWORD)
+    press(page, "Sign in")
+    page.get_by_role("link", name="Set up").click()
+    press(page, "Save")
+    for label in ("Organization URL", "Personal access token"):
+        field = page.get_by_label(label)
+        expect(field).to_have_attribute("aria-invalid", "true")
+    expect(page.get_by_text("This field is required.")).to_have_count(2)
+
+    page.get_by_label("Organization URL").fill(organization.url)
+    page.get_by_label("Personal access token").fill("wrong-token")
+    press(page, "Save")
+    expect(page.get_by_role("alert")).to_contain_text("Connecting to Azure DevOps failed: ")
+    expect(page.get_by_label("Organization URL")).to_have_value(organization.url)
+    expect(page.get_by_label("Personal access token")).to_have_value("")
+
+    page.get_by_label("Personal access token").fill(token)
+    press(page, "Save")
+    expect(page.get_by_text("New integration was created", exact=True)).to_be_visible()
+    expect(page.get_by_text("Connecting to Azure DevOps succeeded", exact=True)).to_be_visible()
+    expect(page.get_by_role("button", name="Close notification")).to_have_count(0)
+    expect(page.get_by_role("button", name="Copy")).to_have_count(0)
+
+
+def test_an_admin_reveals_tests_edits_and_unlinks(
+    admin_page: Page, integration: Integration, emulator: Emulator
+) -> None:
+    page = admin_page
+    password = integration.read_credentials().webhook_password
+    page.goto(PROVIDERS)
+    press(page, "Reveal")
+    expect(page.get_by_label("Webhook password")).to_have_text(password)
+    press(page, "Test")
+    expect(page.get_by_text("Connecting to Azure DevOps succeeded", exact=True)).to_be_visible()
+    emulator.faults.add("token-expired")
+    press(page, "Test")
+    expect(page.get_by_role("alert")).to_contain_text("The token has expired.")
+    expect(page.get_by_text("Not connected")).to_be_visible()
+    emulator.faults.clear()
+
+    page.get_by_role("link", name="Edit").click()
+    page.get_by_label("Name").fill("Fabrikam")
+    press(page, "Save")
+    expect(page.get_by_role("article", name="Fabrikam")).to_be_visible()
+    page.get_by_role("link", name="Unlink").click()
+    press(page, "Unlink")
+    expect(page.get_by_text("Integration was unlinked", exact=True)).to_be_visible()
+    expect(page.get_by_role("article", name="Fabrikam")).to_have_count(0)
+
+
+def test_a_member_creates_changes_and_deletes_a_stack(
+    member_page: Page, integration: Integration, organization: Organization
+) -> None:
+    page = member_page
+    page.goto("/stacks/")
+    page.get_by_role("link", name="Create stack", exact=True).click()
+    press(page, "Continue")
+    expect(page.get_by_text("This field is required.")).to_have_count(1)
+    page.get_by_label("Repository").fill(organization.projects[0].repositories[0].clone_url)
+    press(page, "Continue")
+    summary = page.get_by_text("From Platform Team/infrastructure, branch main")
+    expect(summary).to_be_visible()
+    page.get_by_label("Labels").fill("azure")
+    press(page, "Create stack")
+    expect(page.get_by_text("This field is required.")).to_have_count(1)
+    press(page, "Back")
+    expect(page.get_by_label("Branch")).to_have_value("main")
+    press(page, "Continue")
+    expect(page.get_by_label("Labels")).to_have_value("azure")
+    page.get_by_label("Name").fill("Network")
+    press(page, "Create stack")
+    expect(page.get_by_text("Stack Network was created")).to_be_visible()
+    expect(page.get_by_text("Initial commit")).to_be_visible()
+    press(page, "Refresh")
+    expect(page.get_by_text("Initial commit")).to_be_visible()
+
+    page.get_by_role("link", name="Edit").click()
+    page.get_by_label("Name").fill("Network of Europe")
+    press(page, "Save")
+    expect(page.get_by_role("heading", level=1)).to_have_text("Network of Europe")
+    page.get_by_role("link", name="Stacks").first.click()
+    page.get_by_label("Search stacks").fill("nothing")
+    press(page, "Search")
+    expect(page.get_by_text("No stack matches “nothing”.")).to_be_visible()
+    page.get_by_label("Search stacks").fill("europe")
+    press(page, "Search")
+    page.get_by_role("link", name="Network of Europe").click()
+    page.get_by_role("link", name="Delete").click()
+    assert Stack.objects.count() == 1
+    press(page, "Delete")
+    expect(page.get_by_text("Stack Network of Europe was deleted")).to_be_visible()
+    assert not Stack.objects.exists()
