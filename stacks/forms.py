@@ -5,7 +5,7 @@ from typing import Any, cast
 from django import forms
 
 from stacks.heads import branches_of
-from stacks.models import Stack
+from stacks.models import Stack, search_words
 from vcs_integrations.models import Integration, Repository, search_key
 from vcs_integrations.providers.base import INTERACTIVE, ProviderError, RemoteBranch
 from vcs_integrations.refreshing import refresh
@@ -149,7 +149,7 @@ def repositories_matching(integration: Integration, text: str) -> list[Repositor
     if pasted:
         names = search_key(f"{pasted.project_name}/{pasted.name}")
         return list(offered.filter(search_text=names))
-    return list(offered.matching(text)[:51])
+    return list(offered.matching(" ".join(search_words(text)))[:51])
 
 
 def find_repository(integration: Integration, text: str) -> Repository:
@@ -217,7 +217,7 @@ def _by_names(integration: Integration, names: str) -> Repository | None:
 def _alike(integration: Integration, names: str) -> list[str]:
     """Return repositories whose names hold the last part of what was typed."""
     offered = Repository.objects.offered().filter(integration=integration)
-    last = names.rpartition("/")[2]
+    last = " ".join(search_words(names.rpartition("/")[2]))
     return [str(repository) for repository in offered.matching(last)[:SUGGESTIONS]]
 
 

@@ -13,6 +13,9 @@ from vcs_integrations.models import Integration, Repository, search_key
 from vcs_integrations.providers.base import RemoteCommit
 
 RESERVED_SLUGS = {"new"}
+# Each word is a condition, of which a database takes only so many.
+WORDS_OF_A_SEARCH = 20
+LENGTH_OF_A_SEARCH = 2000
 
 
 class StackQuerySet(models.QuerySet["Stack"]):
@@ -29,7 +32,7 @@ class StackQuerySet(models.QuerySet["Stack"]):
     def matching(self, text: str) -> Self:
         """Those that have every word of the text in their name, labels, branch or repository."""
         stacks = self
-        for word in search_key(text).split():
+        for word in search_words(text):
             stacks = stacks.filter(
                 Q(search_text__contains=word) | Q(repository__search_text__contains=word)
             )
@@ -104,6 +107,14 @@ class Stack(models.Model):
         self.head_read_at, self.branch_gone_at = timezone.now(), None
         self.save(update_fields=HEAD)
 
+    def follow(self, repository: Repository, branch: str) -> None:
+        """Track another branch, whose head is not known yet."""
+        if (repository, branch) != (self.repository, self.branch):
+            self.head_sha = self.head_message = self.head_author = ""
+            self.head_authored_at = self.head_read_at = self.branch_gone_at = None
+        self.repository, self.branch = repository, branch
+        self.save()
+
     def record_branch_gone(self) -> None:
         """Note that the tracked branch is not there; what was its head stays to be seen."""
         self.head_read_at = timezone.now()
@@ -119,6 +130,11 @@ HEAD = [
     "head_read_at",
     "branch_gone_at",
 ]
+
+
+def search_words(text: str) -> list[str]:
+    """Return the words of a search, as they are compared."""
+    return search_key(text[:LENGTH_OF_A_SEARCH]).split()[:WORDS_OF_A_SEARCH]
 
 
 def unused_slug(name: str) -> str:

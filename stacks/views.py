@@ -175,7 +175,7 @@ def change_source(request: HttpRequest, slug: str) -> HttpResponse:
     }
     form = IntegrateVcsForm(request.POST or None, initial=now)
     if form.is_valid():
-        _change(found, form.stack_fields)
+        found.follow(**form.stack_fields)
         read_head(found)
         messages.success(request, f"Stack {found.name} was changed")
         return redirect(found)

@@ -5,6 +5,7 @@ Data stays under .demo/, so that a second start goes on with it.
 
 import os
 import sys
+from urllib.parse import quote
 
 import django
 from django.core.exceptions import ImproperlyConfigured
@@ -45,7 +46,7 @@ def main() -> int:
 def settings_of_demo(port: int, emulator: str) -> dict[str, str]:
     """Return the environment in which the demo runs, whatever .env says."""
     return {
-        "DATABASE_URL": f"sqlite:///{FOLDER / 'stackhook.sqlite3'}",
+        "DATABASE_URL": f"sqlite:///{quote(str(FOLDER / 'stackhook.sqlite3'))}",
         "PORT": str(port),
         "PUBLIC_URL": f"http://127.0.0.1:{port}",
         "ALLOWED_HOSTS": "127.0.0.1,localhost",

@@ -20,7 +20,10 @@ os.environ |= {
 }
 
 from config.settings import *  # noqa: F403
-from config.settings import BASE_DIR, DATABASES
+from config.settings import BASE_DIR, DATABASES, STATIC_ROOT
+
+# WhiteNoise warns where it is missing, as it is in a fresh clone.
+STATIC_ROOT.mkdir(exist_ok=True)
 
 if "sqlite" in str(DATABASES["default"]["ENGINE"]):
     # A file, so that the server of the browser tests has connections of its own.

@@ -1,0 +1,122 @@
+"""Every address of the product, taken from the URL resolver, and a world in which each answers."""
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from uuid import uuid4
+
+from django.contrib.auth.models import User
+from django.test import Client
+from django.urls import URLPattern, URLResolver, get_resolver
+from django.utils import timezone
+
+from accounts.roles import Role
+from stacks.models import Stack
+from tests.conftest import make_person, over_https, signed_in
+from vcs_integrations.models import Delivery, Integration, Repository, Subscription
+
+ROLES = ("admin", "superuser", "member", "no role", "stranger")
+
+
+def routes() -> list[str]:
+    """Return the route of every URL pattern, like `stacks/<slug:slug>/`."""
+    return list(_routes(get_resolver().url_patterns))
+
+
+def _routes(patterns: Sequence[URLPattern | URLResolver], prefix: str = "") -> Iterator[str]:
+    for pattern in patterns:
+        route = f"{prefix}{pattern.pattern}"
+        if isinstance(pattern, URLResolver):
+            yield from _routes(pattern.url_patterns, route)
+        else:
+            yield route
+
+
+@dataclass
+class World:
+    """One of everything that has a page of its own."""
+
+    integration: Integration
+    unlinked: Integration
+    stack: Stack
+    detached: Stack
+    delivery: Delivery
+    person: User
+
+    def path(self, route: str) -> str:
+        """Return an address of that route which leads to something."""
+        pk = self.person.pk if route.startswith("settings/people/") else self.integration.pk
+        if route.endswith("left-over-hooks/"):
+            pk = self.unlinked.pk
+        values = {
+            "pk": pk,
+            "delivery_pk": self.delivery.pk,
+            "slug": self.stack.slug,
+            "provider_slug": "azure-devops",
+            "endpoint": self.integration.endpoint_uuid,
+        }
+        return "/" + re.sub(r"<\w+:(\w+)>", lambda match: str(values[match[1]]), route)
+
+    def paths(self) -> list[str]:
+        """Return an address of every route, and the pages of what is detached or unlinked."""
+        more = [
+            f"/stacks/{self.detached.slug}/",
+            f"/stacks/?q={self.stack.name}",
+            f"/stacks/new/repositories/?provider={self.integration.pk}",
+            f"/settings/vcs-providers/{self.unlinked.pk}/deliveries/",
+            "/no/such/page/",
+        ]
+        return [self.path(route) for route in routes()] + more
+
+
+def make_world(integration: Integration) -> World:
+    """Add to a linked integration whatever else can be looked at."""
+    unlinked = Integration.objects.create(
+        provider_key="azure_devops",
+        name="Left",
+        organization_url="https://dev.azure.com/left",
+        organization_name="left",
+        organization_key="dev.azure.com/left",
+        external_id=str(uuid4()),
+        unlinked_at=timezone.now() - timedelta(days=1),
+    )
+    Subscription.objects.create(
+        integration=unlinked, external_id="s", event_type="git.push", project_id="p"
+    )
+    return World(
+        integration=integration,
+        unlinked=unlinked,
+        stack=make_stack(integration, "Network"),
+        detached=make_stack(unlinked, "Old network"),
+        delivery=Delivery.objects.create(
+            integration=integration, outcome="test", event_type="git.push", body=b'{"a": 1}'
+        ),
+        person=make_person("dave", Role.MEMBER),
+    )
+
+
+def make_stack(integration: Integration, name: str) -> Stack:
+    repository, _ = Repository.objects.get_or_create(
+        integration=integration,
+        external_id=f"repository-of-{integration.pk}",
+        defaults={
+            "name": "tools",
+            "project_id": "p",
+            "project_name": "Web",
+            "search_text": "web/tools",
+            "default_branch": "main",
+        },
+    )
+    return Stack.objects.create(name=name, repository=repository, branch="main")
+
+
+def clients() -> dict[str, Client]:
+    """Return one client for each role."""
+    people = {
+        "admin": make_person("anna", Role.ADMIN),
+        "superuser": User.objects.create_superuser("root"),
+        "member": make_person("mike", Role.MEMBER),
+        "no role": make_person("nora", None),
+    }
+    return {role: signed_in(person) for role, person in people.items()} | {"stranger": over_https()}

@@ -1,0 +1,58 @@
+"""What tests of stacks share."""
+
+from typing import Any
+
+import pytest
+from django.test import Client
+
+from stacks.models import Stack
+from tests.emulator.model import Organization, Repository
+from vcs_integrations.models import Integration
+
+NEW = "/stacks/new/"
+INFRASTRUCTURE = "Platform Team/infrastructure"
+
+
+@pytest.fixture
+def world(integration: Integration, repository: Repository) -> Integration:
+    """The linked organization, whose repository has a second branch."""
+    repository.push({"a.tf": "1"}, branch="feature/network", message="Add a network")
+    return integration
+
+
+@pytest.fixture
+def stack(world: Integration) -> Stack:
+    repository = world.repositories.get(name="infrastructure")
+    return Stack.objects.create(name="Network", repository=repository, branch="main")
+
+
+def remote(organization: Organization, project: str, name: str) -> Repository:
+    """Make a repository in Azure DevOps with one commit on main."""
+    found = organization.project(project) or organization.add_project(project)
+    return found.add_repository(name, {"main.tf": "# nothing yet\n"})
+
+
+def source(integration: Integration, **changes: str) -> dict[str, str]:
+    """Return what is typed into the first step."""
+    typed = {"provider": str(integration.pk), "repository": INFRASTRUCTURE, "branch": "main"}
+    return typed | {"step": "1"} | changes
+
+
+def create(client: Client, integration: Integration, **changes: str) -> Any:
+    """Send the last step of the form with everything typed so far."""
+    return client.post(NEW, source(integration, step="2", name="Network") | changes)
+
+
+def values(response: Any) -> dict[str, str]:
+    """Return all that a step of the form shows or carries."""
+    form = response.context["form"]
+    carried: dict[str, str] = response.context["carried"]
+    return carried | {name: form[name].value() or "" for name in form.fields}
+
+
+def errors(response: Any, field: str) -> str:
+    return " ".join(response.context["form"].errors.get(field, []))
+
+
+def step(response: Any) -> str:
+    return str(response.context["form"].title)

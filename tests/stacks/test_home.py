@@ -1,0 +1,220 @@
+"""The start page's notices, and what pages cost when there is much to show."""
+
+from datetime import UTC, date, datetime, time, timedelta
+from typing import Any
+
+import pytest
+import time_machine
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+
+from stacks.models import Stack
+from tests.addresses import World, make_world
+from tests.conftest import make_integration
+from tests.emulator import Emulator
+from tests.emulator.model import Organization, Repository
+from vcs_integrations.models import Delivery, Integration, Subscription
+from vcs_integrations.models import Repository as StoredRepository
+from vcs_integrations.tasks import sweep
+from vcs_integrations.unlinking import unlink
+
+
+def notices(client: Client) -> list[str]:
+    return [notice.text for notice in client.get("/").context["notices"]]
+
+
+def heading(client: Client) -> str:
+    return client.get("/").content.decode().split("<h1>")[1].split("</h1>")[0]
+
+
+def test_it_welcomes_and_leads_on(admin: Client, member: Client) -> None:
+    assert heading(admin) == "Welcome"
+    assert "Go to VCS providers" in admin.get("/").content.decode()
+    assert "An admin links one under Settings" in member.get("/").content.decode()
+
+
+def test_nothing_needs_attention_where_all_is_well(member: Client, stack: Stack) -> None:
+    assert notices(member) == []
+    assert heading(member) == "All is well"
+
+
+def test_a_failing_integration_is_named_with_cause_and_fix(
+    admin: Client, member: Client, world: Integration, emulator: Emulator
+) -> None:
+    emulator.faults.add("token-expired")
+    admin.post(f"/settings/vcs-providers/{world.pk}/test/")
+    [notice] = member.get("/").context["notices"]
+    assert notice.text == "Connecting to Azure DevOps · fabrikam failed"
+    assert notice.detail.startswith("The token has expired. Create a new token")
+    assert "tried again" not in notice.detail
+    assert heading(member) == "Needs attention"
+    emulator.faults.clear()
+    admin.post(f"/settings/vcs-providers/{world.pk}/test/")
+    assert notices(member) == []
+
+
+def test_one_that_is_retried_says_so(admin: Client, world: Integration, emulator: Emulator) -> None:
+    emulator.faults.add("unavailable")
+    admin.post(f"/settings/vcs-providers/{world.pk}/test/")
+    [notice] = admin.get("/").context["notices"]
+    assert notice.detail.endswith("It is tried again by itself.")
+
+
+@pytest.mark.parametrize(
+    ("days", "words", "is_error"),
+    [
+        (31, None, False),
+        (30, "ends in 30 days", False),
+        (2, "ends in 2 days", False),
+        (1, "ends tomorrow", False),
+        (0, "ends today", False),
+        (-1, "has ended", True),
+    ],
+)
+def test_the_end_of_a_token_is_announced(
+    admin: Client, world: Integration, days: int, words: str | None, is_error: bool
+) -> None:
+    today = timezone.now().date()
+    Integration.objects.update(token_expires_on=today + timedelta(days=days))
+    with time_machine.travel(datetime.combine(today, time(23, 59), UTC), tick=False):
+        Integration.objects.update(refresh_at=timezone.now())
+        found = admin.get("/").context["notices"]
+    expected = [f"The token of Azure DevOps · fabrikam {words}"] if words else []
+    assert [notice.text for notice in found] == expected
+    assert [notice.is_error for notice in found] == ([is_error] if words else [])
+
+
+def test_a_token_without_a_date_is_not_announced(admin: Client, world: Integration) -> None:
+    Integration.objects.update(token_expires_on=None)
+    assert notices(admin) == []
+
+
+def test_an_admin_is_led_to_the_form_and_a_member_to_the_card(
+    admin: Client, member: Client, world: Integration
+) -> None:
+    Integration.objects.update(token_expires_on=date(2020, 1, 1))
+    urls = [client.get("/").context["notices"][0].url for client in (admin, member)]
+    providers = "/settings/vcs-providers/"
+    assert urls == [f"{providers}{world.pk}/edit/", providers]
+
+
+def test_detached_stacks_are_counted(member: Client, stack: Stack, world: Integration) -> None:
+    repository = world.repositories.get()
+    unlink(world)
+    assert notices(member) == ["1 stack is detached"]
+    Stack.objects.create(name="Another", repository=repository, branch="main")
+    assert notices(member) == ["2 stacks are detached"]
+
+
+def test_a_branch_that_is_gone_is_named(
+    member: Client, stack: Stack, repository: Repository
+) -> None:
+    Stack.objects.update(branch="feature/network")
+    repository.delete_branch("feature/network")
+    member.post("/stacks/network/head/")
+    [notice] = member.get("/").context["notices"]
+    assert notice.text == "The tracked branch of Network is gone"
+    assert notice.url == "/stacks/network/"
+
+
+@pytest.mark.parametrize(("minutes", "is_late"), [(4, False), (6, True)])
+def test_a_worker_that_does_not_take_up_work_is_noticed(
+    member: Client, world: Integration, minutes: int, is_late: bool
+) -> None:
+    Integration.objects.update(refresh_at=timezone.now() - timedelta(minutes=minutes))
+    assert ("The background worker seems not to run" in notices(member)) == is_late
+    sweep()
+    assert notices(member) == []
+
+
+def test_a_double_link_is_named(admin: Client, world: Integration, emulator: Emulator) -> None:
+    double = Integration.objects.create(
+        provider_key="azure_devops",
+        name="Double",
+        organization_url="https://dev.azure.com/double",
+        organization_name="double",
+        duplicate_of=world,
+    )
+    [notice] = admin.get("/").context["notices"]
+    assert notice.text == f"{double.organization_url} is the same organization as another link"
+    assert "“fabrikam” is used" in notice.detail
+
+
+def test_the_newest_stacks_are_offered(member: Client, world: Integration) -> None:
+    repository = world.repositories.get()
+    for number in range(7):
+        Stack.objects.create(name=f"S{number}", repository=repository, branch="main")
+    found = member.get("/").context
+    assert [stack.name for stack in found["newest_stacks"]] == ["S6", "S5", "S4", "S3", "S2"]
+    assert found["stack_count"] == 7
+
+
+# What pages cost
+
+
+@pytest.fixture
+def crowd(emulator: Emulator, organization: Organization, db: None) -> World:
+    """Three integrations with repositories and hooks, 200 stacks, 500 deliveries."""
+    world: Any = None
+    for name in ("fabrikam", "contoso", "adventure"):
+        one = organization if name == "fabrikam" else emulator.add_organization(name)
+        integration = make_integration(one.url, one.add_token())
+        world = world or make_world(integration)
+        repositories = StoredRepository.objects.bulk_create(
+            StoredRepository(
+                integration=integration,
+                external_id=f"{name}-{number}",
+                name=f"r{number}",
+                project_id=f"p{number % 30}",
+                project_name=f"P{number % 30}",
+                search_text=f"p{number % 30}/r{number}",
+                default_branch="main",
+            )
+            for number in range(100)
+        )
+        Subscription.objects.bulk_create(
+            Subscription(
+                integration=integration,
+                external_id=f"h{number}",
+                event_type="git.push",
+                project_id=f"p{number}",
+                removed_at=timezone.now(),
+            )
+            for number in range(20)
+        )
+        Stack.objects.bulk_create(
+            Stack(
+                name=f"{name} {number}",
+                slug=f"{name}-{number}",
+                repository=repositories[number],
+                branch="main",
+                search_text=f"{name} {number}",
+                labels=["a", "b"],
+                branch_gone_at=timezone.now() if number % 10 == 0 else None,
+            )
+            for number in range(67)
+        )
+        Delivery.objects.bulk_create(
+            Delivery(
+                integration=integration,
+                outcome="stored",
+                event_type="git.push",
+                project_id=f"p{number % 10}",
+                body=b"{}",
+            )
+            for number in range(167)
+        )
+    found: World = world
+    return found
+
+
+def test_no_page_takes_more_than_a_dozen_queries(admin: Client, crowd: World) -> None:
+    costs = {}
+    for path in crowd.paths():
+        with CaptureQueriesContext(connection) as queries:
+            admin.get(path)
+        costs[path] = len(queries)
+    assert {path: cost for path, cost in costs.items() if cost > 12} == {}
+    assert costs["/stacks/"] > 3  # they were counted

@@ -1,0 +1,209 @@
+"""Who may do what, on every URL; the list of URLs comes from the resolver."""
+
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.db import transaction
+from django.test import Client
+from pytest_django import Settings
+
+from accounts.forms import give_role
+from accounts.roles import Role
+from tests.addresses import ROLES, World, clients, make_world, routes
+from tests.conftest import make_integration, signed_in
+from vcs_integrations.models import Integration
+
+PAGE = "page"
+DONE = "redirect"  # the action was done, or there is nothing to do here
+SIGN_IN = "redirect to sign-in"
+REFUSED = "403"
+NO_METHOD = "405"
+
+Row = tuple[str, str, str, str, str]
+# What happens to admin, superuser, member, signed-in without role, stranger
+MEMBERS: Row = (PAGE, PAGE, PAGE, REFUSED, SIGN_IN)
+MEMBERS_DO: Row = (DONE, DONE, DONE, REFUSED, SIGN_IN)
+ADMINS: Row = (PAGE, PAGE, REFUSED, REFUSED, SIGN_IN)
+ADMINS_DO: Row = (DONE, DONE, REFUSED, REFUSED, SIGN_IN)
+NOBODY: Row = (NO_METHOD, NO_METHOD, NO_METHOD, REFUSED, SIGN_IN)
+SIGNED_IN: Row = (PAGE, PAGE, PAGE, PAGE, SIGN_IN)
+SIGN_OUT: Row = (DONE, DONE, DONE, DONE, SIGN_IN)
+NO_SIGN_OUT: Row = (NO_METHOD, NO_METHOD, NO_METHOD, NO_METHOD, SIGN_IN)
+SIGNING_IN: Row = (DONE, DONE, DONE, DONE, PAGE)
+OPEN: Row = (PAGE, PAGE, PAGE, PAGE, PAGE)
+OPEN_NOT: Row = (NO_METHOD, NO_METHOD, NO_METHOD, NO_METHOD, NO_METHOD)
+PASSWORD_NEEDED: Row = ("401", "401", "401", "401", "401")
+
+VCS = "settings/vcs-providers/"
+# Route: what GET does, what an empty POST does
+EXPECTED: dict[str, tuple[Row, Row]] = {
+    "": (MEMBERS, NOBODY),
+    "healthz": (OPEN, OPEN_NOT),
+    "password/": (SIGNED_IN, SIGNED_IN),
+    "settings/people/": (ADMINS, NOBODY),
+    "settings/people/<int:pk>/": (ADMINS, ADMINS),
+    "settings/people/<int:pk>/remove/": (ADMINS, ADMINS_DO),
+    "settings/people/add/": (ADMINS, ADMINS),
+    VCS: (MEMBERS, NOBODY),
+    f"{VCS}<int:pk>/": (ADMINS, NOBODY),
+    f"{VCS}<int:pk>/deliveries/": (ADMINS, NOBODY),
+    f"{VCS}<int:pk>/deliveries/<int:delivery_pk>/": (ADMINS, NOBODY),
+    f"{VCS}<int:pk>/deliveries/<int:delivery_pk>/body/": (ADMINS, NOBODY),
+    f"{VCS}<int:pk>/edit/": (ADMINS, ADMINS),
+    f"{VCS}<int:pk>/left-over-hooks/": (ADMINS, NOBODY),
+    f"{VCS}<int:pk>/reveal/": (NOBODY, ADMINS),
+    f"{VCS}<int:pk>/test/": (NOBODY, ADMINS_DO),
+    f"{VCS}<int:pk>/unlink/": (ADMINS, ADMINS_DO),
+    f"{VCS}<slug:provider_slug>/set-up/": (ADMINS, ADMINS),
+    "sign-in/": (SIGNING_IN, SIGNING_IN),
+    "sign-out/": (NO_SIGN_OUT, SIGN_OUT),
+    "stacks/": (MEMBERS, NOBODY),
+    "stacks/<slug:slug>/": (MEMBERS, NOBODY),
+    "stacks/<slug:slug>/delete/": (MEMBERS, MEMBERS_DO),
+    "stacks/<slug:slug>/edit/": (MEMBERS, MEMBERS),
+    "stacks/<slug:slug>/head/": (NOBODY, MEMBERS_DO),
+    "stacks/<slug:slug>/source/": (MEMBERS, MEMBERS),
+    "stacks/new/": (MEMBERS, MEMBERS),
+    "stacks/new/branches/": (MEMBERS, NOBODY),
+    "stacks/new/repositories/": (MEMBERS, NOBODY),
+    "webhooks/<slug:provider_slug>/<str:endpoint>": (OPEN_NOT, PASSWORD_NEEDED),
+    "webhooks/<slug:provider_slug>/<str:endpoint>/": (OPEN_NOT, PASSWORD_NEEDED),
+}
+
+
+@pytest.fixture
+def world(db: None, settings: Settings) -> World:
+    """A linked organization that nobody answers for, and one of everything."""
+    settings.AZURE_DEVOPS_SERVERS = ["http://127.0.0.1:9"]
+    return make_world(make_integration("http://127.0.0.1:9/fabrikam", "a-token"))
+
+
+def outcome(response: Any) -> str:
+    """Say in a word of the table what an answer is."""
+    if response.status_code == 200:
+        return PAGE
+    if response.status_code == 302:
+        return SIGN_IN if response["Location"].startswith("/sign-in/?next=") else DONE
+    return str(response.status_code)
+
+
+def send(client: Client, method: str, path: str) -> Any:
+    """Send a request and take back what it changed."""
+    with transaction.atomic():
+        response = client.generic(method, path)
+        transaction.set_rollback(True)
+    return response
+
+
+def test_every_url_has_its_row() -> None:
+    assert sorted(routes()) == sorted(EXPECTED)
+
+
+@pytest.mark.parametrize("route", EXPECTED)
+def test_each_role_gets_what_it_may(world: World, route: str) -> None:
+    asking = clients()
+    for method, row in zip(("GET", "POST"), EXPECTED[route], strict=True):
+        # A request may end a session: each takes its own.
+        found = {
+            role: outcome(send(asking[role], method, world.path(route))) for role in reversed(ROLES)
+        }
+        assert found == dict(zip(ROLES, row, strict=True)), method
+
+
+def test_a_403_says_what_to_do(world: World) -> None:
+    asking = clients()
+    checked = 0
+    for route, rows in EXPECTED.items():
+        for method, row in zip(("GET", "POST"), rows, strict=True):
+            for role, expected in zip(ROLES, row, strict=True):
+                if expected != REFUSED:
+                    continue
+                page = send(asking[role], method, world.path(route)).content.decode()
+                assert "<h1>Not allowed</h1>" in page
+                assert "Ask an admin of Stackhook" in page
+                assert ("you have no role yet" in page) == (role == "no role")
+                checked += 1
+    assert checked > 50
+
+
+@pytest.mark.parametrize("method", ["HEAD", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"])
+def test_no_other_method_lets_a_stranger_in(world: World, stranger: Client, method: str) -> None:
+    for route, (get, _) in EXPECTED.items():
+        if get[-1] == SIGN_IN:
+            assert outcome(send(stranger, method, world.path(route))) == SIGN_IN, route
+
+
+@pytest.mark.parametrize("method", ["PUT", "PATCH", "DELETE"])
+def test_no_other_method_changes_anything(world: World, admin: Client, method: str) -> None:
+    for route in EXPECTED:
+        if not route.startswith("sign-in/"):
+            assert outcome(send(admin, method, world.path(route))) == NO_METHOD, route
+
+
+def test_somebody_without_a_role_sees_no_navigation_but_can_sign_out(charlie: User) -> None:
+    page = signed_in(charlie).get("/").content.decode()
+    assert 'aria-label="Main"' not in page
+    assert "Sign out" in page
+
+
+def test_a_role_taken_away_counts_at_once(world: World, bob: User) -> None:
+    member = signed_in(bob)
+    assert member.get("/stacks/").status_code == 200
+    bob.groups.clear()
+    assert member.get("/stacks/").status_code == 403
+    give_role(bob, Role.ADMIN)
+    assert member.get("/settings/people/").status_code == 200
+
+
+def test_somebody_deactivated_is_a_stranger_at_once(bob: User) -> None:
+    member = signed_in(bob)
+    User.objects.filter(pk=bob.pk).update(is_active=False)
+    assert outcome(member.get("/")) == SIGN_IN
+
+
+def test_the_page_asked_for_comes_after_signing_in(world: World, stranger: Client) -> None:
+    path = f"/stacks/{world.stack.slug}/"
+    assert stranger.get(path)["Location"] == f"/sign-in/?next={path}"
+
+
+def test_a_member_sees_an_integration_and_its_health_and_nothing_secret(
+    world: World, member: Client
+) -> None:
+    page = member.get("/settings/vcs-providers/").content.decode()
+    assert "Azure DevOps · fabrikam" in page
+    assert "Retrying" in page
+    assert "refused the connection" in page
+    assert "Last successful call" in page
+    for hidden in (
+        str(world.integration.endpoint_uuid),
+        "Webhook endpoint",
+        "Webhook password",
+        ">Test<",
+        ">Edit<",
+        ">Unlink<",
+        ">Reveal<",
+        ">Set up<",
+    ):
+        assert hidden not in page, hidden
+
+
+def test_a_member_sees_when_all_is_well(world: World, member: Client) -> None:
+    world.integration.record_success()
+    assert ">Connected<" in member.get("/settings/vcs-providers/").content.decode()
+
+
+def test_an_admin_sees_all_of_an_integration(world: World, admin: Client) -> None:
+    page = admin.get("/settings/vcs-providers/").content.decode()
+    assert world.integration.endpoint_url in page
+    for shown in ("Webhook password", ">Test<", ">Edit<", ">Unlink<", ">Reveal<", ">Set up<"):
+        assert shown in page, shown
+
+
+def test_a_member_is_led_to_no_page_they_may_not_open(world: World, member: Client) -> None:
+    Integration.objects.update(token_expires_on="2020-01-01")
+    for path in ("/", "/stacks/", "/settings/vcs-providers/", f"/stacks/{world.stack.slug}/"):
+        page = member.get(path).content.decode()
+        for link in {part.split('"')[0] for part in page.split('href="/')[1:]}:
+            if not link.startswith("static/"):
+                assert member.get(f"/{link}").status_code == 200, (path, link)

@@ -1,0 +1,450 @@
+"""No secret in an answer, a log line or a database column."""
+
+import base64
+import logging
+import traceback
+import zlib
+from collections.abc import Iterable
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+import requests
+import responses
+from django.conf import settings as product
+from django.contrib.auth.models import User
+from django.contrib.sessions.models import Session
+from django.core import signing
+from django.db import connection, transaction
+from django.test import Client
+from django.utils import timezone
+from django_tasks_db.management.commands.db_worker import Worker
+from django_tasks_db.models import DBTaskResult
+from pytest_django import Settings
+
+from tests.addresses import World, clients, make_world, routes
+from tests.conftest import PASSWORD, over_https
+from tests.emulator import Emulator
+from tests.emulator.model import Organization
+from vcs_integrations import linking
+from vcs_integrations.models import Credentials, Integration, PasswordReveal
+from vcs_integrations.providers import PROVIDERS
+from vcs_integrations.providers.azure_devops.client import AzureDevOpsClient
+from vcs_integrations.providers.base import INTERACTIVE, ProviderError
+from vcs_integrations.tasks import refresh_integration
+
+SET_UP = "/settings/vcs-providers/azure-devops/set-up/"
+VCS = "/settings/vcs-providers/"
+
+
+def spellings(secret: str) -> set[str]:
+    """Return what a secret looks like in a log, a header, an address or a page."""
+    pairs = (f":{secret}", f"azure:{secret}", secret)
+    return {secret, quote(secret, safe="")} | {
+        base64.b64encode(pair.encode()).decode().rstrip("=") for pair in pairs
+    }
+
+
+def holds(text: str, secrets: Iterable[str]) -> list[str]:
+    return [secret for secret in secrets if any(one in text for one in spellings(secret))]
+
+
+@pytest.fixture
+def password(integration: Integration) -> str:
+    return str(integration.read_credentials().webhook_password)
+
+
+@pytest.fixture
+def world(integration: Integration) -> World:
+    return make_world(integration)
+
+
+@pytest.fixture
+def secrets(token: str, password: str) -> list[str]:
+    found = [token, password, product.FIELD_ENCRYPTION_KEY, product.SECRET_KEY]
+    assert all(len(secret) > 20 for secret in found)
+    return found
+
+
+def basic(password: str) -> dict[str, str]:
+    return {"Authorization": "Basic " + base64.b64encode(f"azure:{password}".encode()).decode()}
+
+
+def shown(response: Any) -> str:
+    """Return body and headers of an answer, as it goes over the wire."""
+    cookies = "".join(morsel.OutputString() for morsel in response.cookies.values())
+    return f"{response.content.decode()}\n{dict(response.items())}\n{cookies}"
+
+
+# Answers
+
+
+@pytest.mark.parametrize("headers", [{}, {"HX-Request": "true"}], ids=["page", "htmx"])
+def test_no_page_shows_a_secret_to_any_role(
+    world: World, secrets: list[str], headers: dict[str, str]
+) -> None:
+    for role, client in clients().items():
+        for path in world.paths():
+            assert not holds(shown(client.get(path, headers=headers)), secrets), (role, path)
+
+
+def test_only_the_reveal_answers_with_the_password_and_is_not_kept(
+    world: World, secrets: list[str], password: str
+) -> None:
+    revealed = []
+    for role, client in clients().items():
+        session = client.cookies.get("sessionid")
+        for route in routes():
+            if session:  # a sign-out, too, is taken back
+                client.cookies["sessionid"] = session.value
+            with transaction.atomic():
+                response = client.post(world.path(route))
+                transaction.set_rollback(True)
+            found = holds(shown(response), secrets)
+            if found:
+                assert found == [password]
+                assert "no-store" in response["Cache-Control"]
+                revealed.append((role, route))
+    reveal = "settings/vcs-providers/<int:pk>/reveal/"
+    assert revealed == [("admin", reveal), ("superuser", reveal)]
+
+
+def test_the_reveal_shows_the_password_of_one_card_only(
+    admin: Client, world: World, password: str, emulator: Emulator
+) -> None:
+    other = emulator.add_organization("contoso")
+    other.add_project("P").add_repository("r", {"main.tf": "1"})
+    address = PROVIDERS["azure_devops"].parse_organization_url(other.url)
+    second, _ = linking.link(
+        PROVIDERS["azure_devops"], address, other.add_token(), linking.Details("", "", None)
+    )
+    page = admin.post(f"{VCS}{world.integration.pk}/reveal/").content.decode()
+    assert page.count(password) == 1
+    assert second.read_credentials().webhook_password not in page
+
+
+def test_a_reveal_is_recorded_with_who_and_when(
+    admin: Client, member: Client, integration: Integration
+) -> None:
+    before = timezone.now()
+    admin.post(f"{VCS}{integration.pk}/reveal/")
+    member.post(f"{VCS}{integration.pk}/reveal/")
+    admin.get(f"{VCS}{integration.pk}/reveal/")
+    [reveal] = PasswordReveal.objects.all()
+    assert reveal.username == "alice"
+    assert reveal.integration == integration
+    assert before <= reveal.at <= timezone.now()
+    assert "alice" in admin.get(f"{VCS}{integration.pk}/").context["reveals"][0].username
+
+
+def test_the_record_of_a_reveal_outlives_the_person(
+    admin: Client, alice: User, integration: Integration
+) -> None:
+    admin.post(f"{VCS}{integration.pk}/reveal/")
+    alice.delete()
+    assert PasswordReveal.objects.get().username == "alice"
+
+
+def test_a_reveal_that_shows_nothing_is_not_recorded(
+    admin: Client, integration: Integration
+) -> None:
+    Credentials.objects.all().delete()
+    admin.post(f"{VCS}{integration.pk}/reveal/")
+    assert not PasswordReveal.objects.exists()
+
+
+def test_a_token_that_was_typed_is_not_written_into_the_form_again(
+    admin: Client, emulator: Emulator
+) -> None:
+    token = "typed-token-that-nobody-should-see-again"
+    for url in (f"{emulator.url}/nowhere", "nonsense", ""):
+        response = admin.post(SET_UP, {"organization_url": url, "token": token})
+        assert response.status_code == 200
+        assert not holds(shown(response), [token])
+
+
+# Log lines
+
+
+@pytest.fixture
+def lines(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
+    """Everything that is logged, libraries' debug output included."""
+    caplog.set_level(logging.DEBUG)
+    for name in list(logging.root.manager.loggerDict):
+        if not name.startswith(("faker", "hypothesis")):
+            caplog.set_level(logging.DEBUG, name)
+    return caplog
+
+
+def logged(lines: pytest.LogCaptureFixture) -> str:
+    """Return all log lines with their tracebacks and whatever else a handler might print."""
+    format_line = logging.Formatter("%(name)s %(message)s").format
+    records = [record for record in lines.records if record.name != "django.db.backends"]
+    return "\n".join(f"{format_line(record)} {record.__dict__}" for record in records)
+
+
+def test_no_log_line_holds_a_secret(
+    admin: Client, emulator: Emulator, organization: Organization, lines: pytest.LogCaptureFixture
+) -> None:
+    token = organization.add_token()
+    form = {"organization_url": organization.url, "token": token}
+    wrong = "wrong-token-that-somebody-typed-by-mistake"
+    admin.post(SET_UP, form | {"token": wrong})
+    admin.post(SET_UP, form)
+    integration = Integration.objects.get()
+    password = integration.read_credentials().webhook_password
+    endpoint = f"/webhooks/azure-devops/{integration.endpoint_uuid}/"
+    for fault in ("credentials-302", "token-expired", "server-error", "not-json", "reset", "cut"):
+        emulator.faults.add(fault)
+        admin.post(f"{VCS}{integration.pk}/test/")
+        admin.post(f"{VCS}{integration.pk}/edit/", {"token": wrong})
+        emulator.faults.clear()
+    admin.post(f"{VCS}{integration.pk}/test/")
+    admin.post(f"{VCS}{integration.pk}/reveal/")
+    stranger = over_https()
+    for given, status in (("wrong-password-of-a-hook-somewhere", 401), (password, 200)):
+        response = stranger.post(
+            endpoint, b"{}", content_type="application/json", headers=basic(given)
+        )
+        assert response.status_code == status
+    for _ in range(6):
+        stranger.post("/sign-in/", {"username": "alice", "password": "typed-wrong-password"})
+    text = logged(lines)
+    assert "_apis/git/repositories" in text  # urllib3 said what it did
+    keys = [product.FIELD_ENCRYPTION_KEY, product.SECRET_KEY]
+    typed = [wrong, "wrong-password-of-a-hook-somewhere", "typed-wrong-password"]
+    assert holds(text, [token, password, *keys, *typed]) == []
+
+
+@pytest.mark.parametrize("debug", [False, True])
+def test_no_page_and_no_log_line_about_an_exception_holds_a_secret(
+    admin: Client,
+    integration: Integration,
+    settings: Settings,
+    secrets: list[str],
+    lines: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+    debug: bool,
+) -> None:
+    settings.DEBUG = debug
+    settings.DEBUG_PROPAGATE_EXCEPTIONS = False
+    admin.raise_request_exception = False
+    # Put together, as an error page shows lines of this file.
+    new_token = "-".join(["a", "token", "that", "was", "typed", "into", "the", "form"])
+
+    def fail(*_: object, **__: object) -> None:
+        raise RuntimeError("broken on purpose")
+
+    monkeypatch.setattr(AzureDevOpsClient, "connect", fail)
+    monkeypatch.setattr(PasswordReveal.objects, "create", fail)
+    path = f"{VCS}{integration.pk}/"
+    for response in (
+        admin.post(f"{path}edit/", {"token": new_token}),
+        admin.post(f"{path}test/"),
+        admin.post(f"{path}reveal/"),
+    ):
+        assert response.status_code == 500
+        assert ("broken on purpose" in response.content.decode()) == debug
+        assert not holds(shown(response), [*secrets, new_token])
+    assert "broken on purpose" in logged(lines)
+    assert not holds(logged(lines), [*secrets, new_token])
+
+
+# What the provider says
+
+TOKEN = "the-token-that-the-answer-echoes-back-0123456789"
+BASIC = base64.b64encode(f":{TOKEN}".encode()).decode()
+ECHO = f"TF400813: user {TOKEN} with Basic {BASIC} may not"
+JSON = {"Content-Type": "application/json"}
+HTML = {"Content-Type": "text/html"}
+ECHOES: list[tuple[int, dict[str, str], str]] = [
+    (200, HTML, f"<p>{ECHO}</p>"),
+    (200, JSON, f'{{"message": "{ECHO}"}}'),
+    (200, JSON, f'{{"value": ["{TOKEN}"]}}'),
+    (200, JSON, ECHO),
+    (203, HTML, f"<p>{ECHO}</p>"),
+    (302, {"Location": f"https://evil.example/?token={TOKEN}"}, ""),
+    (302, {"Location": f"https://dev.azure.com/_signin?token={TOKEN}"}, ""),
+    (400, JSON, f'{{"message": "VS850015: {ECHO}"}}'),
+    (401, HTML | {"X-TFS-ServiceError": quote(ECHO)}, ECHO),
+    (401, HTML | {"WWW-Authenticate": f'Basic realm="{TOKEN}"'}, ""),
+    (403, JSON, f'{{"message": "VS403463: {ECHO}"}}'),
+    (403, JSON, f'{{"message": "{ECHO}"}}'),
+    (404, JSON, f'{{"message": "TF401019: {ECHO}"}}'),
+    (404, HTML, f"<p>{ECHO}</p>"),
+    (418, HTML | {TOKEN: TOKEN}, ECHO),
+    (429, JSON | {"Retry-After": TOKEN}, f'{{"message": "{ECHO}"}}'),
+    (500, JSON, f'{{"message": "{ECHO}"}}'),
+    (503, HTML | {"Retry-After": TOKEN}, ECHO),
+]
+
+
+@pytest.mark.parametrize(("status", "headers", "body"), ECHOES)
+def test_what_azure_devops_echoes_is_passed_on_to_nobody(
+    admin: Client,
+    lines: pytest.LogCaptureFixture,
+    status: int,
+    headers: dict[str, str],
+    body: str,
+) -> None:
+    with responses.RequestsMock(assert_all_requests_are_fired=False) as answers:
+        kind = headers.get("Content-Type", "text/html")
+        more = {name: value for name, value in headers.items() if name != "Content-Type"}
+        answers.get(
+            "https://dev.azure.com/fabrikam/_apis/git/repositories",
+            body=body,
+            status=status,
+            headers=more,
+            content_type=kind,
+        )
+        answers.get(
+            "https://dev.azure.com/fabrikam/_apis/connectionData",
+            body=body,
+            status=status,
+            headers=more,
+            content_type=kind,
+        )
+        form = {"organization_url": "https://dev.azure.com/fabrikam", "token": TOKEN}
+        response = admin.post(SET_UP, form, follow=True)
+        with pytest.raises(ProviderError) as refusal:
+            AzureDevOpsClient("https://dev.azure.com/fabrikam", TOKEN, INTERACTIVE).connect()
+    said = [str(message) for message in response.context["messages"]]
+    assert any("Connecting to Azure DevOps failed" in text for text in said)
+    error = refusal.value
+    trace = "".join(traceback.format_exception(error))
+    everything = "\n".join(
+        [shown(response), *said, logged(lines), trace, repr(error), error.evidence]
+    )
+    assert holds(everything, [TOKEN, BASIC]) == []
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        requests.exceptions.InvalidHeader(f"Invalid header value: Basic {BASIC}"),
+        requests.exceptions.ConnectionError(f"https://:{TOKEN}@dev.azure.com/ refused"),
+        ValueError(f"bad {TOKEN}"),
+        UnicodeError(TOKEN),
+    ],
+)
+def test_what_a_library_says_of_a_failed_call_is_passed_on_to_nobody(
+    admin: Client, lines: pytest.LogCaptureFixture, error: Exception
+) -> None:
+    with responses.RequestsMock() as answers:
+        answers.get("https://dev.azure.com/fabrikam/_apis/git/repositories", body=error)
+        form = {"organization_url": "https://dev.azure.com/fabrikam", "token": TOKEN}
+        response = admin.post(SET_UP, form, follow=True)
+    assert "Connecting to Azure DevOps failed" in response.content.decode()
+    trace = traceback.format_exc()
+    assert holds(shown(response) + logged(lines) + trace, [TOKEN, BASIC]) == []
+    assert holds(database_text(), [TOKEN, BASIC]) == []
+
+
+# The database
+
+
+def database_text() -> str:
+    """Return all values of all tables as text, bytes by their bytes, sessions unpacked."""
+    values = []
+    with connection.cursor() as cursor:
+        for table in connection.introspection.table_names(cursor):
+            cursor.execute(f"SELECT * FROM {connection.ops.quote_name(table)}")  # noqa: S608
+            for row in cursor.fetchall():
+                values += [f"{table}: {readable(value)}" for value in row]
+    values += [f"session: {unpacked(session.session_data)}" for session in Session.objects.all()]
+    return "\n".join(values)
+
+
+def readable(value: object) -> str:
+    if isinstance(value, bytes | memoryview):
+        return bytes(value).decode("latin-1")
+    return str(value)
+
+
+def unpacked(data: str) -> str:
+    """Return a session as its JSON text."""
+    salt = "django.contrib.sessions.SessionStore"
+    payload = signing.TimestampSigner(salt=salt).unsign(data)
+    packed = payload.startswith(".")
+    text = signing.b64_decode(payload.removeprefix(".").encode())
+    return (zlib.decompress(text) if packed else text).decode()
+
+
+def run_the_worker_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Work off all tasks in this process, on the connection of the test."""
+    module = "django_tasks_db.management.commands.db_worker"
+    monkeypatch.setattr(f"{module}.close_old_connections", lambda: None)
+    Worker(
+        queue_names=["*"],
+        interval=0,
+        batch=True,
+        backend_name="default",
+        startup_delay=False,
+        max_tasks=None,
+        worker_id="test",
+        excluded_queue_names=[],
+    ).run()
+
+
+def test_no_column_holds_a_secret_in_plain_text(
+    admin: Client,
+    emulator: Emulator,
+    organization: Organization,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    token, wrong = organization.add_token(), "wrong-token-that-somebody-typed-by-mistake"
+    form = {"organization_url": organization.url, "token": token}
+    admin.post(SET_UP, form | {"token": wrong})
+    admin.post(SET_UP, form)
+    integration = Integration.objects.get()
+    password = integration.read_credentials().webhook_password
+    admin.post(f"{VCS}{integration.pk}/test/")
+    admin.post(f"{VCS}{integration.pk}/reveal/")
+    endpoint = f"/webhooks/azure-devops/{integration.endpoint_uuid}/"
+    stranger = over_https()
+    stranger.post(endpoint, b"{}", content_type="application/json", headers=basic(password))
+    stranger.post(f"/sign-in/?next=/&password={PASSWORD}", {"username": "alice", "password": "-"})
+    stranger.post("/sign-in/", {"username": "alice", "password": "typed-wrong-password"})
+    stranger.post("/sign-in/", {"username": "alice", "password": PASSWORD})
+    emulator.faults.add("unavailable")
+    admin.post(f"{VCS}{integration.pk}/test/")
+
+    def fail(*_: object, **__: object) -> None:
+        raise RuntimeError("broken on purpose")
+
+    monkeypatch.setattr(Integration, "record_failure", fail)
+    refresh_integration.enqueue(integration.pk)
+    run_the_worker_once(monkeypatch)
+
+    text = database_text()
+    [failed] = DBTaskResult.objects.failed()
+    assert "broken on purpose" in failed.traceback
+    for table in ("axes_accesslog", "django_session", "vcs_integrations_credentials", "session"):
+        assert f"\n{table}: " in text, table
+    keys = [product.FIELD_ENCRYPTION_KEY, product.SECRET_KEY]
+    typed = [wrong, "typed-wrong-password", PASSWORD]
+    assert holds(text, [token, password, *keys, *typed]) == []
+
+
+def test_what_is_encrypted_is_bytes_that_differ_for_the_same_secret(
+    integration: Integration, token: str
+) -> None:
+    def stored() -> bytes:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT token FROM vcs_integrations_credentials")
+            return bytes(cursor.fetchone()[0])
+
+    first = stored()
+    credentials = integration.read_credentials()
+    credentials.save()
+    assert credentials.token == token
+    assert stored() != first
+
+
+def test_nothing_is_left_of_the_secrets_after_unlinking(
+    admin: Client, integration: Integration
+) -> None:
+    digest = integration.webhook_password_digest
+    admin.post(f"{VCS}{integration.pk}/unlink/")
+    assert not Credentials.objects.exists()
+    assert digest not in database_text()

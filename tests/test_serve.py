@@ -1,0 +1,150 @@
+"""`python -m config.serve` and `python -m tests.demo`, started as people start them."""
+
+import os
+import re
+import signal
+import sqlite3
+import stat
+import subprocess
+from pathlib import Path
+
+import pytest
+import requests
+
+from tests import demo
+from tests.processes import copy_tree, descendants, free_port, is_alive, run, running, wait_for
+
+
+@pytest.fixture(scope="module")
+def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The product without a .env, where the programs may write."""
+    return copy_tree(tmp_path_factory.mktemp("tree") / "a folder")
+
+
+def answers(url: str) -> bool:
+    try:
+        return requests.get(url, timeout=2).status_code == 200
+    except requests.ConnectionError:
+        return False
+
+
+def interrupt(process: "subprocess.Popen[str]") -> set[int]:
+    """Press Ctrl-C and wait; return those of its processes that are left."""
+    children = descendants(process.pid)
+    assert len(children) >= 3  # two of the web server, one worker
+    process.send_signal(signal.SIGINT)
+    assert process.wait(15) == 0
+    return {pid for pid in children if is_alive(pid)}
+
+
+def sign_in(site: str, username: str, password: str) -> requests.Session:
+    session = requests.Session()
+    page = session.get(f"{site}/sign-in/", timeout=5).text
+    found = re.search(r'name="csrfmiddlewaretoken" value="(\w+)"', page)
+    assert found
+    form = {"csrfmiddlewaretoken": found[1], "username": username, "password": password}
+    assert session.post(f"{site}/sign-in/", form, timeout=5).ok
+    return session
+
+
+def heading(session: requests.Session, url: str) -> str:
+    return session.get(url, timeout=5).text.split("<h1>")[1].split("</h1>")[0]
+
+
+def test_the_product_starts_answers_ends_and_keeps_its_data(tree: Path) -> None:
+    port = free_port()
+    site, env_file = f"http://127.0.0.1:{port}", tree / ".env"
+    database = tree / "stackhook.sqlite3"
+    with running(tree, "-m", "config.serve", PORT=str(port)) as first:
+        assert wait_for(lambda: answers(f"{site}/healthz"), 30)
+        assert stat.S_IMODE(env_file.stat().st_mode) == 0o600
+        written = env_file.read_text()
+        keys = dict(re.findall(r"^(\w+_KEY)=(\S{40,})$", written, re.MULTILINE))
+        assert sorted(keys) == ["FIELD_ENCRYPTION_KEY", "SECRET_KEY"]
+        assert keys["SECRET_KEY"] != keys["FIELD_ENCRYPTION_KEY"]
+        assert answers(f"{site}/sign-in/")
+        styles = requests.get(f"{site}/sign-in/", timeout=5).text
+        asset = re.search(r'href="(/static/css/tokens[^"]*)"', styles)
+        assert asset and answers(f"{site}{asset[1]}")
+
+        taken = run(tree, "-m", "config.serve", PORT=str(port))
+        assert taken.returncode == 1
+        assert taken.stderr == (
+            f"Stackhook can't start: port {port} is taken. Stop what uses it, or choose another "
+            f"one, like PORT={port + 10}.\n"
+        )
+        made = run(
+            tree,
+            "manage.py",
+            "createsuperuser",
+            "--noinput",
+            "--username",
+            "root",
+            "--email",
+            "",
+            DJANGO_SUPERUSER_PASSWORD="a-long-phrase-of-root",
+        )
+        assert made.returncode == 0, made.stderr
+        assert heading(sign_in(site, "root", "a-long-phrase-of-root"), f"{site}/") == "Welcome"
+        assert interrupt(first) == set()
+        assert first.stdout
+        assert f"Stackhook runs at {site}/" in first.stdout.read()
+    assert not answers(f"{site}/healthz")
+    with running(tree, "-m", "config.serve", PORT=str(port)) as second:
+        assert wait_for(lambda: answers(f"{site}/healthz"), 30)
+        assert env_file.read_text() == written
+        with sqlite3.connect(database) as data:
+            assert data.execute("SELECT username FROM auth_user").fetchall() == [("root",)]
+        data.close()
+        # The end of one process ends all, rather than leaving half of it.
+        worker = next(
+            pid for pid in descendants(second.pid) if "background_worker" in command_of(pid)
+        )
+        os.kill(worker, signal.SIGKILL)
+        assert second.wait(15) == 1
+        assert second.stdout
+        assert "the background worker ended by itself" in second.stdout.read()
+
+
+def command_of(pid: int) -> str:
+    asked = ["ps", "-ww", "-o", "command=", "-p", str(pid)]
+    return subprocess.run(asked, capture_output=True, text=True).stdout
+
+
+def test_a_wrong_setting_is_named_before_anything_starts(tree: Path) -> None:
+    done = run(tree, "-m", "config.serve", PORT="eighty")
+    assert done.returncode == 1
+    assert done.stderr == "Stackhook can't start: PORT is 'eighty': use a number from 1 to 65535.\n"
+
+
+def test_the_demo_starts_answers_ends_and_keeps_its_data(tree: Path) -> None:
+    ports = {"PORT": str(free_port()), "EMULATOR_PORT": str(free_port())}
+    site = f"http://127.0.0.1:{ports['PORT']}"
+    emulator = f"http://127.0.0.1:{ports['EMULATOR_PORT']}"
+    # What somebody set for a real organization must not lead the demo there.
+    real = {"DATABASE_URL": "sqlite:////nowhere/at/all.sqlite3", "PUBLIC_URL": "https://x.example"}
+    with running(tree, "-m", "tests.demo", **ports, **real) as first:
+        assert wait_for(lambda: answers(f"{site}/healthz"), 30)
+        assert wait_for(lambda: answers(f"{emulator}/fabrikam/"))
+        member = sign_in(site, *demo.MEMBER)
+        admin = sign_in(site, *demo.ADMIN)
+        assert heading(member, f"{site}/settings/people/") == "Not allowed"
+        assert heading(admin, f"{site}/settings/people/") == "People"
+
+        for variable, port in ports.items():
+            other = {name: str(free_port()) for name in ports} | {variable: port}
+            taken = run(tree, "-m", "tests.demo", **other)
+            assert taken.returncode == 1
+            assert taken.stderr.startswith(f"Stackhook can't start: port {port} is taken. ")
+            assert f"like {variable}=" in taken.stderr
+        assert interrupt(first) == set()
+        assert first.stdout
+        said = first.stdout.read()
+        for shown in (site, f"{emulator}/fabrikam", *demo.ADMIN, *demo.MEMBER, "access token"):
+            assert shown in said
+    assert not answers(emulator)
+    with running(tree, "-m", "tests.demo", **ports) as second:
+        assert wait_for(lambda: answers(f"{site}/healthz"), 30)
+        assert heading(admin, f"{site}/settings/people/") == "People"  # still signed in
+        assert wait_for(lambda: answers(f"{emulator}/fabrikam/"))
+        assert interrupt(second) == set()

@@ -1,0 +1,214 @@
+"""`manage.py background_worker` as a process of its own, on a database file of its own."""
+
+import shutil
+import signal
+import sqlite3
+import subprocess
+from contextlib import AbstractContextManager, closing
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.conf import settings as product
+from django_tasks_db.models import DBTaskResult
+
+from tests.emulator import Emulator
+from tests.emulator.model import Organization
+from tests.processes import KEYS, run, running, wait_for
+
+LINK = """
+import os
+from tests.conftest import make_integration
+make_integration(os.environ["ORGANIZATION"], os.environ["TOKEN"])
+"""
+OLD_AND_YOUNG = """
+from datetime import timedelta
+from django.contrib.sessions.models import Session
+from django.utils import timezone
+from django_tasks_db.models import DBTaskResult
+from vcs_integrations.tasks import refresh_integration
+now = timezone.now()
+for key, days in (("old", -1), ("young", 1)):
+    Session.objects.create(session_key=key, session_data="", expire_date=now + timedelta(days=days))
+for days in (2, 0):
+    for status in ("SUCCESSFUL", "FAILED"):
+        pk = refresh_integration.enqueue(0).id
+        DBTaskResult.objects.filter(pk=pk).update(
+            status=status, finished_at=now - timedelta(days=days)
+        )
+"""
+
+
+@pytest.fixture(scope="module")
+def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A database file with all tables and no rows."""
+    file = tmp_path_factory.mktemp("worker") / "migrated.sqlite3"
+    more = KEYS | {"DATABASE_URL": f"sqlite:///{file}"}
+    done = run(product.BASE_DIR, "manage.py", "migrate", "-v", "0", **more)
+    assert done.returncode == 0, done.stderr
+    return file
+
+
+class Database:
+    """A database file that processes share."""
+
+    def __init__(self, file: Path, emulator: Emulator) -> None:
+        self.file = file
+        self.variables = KEYS | {
+            "DATABASE_URL": f"sqlite:///{file}",
+            "DJANGO_SETTINGS_MODULE": "config.settings",
+            "AZURE_DEVOPS_SERVERS": emulator.url,
+        }
+
+    def ask(self, statement: str, *values: object) -> list[tuple[Any, ...]]:
+        with closing(sqlite3.connect(self.file, timeout=10)) as data, data:
+            return data.execute(statement, values).fetchall()
+
+    def run(self, script: str, **more: str) -> None:
+        """Run a script of the product on it."""
+        setup = "import django; django.setup()\n"
+        done = run(product.BASE_DIR, "-c", setup + script, **(self.variables | more))
+        assert done.returncode == 0, done.stderr
+
+    def link(self, organization: Organization, token: str) -> None:
+        self.run(LINK, ORGANIZATION=organization.url, TOKEN=token)
+
+    def make_due(self) -> None:
+        """Let the time come at which integrations are looked at again."""
+        self.ask("UPDATE vcs_integrations_integration SET refresh_at = '2020-01-01 00:00:00'")
+
+    def integration(self, columns: str) -> tuple[Any, ...]:
+        return self.ask(f"SELECT {columns} FROM vcs_integrations_integration")[0]  # noqa: S608
+
+    def results(self) -> list[str]:
+        table = DBTaskResult._meta.db_table
+        found = self.ask(f"SELECT status FROM {table} ORDER BY enqueued_at")  # noqa: S608
+        return [status for (status,) in found]
+
+
+@pytest.fixture
+def database(migrated: Path, tmp_path: Path, emulator: Emulator) -> Database:
+    return Database(Path(shutil.copy(migrated, tmp_path / "data.sqlite3")), emulator)
+
+
+def worker(database: Database) -> AbstractContextManager["subprocess.Popen[str]"]:
+    return running(product.BASE_DIR, "manage.py", "background_worker", **database.variables)
+
+
+def test_an_organization_linked_while_azure_devops_was_down_gets_connected_by_itself(
+    database: Database, emulator: Emulator, organization: Organization, token: str
+) -> None:
+    emulator.faults.add("unavailable")
+    database.link(organization, token)
+    assert database.integration("problem, external_id") == ("unavailable", "")
+    emulator.faults.clear()
+    database.make_due()
+    with worker(database) as process:
+        assert wait_for(lambda: database.integration("problem, external_id")[0] == "")
+        assert database.integration("external_id") == (organization.id,)
+        assert wait_for(
+            lambda: (
+                database.ask("SELECT name FROM vcs_integrations_repository")
+                == [("infrastructure",)]
+            )
+        )
+        assert wait_for(lambda: database.results() == ["SUCCESSFUL"])
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(10) == 0
+
+
+def test_it_stays_away_from_what_is_not_due(
+    database: Database, emulator: Emulator, organization: Organization, token: str
+) -> None:
+    database.link(organization, token)
+    database.run(OLD_AND_YOUNG)
+    before = len(emulator.requests)
+    with worker(database):
+        # Tidying follows the first sweep, so that sweep has found nothing.
+        assert wait_for(lambda: len(database.results()) == 2)
+    assert len(emulator.requests) == before
+
+
+def test_it_tidies_old_results_and_sessions_and_keeps_the_young(database: Database) -> None:
+    database.run(OLD_AND_YOUNG)
+    with worker(database):
+        assert wait_for(lambda: len(database.results()) == 2)
+        sessions = "SELECT session_key FROM django_session"
+        assert wait_for(lambda: database.ask(sessions) == [("young",)])
+    assert sorted(database.results()) == ["FAILED", "SUCCESSFUL"]
+
+
+@pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_it_at_once_when_it_has_nothing_to_do(
+    database: Database, end: signal.Signals
+) -> None:
+    with worker(database) as process:
+        assert process.stdout
+        assert process.stdout.readline() == "The background worker is running.\n"
+        process.send_signal(end)
+        assert process.wait(5) == 0
+
+
+def test_a_signal_lets_it_finish_what_it_does(
+    database: Database, emulator: Emulator, organization: Organization, token: str
+) -> None:
+    database.link(organization, token)
+    database.make_due()
+    emulator.faults.add("slow", seconds=1.5, times=1)
+    with worker(database) as process:
+        assert wait_for(lambda: database.results() == ["RUNNING"])
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(10) == 0
+    assert database.results() == ["SUCCESSFUL"]
+
+
+def test_the_work_of_a_killed_worker_is_picked_up(
+    database: Database, emulator: Emulator, organization: Organization, token: str
+) -> None:
+    emulator.faults.add("unavailable", times=1)
+    database.link(organization, token)
+    database.make_due()
+    emulator.faults.add("slow", seconds=30, times=1)
+    with worker(database) as killed:
+        assert wait_for(lambda: database.results() == ["RUNNING"])
+        killed.kill()
+        killed.wait(5)
+    assert database.integration("problem") == ("unavailable",)
+    [due] = database.integration("refresh_at")
+    assert due > str(datetime.now(UTC))  # claimed, for as long as a refresh may take
+    database.make_due()  # which is over now
+    with worker(database):
+        assert wait_for(lambda: database.integration("problem") == ("",))
+        assert wait_for(lambda: "SUCCESSFUL" in database.results())
+
+
+def test_a_task_that_nobody_began_is_done_by_the_next_worker(
+    database: Database, organization: Organization, token: str
+) -> None:
+    database.link(organization, token)
+    database.ask("UPDATE vcs_integrations_integration SET problem = 'timeout'")
+    database.run("from vcs_integrations.tasks import refresh_integration as r; r.enqueue(1)")
+    with worker(database):
+        assert wait_for(lambda: database.integration("problem") == ("",))
+
+
+def test_a_task_that_fails_does_not_end_it(
+    database: Database, organization: Organization, token: str
+) -> None:
+    database.link(organization, token)
+    database.run("from vcs_integrations.tasks import refresh_integration as r; r.enqueue('x')")
+    database.ask("UPDATE vcs_integrations_integration SET problem = 'timeout'")
+    with worker(database) as process:
+        assert wait_for(lambda: database.results() == ["FAILED"])
+        database.make_due()
+        assert wait_for(lambda: database.integration("problem") == ("",))
+        assert process.poll() is None
+
+
+def test_it_names_a_wrong_setting(database: Database) -> None:
+    done = run(
+        product.BASE_DIR, "manage.py", "background_worker", **(database.variables | {"PORT": "x"})
+    )
+    assert done.returncode == 1
+    assert done.stderr == "Stackhook can't start: PORT is 'x': use a number from 1 to 65535.\n"
