@@ -1,0 +1,366 @@
+"""The REST client against the emulator, and against answers of every wrong shape."""
+
+import contextlib
+import json
+import re
+import subprocess
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+import responses
+from hypothesis import example, given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+
+from tests.emulator import Emulator
+from tests.emulator.model import Organization, Repository
+from tests.vcs_integrations.raw_server import RawServer
+from vcs_integrations.providers.azure_devops.client import AzureDevOpsClient
+from vcs_integrations.providers.base import (
+    Connection,
+    Patience,
+    Problem,
+    ProviderError,
+    RemoteBranch,
+    RemoteCommit,
+)
+
+ONCE = Patience(seconds_per_call=5, seconds_in_all=10, retries=0)
+TWICE_MORE = Patience(seconds_per_call=5, seconds_in_all=30, retries=2)
+ORGANIZATION = "https://dev.azure.com/fabrikam"
+
+
+@pytest.fixture
+def client(organization: Organization, token: str) -> AzureDevOpsClient:
+    return AzureDevOpsClient(organization.url, token, ONCE)
+
+
+def asked(emulator: Emulator, part: str) -> list[int | None]:
+    """Return the statuses of the requests whose path has this part."""
+    return [request.status for request in emulator.requests if part in request.path]
+
+
+def test_connecting_returns_the_id_and_all_repositories(
+    client: AzureDevOpsClient, organization: Organization, emulator: Emulator
+) -> None:
+    umlaut = organization.add_project("Überwachung")
+    empty = umlaut.add_repository("Straße mit Leerzeichen")
+    disabled = umlaut.add_repository("東京", {"a.tf": ""})
+    disabled.disable()
+    found = client.connect()
+    assert found.organization_id == organization.id
+    by_name = {(one.project_name, one.name): one for one in found.repositories}
+    assert set(by_name) == {
+        ("Platform Team", "infrastructure"),
+        ("Überwachung", "Straße mit Leerzeichen"),
+        ("Überwachung", "東京"),
+    }
+    first = by_name["Platform Team", "infrastructure"]
+    assert (first.default_branch, first.is_disabled) == ("main", False)
+    nothing_in_it = by_name["Überwachung", "Straße mit Leerzeichen"]
+    assert (nothing_in_it.external_id, nothing_in_it.default_branch) == (empty.id, "")
+    assert nothing_in_it.project_id == umlaut.id
+    assert by_name["Überwachung", "東京"].is_disabled
+    assert all(request.has_authorization for request in emulator.requests)
+
+
+def test_the_request_asks_for_json_and_no_sign_in_page(
+    client: AzureDevOpsClient, emulator: Emulator
+) -> None:
+    client.connect()
+    for request in emulator.requests:
+        assert request.headers["Accept"] == "application/json"
+        assert request.headers["X-Tfs-Fedauthredirect"] == "Suppress"
+        assert "api-version=7.1" in request.query
+
+
+def test_all_branches_come_over_several_pages(
+    client: AzureDevOpsClient, repository: Repository, emulator: Emulator
+) -> None:
+    sha = repository.ref_values()["refs/heads/main"]
+    names = {f"topic/{number:04}" for number in range(2_500)}
+    create_branches(repository, names, sha)
+    found = client.branches(repository.id)
+    assert len(found) == 2_501
+    assert {branch.name for branch in found} == names | {"main"}
+    assert {branch.sha for branch in found} == {sha}
+    assert asked(emulator, "/refs") == [200, 200, 200]
+
+
+def create_branches(repository: Repository, names: set[str], sha: str) -> None:
+    commands = "".join(f"create refs/heads/{name} {sha}\n" for name in names)
+    git = ["git", "-C", str(repository.git.path), "update-ref", "--stdin"]
+    subprocess.run(git, input=commands.encode(), check=True)
+
+
+def test_a_branch_is_found_by_its_exact_name(
+    client: AzureDevOpsClient, repository: Repository
+) -> None:
+    sha = repository.ref_values()["refs/heads/main"]
+    create_branches(repository, {"main2", "feature/ä#1&2%+3", "Feature/x"}, sha)
+    assert client.branch(repository.id, "main") == RemoteBranch("main", sha)
+    assert client.branch(repository.id, "feature/ä#1&2%+3") == RemoteBranch("feature/ä#1&2%+3", sha)
+    assert client.branch(repository.id, "mai") is None
+    assert client.branch(repository.id, "feature") is None
+
+
+def test_tags_are_no_branches(client: AzureDevOpsClient, repository: Repository) -> None:
+    git = ["git", "-C", str(repository.git.path), "tag", "v1", "main"]
+    subprocess.run(git, check=True)
+    assert [branch.name for branch in client.branches(repository.id)] == ["main"]
+
+
+def test_a_commit_comes_with_author_date_and_its_whole_message(
+    client: AzureDevOpsClient, repository: Repository
+) -> None:
+    message = "Größer & <schöner>\n\nSecond paragraph"
+    sha = repository.push(
+        {"ä ö.tf": "x"}, message=message, author="Jörg Ä <joerg@fabrikam.example>"
+    )
+    commit = client.commit(repository.id, sha)
+    assert (commit.sha, commit.author) == (sha, "Jörg Ä")
+    assert commit.message.strip() == message
+    assert commit.authored_at is not None
+    assert commit.authored_at.utcoffset() is not None
+
+
+def test_a_commit_that_is_not_there_is_not_found(
+    client: AzureDevOpsClient, repository: Repository
+) -> None:
+    with pytest.raises(ProviderError) as caught:
+        client.commit(repository.id, "0" * 40)
+    assert caught.value.problem == Problem.NOT_FOUND
+
+
+@pytest.mark.parametrize("name", ["../../../evil", "a/b?c=d#e", "%2e%2e", "ä ö", "x\r\nHost: evil"])
+def test_ids_stay_one_segment_of_the_path(name: str) -> None:
+    with RawServer(b"HTTP/1.1 404 Not Found\r\nConnection: close\r\n\r\n") as server:
+        client = AzureDevOpsClient(server.url, "token", ONCE)
+        with contextlib.suppress(ProviderError):
+            client.branches(name)
+        with contextlib.suppress(ProviderError):
+            client.remove_subscription(name)
+        with contextlib.suppress(ProviderError):
+            client.commit("x", name)
+        paths = [request.split()[1].partition(b"?")[0].decode() for request in server.requests]
+    segment = quote(name, safe="")
+    assert paths == [
+        f"/fabrikam/_apis/git/repositories/{segment}/refs",
+        f"/fabrikam/_apis/hooks/subscriptions/{segment}",
+        f"/fabrikam/_apis/git/repositories/x/commits/{segment}",
+    ]
+
+
+def test_an_empty_repository_has_no_branches(
+    client: AzureDevOpsClient, organization: Organization
+) -> None:
+    empty = organization.add_project("Web").add_repository("empty")
+    assert client.branches(empty.id) == []
+    assert client.branch(empty.id, "main") is None
+
+
+def test_a_disabled_repository_is_not_found(
+    client: AzureDevOpsClient, repository: Repository
+) -> None:
+    repository.disable()
+    with pytest.raises(ProviderError) as caught:
+        client.branches(repository.id)
+    assert caught.value.problem == Problem.NOT_FOUND
+    assert "disabled" in caught.value.cause
+
+
+def test_subscriptions_are_listed_and_removed(
+    client: AzureDevOpsClient, organization: Organization
+) -> None:
+    project = organization.project("Platform Team")
+    assert project
+    url = "http://127.0.0.1:1/hook"
+    made = organization.add_subscription(project, "git.push", url)
+    (found,) = client.subscriptions()
+    assert (found.external_id, found.event_type, found.url) == (made.id, "git.push", url)
+    assert found.project_id == project.id
+    client.remove_subscription(made.id)
+    assert organization.subscriptions == []
+    client.remove_subscription(made.id)  # gone already: nothing to complain about
+
+
+# Repeats
+
+
+def test_a_background_call_is_repeated(
+    organization: Organization, token: str, emulator: Emulator
+) -> None:
+    emulator.faults.add("unavailable", path="repositories", times=2)
+    client = AzureDevOpsClient(organization.url, token, TWICE_MORE)
+    assert len(client.connect().repositories) == 1
+    assert asked(emulator, "repositories") == [503, 503, 200]
+
+
+def test_repeats_end(organization: Organization, token: str, emulator: Emulator) -> None:
+    emulator.faults.add("unavailable")
+    with pytest.raises(ProviderError) as caught:
+        AzureDevOpsClient(organization.url, token, TWICE_MORE).connect()
+    assert caught.value.problem == Problem.UNAVAILABLE
+    assert asked(emulator, "repositories") == [503, 503, 503]
+
+
+@pytest.mark.parametrize("fault", ["throttled", "token-invalid-401", "conditional-access"])
+def test_what_would_not_get_better_is_not_repeated(
+    organization: Organization, token: str, emulator: Emulator, fault: str
+) -> None:
+    emulator.faults.add(fault)
+    with pytest.raises(ProviderError):
+        AzureDevOpsClient(organization.url, token, TWICE_MORE).connect()
+    assert len(asked(emulator, "repositories")) == 1
+
+
+def test_an_interactive_call_is_not_repeated(client: AzureDevOpsClient, emulator: Emulator) -> None:
+    emulator.faults.add("unavailable", times=1)
+    with pytest.raises(ProviderError):
+        client.connect()
+    assert asked(emulator, "repositories") == [503]
+
+
+def test_what_changes_something_is_not_repeated(
+    organization: Organization, token: str, emulator: Emulator
+) -> None:
+    emulator.faults.add("unavailable")
+    with pytest.raises(ProviderError):
+        AzureDevOpsClient(organization.url, token, TWICE_MORE).remove_subscription("x")
+    assert asked(emulator, "subscriptions") == [503]
+
+
+# The surroundings
+
+
+def test_a_netrc_entry_does_not_replace_the_token(
+    organization: Organization, token: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    netrc = tmp_path / "netrc"
+    netrc.write_text("machine 127.0.0.1 login somebody password else\n")
+    monkeypatch.setenv("NETRC", str(netrc))
+    assert AzureDevOpsClient(organization.url, token, ONCE).connect().repositories
+
+
+# Wrong shapes
+
+unhurried = hypothesis_settings(deadline=None)
+
+texts = st.sampled_from(["a\0b", "\ud800", "x" * 5000, "", "9999-99-99T99:99:99Z", "heads/\r\n"])
+values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | texts | st.text(max_size=5),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(
+                [
+                    "id",
+                    "name",
+                    "project",
+                    "author",
+                    "date",
+                    "value",
+                    "objectId",
+                    "authenticatedUser",
+                ]
+            ),
+            inner,
+            max_size=4,
+        )
+    ),
+    max_leaves=8,
+)
+collections = st.fixed_dictionaries({"value": st.lists(values, max_size=3)})
+objects = st.dictionaries(
+    st.sampled_from(["instanceId", "commitId", "comment", "author", "authenticatedUser", "value"]),
+    values,
+)
+WRONG = [
+    b"[]",
+    b"null",
+    b"1",
+    b'"text"',
+    b"{}",
+    b'{"count": 1}',
+    b'{"value": null}',
+    b'{"value": "text"}',
+    b'{"value": {"id": "x"}}',
+    b'{"value": [null]}',
+    b'{"value": ["x"]}',
+    b'{"value": [[]]}',
+    b'{"value": [{"id": "x"}, 7]}',
+    b'{"value": ' + b"[" * 100_000 + b"]" * 100_000 + b"}",
+    b'{"a":' * 50_000 + b"1" + b"}" * 50_000,
+    b'{"value": [], "count": ' + b"9" * 10_000 + b"}",
+    b'\xff\xfe{"value": []}',
+    b"\x00" * 100,
+    b"",
+    b"{",
+]
+
+
+def use_everything(body: bytes, headers: dict[str, str], status: int = 200) -> list[object]:
+    """Call every method with this answer; return what came back, errors left out."""
+    found: list[object] = []
+    with responses.RequestsMock() as azure:
+        where = re.compile(re.escape(ORGANIZATION))
+        kind = {"Content-Type": "application/json"}
+        azure.get(where, body=body, status=status, headers=kind | headers)
+        client = AzureDevOpsClient(ORGANIZATION, "token", ONCE)
+        for call in (
+            client.connect,
+            client.subscriptions,
+            lambda: client.branches("x"),
+            lambda: client.branch("x", "main"),
+            lambda: client.commit("x", "y"),
+        ):
+            try:
+                found.append(call())
+            except ProviderError as error:
+                assert error.problem != Problem.CONNECTION_CUT
+    return found
+
+
+@pytest.mark.parametrize("body", WRONG, ids=lambda body: body[:24].decode("latin-1"))
+def test_a_wrong_shape_is_a_diagnosis(body: bytes) -> None:
+    for found in use_everything(body, {}):
+        # An object without what a commit has is all that any of these could be.
+        assert found == RemoteCommit("", "", "", None)
+
+
+@unhurried
+@given(
+    answer=values | collections | objects,
+    continuation=st.none()
+    | st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=9),
+    status=st.sampled_from([200, 200, 200, 401, 403, 404]),
+)
+@example(answer={"value": [{}], "instanceId": ["x"]}, continuation=None, status=200)
+@example(answer={"authenticatedUser": {"id": ["x"]}}, continuation=None, status=401)
+@example(answer={"author": {"date": "0001-01-01T00:00:00+23:59"}}, continuation=None, status=200)
+def test_no_shape_raises_anything_else(answer: Any, continuation: str | None, status: int) -> None:
+    headers = {"x-ms-continuationtoken": continuation} if continuation is not None else {}
+    found = use_everything(json.dumps(answer).encode(), headers, status)
+    # What comes back can be stored: no lone surrogates, no NUL.
+    repr(found).encode()
+    assert "\\x00" not in repr(found)
+    assert "\\ud8" not in repr(found)
+
+
+def test_text_that_no_database_takes_is_left_out() -> None:
+    item = {"id": "A\0B", "name": "a\ud800b\0", "project": {"id": 7, "name": None}}
+    item |= {"defaultBranch": ["refs/heads/main"], "isDisabled": "true"}
+    connection, *_ = use_everything(json.dumps({"value": [item]}).encode(), {})
+    assert isinstance(connection, Connection)
+    (repository,) = connection.repositories
+    assert (repository.external_id, repository.name) == ("ab", "ab")
+    assert (repository.project_id, repository.project_name) == ("", "")
+    assert (repository.default_branch, repository.is_disabled) == ("", False)
+
+
+def test_a_continuation_that_repeats_itself_ends() -> None:
+    body = b'{"value": [{"name": "refs/heads/main", "objectId": "1"}]}'
+    *_, branches, _, _ = use_everything(body, {"x-ms-continuationtoken": "again"})
+    assert branches == [RemoteBranch("main", "1")] * 2
