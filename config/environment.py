@@ -147,6 +147,7 @@ def database(name: str, default: str) -> dict[str, Any]:
     if engine is None:
         raise problem
     try:
+        urlsplit(url)
         config: dict[str, Any] = dict(environ.Env.db_url_config(url))
     except (ValueError, ImproperlyConfigured) as error:
         raise problem from error

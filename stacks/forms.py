@@ -5,12 +5,13 @@ from typing import Any, cast
 from django import forms
 
 from stacks.heads import branches_of
-from stacks.models import Stack, search_words
+from stacks.models import Stack
 from vcs_integrations.models import Integration, Repository, search_key
 from vcs_integrations.providers.base import INTERACTIVE, ProviderError, RemoteBranch
 from vcs_integrations.refreshing import refresh
 
 SUGGESTIONS = 8
+NAME_TAKEN = "Another stack has this name. Choose a different one."
 
 
 class ComboboxInput(forms.TextInput):
@@ -122,7 +123,7 @@ class NameStackForm(forms.Form):
         name: str = self.cleaned_data["name"]
         others = Stack.objects.exclude(pk=self.stack.pk if self.stack else 0)
         if others.filter(name=name).exists():
-            raise forms.ValidationError("Another stack has this name. Choose a different one.")
+            raise forms.ValidationError(NAME_TAKEN)
         return name
 
     def clean_project_root(self) -> str:
@@ -149,7 +150,15 @@ def repositories_matching(integration: Integration, text: str) -> list[Repositor
     if pasted:
         names = search_key(f"{pasted.project_name}/{pasted.name}")
         return list(offered.filter(search_text=names))
-    return list(offered.matching(" ".join(search_words(text)))[:51])
+    return list(offered.matching(text)[:51])
+
+
+def known_repository(integration: Integration, text: str) -> Repository | None:
+    """Return the repository that was typed or pasted, if the stored list has it."""
+    pasted = integration.provider.parse_repository_url(text)
+    names = f"{pasted.project_name}/{pasted.name}" if pasted else text.strip()
+    repositories = integration.repositories.filter(gone_at=None)
+    return repositories.filter(search_text=search_key(names)).first()
 
 
 def find_repository(integration: Integration, text: str) -> Repository:
@@ -161,12 +170,12 @@ def find_repository(integration: Integration, text: str) -> Repository:
             f"provider, or a repository of {integration.organization_name}."
         )
     names = f"{pasted.project_name}/{pasted.name}" if pasted else text.strip()
-    repository = _by_names(integration, names)
+    repository = known_repository(integration, text)
     if repository is None:  # perhaps made after the list was read
         failure = refresh(integration, INTERACTIVE)
         if failure:
             raise forms.ValidationError(f"“{names}” is not in the last list. {failure}")
-        repository = _by_names(integration, names)
+        repository = known_repository(integration, text)
     if repository is None:
         raise forms.ValidationError(
             f"{integration.organization_name} has no repository “{names}” that the token may "
@@ -210,14 +219,10 @@ def branches_matching(repository: Repository, text: str) -> list[RemoteBranch]:
     return sorted(found, key=lambda branch: branch.name != repository.default_branch)
 
 
-def _by_names(integration: Integration, names: str) -> Repository | None:
-    return integration.repositories.filter(search_text=search_key(names), gone_at=None).first()
-
-
 def _alike(integration: Integration, names: str) -> list[str]:
     """Return repositories whose names hold the last part of what was typed."""
     offered = Repository.objects.offered().filter(integration=integration)
-    last = " ".join(search_words(names.rpartition("/")[2]))
+    last = names.rpartition("/")[2]
     return [str(repository) for repository in offered.matching(last)[:SUGGESTIONS]]
 
 

@@ -78,8 +78,8 @@ def _about_worker(integrations: list[Integration]) -> list[Notice]:
     return [
         Notice(
             "The background worker seems not to run",
-            "Nothing is retried or refreshed until it does. The operator starts it with “make run”, "
-            "or by itself with “manage.py background_worker”.",
+            "Nothing is retried or refreshed until it does. The operator starts it with "
+            "“make run”, or by itself with “manage.py background_worker”.",
             reverse("provider_list"),
             "VCS providers",
             is_error=True,

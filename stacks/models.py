@@ -9,13 +9,10 @@ from django.utils import timezone
 from django.utils.text import slugify
 
 from vcs_integrations.dependents import Dependents
-from vcs_integrations.models import Integration, Repository, search_key
+from vcs_integrations.models import Integration, Repository, search_key, search_words
 from vcs_integrations.providers.base import RemoteCommit
 
 RESERVED_SLUGS = {"new"}
-# Each word is a condition, of which a database takes only so many.
-WORDS_OF_A_SEARCH = 20
-LENGTH_OF_A_SEARCH = 2000
 
 
 class StackQuerySet(models.QuerySet["Stack"]):
@@ -130,11 +127,6 @@ HEAD = [
     "head_read_at",
     "branch_gone_at",
 ]
-
-
-def search_words(text: str) -> list[str]:
-    """Return the words of a search, as they are compared."""
-    return search_key(text[:LENGTH_OF_A_SEARCH]).split()[:WORDS_OF_A_SEARCH]
 
 
 def unused_slug(name: str) -> str:

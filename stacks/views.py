@@ -3,15 +3,17 @@
 from django import forms
 from django.contrib import messages
 from django.core.paginator import Paginator
+from django.db import IntegrityError, transaction
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from stacks.forms import (
+    NAME_TAKEN,
     IntegrateVcsForm,
     NameStackForm,
     branches_matching,
-    find_repository,
+    known_repository,
     repositories_matching,
 )
 from stacks.heads import read_head
@@ -57,7 +59,12 @@ def create_stack(request: HttpRequest) -> HttpResponse:
         return _show_step(request, values, 2)
     if not naming.is_valid():
         return _show_step(request, values, 2, naming)
-    stack = Stack.objects.create(**source.stack_fields, **naming.cleaned_data)
+    try:
+        with transaction.atomic():
+            stack = Stack.objects.create(**source.stack_fields, **naming.cleaned_data)
+    except IntegrityError:  # somebody took the name in this moment
+        naming.add_error("name", NAME_TAKEN)
+        return _show_step(request, values, 2, naming)
     read_head(stack)
     messages.success(request, f"Stack {stack.name} was created")
     return redirect(stack)
@@ -104,13 +111,12 @@ def repository_options(request: HttpRequest) -> HttpResponse:
 def branch_options(request: HttpRequest) -> HttpResponse:
     """The matches of the branch field, as options of its list."""
     integration = _chosen_integration(request)
-    if integration is None or not _typed(request, "repository"):
+    typed = _typed(request, "repository")
+    repository = known_repository(integration, typed) if integration else None
+    if repository is None:
         return render(request, "stacks/options.html", {"note": "Choose a repository first."})
     try:
-        repository = find_repository(integration, _typed(request, "repository"))
         found = branches_matching(repository, _typed(request, "branch"))
-    except forms.ValidationError as error:
-        return render(request, "stacks/options.html", {"note": " ".join(error.messages)})
     except ProviderError as error:
         return render(request, "stacks/options.html", {"note": str(error)})
     context = {
@@ -157,8 +163,7 @@ def edit_stack(request: HttpRequest, slug: str) -> HttpResponse:
         "labels": ", ".join(found.labels),
     }
     form = NameStackForm(request.POST or None, stack=found, initial=now)
-    if form.is_valid():
-        _change(found, form.cleaned_data)
+    if form.is_valid() and _change(found, form):
         messages.success(request, f"Stack {found.name} was changed")
         return redirect(found)
     return render(request, "stacks/edit_stack.html", {"form": form, "stack": found})
@@ -192,10 +197,17 @@ def delete_stack(request: HttpRequest, slug: str) -> HttpResponse:
     return redirect("stack_list")
 
 
-def _change(found: Stack, values: dict[str, object]) -> None:
-    for field, value in values.items():
+def _change(found: Stack, form: NameStackForm) -> bool:
+    """Store what the form says; on False the form says that its name was taken meanwhile."""
+    for field, value in form.cleaned_data.items():
         setattr(found, field, value)
-    found.save()
+    try:
+        with transaction.atomic():
+            found.save(update_fields=[*form.cleaned_data, "search_text"])
+    except IntegrityError:
+        form.add_error("name", NAME_TAKEN)
+        return False
+    return True
 
 
 def _chosen_integration(request: HttpRequest) -> Integration | None:

@@ -27,6 +27,9 @@ from vcs_integrations.providers.base import (
 REFRESH_EVERY = timedelta(minutes=15)
 RETRY_FIRST_AFTER = timedelta(seconds=30)
 EXPIRY_NOTICE = timedelta(days=30)
+# Each word is a condition, of which a database takes only so many.
+WORDS_OF_A_SEARCH = 20
+LENGTH_OF_A_SEARCH = 2000
 
 
 class IntegrationQuerySet(models.QuerySet["Integration"]):
@@ -259,7 +262,7 @@ class RepositoryQuerySet(models.QuerySet["Repository"]):
     def matching(self, text: str) -> Self:
         """Those whose project/name has every word of the text, in any case."""
         repositories = self
-        for word in search_key(text).split():
+        for word in search_words(text):
             repositories = repositories.filter(search_text__contains=word)
         return repositories
 
@@ -270,6 +273,11 @@ def search_key(text: str) -> str:
     Composed and decomposed accents, as different keyboards send them, are the same.
     """
     return unicodedata.normalize("NFC", text).casefold()
+
+
+def search_words(text: str) -> list[str]:
+    """Return the words of a search, as they are compared."""
+    return search_key(text[:LENGTH_OF_A_SEARCH]).split()[:WORDS_OF_A_SEARCH]
 
 
 class Repository(models.Model):

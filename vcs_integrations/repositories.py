@@ -24,7 +24,7 @@ def store_repositories(integration: Integration, listed: Iterable[RemoteReposito
     new, changed = [], []
     seen: set[str] = set()
     for remote in listed:
-        if not remote.external_id or remote.external_id in seen:
+        if not 0 < len(remote.external_id) <= 100 or remote.external_id in seen:
             continue
         seen.add(remote.external_id)
         values = _columns(remote)

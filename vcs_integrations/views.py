@@ -2,7 +2,7 @@
 
 import json
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from django.contrib import messages
@@ -252,12 +252,13 @@ def deliveries(request: HttpRequest, pk: int) -> HttpResponse:
 def delivery(request: HttpRequest, pk: int, delivery_pk: int) -> HttpResponse:
     found = _delivery(pk, delivery_pk)
     body = bytes(found.body)
+    text = _readable(body)
     context = {
         "integration": found.integration,
         "delivery": found,
         "size": len(body),
-        "body": _readable(body)[:BODY_SHOWN],
-        "is_cut": len(body) > BODY_SHOWN,
+        "body": text[:BODY_SHOWN],
+        "is_cut": len(text) > BODY_SHOWN,
     }
     return render(request, "vcs_integrations/delivery.html", context)
 
@@ -360,9 +361,21 @@ def _hooks_of_projects(
 
 
 def _readable(body: bytes) -> str:
-    """Return a body for reading: indented where it is JSON, as text otherwise."""
+    """Return a body's beginning for reading: indented where it is JSON, as text otherwise."""
     try:
-        text = json.dumps(json.loads(body), indent=2, ensure_ascii=False)
+        pieces = json.JSONEncoder(indent=2, ensure_ascii=False).iterencode(json.loads(body))
+        text = _beginning(pieces)
     except (ValueError, RecursionError):
-        return body.decode("utf-8", "replace")
-    return text.encode("utf-8", "replace").decode()  # JSON may hold lone surrogates
+        text = body.decode("utf-8", "replace")
+    # JSON may hold lone surrogates, which no page can.
+    return text.encode("utf-8", "replace").decode()
+
+
+def _beginning(pieces: Iterable[str]) -> str:
+    """Join pieces as far as they are shown: indenting can multiply a body's size."""
+    text = ""
+    for piece in pieces:
+        text += piece
+        if len(text) > BODY_SHOWN:
+            break
+    return text

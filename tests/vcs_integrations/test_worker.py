@@ -32,11 +32,11 @@ now = timezone.now()
 for key, days in (("old", -1), ("young", 1)):
     Session.objects.create(session_key=key, session_data="", expire_date=now + timedelta(days=days))
 for days in (2, 0):
-    for status in ("SUCCESSFUL", "FAILED"):
+    # One that still runs after two days lost its worker.
+    for status in ("SUCCESSFUL", "FAILED", "RUNNING"):
         pk = refresh_integration.enqueue(0).id
-        DBTaskResult.objects.filter(pk=pk).update(
-            status=status, finished_at=now - timedelta(days=days)
-        )
+        started_at = now - timedelta(days=days)
+        DBTaskResult.objects.filter(pk=pk).update(status=status, started_at=started_at)
 """
 
 
@@ -126,17 +126,17 @@ def test_it_stays_away_from_what_is_not_due(
     before = len(emulator.requests)
     with worker(database):
         # Tidying follows the first sweep, so that sweep has found nothing.
-        assert wait_for(lambda: len(database.results()) == 2)
+        assert wait_for(lambda: len(database.results()) == 3)
     assert len(emulator.requests) == before
 
 
 def test_it_tidies_old_results_and_sessions_and_keeps_the_young(database: Database) -> None:
     database.run(OLD_AND_YOUNG)
     with worker(database):
-        assert wait_for(lambda: len(database.results()) == 2)
+        assert wait_for(lambda: len(database.results()) == 3)
         sessions = "SELECT session_key FROM django_session"
         assert wait_for(lambda: database.ask(sessions) == [("young",)])
-    assert sorted(database.results()) == ["FAILED", "SUCCESSFUL"]
+    assert sorted(database.results()) == ["FAILED", "RUNNING", "SUCCESSFUL"]
 
 
 @pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGINT])

@@ -63,5 +63,6 @@ def keep_sweeping() -> None:
 
 def tidy() -> None:
     """Remove task results and sessions that nobody needs any more."""
-    DBTaskResult.objects.finished().filter(finished_at__lt=timezone.now() - KEEP_RESULTS).delete()
+    # One that is still running after so long lost its worker.
+    DBTaskResult.objects.filter(started_at__lt=timezone.now() - KEEP_RESULTS).delete()
     Session.objects.filter(expire_date__lt=timezone.now()).delete()

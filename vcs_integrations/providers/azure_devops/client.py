@@ -105,6 +105,8 @@ class AzureDevOpsClient:
             f"_apis/git/repositories/{quote(repository_id, safe='')}/commits/{quote(sha, safe='')}"
         )
         commit, _ = self._get(path, {})
+        if not _text(commit, "commitId"):
+            raise diagnosis.not_azure_devops(self._host, "the commit that was asked for is missing")
         author = commit.get("author")
         author = author if isinstance(author, dict) else {}
         return RemoteCommit(
@@ -145,7 +147,7 @@ class AzureDevOpsClient:
             answer, _ = self._get("_apis/connectionData", {"api-version": PREVIEW_VERSION})
         except ProviderError:
             return ""
-        return _text(answer, "instanceId").lower()
+        return _text(answer, "instanceId").lower()[:100]
 
     def _knows_the_token(self) -> bool:
         """Say whether the organization takes the token for somebody's."""
