@@ -5,8 +5,6 @@ from typing import Any
 import pytest
 from django.test import Client
 from pytest_django import Settings
-from vcs_integrations.refreshing import refresh
-from vcs_integrations.unlinking import unlink
 
 from tests.conftest import make_integration
 from tests.emulator import Emulator
@@ -14,7 +12,9 @@ from tests.emulator.model import Organization
 from vcs_integrations.linking import AlreadyLinked
 from vcs_integrations.models import Integration
 from vcs_integrations.providers.base import BACKGROUND, Problem, ProviderError
+from vcs_integrations.refreshing import refresh
 from vcs_integrations.tasks import sweep
+from vcs_integrations.unlinking import unlink
 
 
 def set_up(admin: Client, url: str, token: str, **more: str) -> Any:
