@@ -2,25 +2,31 @@
 
 from typing import Any
 
+from axes.utils import reset
 from django import forms
-from django.contrib.auth.forms import BaseUserCreationForm
+from django.contrib.auth.forms import UserCreationForm
 from django.contrib.auth.models import Group, User
 from django.contrib.auth.password_validation import (
     password_validators_help_texts,
     validate_password,
 )
+from django.db import transaction
 from django.http import QueryDict
 
 from accounts.roles import Role, role_of
 
+NO_ROLE = ("", "No role")
 
+
+@transaction.atomic
 def give_role(person: User, role: str) -> None:
-    """Make `role` the person's only role."""
+    """Make `role` the person's only role; with an empty one they have none."""
     person.groups.remove(*Group.objects.filter(name__in=Role.values))
-    person.groups.add(Group.objects.get(name=role))
+    if role:
+        person.groups.add(Group.objects.get(name=role))
 
 
-class AddPersonForm(BaseUserCreationForm[User]):
+class AddPersonForm(UserCreationForm[User]):
     """A new person with a first password, which they can change after signing in."""
 
     role = forms.ChoiceField(
@@ -40,6 +46,7 @@ class AddPersonForm(BaseUserCreationForm[User]):
         self.fields["password1"].help_text = " ".join(password_validators_help_texts())
         self.fields["password2"].help_text = ""
 
+    @transaction.atomic
     def save(self, commit: bool = True) -> User:
         person = super().save(commit)
         give_role(person, self.cleaned_data["role"])
@@ -49,7 +56,7 @@ class AddPersonForm(BaseUserCreationForm[User]):
 class EditPersonForm(forms.Form):
     """Another role or, for who forgot it, another password."""
 
-    role = forms.ChoiceField(label="Role", choices=Role.choices)
+    role = forms.ChoiceField(label="Role", choices=[NO_ROLE, *Role.choices], required=False)
     password = forms.CharField(
         label="New password",
         required=False,
@@ -76,3 +83,4 @@ class EditPersonForm(forms.Form):
         if self.cleaned_data["password"]:
             self.person.set_password(self.cleaned_data["password"])
             self.person.save(update_fields=["password"])
+            reset(username=self.person.get_username())  # wrong passwords of before don't count

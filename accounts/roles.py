@@ -1,7 +1,7 @@
 """The two roles, and the rule that every page needs one.
 
 A person's role is the group of that name; a superuser counts as admin. Django's
-LoginRequiredMiddleware asks strangers to sign in; RoleRequiredMiddleware turns away
+SignInRequiredMiddleware asks strangers to sign in; RoleRequiredMiddleware turns away
 whoever is signed in without a role. A view that is open to everyone signed in says so
 with `@role_not_required`, one that only admins may use with `@admin_required`.
 """
@@ -9,11 +9,16 @@ with `@role_not_required`, one that only admins may use with `@admin_required`.
 from collections.abc import Callable
 from functools import wraps
 from typing import Any, Concatenate, ParamSpec
+from urllib.parse import urlsplit
 
+from django.contrib.auth.middleware import LoginRequiredMiddleware
 from django.contrib.auth.models import AbstractBaseUser, AnonymousUser, User
+from django.contrib.auth.views import redirect_to_login
 from django.core.exceptions import PermissionDenied
 from django.db.models import TextChoices
 from django.http import HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase, HttpResponseRedirect
+from django.urls import reverse
 from django.utils.deprecation import MiddlewareMixin
 
 P = ParamSpec("P")
@@ -61,6 +66,23 @@ def role_not_required(
     """Open a view to everyone who is signed in, with or without a role."""
     view.role_required = False  # type: ignore[attr-defined]
     return view
+
+
+class SignInRequiredMiddleware(LoginRequiredMiddleware):
+    """Lead strangers to the sign-in page, and then back to the page they were on.
+
+    Who sent a form after their session ended is led back to the form's page: what a form is
+    sent to may be no page.
+    """
+
+    def handle_no_permission(
+        self, request: HttpRequest, view_func: Callable[..., HttpResponseBase]
+    ) -> HttpResponseRedirect:
+        if request.method in {"GET", "HEAD"}:
+            return super().handle_no_permission(request, view_func)
+        came_from = urlsplit(request.headers.get("Referer", ""))
+        page = came_from.path if came_from.netloc == request.get_host() else reverse("home")
+        return redirect_to_login(page)
 
 
 class RoleRequiredMiddleware(MiddlewareMixin):

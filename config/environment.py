@@ -47,17 +47,18 @@ def boolean(name: str, *, default: bool) -> bool:
 
 def port(name: str, default: int) -> int:
     """Return a TCP port."""
-    value = text(name, str(default))
-    if not (value.isascii() and value.isdigit() and 0 < int(value) < 65536):
-        raise ImproperlyConfigured(f"{name} is {value!r}: use a number from 1 to 65535.")
-    return int(value)
+    return _number(name, default, 65535)
 
 
 def count(name: str, default: int) -> int:
     """Return a number of processes."""
+    return _number(name, default, 999)
+
+
+def _number(name: str, default: int, largest: int) -> int:
     value = text(name, str(default))
-    if not (value.isascii() and value.isdigit() and 0 < int(value) < 1000):
-        raise ImproperlyConfigured(f"{name} is {value!r}: use a number from 1 to 999.")
+    if not (value.isascii() and value.isdigit() and 0 < int(value) <= largest):
+        raise ImproperlyConfigured(f"{name} is {value!r}: use a number from 1 to {largest}.")
     return int(value)
 
 

@@ -15,7 +15,7 @@ except ImproperlyConfigured as error:
     sys.exit(f"Stackhook can't start: {error}")
 # Loading before forking turns a wrong setting into one sentence and an exit.
 preload_app = True
-# Save and Test, the slowest answers, give up after 6 seconds.
+# Unlinking, the slowest answer, gives up after 20 seconds.
 timeout = 30
 control_socket_disable = True
 loglevel = "warning"

@@ -5,6 +5,7 @@ until Ctrl-C. The demo starts the same way and adds its emulator.
 """
 
 import os
+import re
 import secrets
 import signal
 import socket
@@ -24,8 +25,8 @@ ENV_FILE = BASE_DIR / ".env"
 NEW_ENV_FILE = """\
 # Written once by `make run` or `make demo`. Keep it: without FIELD_ENCRYPTION_KEY the stored
 # tokens are lost. Every variable is explained in .env.example.
-SECRET_KEY={secret_key}
-FIELD_ENCRYPTION_KEY={field_encryption_key}
+SECRET_KEY=
+FIELD_ENCRYPTION_KEY=
 
 # For this machine, over http. Behind https: set PUBLIC_URL and delete these four lines.
 SECURE_SSL_REDIRECT=false
@@ -63,13 +64,19 @@ WORKER = [sys.executable, "manage.py", "background_worker"]
 
 
 def prepare() -> None:
-    """Write .env where there is none, and read it."""
+    """Write .env where there is none, add the keys that one lacks, and read it."""
     if not ENV_FILE.exists():
-        text = NEW_ENV_FILE.format(
-            secret_key=secrets.token_urlsafe(48), field_encryption_key=secrets.token_urlsafe(48)
-        )
-        with os.fdopen(os.open(ENV_FILE, os.O_WRONLY | os.O_CREAT, 0o600), "w") as file:
-            file.write(text)
+        ENV_FILE.touch(0o600)
+        ENV_FILE.write_text(NEW_ENV_FILE)
+    text = ENV_FILE.read_text()
+    for key in ("SECRET_KEY", "FIELD_ENCRYPTION_KEY"):
+        line = f"{key}={secrets.token_urlsafe(48)}"
+        if re.search(rf"^{key}=[ \t]*$", text, re.MULTILINE):
+            text = re.sub(rf"^{key}=[ \t]*$", line, text, flags=re.MULTILINE)
+        elif not os.environ.get(key) and not re.search(rf"^(?:export )?{key}=", text, re.MULTILINE):
+            text = f"{text.rstrip()}\n{line}\n"
+    if text != ENV_FILE.read_text():
+        ENV_FILE.write_text(text)
     environment.read_env_file(ENV_FILE)
 
 
@@ -95,7 +102,8 @@ def migrate() -> None:
 
 def run_together(commands: Mapping[str, list[str]], ready_url: str, welcome: str) -> int:
     """Run processes until a signal comes or one of them ends; return the exit code."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for number in (signal.SIGTERM, signal.SIGHUP):  # SIGHUP: the terminal was closed
+        signal.signal(number, signal.default_int_handler)
     processes: dict[str, subprocess.Popen[bytes]] = {}
     try:
         for name, command in commands.items():
@@ -103,9 +111,12 @@ def run_together(commands: Mapping[str, list[str]], ready_url: str, welcome: str
             processes[name] = subprocess.Popen(command, cwd=BASE_DIR, start_new_session=True)
         if wait_until_ready(ready_url, processes):
             say(welcome)
+        elif first_ended(processes) is None:
+            say(f"Still no answer from {ready_url} after {START_WITHIN} seconds; waiting on.")
         while (ended := first_ended(processes)) is None:
             time.sleep(0.2)
-        return fail(f"the {ended} ended by itself, see above.")
+        sys.stderr.write(f"Stackhook stopped: the {ended} ended by itself, see above.\n")
+        return 1
     except KeyboardInterrupt:
         return 0
     finally:
@@ -143,11 +154,13 @@ def stop(processes: Iterable[subprocess.Popen[bytes]]) -> None:
 
 
 def say(text: str) -> None:
+    """Print a line at once."""
     sys.stdout.write(text + "\n")
     sys.stdout.flush()
 
 
 def fail(text: str) -> int:
+    """Print why the start failed; return the exit code."""
     sys.stderr.write(f"Stackhook can't start: {text}\n")
     return 1
 

@@ -5,7 +5,7 @@ class StacksConfig(AppConfig):
     name = "stacks"
 
     def ready(self) -> None:
-        from stacks.models import dependents_of
+        from stacks.models import stacks_depending_on
         from vcs_integrations import dependents
 
-        dependents.register(dependents_of)
+        dependents.register(stacks_depending_on)

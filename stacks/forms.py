@@ -4,13 +4,10 @@ from typing import Any, cast
 
 from django import forms
 
-from stacks.heads import branches_of
 from stacks.models import Stack
-from vcs_integrations.models import Integration, Repository, search_key
-from vcs_integrations.providers.base import INTERACTIVE, ProviderError, RemoteBranch
-from vcs_integrations.refreshing import refresh
+from stacks.sources import find_branch, find_repository
+from vcs_integrations.models import Integration
 
-SUGGESTIONS = 8
 NAME_TAKEN = "Another stack has this name. Choose a different one."
 
 
@@ -141,91 +138,3 @@ class NameStackForm(forms.Form):
         if any(len(label) > 50 for label in labels):
             raise forms.ValidationError("A label has at most 50 characters.")
         return labels
-
-
-def repositories_matching(integration: Integration, text: str) -> list[Repository]:
-    """Return offered repositories that fit what was typed or pasted, a few more than fit a list."""
-    offered = Repository.objects.offered().filter(integration=integration)
-    pasted = integration.provider.parse_repository_url(text)
-    if pasted:
-        names = search_key(f"{pasted.project_name}/{pasted.name}")
-        return list(offered.filter(search_text=names))
-    return list(offered.matching(text)[:51])
-
-
-def known_repository(integration: Integration, text: str) -> Repository | None:
-    """Return the repository that was typed or pasted, if the stored list has it."""
-    pasted = integration.provider.parse_repository_url(text)
-    names = f"{pasted.project_name}/{pasted.name}" if pasted else text.strip()
-    repositories = integration.repositories.filter(gone_at=None)
-    return repositories.filter(search_text=search_key(names)).first()
-
-
-def find_repository(integration: Integration, text: str) -> Repository:
-    """Return the repository that was typed or pasted, or say what is wrong with it."""
-    pasted = integration.provider.parse_repository_url(text)
-    if pasted and pasted.organization.key != integration.organization_key:
-        raise forms.ValidationError(
-            f"This address is of the organization {pasted.organization.name}. Choose that one as "
-            f"provider, or a repository of {integration.organization_name}."
-        )
-    names = f"{pasted.project_name}/{pasted.name}" if pasted else text.strip()
-    repository = known_repository(integration, text)
-    if repository is None:  # perhaps made after the list was read
-        failure = refresh(integration, INTERACTIVE)
-        if failure:
-            raise forms.ValidationError(f"“{names}” is not in the last list. {failure}")
-        repository = known_repository(integration, text)
-    if repository is None:
-        raise forms.ValidationError(
-            f"{integration.organization_name} has no repository “{names}” that the token may "
-            f"read.{_did_you_mean(_alike(integration, names))}"
-        )
-    if repository.is_disabled:
-        raise forms.ValidationError(
-            f"{repository} is disabled in {integration.provider.name}. Enable it there, or choose "
-            f"another."
-        )
-    return repository
-
-
-def find_branch(repository: Repository, text: str) -> str:
-    """Return the branch that was typed, or the default branch, or say what is wrong."""
-    try:
-        names = [branch.name for branch in branches_of(repository)]
-    except ProviderError as error:
-        raise forms.ValidationError(f"The branches could not be read. {error}") from error
-    wanted = text.strip().removeprefix("refs/heads/") or repository.default_branch
-    if not names:
-        raise forms.ValidationError(f"{repository} is empty. Push a first commit, then try again.")
-    if wanted not in names:
-        alike = [name for name in names if search_key(wanted) in search_key(name)]
-        if not wanted:
-            raise forms.ValidationError(f"{repository} has no default branch. Choose a branch.")
-        raise forms.ValidationError(
-            f"{repository} has no branch “{wanted}”.{_did_you_mean(alike or names)}"
-        )
-    return wanted
-
-
-def branches_matching(repository: Repository, text: str) -> list[RemoteBranch]:
-    """Return branches with every word typed, the default one first. Raises ProviderError."""
-    words = search_key(text).split()
-    found = [
-        branch
-        for branch in branches_of(repository)
-        if all(word in search_key(branch.name) for word in words)
-    ]
-    return sorted(found, key=lambda branch: branch.name != repository.default_branch)
-
-
-def _alike(integration: Integration, names: str) -> list[str]:
-    """Return repositories whose names hold the last part of what was typed."""
-    offered = Repository.objects.offered().filter(integration=integration)
-    last = names.rpartition("/")[2]
-    return [str(repository) for repository in offered.matching(last)[:SUGGESTIONS]]
-
-
-def _did_you_mean(names: list[str]) -> str:
-    listed = ", ".join(f"“{name}”" for name in names[:SUGGESTIONS])
-    return f" Is it one of {listed}?" if listed else ""

@@ -9,10 +9,13 @@ from vcs_integrations.providers.base import INTERACTIVE, ProviderError, RemoteBr
 KEEP_BRANCHES = 60  # seconds: a form is typed in for about as long
 
 
-def branches_of(repository: Repository) -> list[RemoteBranch]:
-    """Return a repository's branches, remembered for a minute. Raises ProviderError."""
+def branches_of(repository: Repository, *, anew: bool = False) -> list[RemoteBranch]:
+    """Return a repository's branches, remembered for a minute. Raises ProviderError.
+
+    With `anew` they are read whatever is remembered.
+    """
     key = f"branches:{repository.pk}"
-    branches: list[RemoteBranch] | None = cache.get(key)
+    branches: list[RemoteBranch] | None = None if anew else cache.get(key)
     if branches is None:
         branches = repository.integration.client(INTERACTIVE).branches(repository.external_id)
         cache.set(key, branches, KEEP_BRANCHES)

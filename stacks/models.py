@@ -1,9 +1,11 @@
 """Stacks: repository, tracked branch and project root that are run together."""
 
+from datetime import timedelta
 from typing import Any, Self
 
 from django.db import models
 from django.db.models import Q
+from django.db.models.functions import Lower
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.text import slugify
@@ -13,6 +15,17 @@ from vcs_integrations.models import Integration, Repository, search_key, search_
 from vcs_integrations.providers.base import RemoteCommit
 
 RESERVED_SLUGS = {"new"}
+
+
+HEAD_FIELDS = [
+    "head_sha",
+    "head_message",
+    "head_author",
+    "head_authored_at",
+    "head_read_at",
+    "branch_gone_at",
+]
+HEAD_IS_FRESH = timedelta(minutes=1)
 
 
 class StackQuerySet(models.QuerySet["Stack"]):
@@ -60,9 +73,9 @@ class Stack(models.Model):
     objects = StackQuerySet.as_manager()
 
     class Meta:
-        ordering = ("search_text",)
+        ordering = (Lower("name"),)
         constraints = (models.UniqueConstraint(fields=["name"], name="one_stack_per_name"),)
-        indexes = (models.Index(fields=["search_text"], name="stack_list"),)
+        indexes = (models.Index(Lower("name"), name="stack_list"),)
 
     def __str__(self) -> str:
         return self.name
@@ -93,6 +106,13 @@ class Stack(models.Model):
         return self.integration.provider.commit_url(self.repository.web_url, self.head_sha)
 
     @property
+    def head_is_due(self) -> bool:
+        """Whether a page should read the head again: it is a while ago, and it can be read."""
+        if self.is_detached or self.integration.is_retrying:
+            return False
+        return self.head_read_at is None or timezone.now() - self.head_read_at > HEAD_IS_FRESH
+
+    @property
     def head_title(self) -> str:
         """The first line of the head commit's message."""
         return self.head_message.strip().partition("\n")[0]
@@ -102,7 +122,7 @@ class Stack(models.Model):
         self.head_sha, self.head_message = commit.sha[:64], commit.message
         self.head_author, self.head_authored_at = commit.author[:255], commit.authored_at
         self.head_read_at, self.branch_gone_at = timezone.now(), None
-        self.save(update_fields=HEAD)
+        self._save_head()
 
     def follow(self, repository: Repository, branch: str) -> None:
         """Track another branch, whose head is not known yet."""
@@ -110,23 +130,18 @@ class Stack(models.Model):
             self.head_sha = self.head_message = self.head_author = ""
             self.head_authored_at = self.head_read_at = self.branch_gone_at = None
         self.repository, self.branch = repository, branch
-        self.save()
+        self.save(update_fields=["repository", "branch", "search_text", *HEAD_FIELDS])
 
     def record_branch_gone(self) -> None:
         """Note that the tracked branch is not there; what was its head stays to be seen."""
         self.head_read_at = timezone.now()
         self.branch_gone_at = self.branch_gone_at or self.head_read_at
-        self.save(update_fields=HEAD)
+        self._save_head()
 
-
-HEAD = [
-    "head_sha",
-    "head_message",
-    "head_author",
-    "head_authored_at",
-    "head_read_at",
-    "branch_gone_at",
-]
+    def _save_head(self) -> None:
+        """Store the head, unless the stack follows another branch by now."""
+        same = Stack.objects.filter(pk=self.pk, repository=self.repository, branch=self.branch)
+        same.update(**{field: getattr(self, field) for field in HEAD_FIELDS})
 
 
 def unused_slug(name: str) -> str:
@@ -138,7 +153,7 @@ def unused_slug(name: str) -> str:
     return next(slug for slug in [base, *numbered] if slug not in taken)
 
 
-def dependents_of(integration: Integration) -> Dependents:
+def stacks_depending_on(integration: Integration) -> Dependents:
     """Return the stacks that unlinking an integration would detach."""
     stacks = Stack.objects.of(integration)
     return Dependents(

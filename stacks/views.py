@@ -6,24 +6,24 @@ from django.core.paginator import Paginator
 from django.db import IntegrityError, transaction
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
+from django.utils.cache import patch_vary_headers
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from stacks.forms import (
-    NAME_TAKEN,
-    IntegrateVcsForm,
-    NameStackForm,
+from stacks.forms import NAME_TAKEN, IntegrateVcsForm, NameStackForm
+from stacks.heads import read_head
+from stacks.models import Stack
+from stacks.sources import (
+    MOST_OPTIONS,
     branches_matching,
     known_repository,
     repositories_matching,
+    without_password,
 )
-from stacks.heads import read_head
-from stacks.models import Stack
 from vcs_integrations.models import Integration
 from vcs_integrations.providers.base import ProviderError
 
 STEPS = (IntegrateVcsForm, NameStackForm)
 STACKS_ON_A_PAGE = 50
-OPTIONS_IN_A_LIST = 50
 
 
 @require_safe
@@ -34,7 +34,9 @@ def stack_list(request: HttpRequest) -> HttpResponse:
     template = (
         "stacks/stack_table.html" if request.headers.get("HX-Request") else "stacks/stack_list.html"
     )
-    return render(request, template, {"page": page, "q": text})
+    response = render(request, template, {"page": page, "q": text})
+    patch_vary_headers(response, ["HX-Request"])  # one address, a page and a part of it
+    return response
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -47,7 +49,11 @@ def create_stack(request: HttpRequest) -> HttpResponse:
         return render(request, "stacks/nothing_linked.html")
     if request.method != "POST":
         return _show_step(request, {"provider": request.GET.get("provider", "")}, 1)
-    values = {name: request.POST.get(name, "") for step in STEPS for name in step.base_fields}
+    values = {
+        name: without_password(request.POST.get(name, ""))
+        for step in STEPS
+        for name in step.base_fields
+    }
     current = 2 if request.POST.get("step") == "2" else 1
     if "back" in request.POST:
         return _show_step(request, values, current - 1 or 1)
@@ -100,7 +106,7 @@ def repository_options(request: HttpRequest) -> HttpResponse:
                 "note": "" if repository.default_branch else "empty",
                 "default_branch": repository.default_branch,
             }
-            for repository in found[:OPTIONS_IN_A_LIST]
+            for repository in found[:MOST_OPTIONS]
         ],
         "note": _note(len(found), "repository"),
     }
@@ -126,7 +132,7 @@ def branch_options(request: HttpRequest) -> HttpResponse:
                 "text": branch.name,
                 "note": "default" if branch.name == repository.default_branch else "",
             }
-            for branch in found[:OPTIONS_IN_A_LIST]
+            for branch in found[:MOST_OPTIONS]
         ],
         "note": _note(len(found), "branch"),
     }
@@ -178,6 +184,8 @@ def change_source(request: HttpRequest, slug: str) -> HttpResponse:
         "repository": str(found.repository),
         "branch": found.branch,
     }
+    if not Integration.objects.usable().exists():
+        return render(request, "stacks/nothing_linked.html")
     form = IntegrateVcsForm(request.POST or None, initial=now)
     if form.is_valid():
         found.follow(**form.stack_fields)
@@ -223,6 +231,6 @@ def _typed(request: HttpRequest, name: str) -> str:
 def _note(count: int, noun: str) -> str:
     if count == 0:
         return f"No {noun} matches."
-    if count > OPTIONS_IN_A_LIST:
-        return f"More than {OPTIONS_IN_A_LIST} match: type more to narrow them down."
+    if count > MOST_OPTIONS:
+        return f"More than {MOST_OPTIONS} match: type more to narrow them down."
     return ""

@@ -1,6 +1,6 @@
 """Who depends on an integration: the one thing this package asks of those above it.
 
-`stacks.apps` registers `stacks.models.dependents_of`; the unlink page shows what it finds.
+`stacks.apps` registers `stacks.models.stacks_depending_on`; the unlink page shows what it finds.
 """
 
 from collections.abc import Callable

@@ -13,8 +13,7 @@ from django.utils import timezone
 
 from vcs_integrations.models import Integration
 from vcs_integrations.providers.base import INTERACTIVE, OrganizationUrl, Provider, ProviderError
-from vcs_integrations.refreshing import check_same_organization
-from vcs_integrations.repositories import store_repositories
+from vcs_integrations.refreshing import check_same_organization, take_in
 
 
 class AlreadyLinked(Exception):
@@ -64,19 +63,19 @@ def link(
             integration.organization_key = address.key
             integration.external_id = organization_id or integration.external_id
             integration.linked_at, integration.unlinked_at = timezone.now(), None
+            integration.succeeded_at, integration.failures = None, 0
             _apply(integration, details)
             integration.save()
             integration.give_credentials(token)
             if failure:
                 integration.record_failure(failure)
-            else:
-                integration.record_success()
     except IntegrityError:  # somebody linked it in this moment
         _refuse_double(provider, organization_key=address.key)
-        _refuse_double(provider, external_id=organization_id)
+        if organization_id:
+            _refuse_double(provider, external_id=organization_id)
         raise
     if connection:
-        store_repositories(integration, connection.repositories)
+        take_in(integration, connection)
     return integration, failure
 
 
@@ -105,7 +104,7 @@ def replace_token(integration: Integration, token: str) -> bool:
         credentials.token = token
         credentials.save(update_fields=["token"])
         password_is_new = False
-    integration.record_success()
+    take_in(integration, connection)
     return password_is_new
 
 
@@ -123,8 +122,11 @@ def _refuse_double(provider: Provider, **identity: str) -> None:
 
 def _unlinked(provider: Provider, key: str, organization_id: str) -> Integration | None:
     """Return the integration that this organization had before it was unlinked."""
-    before = Integration.objects.filter(provider_key=provider.key, joined_to=None).exclude(
-        unlinked_at=None
+    before = (
+        Integration.objects.select_for_update()
+        .filter(provider_key=provider.key, joined_to=None)
+        .exclude(unlinked_at=None)
+        .order_by("-unlinked_at")
     )
     same_id = before.filter(external_id=organization_id).first() if organization_id else None
     if same_id:

@@ -7,14 +7,17 @@ from datetime import timedelta
 from typing import Self
 
 from django.conf import settings
+from django.core.signing import BadSignature
 from django.db import models
 from django.db.models import Q
 from django.urls import reverse
 from django.utils import timezone
 from django_cryptography.fields import encrypt
+from django_cryptography.utils.crypto import InvalidToken
 
 from vcs_integrations.providers import PROVIDERS
 from vcs_integrations.providers.base import (
+    TRANSIENT,
     Client,
     Outcome,
     Patience,
@@ -30,6 +33,18 @@ EXPIRY_NOTICE = timedelta(days=30)
 # Each word is a condition, of which a database takes only so many.
 WORDS_OF_A_SEARCH = 20
 LENGTH_OF_A_SEARCH = 2000
+
+
+HEALTH_FIELDS = [
+    "succeeded_at",
+    "failed_at",
+    "failures",
+    "problem",
+    "problem_cause",
+    "problem_fix",
+    "problem_evidence",
+    "refresh_at",
+]
 
 
 class IntegrationQuerySet(models.QuerySet["Integration"]):
@@ -83,6 +98,7 @@ class Integration(models.Model):
     problem = models.CharField(max_length=40, blank=True)
     problem_cause = models.CharField(max_length=500, blank=True)
     problem_fix = models.CharField(max_length=500, blank=True)
+    problem_evidence = models.CharField(max_length=100, blank=True)
     refresh_at = models.DateTimeField(null=True, blank=True)
 
     objects = IntegrationQuerySet.as_manager()
@@ -124,13 +140,9 @@ class Integration(models.Model):
         return self.unlinked_at is None
 
     @property
-    def is_healthy(self) -> bool:
-        return not self.problem and self.duplicate_of_id is None
-
-    @property
     def is_retrying(self) -> bool:
         """Whether the provider could not be reached and is tried again by itself."""
-        return bool(self.problem) and ProviderError(Problem(self.problem), "", "").is_transient
+        return self.problem in TRANSIENT
 
     @property
     def endpoint_url(self) -> str:
@@ -167,11 +179,7 @@ class Integration(models.Model):
                 f"{self} is not linked, so there is no token.",
                 "Link the organization again.",
             ) from None
-        except Exception as error:
-            if not error.__class__.__module__.startswith("django_cryptography") and not isinstance(
-                error, ValueError
-            ):
-                raise
+        except (BadSignature, InvalidToken, ValueError):
             raise ProviderError(
                 Problem.WRONG_KEY,
                 "The stored token and webhook password can't be decrypted.",
@@ -191,34 +199,28 @@ class Integration(models.Model):
         """Note a good call."""
         self.succeeded_at = timezone.now()
         self.failures = 0
-        self.problem = self.problem_cause = self.problem_fix = ""
+        self.problem = self.problem_cause = self.problem_fix = self.problem_evidence = ""
         self.refresh_at = self.succeeded_at + REFRESH_EVERY
-        self.save(update_fields=HEALTH)
+        self.save(update_fields=HEALTH_FIELDS)
 
     def record_failure(self, error: ProviderError) -> None:
-        """Note a failed call and when to try again: soon, then less and less often."""
+        """Note a failed call and when to try again: soon, then less and less often.
+
+        A good call that was noted while this one failed, with a new token perhaps, stays.
+        """
+        unchanged = Integration.objects.filter(pk=self.pk, succeeded_at=self.succeeded_at)
         self.failed_at = timezone.now()
         self.failures += 1
         self.problem = error.problem
         self.problem_cause, self.problem_fix = error.cause[:500], error.fix[:500]
+        self.problem_evidence = error.evidence[:100]
         wait = min(RETRY_FIRST_AFTER * 2 ** min(self.failures - 1, 10), REFRESH_EVERY)
         if not error.is_transient:
             wait = REFRESH_EVERY
         if error.retry_after:
             wait = max(wait, timedelta(seconds=error.retry_after))
         self.refresh_at = self.failed_at + wait
-        self.save(update_fields=HEALTH)
-
-
-HEALTH = [
-    "succeeded_at",
-    "failed_at",
-    "failures",
-    "problem",
-    "problem_cause",
-    "problem_fix",
-    "refresh_at",
-]
+        unchanged.update(**{field: getattr(self, field) for field in HEALTH_FIELDS})
 
 
 class Credentials(models.Model):

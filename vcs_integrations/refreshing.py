@@ -4,11 +4,11 @@ One that was linked while the provider was down tells its id only now. It may tu
 a double of another link, or to be what an unlinked integration was.
 """
 
-from django.db import transaction
+from django.db import IntegrityError, transaction
 from django.utils import timezone
 
 from vcs_integrations.models import Credentials, Integration, Repository
-from vcs_integrations.providers.base import Patience, Problem, ProviderError
+from vcs_integrations.providers.base import Connection, Patience, Problem, ProviderError
 from vcs_integrations.repositories import store_repositories
 
 
@@ -23,15 +23,21 @@ def refresh(integration: Integration, patience: Patience) -> ProviderError | Non
     except ProviderError as error:
         integration.record_failure(error)
         return error
+    take_in(integration, connection)
+    return None
+
+
+def take_in(integration: Integration, connection: Connection) -> None:
+    """Store what a good look at the organization showed."""
     if connection.organization_id and not integration.external_id:
         integration = _learn_id(integration, connection.organization_id)
     integration.record_success()
     store_repositories(integration, connection.repositories)
     forget_hooks_made_anew(integration)
-    return None
 
 
 def check_same_organization(integration: Integration, organization_id: str) -> None:
+    """Raise ProviderError when the address has passed to another organization."""
     if organization_id and integration.external_id not in {"", organization_id}:
         raise ProviderError(
             Problem.ORGANIZATION_UNKNOWN,
@@ -54,27 +60,38 @@ def forget_hooks_made_anew(integration: Integration) -> None:
 
 
 def _learn_id(integration: Integration, organization_id: str) -> Integration:
-    """Store the id of an organization that was linked without it; return what it is now part of."""
+    """Store the id of an organization linked without it; return what the link is part of now."""
+    try:
+        with transaction.atomic():
+            return _place(integration, organization_id)
+    except IntegrityError:  # another link learned the same id in this moment: look again later
+        return integration
+
+
+def _place(integration: Integration, organization_id: str) -> Integration:
+    """Give an integration its id, as a double, as its predecessor, or by itself."""
     others = Integration.objects.filter(
         provider_key=integration.provider_key, external_id=organization_id, joined_to=None
     ).exclude(pk=integration.pk)
-    with transaction.atomic():
-        linked = others.usable().first()
-        unlinked = others.exclude(unlinked_at=None).first()
-        integration.external_id = organization_id
-        if linked:
-            integration.duplicate_of = linked
-        elif unlinked:
-            return _join(integration, unlinked)
-        integration.save(update_fields=["external_id", "duplicate_of"])
+    linked = others.usable().first()
+    unlinked = others.exclude(unlinked_at=None).first()
+    if unlinked and not linked:
+        return join(integration, unlinked)
+    Integration.objects.filter(pk=integration.pk).update(
+        external_id=organization_id, duplicate_of=linked
+    )
+    integration.external_id, integration.duplicate_of = organization_id, linked
     return integration
 
 
-def _join(integration: Integration, predecessor: Integration) -> Integration:
-    """Let an unlinked predecessor go on in place of the integration that turned out to be it."""
+def join(integration: Integration, predecessor: Integration) -> Integration:
+    """Let an unlinked predecessor go on in place of the integration that turned out to be it.
+
+    Its endpoint and its stacks come back; the other's endpoint leads to it from now on.
+    """
     integration.unlinked_at = timezone.now()
     integration.joined_to = predecessor
-    integration.refresh_at = None
+    integration.refresh_at = integration.duplicate_of = None
     integration.save()
     for field in ("organization_url", "organization_name", "organization_key", "name"):
         setattr(predecessor, field, getattr(integration, field))

@@ -25,7 +25,7 @@ from vcs_integrations.models import (
     Repository,
     Subscription,
 )
-from vcs_integrations.providers import PROVIDERS
+from vcs_integrations.providers import PROVIDERS, provider_by_slug
 from vcs_integrations.providers.base import (
     INTERACTIVE,
     Provider,
@@ -274,10 +274,10 @@ def delivery_body(request: HttpRequest, pk: int, delivery_pk: int) -> HttpRespon
 
 
 def _provider(slug: str) -> Provider:
-    for provider in PROVIDERS.values():
-        if provider.slug == slug:
-            return provider
-    raise Http404
+    provider = provider_by_slug(slug)
+    if provider is None:
+        raise Http404
+    return provider
 
 
 def _linked(pk: int) -> Integration:

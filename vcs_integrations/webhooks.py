@@ -7,16 +7,17 @@ service hooks"): only 503 is sent again within minutes, and 410 ends a subscript
 
 import logging
 import uuid
+from typing import Any
 
 from django.conf import settings
 from django.contrib.auth.decorators import login_not_required
 from django.db import DatabaseError, IntegrityError, InterfaceError
-from django.http import HttpRequest, HttpResponse, UnreadablePostError
+from django.http import HttpRequest, HttpResponse
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_POST
 
 from vcs_integrations.models import Delivery, Integration
-from vcs_integrations.providers import PROVIDERS
+from vcs_integrations.providers import provider_by_slug
 from vcs_integrations.providers.base import Envelope, Outcome, Provider
 
 logger = logging.getLogger(__name__)
@@ -33,6 +34,10 @@ CHUNK = 64 * 1024
 NEEDED = ("provider_key", "unlinked_at", "webhook_password_digest", "joined_to")
 
 
+class UnreadableBody(Exception):
+    """The body broke off or is not sent as HTTP wants it."""
+
+
 @csrf_exempt
 @login_not_required
 @require_POST
@@ -43,7 +48,7 @@ def receive(request: HttpRequest, provider_slug: str, endpoint: str) -> HttpResp
         if body is None:
             return _answer(413, "The body is larger than 4 MB.")
         return _receive(request, provider_slug, endpoint, body)
-    except UnreadablePostError:
+    except UnreadableBody:
         return _answer(400, "The body could not be read to its end.")
     except (DatabaseError, InterfaceError) as error:
         logger.error("A webhook request could not be stored: %s", error.__class__.__name__)
@@ -80,11 +85,24 @@ def _read_body(request: HttpRequest) -> bytes | None:
     stream = request.META["wsgi.input"] if chunked else request
     body = bytearray()
     size = 0
-    while size <= 4 * settings.WEBHOOK_BODY_LIMIT and (chunk := stream.read(CHUNK)):
+    while size <= 4 * settings.WEBHOOK_BODY_LIMIT and (chunk := _read_chunk(stream)):
         size += len(chunk)
         if size <= settings.WEBHOOK_BODY_LIMIT:
             body += chunk
-    return bytes(body) if size <= settings.WEBHOOK_BODY_LIMIT else None
+    if size > settings.WEBHOOK_BODY_LIMIT:
+        return None
+    if not chunked and size < int(request.META.get("CONTENT_LENGTH") or 0):
+        raise UnreadableBody
+    return bytes(body)
+
+
+def _read_chunk(stream: Any) -> bytes:
+    """Read on; each web server has errors of its own for a body that breaks off."""
+    try:
+        chunk: bytes = stream.read(CHUNK)
+    except Exception as error:
+        raise UnreadableBody from error
+    return chunk
 
 
 def _find(provider_slug: str, endpoint: str) -> Integration | None:
@@ -93,11 +111,11 @@ def _find(provider_slug: str, endpoint: str) -> Integration | None:
         endpoint_uuid = uuid.UUID(endpoint)
     except ValueError:
         return None
-    key = next((key for key, one in PROVIDERS.items() if one.slug == provider_slug), None)
+    provider = provider_by_slug(provider_slug)
     try:
         # Few columns and no ordering: this read is half the cost of a delivery.
         integration = Integration.objects.only(*NEEDED).get(
-            endpoint_uuid=endpoint_uuid, provider_key=key
+            endpoint_uuid=endpoint_uuid, provider_key=provider.key if provider else ""
         )
     except Integration.DoesNotExist:
         return None

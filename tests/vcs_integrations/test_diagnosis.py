@@ -718,4 +718,4 @@ def test_test_names_the_cause_and_its_fix_and_remembers_them(
     response = admin.post(f"/settings/vcs-providers/{integration.pk}/test/", follow=True)
     assert "Connecting to Azure DevOps succeeded" in map(str, response.context["messages"])
     integration.refresh_from_db()
-    assert integration.is_healthy
+    assert not integration.problem

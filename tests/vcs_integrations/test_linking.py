@@ -64,7 +64,7 @@ def test_an_organization_linked_while_azure_devops_is_down_connects_later(
     emulator.faults.clear()
     assert refresh(integration, BACKGROUND) is None
     integration.refresh_from_db()
-    assert integration.is_healthy
+    assert not integration.problem
     assert integration.external_id == organization.id
 
 
@@ -163,3 +163,68 @@ def test_a_wrong_key_is_a_sentence_and_not_a_broken_page(
     assert integration.problem == Problem.WRONG_KEY
     response = admin.post(f"/settings/vcs-providers/{integration.pk}/reveal/")
     assert "FIELD_ENCRYPTION_KEY" in response.content.decode()
+
+
+def test_unlinking_the_first_of_a_doubled_link_lets_the_second_go_on(
+    emulator: Emulator, integration: Integration, organization: Organization, settings: Settings
+) -> None:
+    other = emulator.url.replace("127.0.0.1", "localhost")
+    settings.AZURE_DEVOPS_SERVERS = [emulator.url, other]
+    emulator.faults.add("unavailable")
+    double = make_integration(f"{other}/fabrikam", organization.add_token({"vso.code"}))
+    emulator.faults.clear()
+    refresh(double, BACKGROUND)
+    unlink(integration)
+    usable = Integration.objects.usable().get()
+    assert usable == integration
+    assert usable.organization_url == f"{other}/fabrikam"
+    assert refresh(usable, BACKGROUND) is None
+
+
+def test_a_new_token_brings_the_repositories_at_once(
+    admin: Client, emulator: Emulator, organization: Organization, token: str
+) -> None:
+    emulator.faults.add("unavailable")
+    set_up(admin, organization.url, token)
+    emulator.faults.clear()
+    integration = Integration.objects.get()
+    new = {"name": "x", "token": organization.add_token({"vso.code"})}
+    admin.post(f"/settings/vcs-providers/{integration.pk}/edit/", new)
+    integration.refresh_from_db()
+    assert integration.external_id == organization.id
+    assert integration.repositories.count() == 1
+
+
+def test_a_failure_that_began_before_a_success_does_not_hide_it(integration: Integration) -> None:
+    stale = Integration.objects.get()
+    integration.record_success()
+    stale.record_failure(ProviderError(Problem.TOKEN_REFUSED, "Refused.", "Mend it."))
+    integration.refresh_from_db()
+    assert integration.problem == ""
+
+
+def test_hooks_are_removed_or_listed_and_a_second_unlinking_changes_nothing(
+    emulator: Emulator, integration: Integration, organization: Organization
+) -> None:
+    project = organization.project("Platform Team")
+    assert project
+    url = integration.endpoint_url
+    organization.add_subscription(project, "git.push", url=url, password="x")
+    kept = organization.add_subscription(project, "git.pullrequest.created", url=url, password="x")
+    emulator.faults.add("permission-denied", path=kept.id)
+    left_over, failure = unlink(integration)
+    assert [hook.external_id for hook in left_over] == [kept.id]
+    assert failure
+    assert [s.id for s in organization.subscriptions] == [kept.id]
+    assert unlink(integration) == ([], None)
+
+
+def test_a_server_that_is_not_listed_any_more_is_not_called(
+    emulator: Emulator, integration: Integration, settings: Settings
+) -> None:
+    settings.AZURE_DEVOPS_SERVERS = []
+    before = len(emulator.requests)
+    failure = refresh(integration, BACKGROUND)
+    assert failure
+    assert failure.problem == Problem.NOT_ALLOWED
+    assert len(emulator.requests) == before

@@ -39,6 +39,7 @@ class Problem(StrEnum):
     SIGN_IN_POLICY = "sign_in_policy"
     PERMISSION_DENIED = "permission_denied"
     NOT_FOUND = "not_found"
+    NOT_ALLOWED = "not_allowed"
     WRONG_KEY = "wrong_key"
 
 
@@ -246,7 +247,7 @@ class Provider(Protocol):
         ...
 
     def client(self, organization_url: str, token: str, patience: Patience) -> Client:
-        """Return a client for one organization."""
+        """Return a client for one organization. Raises ProviderError where none may be called."""
         ...
 
     def authenticate(self, authorization: str, password_digest: str) -> bool:

@@ -27,7 +27,10 @@ KEEP_RESULTS = timedelta(days=1)
 
 
 class Command(BaseCommand):
-    help = "Run background work: connect again, refresh repositories, tidy up."
+    help = (
+        "Run background work: connect again, refresh repositories, tidy up. "
+        "`make run` starts it beside the web server."
+    )
 
     def handle(self, *args: Any, **options: Any) -> None:
         threading.Thread(target=keep_sweeping, daemon=True).start()
@@ -43,7 +46,12 @@ class Command(BaseCommand):
         )
         worker.configure_signals()
         self.stdout.write("The background worker is running.")
-        worker.run()
+        while worker.running:
+            try:
+                worker.run()
+            except (DatabaseError, InterfaceError) as error:
+                logger.warning("The worker waits for the database: %s", error.__class__.__name__)
+                time.sleep(SWEEP_EVERY)
 
 
 def keep_sweeping() -> None:
@@ -58,6 +66,8 @@ def keep_sweeping() -> None:
                 tidied_at = time.monotonic()
         except (DatabaseError, InterfaceError) as error:
             logger.warning("The sweep waits for the database: %s", error.__class__.__name__)
+        except Exception:  # a fault of ours must not end the sweeping for good
+            logger.exception("The sweep failed")
         time.sleep(SWEEP_EVERY)
 
 

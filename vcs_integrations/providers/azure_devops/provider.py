@@ -12,8 +12,11 @@ from vcs_integrations.providers.azure_devops.endpoint import refuses_endpoint
 from vcs_integrations.providers.base import (
     Client,
     Envelope,
+    InvalidOrganizationUrl,
     OrganizationUrl,
     Patience,
+    Problem,
+    ProviderError,
     RepositoryPath,
 )
 
@@ -34,6 +37,14 @@ class AzureDevOps:
         return organization_url.parse_repository_url(text, settings.AZURE_DEVOPS_SERVERS)
 
     def client(self, organization_url: str, token: str, patience: Patience) -> Client:
+        try:
+            self.parse_organization_url(organization_url)
+        except InvalidOrganizationUrl as error:  # a server that was listed once
+            raise ProviderError(
+                Problem.NOT_ALLOWED,
+                f"{organization_url} may not be called any more, so nothing was sent there.",
+                "The operator lists the server in AZURE_DEVOPS_SERVERS again, or you unlink it.",
+            ) from error
         return AzureDevOpsClient(organization_url, token, patience)
 
     def authenticate(self, authorization: str, password_digest: str) -> bool:
