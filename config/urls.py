@@ -1,4 +1,4 @@
-"""All addresses."""
+"""All addresses, and the health check."""
 
 from django.contrib.auth.decorators import login_not_required
 from django.db import DatabaseError, InterfaceError, connection

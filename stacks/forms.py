@@ -98,18 +98,19 @@ class NameStackForm(forms.Form):
         max_length=500,
         required=False,
         widget=forms.Textarea(attrs={"rows": 2}),
+        help_text="Optional.",
     )
     project_root = forms.CharField(
         label="Project root",
         max_length=500,
         required=False,
-        help_text="The folder to run from, like infra/network; the top of the repository if empty.",
+        help_text="Optional. The folder to run from, like infra/network; the top if empty.",
     )
     labels = forms.CharField(
         label="Labels",
         max_length=500,
         required=False,
-        help_text="Separated by commas.",
+        help_text="Optional, separated by commas.",
     )
 
     def __init__(self, *args: Any, stack: Stack | None = None, **kwargs: Any) -> None:

@@ -65,9 +65,13 @@ def _about(integration: Integration, reader_is_admin: bool) -> list[Notice]:
             f"ends in {days} days" if days > 1 else "ends tomorrow" if days == 1 else "ends today"
         )
         text = f"The token of {integration} {ends if days >= 0 else 'has ended'}"
-        detail = "Create a new one in Azure DevOps and enter it here."
-        edit = reverse("edit_integration", args=[integration.pk]) if reader_is_admin else url
-        notices.append(Notice(text, detail, edit, "Replace the token", is_error=days < 0))
+        if reader_is_admin:
+            detail = f"Create a new one in {integration.provider.name} and enter it here."
+            edit = reverse("edit_integration", args=[integration.pk])
+            notices.append(Notice(text, detail, edit, "Replace the token", is_error=days < 0))
+        else:
+            detail = "An admin replaces it under VCS providers."
+            notices.append(Notice(text, detail, url, "VCS providers", is_error=days < 0))
     return notices
 
 

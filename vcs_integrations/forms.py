@@ -27,7 +27,7 @@ ADDRESS_PROBLEMS = {
 class TokenField(forms.CharField):
     """A token to be typed or pasted; it is never written into a page."""
 
-    widget = forms.PasswordInput(attrs={"autocomplete": "off", "spellcheck": "false"})
+    widget = forms.PasswordInput(attrs={"autocomplete": "new-password", "spellcheck": "false"})
 
     def clean(self, value: Any) -> str:
         token: str = super().clean(value)
@@ -39,16 +39,11 @@ class TokenField(forms.CharField):
 
 
 class IntegrationForm(forms.Form):
-    """What both forms ask; the label of the token is what Azure DevOps calls it."""
+    """What both forms ask."""
 
     token = TokenField(
         label="Personal access token",
         max_length=4096,
-        help_text=(
-            "In Azure DevOps: User settings → Personal access tokens → New Token. Choose this "
-            "one organization, not “All accessible organizations” (Microsoft ends those tokens "
-            "on 2026-12-01), and the scope Code: Read & write."
-        ),
     )
     name = forms.CharField(
         label="Name",
@@ -98,25 +93,31 @@ class SetUpForm(IntegrationForm):
                 "autocomplete": "off",
                 "autocapitalize": "off",
                 "spellcheck": "false",
-                "placeholder": "https://dev.azure.com/your-organization",
             }
-        ),
-        help_text=(
-            "https://dev.azure.com/{organization} or https://{organization}.visualstudio.com. "
-            "Any address from inside it will do."
         ),
     )
     field_order = ("organization_url", "token", "name", "description", "token_expires_on")
 
     def __init__(self, data: QueryDict | None, provider: Provider) -> None:
         self.provider = provider
-        super().__init__(data)
+        super().__init__(data and data.dict())
+        self.fields["organization_url"].help_text = provider.url_help
+        self.fields["token"].help_text = provider.token_help
 
     def clean_organization_url(self) -> OrganizationUrl:
+        typed = self.cleaned_data["organization_url"]
         try:
-            return self.provider.parse_organization_url(self.cleaned_data["organization_url"])
+            understood = self.provider.parse_organization_url(typed)
         except InvalidOrganizationUrl as error:
+            # A form that is shown again must not show a password that was pasted.
+            self._show(re.sub(r"//[^/]*@", "//", typed))
             raise forms.ValidationError(str(error)) from error
+        self._show(understood.url)
+        return understood
+
+    def _show(self, url: str) -> None:
+        """Have the form show an address in place of the one typed, if it is shown again."""
+        self.data = {**self.data, "organization_url": url}
 
 
 class EditForm(IntegrationForm):
@@ -134,6 +135,6 @@ class EditForm(IntegrationForm):
         self.fields["token"].required = False
         self.fields["token"].label = "New personal access token"
         self.fields["token"].help_text = (
-            "Leave empty to keep the present one. A new one is tried before it replaces the old; "
-            "scope Code: Read & write, for this one organization."
+            f"Leave empty to keep the present one; a new one is tried before it replaces the old. "
+            f"{integration.provider.token_help}"
         )

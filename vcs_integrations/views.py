@@ -35,6 +35,7 @@ from vcs_integrations.providers.base import (
 from vcs_integrations.refreshing import refresh
 
 PROJECTS_ON_A_CARD = 12
+MOST_PROJECTS = 300
 DELIVERIES_ON_A_PAGE = 50
 BODY_SHOWN = 64 * 1024
 
@@ -45,9 +46,9 @@ class Card:
 
     integration: Integration
     projects: list[tuple[str, str]] = field(default_factory=list)  # name, service-hooks page
-    project_count: int = 0
+    more_projects: list[tuple[str, str]] = field(default_factory=list)
     hooks_to_make_anew: list["HookOfProject"] = field(default_factory=list)
-    webhook_password: str = ""
+    webhook_password: str = field(default="", repr=False)  # a log may show a card
 
 
 @dataclass(frozen=True)
@@ -102,7 +103,7 @@ def _link(request: HttpRequest, provider: Provider, form: SetUpForm) -> bool:
         )
     else:
         messages.success(request, f"Connecting to {provider.name} succeeded")
-    typed = form["organization_url"].data.strip().rstrip("/")
+    typed = request.POST["organization_url"].strip().rstrip("/")
     if typed != address.url:
         messages.info(request, f"The address was understood as {address.url}")
     return True
@@ -208,12 +209,13 @@ def unlink(request: HttpRequest, pk: int) -> HttpResponse:
         failure = None
     except ProviderError as error:
         failure = error
+    projects = _projects([found])[found.pk]
     context = {
         "integration": found,
         "dependents": dependents_of(found),
-        "hooks": _hooks_of_projects(found, hooks),
+        "hooks": _hooks_of_projects(found, hooks, projects),
         "failure": failure,
-        "projects": _projects([found])[found.pk][:PROJECTS_ON_A_CARD],
+        "projects": _with_pages(found, projects)[:PROJECTS_ON_A_CARD],
     }
     return render(request, "vcs_integrations/unlink.html", context)
 
@@ -224,7 +226,8 @@ def left_over_hooks(request: HttpRequest, pk: int) -> HttpResponse:
     """List the hooks that unlinking could not remove, each with the page to remove it."""
     found = get_object_or_404(Integration, pk=pk)
     hooks = list(found.subscriptions.filter(removed_at=None))
-    context = {"integration": found, "hooks": _hooks_of_projects(found, hooks)}
+    projects = _projects([found])[found.pk]
+    context = {"integration": found, "hooks": _hooks_of_projects(found, hooks, projects)}
     return render(request, "vcs_integrations/left_over_hooks.html", context)
 
 
@@ -294,7 +297,12 @@ def _deliveries(found: Integration) -> QuerySet[Delivery]:
 
 
 def _show_list(request: HttpRequest, cards: list[Card]) -> HttpResponse:
-    context = {"cards": cards, "providers": list(PROVIDERS.values())}
+    left_over = Subscription.objects.filter(removed_at=None).exclude(integration__unlinked_at=None)
+    context = {
+        "cards": cards,
+        "providers": list(PROVIDERS.values()),
+        "unlinked_with_hooks": Integration.objects.filter(pk__in=left_over.values("integration")),
+    }
     return render(request, "vcs_integrations/provider_list.html", context)
 
 
@@ -305,56 +313,55 @@ def _cards(integrations: list[Integration]) -> list[Card]:
         Integration.objects.filter(pk__in=[one.pk for one in integrations])
         .select_related("duplicate_of")
         .prefetch_related("subscriptions")
-        .annotate(
-            last_delivery_at=Subquery(last.values("received_at")[:1]),
-        )
+        .annotate(last_delivery_at=Subquery(last.values("received_at")[:1]))
     )
     projects = _projects(integrations)
     return [
         Card(
             integration=one,
-            projects=projects[one.pk][:PROJECTS_ON_A_CARD],
-            project_count=len(projects[one.pk]),
-            hooks_to_make_anew=_hooks_of_projects(one, list(one.subscriptions.all())),
+            projects=_with_pages(one, projects[one.pk])[:PROJECTS_ON_A_CARD],
+            more_projects=_with_pages(one, projects[one.pk])[PROJECTS_ON_A_CARD:MOST_PROJECTS],
+            hooks_to_make_anew=_hooks_of_projects(
+                one, list(one.subscriptions.all()), projects[one.pk]
+            ),
         )
         for one in annotated
     ]
 
 
-def _projects(integrations: list[Integration]) -> dict[int, list[tuple[str, str]]]:
-    """Return each integration's projects by name, with the page of their service hooks."""
-    names = (
+def _projects(integrations: list[Integration]) -> dict[int, dict[str, str]]:
+    """Return each integration's projects, id to name, in the order of their names."""
+    rows = (
         Repository.objects.filter(integration__in=integrations, gone_at=None)
         .order_by("project_name")
-        .values_list("integration_id", "project_name")
+        .values_list("integration_id", "project_id", "project_name")
         .distinct()
     )
-    by_pk = {one.pk: one for one in integrations}
-    projects = defaultdict(list)
-    for pk, name in names:
-        url = by_pk[pk].provider.service_hooks_url(by_pk[pk].organization_url, name)
-        projects[pk].append((name, url))
+    projects: dict[int, dict[str, str]] = defaultdict(dict)
+    for pk, project_id, name in rows:
+        projects[pk][project_id] = name
     return projects
+
+
+def _with_pages(found: Integration, projects: dict[str, str]) -> list[tuple[str, str]]:
+    """Return projects by name, each with the page of its service hooks."""
+    return [
+        (name, found.provider.service_hooks_url(found.organization_url, name))
+        for name in projects.values()
+    ]
 
 
 def _hooks_of_projects(
     found: Integration,
     hooks: Sequence[Subscription] | Sequence[RemoteSubscription],
+    projects: dict[str, str],
 ) -> list[HookOfProject]:
-    if not hooks:
-        return []
-    names = dict(
-        found.repositories.filter(project_id__in={hook.project_id for hook in hooks})
-        .values_list("project_id", "project_name")
-        .distinct()
-    )
+    """Return hooks in the words of the provider's pages."""
     return [
         HookOfProject(
             event=found.provider.events.get(hook.event_type, hook.event_type),
-            project=names.get(hook.project_id, hook.project_id),
-            url=found.provider.service_hooks_url(
-                found.organization_url, names.get(hook.project_id, hook.project_id)
-            ),
+            project=(name := projects.get(hook.project_id, hook.project_id)),
+            url=found.provider.service_hooks_url(found.organization_url, name),
         )
         for hook in hooks
     ]

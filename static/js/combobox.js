@@ -16,6 +16,7 @@ const makeCombobox = (box) => {
 const open = (box) => {
   popupOf(box).hidden = false;
   inputOf(box).setAttribute("aria-expanded", String(optionsOf(box).length > 0));
+  inputOf(box).setAttribute("aria-controls", popupOf(box).querySelector("[role=listbox]")?.id ?? popupOf(box).id);
 };
 
 const close = (box) => {

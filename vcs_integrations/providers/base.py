@@ -235,6 +235,9 @@ class Provider(Protocol):
     slug: ClassVar[str]
     name: ClassVar[str]
     description: ClassVar[str]
+    # What the set-up form says of the address and of the token: form, where to click, scope.
+    url_help: ClassVar[str]
+    token_help: ClassVar[str]
     # Event type → the words the provider's own pages use for it.
     events: ClassVar[Mapping[str, str]]
 

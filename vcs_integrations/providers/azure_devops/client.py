@@ -142,7 +142,7 @@ class AzureDevOpsClient:
             yield RemoteBranch(name, _text(ref, "objectId"))
 
     def _organization_id(self) -> str:
-        """Return the organization's id, or "" where the token may not ask ("Connection Data")."""
+        """Return the organization's id, or "" where it is not told just now ("Connection Data")."""
         try:
             answer, _ = self._get("_apis/connectionData", {"api-version": PREVIEW_VERSION})
         except ProviderError:

@@ -28,6 +28,7 @@ NEW_TOKEN = (
 
 
 def timed_out(host: str, seconds: float) -> ProviderError:
+    """Return the diagnosis of a call that took longer than it may."""
     return ProviderError(
         Problem.TIMEOUT,
         f"{host} did not answer within {seconds:.0f} seconds.",
@@ -135,6 +136,7 @@ def of_response(response: requests.Response, text: str) -> ProviderError | None:
 
 
 def not_azure_devops(host: str, because: str, evidence: str = "") -> ProviderError:
+    """Return the diagnosis of an answer that Azure DevOps would not give."""
     return ProviderError(
         Problem.NOT_THE_PROVIDER,
         f"The answer of {host} is not Azure DevOps': {because}.",
@@ -144,6 +146,7 @@ def not_azure_devops(host: str, because: str, evidence: str = "") -> ProviderErr
 
 
 def too_large(host: str, limit: int) -> ProviderError:
+    """Return the diagnosis of an answer with more bytes than are read."""
     return ProviderError(
         Problem.ANSWER_TOO_LARGE,
         f"The answer of {host} is larger than {limit // 2**20} MB and was not read to its end.",

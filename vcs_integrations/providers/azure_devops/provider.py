@@ -28,6 +28,15 @@ class AzureDevOps:
     slug: ClassVar[str] = "azure-devops"
     name: ClassVar[str] = "Azure DevOps"
     description: ClassVar[str] = "Microsoft's service for planning and building software, with Git."
+    url_help: ClassVar[str] = (
+        "https://dev.azure.com/your-organization or https://your-organization.visualstudio.com. "
+        "Any address from inside it will do."
+    )
+    token_help: ClassVar[str] = (
+        "In Azure DevOps: User settings → Personal access tokens → New Token. Choose this one "
+        "organization, not “All accessible organizations” (Microsoft ends those tokens on "
+        "2026-12-01), and the scope Code: Read & write."
+    )
     events: ClassVar[Mapping[str, str]] = webhook.EVENTS
 
     def parse_organization_url(self, text: str) -> OrganizationUrl:
