@@ -4,7 +4,7 @@ from typing import Any
 
 from axes.utils import reset
 from django import forms
-from django.contrib.auth.forms import UserCreationForm
+from django.contrib.auth.forms import AuthenticationForm, UserCreationForm, UsernameField
 from django.contrib.auth.models import Group, User
 from django.contrib.auth.password_validation import (
     password_validators_help_texts,
@@ -24,6 +24,14 @@ def give_role(person: User, role: str) -> None:
     person.groups.remove(*Group.objects.filter(name__in=Role.values))
     if role:
         person.groups.add(Group.objects.get(name=role))
+
+
+class SignInForm(AuthenticationForm):
+    """Name and password; a name longer than any is refused before it is looked up or noted."""
+
+    username = UsernameField(
+        label="Username", max_length=150, widget=forms.TextInput(attrs={"autofocus": True})
+    )
 
 
 class AddPersonForm(UserCreationForm[User]):

@@ -80,9 +80,16 @@ class SignInRequiredMiddleware(LoginRequiredMiddleware):
     ) -> HttpResponseRedirect:
         if request.method in {"GET", "HEAD"}:
             return super().handle_no_permission(request, view_func)
+        return redirect_to_login(_page_of(request))
+
+
+def _page_of(request: HttpRequest) -> str:
+    """Return the page a form was sent from, as far as the browser says."""
+    try:
         came_from = urlsplit(request.headers.get("Referer", ""))
-        page = came_from.path if came_from.netloc == request.get_host() else reverse("home")
-        return redirect_to_login(page)
+    except ValueError:
+        return reverse("home")
+    return came_from.path if came_from.netloc == request.get_host() else reverse("home")
 
 
 class RoleRequiredMiddleware(MiddlewareMixin):

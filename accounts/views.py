@@ -9,16 +9,28 @@ from django.contrib.auth.forms import PasswordChangeForm
 from django.contrib.auth.models import User
 from django.contrib.auth.views import LoginView, LogoutView
 from django.core.paginator import Paginator
-from django.http import HttpRequest, HttpResponse
+from django.db import DatabaseError, IntegrityError
+from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_http_methods, require_safe
 
-from accounts.forms import AddPersonForm, EditPersonForm
+from accounts.forms import AddPersonForm, EditPersonForm, SignInForm
 from accounts.roles import admin_required, role_not_required
 
-sign_in = login_not_required(
-    LoginView.as_view(template_name="accounts/sign_in.html", redirect_authenticated_user=True)
-)
+
+class SignIn(LoginView):
+    """Django's sign-in, which would answer a way back to itself with an error."""
+
+    template_name = "accounts/sign_in.html"
+    authentication_form = SignInForm
+    redirect_authenticated_user = True
+
+    def get_redirect_url(self) -> str:  # type: ignore[override]  # the stubs are of Django 6
+        url = super().get_redirect_url()
+        return "" if url.partition("?")[0] == self.request.path else url
+
+
+sign_in = login_not_required(SignIn.as_view())
 sign_out = role_not_required(LogoutView.as_view())
 
 
@@ -46,9 +58,13 @@ def people(request: HttpRequest) -> HttpResponse:
 def add_person(request: HttpRequest) -> HttpResponse:
     form = AddPersonForm(request.POST or None)
     if form.is_valid():
-        person = form.save()
-        messages.success(request, f"{person.username} was added")
-        return redirect("people")
+        try:
+            person = form.save()
+        except IntegrityError:  # somebody took the name in this moment
+            form.add_error("username", "A user with that username already exists.")
+        else:
+            messages.success(request, f"{person.username} was added")
+            return redirect("people")
     return render(request, "accounts/add_person.html", {"form": form})
 
 
@@ -61,7 +77,10 @@ def edit_person(request: HttpRequest, pk: int) -> HttpResponse:
         return redirect("people")
     form = EditPersonForm(request.POST or None, person=person)
     if form.is_valid():
-        form.save()
+        try:
+            form.save()
+        except DatabaseError as error:  # the person was removed in this moment
+            raise Http404 from error
         messages.success(request, f"{person.username} was changed")
         return redirect("people")
     return render(request, "accounts/edit_person.html", {"form": form, "person": person})

@@ -1,10 +1,11 @@
-"""What Django's own error pages and reports may show: where it broke, never a value."""
+"""Error pages: what they may show, and those that must not read the request again."""
 
 from collections.abc import ItemsView
 from types import FrameType
 from typing import Any
 
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
+from django.template.loader import render_to_string
 from django.views.debug import SafeExceptionReporterFilter
 
 
@@ -19,3 +20,13 @@ class HideValues(SafeExceptionReporterFilter):
         self, request: HttpRequest | None, tb_frame: FrameType
     ) -> ItemsView[str, Any]:
         return dict.fromkeys(tb_frame.f_locals, self.cleansed_substitute).items()
+
+
+def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
+    """Answer what can't be understood; Django's own page would try to read it again."""
+    return HttpResponse(render_to_string("400.html"), status=400)
+
+
+def server_error(request: HttpRequest) -> HttpResponse:
+    """Answer after a fault of ours, without touching the request."""
+    return HttpResponse(render_to_string("500.html"), status=500)

@@ -1,4 +1,8 @@
-"""How gunicorn serves Stackhook: processes rather than threads, for SQLite's sake."""
+"""How gunicorn serves Stackhook: a few processes, with a few threads each.
+
+A page may wait for Azure DevOps, and a visitor may be slow to send: without threads two of
+them would hold up the webhooks.
+"""
 
 import sys
 
@@ -13,6 +17,12 @@ try:
     workers = environment.count("WEB_CONCURRENCY", 2)
 except ImproperlyConfigured as error:
     sys.exit(f"Stackhook can't start: {error}")
+threads = 4
+worker_class = "gthread"
+# No header of a visitor may stand for the server's own variables, like SCRIPT_NAME.
+forwarder_headers = ""
+# The database holds sessions: it is nobody else's to read.
+umask = 0o077
 # Loading before forking turns a wrong setting into one sentence and an exit.
 preload_app = True
 # Unlinking, the slowest answer, gives up after 20 seconds.

@@ -65,6 +65,7 @@ WORKER = [sys.executable, "manage.py", "background_worker"]
 
 def prepare() -> None:
     """Write .env where there is none, add the keys that one lacks, and read it."""
+    os.umask(0o077)  # what is written here, the database too, is nobody else's to read
     if not ENV_FILE.exists():
         ENV_FILE.touch(0o600)
         ENV_FILE.write_text(NEW_ENV_FILE)

@@ -82,6 +82,7 @@ MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "csp.middleware.CSPMiddleware",
+    "config.middleware.ToleranceMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
@@ -145,6 +146,8 @@ CRYPTOGRAPHY_KEY = FIELD_ENCRYPTION_KEY
 # Azure DevOps sends at most 2 MB; twice that leaves room, more is refused unread.
 WEBHOOK_BODY_LIMIT = 4 * 1024 * 1024
 DATA_UPLOAD_MAX_MEMORY_SIZE = WEBHOOK_BODY_LIMIT
+# No form takes files; with a handler a stranger could fill the disk.
+FILE_UPLOAD_HANDLERS: list[str] = []
 TASKS = {"default": {"BACKEND": "django_tasks_db.DatabaseBackend"}}
 
 # Words and files
@@ -170,7 +173,7 @@ LOGGING = {
         "django": {"handlers": [], "level": "INFO", "propagate": True},
         # Addresses of strangers' requests are no news; answers below 500 stay quiet.
         "django.request": {"level": "ERROR"},
-        "django.security.DisallowedHost": {"level": "ERROR"},
+        "django.security.DisallowedHost": {"level": "CRITICAL"},
         # A token must not reach a log by way of a library's debug output.
         "urllib3": {"level": "WARNING"},
         "axes": {"level": "WARNING"},

@@ -115,11 +115,11 @@ class Stack(models.Model):
     @property
     def head_title(self) -> str:
         """The first line of the head commit's message."""
-        return self.head_message.strip().partition("\n")[0]
+        return self.head_message.strip().partition("\n")[0][:200]
 
     def record_head(self, commit: RemoteCommit) -> None:
         """Note the tracked branch's newest commit."""
-        self.head_sha, self.head_message = commit.sha[:64], commit.message
+        self.head_sha, self.head_message = commit.sha[:64], commit.message[:10_000]
         self.head_author, self.head_authored_at = commit.author[:255], commit.authored_at
         self.head_read_at, self.branch_gone_at = timezone.now(), None
         self._save_head()

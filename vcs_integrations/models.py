@@ -65,7 +65,8 @@ class Integration(models.Model):
     provider_key = models.CharField(max_length=40)
     name = models.CharField(max_length=100)
     description = models.CharField(max_length=500, blank=True)
-    organization_url = models.CharField(max_length=400)
+    # A collection of 64 characters outside ASCII has 768, percent-encoded.
+    organization_url = models.CharField(max_length=1000)
     organization_name = models.CharField(max_length=100)
     organization_key = models.CharField(
         max_length=400, help_text="the same for all addresses of one organization"

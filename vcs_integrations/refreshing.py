@@ -31,6 +31,8 @@ def take_in(integration: Integration, connection: Connection) -> None:
     """Store what a good look at the organization showed."""
     if connection.organization_id and not integration.external_id:
         integration = _learn_id(integration, connection.organization_id)
+    if not integration.is_linked:
+        return
     integration.record_success()
     store_repositories(integration, connection.repositories)
     forget_hooks_made_anew(integration)
@@ -70,6 +72,10 @@ def _learn_id(integration: Integration, organization_id: str) -> Integration:
 
 def _place(integration: Integration, organization_id: str) -> Integration:
     """Give an integration its id, as a double, as its predecessor, or by itself."""
+    # As it is now: somebody may have unlinked it while the provider was asked.
+    integration = Integration.objects.select_for_update().get(pk=integration.pk)
+    if not integration.is_linked:
+        return integration
     others = Integration.objects.filter(
         provider_key=integration.provider_key, external_id=organization_id, joined_to=None
     ).exclude(pk=integration.pk)

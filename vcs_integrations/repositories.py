@@ -38,8 +38,11 @@ def store_repositories(integration: Integration, listed: Iterable[RemoteReposito
                 setattr(repository, field, value)
             changed.append(repository)
     # Another process may list the same organization in this moment: its rows stay.
-    Repository.objects.bulk_create(new, batch_size=500, ignore_conflicts=True)
-    Repository.objects.bulk_update(changed, REPOSITORY_FIELDS, batch_size=200)
+    # Batch by batch, so that a webhook gets its turn to write in between.
+    for start in range(0, len(new), 500):
+        Repository.objects.bulk_create(new[start : start + 500], ignore_conflicts=True)
+    for start in range(0, len(changed), 200):
+        Repository.objects.bulk_update(changed[start : start + 200], REPOSITORY_FIELDS)
     gone = [r.pk for key, r in stored.items() if key not in seen and r.gone_at is None]
     for start in range(0, len(gone), 500):
         Repository.objects.filter(pk__in=gone[start : start + 500]).update(gone_at=timezone.now())

@@ -289,7 +289,7 @@ def _linked(pk: int) -> Integration:
 
 def _delivery(pk: int, delivery_pk: int) -> Delivery:
     found = Delivery.objects.select_related("integration")
-    return get_object_or_404(found, pk=delivery_pk, integration_id=pk)
+    return get_object_or_404(found, pk=delivery_pk, integration__pk=pk)
 
 
 def _deliveries(found: Integration) -> QuerySet[Delivery]:

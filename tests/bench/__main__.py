@@ -43,7 +43,11 @@ def measure_webhooks() -> None:
     run([sys.executable, "-m", "tests.bench.floor"])
     run([sys.executable, "manage.py", "migrate", "-v", "0"])
     path = prepare_endpoint()
-    with serving("tests.bench.floor:application") as floor, serving("config.wsgi") as product:
+    as_shipped = ["-c", "config/gunicorn.py"]
+    with (
+        serving("tests.bench.floor:application", ["-w", "2"]) as floor,
+        serving("config.wsgi", as_shipped) as product,
+    ):
         urls = {"floor": f"{floor}/hook", "product": f"{product}{path}"}
         results: dict[str, list[Result]] = {name: [] for name in urls}
         for _ in range(ROUNDS):
@@ -156,12 +160,12 @@ def new_body() -> Callable[[int], bytes]:
 
 
 @contextmanager
-def serving(application: str) -> Iterator[str]:
-    """Serve an application with gunicorn's two synchronous workers; yield its address."""
+def serving(application: str, how: list[str]) -> Iterator[str]:
+    """Serve an application with gunicorn; yield its address."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    options = ["-w", "2", "-b", f"127.0.0.1:{port}", "--log-level", "error", "--preload"]
+    options = [*how, "-b", f"127.0.0.1:{port}", "--log-level", "error", "--preload"]
     options += ["--no-control-socket"]
     command = [sys.executable, "-m", "gunicorn", *options, application]
     process = subprocess.Popen(command, cwd=ROOT)

@@ -29,6 +29,7 @@ API_VERSION = "7.1"
 PREVIEW_VERSION = "7.1-preview.1"
 # A list of 10,000 repositories has about 6 MB.
 ANSWER_LIMIT = 64 * 2**20
+MOST_OBJECTS = 1_000_000
 REFS_PER_PAGE = 1000
 T = TypeVar("T")
 Json = dict[str, Any]
@@ -171,6 +172,8 @@ class AzureDevOpsClient:
     def _get(self, path: str, params: dict[str, str]) -> tuple[Json, Any]:
         """Return the JSON object of an answer and its headers."""
         response, body = self._call("GET", path, {"api-version": API_VERSION} | params)
+        if body.count(b"{") > MOST_OBJECTS:  # parsed, it would take a hundred times its size
+            raise diagnosis.too_large(self._host, ANSWER_LIMIT)
         try:
             answer = json.loads(body)
         except (ValueError, RecursionError):
@@ -271,11 +274,15 @@ def _repository(item: Json) -> RemoteRepository:
     )
 
 
+def _project_id(publisher: object) -> str:
+    return _text(publisher, "projectId").lower()[:100] if isinstance(publisher, dict) else ""
+
+
 def _subscription(item: Json) -> RemoteSubscription:
     publisher, consumer = item.get("publisherInputs"), item.get("consumerInputs")
     return RemoteSubscription(
-        external_id=_text(item, "id"),
-        event_type=_text(item, "eventType"),
-        project_id=_text(publisher, "projectId").lower() if isinstance(publisher, dict) else "",
+        external_id=_text(item, "id")[:100],
+        event_type=_text(item, "eventType")[:100],
+        project_id=_project_id(publisher),
         url=_text(consumer, "url") if isinstance(consumer, dict) else "",
     )

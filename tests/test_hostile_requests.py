@@ -1,0 +1,124 @@
+"""What strangers send: never an error of ours, never a disk that fills."""
+
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import pytest
+from axes.models import AccessAttempt
+from django.contrib.auth.models import User
+from django.core.files.uploadedfile import SimpleUploadedFile
+from django.db import OperationalError
+from django.test import Client, RequestFactory
+from pytest_django import Settings
+
+from accounts.client_address import client_address
+from tests.conftest import PASSWORD, make_integration
+from tests.emulator import Emulator
+from tests.emulator.model import Organization
+from vcs_integrations.models import Integration
+from vcs_integrations.providers.base import BACKGROUND, Connection
+from vcs_integrations.refreshing import refresh
+from vcs_integrations.unlinking import unlink
+
+
+def test_a_body_in_a_strange_encoding_is_not_understood(stranger: Client, db: None) -> None:
+    kind = "application/x-www-form-urlencoded; charset=utf-7"
+    response = stranger.post("/sign-in/", b"username=a", content_type=kind)
+    assert response.status_code == 400
+    assert "not understood" in response.content.decode()
+
+
+def test_a_broken_referer_leads_to_sign_in(stranger: Client, db: None) -> None:
+    response = stranger.post("/stacks/new/", headers={"Referer": "http://["})
+    assert response.status_code == 302
+    assert response["Location"] == "/sign-in/?next=/"
+
+
+def test_who_sent_a_form_after_their_session_ended_is_led_back_to_its_page(
+    stranger: Client, db: None
+) -> None:
+    page = "/settings/vcs-providers/"
+    headers = {"Host": "testserver", "Referer": f"https://testserver{page}"}
+    response = stranger.post("/settings/vcs-providers/1/test/", headers=headers)
+    assert response["Location"] == f"/sign-in/?next={page}"
+
+
+def test_a_way_back_to_sign_in_itself_leads_home(admin: Client) -> None:
+    response = admin.get("/sign-in/?next=/sign-in/")
+    assert response.status_code == 302
+    assert response["Location"] == "/"
+
+
+def test_a_name_longer_than_any_is_refused_and_not_noted(stranger: Client, db: None) -> None:
+    response = stranger.post("/sign-in/", {"username": "u" * 100_000, "password": "x"})
+    assert response.status_code == 200
+    assert not AccessAttempt.objects.exists()
+
+
+def test_an_uploaded_file_is_not_kept(
+    stranger: Client, db: None, tmp_path: Path, settings: Settings
+) -> None:
+    settings.FILE_UPLOAD_TEMP_DIR = str(tmp_path)
+    settings.FILE_UPLOAD_MAX_MEMORY_SIZE = 0
+    file = SimpleUploadedFile("big", b"x" * 100_000)
+    with patch("tempfile.NamedTemporaryFile", side_effect=AssertionError("a file was made")):
+        response = stranger.post("/sign-in/", {"username": "a", "password": "b", "file": file})
+    assert response.status_code == 200
+
+
+def test_a_cookie_with_nul_is_no_cookie(stranger: Client, db: None) -> None:
+    response = stranger.get("/", headers={"Cookie": r'sessionid="abc\000defghij"'})
+    assert response.status_code == 302
+
+
+def test_a_busy_database_is_said(admin: Client) -> None:
+    with patch("stacks.home.render", side_effect=OperationalError("database is locked")):
+        response = admin.get("/")
+    assert response.status_code == 503
+    assert "database is busy" in response.content.decode()
+
+
+@pytest.mark.parametrize(
+    ("header", "address"),
+    [
+        ("203.0.113.7", "203.0.113.7"),
+        ("spoofed, 203.0.113.7", "203.0.113.7"),
+        ("203.0.113.7:5555", "203.0.113.7"),
+        ("2001:db8::1", "2001:db8::1"),
+        ("not-an-address", "127.0.0.1"),
+        ("", "127.0.0.1"),
+    ],
+)
+def test_the_proxy_says_where_a_visitor_comes_from(header: str, address: str) -> None:
+    request = RequestFactory().get("/", headers={"X-Forwarded-For": header})
+    assert client_address(request) == address
+
+
+def test_a_person_added_twice_in_one_moment_is_an_error_of_the_form(admin: Client) -> None:
+    person: dict[str, Any] = {"username": "dora", "password1": PASSWORD, "password2": PASSWORD}
+    with patch("django.contrib.auth.forms.UserCreationForm.clean_username", lambda self: "alice"):
+        response = admin.post("/settings/people/add/", person | {"role": "member"})
+    assert "already exists" in str(response.context["form"].errors)
+    assert not User.objects.filter(username="dora").exists()
+
+
+def test_an_unlinking_during_a_look_is_not_undone(
+    emulator: Emulator, organization: Organization, token: str, settings: Settings, db: None
+) -> None:
+    """The look would find an unlinked predecessor, and let it go on with an erased password."""
+    other = emulator.url.replace("127.0.0.1", "localhost")
+    settings.AZURE_DEVOPS_SERVERS = [emulator.url, other]
+    unlink(make_integration(organization.url, token))
+    emulator.faults.add("unavailable")
+    later = make_integration(f"{other}/fabrikam", token)
+    emulator.faults.clear()
+
+    def unlink_meanwhile(client: object) -> Connection:
+        unlink(Integration.objects.get(pk=later.pk))
+        return Connection(organization.id, [])
+
+    connect = "vcs_integrations.providers.azure_devops.client.AzureDevOpsClient.connect"
+    with patch(connect, unlink_meanwhile):
+        refresh(later, BACKGROUND)
+    assert not Integration.objects.linked().exists()
