@@ -51,7 +51,7 @@ def port(name: str, default: int) -> int:
 
 
 def count(name: str, default: int) -> int:
-    """Return a number of processes."""
+    """Return a number of something, like processes or days."""
     return _number(name, default, 999)
 
 

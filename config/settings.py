@@ -146,6 +146,8 @@ CRYPTOGRAPHY_KEY = FIELD_ENCRYPTION_KEY
 # Azure DevOps sends at most 2 MB; twice that leaves room, more is refused unread.
 WEBHOOK_BODY_LIMIT = 4 * 1024 * 1024
 DATA_UPLOAD_MAX_MEMORY_SIZE = WEBHOOK_BODY_LIMIT
+# How long deliveries and decisions can be looked up.
+DELIVERY_RETENTION_DAYS = environment.count("DELIVERY_RETENTION_DAYS", 90)
 # No form takes files; with a handler a stranger could fill the disk.
 FILE_UPLOAD_HANDLERS: list[str] = []
 TASKS = {"default": {"BACKEND": "django_tasks_db.DatabaseBackend"}}

@@ -5,7 +5,9 @@ class StacksConfig(AppConfig):
     name = "stacks"
 
     def ready(self) -> None:
+        from stacks.intake import take_in_delivery
         from stacks.models import stacks_depending_on
-        from vcs_integrations import dependents
+        from vcs_integrations import dependents, processing
 
         dependents.register(stacks_depending_on)
+        processing.register(take_in_delivery)

@@ -1,10 +1,12 @@
 """Reading branches and head commits from the provider."""
 
 from django.core.cache import cache
+from django.utils import timezone
 
 from stacks.models import Stack
-from vcs_integrations.models import Repository
-from vcs_integrations.providers.base import INTERACTIVE, ProviderError, RemoteBranch
+from vcs_integrations.events import BRANCHES
+from vcs_integrations.models import RECONCILE_EVERY, Repository
+from vcs_integrations.providers.base import INTERACTIVE, Client, ProviderError, RemoteBranch
 
 KEEP_BRANCHES = 60  # seconds: a form is typed in for about as long
 
@@ -22,15 +24,49 @@ def branches_of(repository: Repository, *, anew: bool = False) -> list[RemoteBra
     return branches
 
 
+def follow_from_now(stack: Stack) -> ProviderError | None:
+    """Note where a stack begins: what was pushed until now starts nothing; read its head.
+
+    Returns why that failed, if it did: the time at which it began has to do then.
+    """
+    Repository.objects.filter(pk=stack.repository.pk, reconcile_at=None).update(
+        reconcile_at=timezone.now() + RECONCILE_EVERY
+    )
+    try:
+        client = stack.integration.client(INTERACTIVE)
+        newest = next(client.pushes_since(stack.repository.external_id, 0), None)
+    except ProviderError as error:
+        return error
+    stack.followed_push_id = newest.push_id if newest else 0
+    Stack.objects.filter(pk=stack.pk, followed_at=stack.followed_at).update(
+        followed_push_id=stack.followed_push_id
+    )
+    return read_head(stack)
+
+
 def read_head(stack: Stack) -> ProviderError | None:
     """Read the tracked branch's newest commit and note it; return why that failed, if it did."""
     try:
-        client = stack.integration.client(INTERACTIVE)
-        branch = client.branch(stack.repository.external_id, stack.branch)
-        if branch is None:
-            stack.record_branch_gone()
-        else:
-            stack.record_head(client.commit(stack.repository.external_id, branch.sha))
+        update_head(stack, stack.integration.client(INTERACTIVE))
     except ProviderError as error:
         return error
     return None
+
+
+def update_head(stack: Stack, client: Client) -> None:
+    """Note the tracked branch's newest commit and the push that brought it.
+
+    Raises ProviderError.
+    """
+    repository_id = stack.repository.external_id
+    pushes = client.pushes_since(repository_id, 0, ref=f"{BRANCHES}{stack.branch}")
+    newest = next(pushes, None)
+    if newest is None:  # imported, perhaps: there is no push that brought it
+        branch = client.branch(repository_id, stack.branch)
+        push_id, sha = 0, branch.sha if branch else ""
+    else:
+        push_id, sha = newest.push_id, newest.new_sha
+    if sha:
+        stack.move_head(push_id, client.commit(repository_id, sha))
+    else:
+        stack.lose_head(push_id)

@@ -10,7 +10,7 @@ from django.utils.cache import patch_vary_headers
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from stacks.forms import NAME_TAKEN, IntegrateVcsForm, NameStackForm
-from stacks.heads import read_head
+from stacks.heads import follow_from_now, read_head
 from stacks.models import Stack
 from stacks.sources import (
     MOST_OPTIONS,
@@ -71,7 +71,7 @@ def create_stack(request: HttpRequest) -> HttpResponse:
     except IntegrityError:  # somebody took the name in this moment
         naming.add_error("name", NAME_TAKEN)
         return _show_step(request, values, 2, naming)
-    read_head(stack)
+    follow_from_now(stack)
     messages.success(request, f"Stack {stack.name} was created")
     return redirect(stack)
 
@@ -189,7 +189,7 @@ def change_source(request: HttpRequest, slug: str) -> HttpResponse:
     form = IntegrateVcsForm(request.POST or None, initial=now)
     if form.is_valid():
         found.follow(**form.stack_fields)
-        read_head(found)
+        follow_from_now(found)
         messages.success(request, f"Stack {found.name} was changed")
         return redirect(found)
     return render(request, "stacks/change_source.html", {"form": form, "stack": found})

@@ -76,6 +76,7 @@ def link(
         raise
     if connection:
         take_in(integration, connection)
+    integration.repositories.hurry()  # what happened while it was unlinked
     return integration, failure
 
 

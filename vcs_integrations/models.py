@@ -3,7 +3,7 @@
 import secrets
 import unicodedata
 import uuid
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Self
 
 from django.conf import settings
@@ -28,6 +28,7 @@ from vcs_integrations.providers.base import (
 )
 
 REFRESH_EVERY = timedelta(minutes=15)
+RECONCILE_EVERY = timedelta(minutes=10)
 RETRY_FIRST_AFTER = timedelta(seconds=30)
 EXPIRY_NOTICE = timedelta(days=30)
 # Each word is a condition, of which a database takes only so many.
@@ -262,6 +263,15 @@ class RepositoryQuerySet(models.QuerySet["Repository"]):
             integration__duplicate_of=None,
         )
 
+    def due_for_reconciliation(self) -> Self:
+        """Those that stacks use and whose pushes and pull requests are to be read now."""
+        due = self.filter(reconcile_at__lte=timezone.now(), gone_at=None, is_disabled=False)
+        return due.filter(integration__unlinked_at=None)
+
+    def hurry(self) -> int:
+        """Let those that stacks use be reconciled at once; return how many there are."""
+        return self.exclude(reconcile_at=None).update(reconcile_at=timezone.now())
+
     def matching(self, text: str) -> Self:
         """Those whose project/name has every word of the text, in any case."""
         repositories = self
@@ -302,6 +312,13 @@ class Repository(models.Model):
     is_disabled = models.BooleanField(default=False)
     gone_at = models.DateTimeField(null=True, blank=True)
 
+    # Reconciliation: how far it has read, and when to read on; null until a stack needs it
+    seen_push_id = models.BigIntegerField(null=True, blank=True)
+    seen_pull_request = models.BigIntegerField(default=0)
+    reconcile_at = models.DateTimeField(null=True, blank=True)
+    reconciled_at = models.DateTimeField(null=True, blank=True)
+    reconcile_failures = models.PositiveIntegerField(default=0)
+
     objects = RepositoryQuerySet.as_manager()
 
     class Meta:
@@ -315,6 +332,11 @@ class Repository(models.Model):
         indexes = (
             models.Index(fields=["integration", "search_text"], name="repository_list"),
             models.Index(fields=["integration", "project_name"], name="repository_projects"),
+            models.Index(
+                fields=["reconcile_at"],
+                condition=Q(reconcile_at__isnull=False),
+                name="repository_due",  # read by the worker's sweep
+            ),
         )
 
     def __str__(self) -> str:
@@ -359,8 +381,18 @@ class Subscription(models.Model):
         return f"{self.event_type} in {self.project_id}"
 
 
+class DeliveryQuerySet(models.QuerySet["Delivery"]):
+    def due(self) -> Self:
+        """Those that wait to be processed, now."""
+        return self.filter(process_at__lte=timezone.now())
+
+    def waiting(self) -> Self:
+        """Those that are not processed yet."""
+        return self.exclude(process_at=None)
+
+
 class Delivery(models.Model):
-    """One stored webhook request and what became of it."""
+    """One stored webhook request and what became of it; it is its own place in the queue."""
 
     integration = models.ForeignKey(
         # The constraint or index below serves look-ups by integration, too.
@@ -381,6 +413,13 @@ class Delivery(models.Model):
     headers = models.JSONField(default=dict)
     body = models.BinaryField()
 
+    # When to process it, null once that is done; a worker that takes it moves the time ahead
+    process_at = models.DateTimeField(null=True, blank=True)
+    processed_at = models.DateTimeField(null=True, blank=True)
+    attempts = models.PositiveIntegerField(default=0)
+
+    objects = DeliveryQuerySet.as_manager()
+
     class Meta:
         verbose_name_plural = "deliveries"
         constraints = (
@@ -394,7 +433,15 @@ class Delivery(models.Model):
                 condition=Q(outcome__in=[o.value for o in Outcome]), name="delivery_outcome"
             ),
         )
-        indexes = (models.Index(fields=["integration", "-id"], name="delivery_list"),)
+        indexes = (
+            models.Index(fields=["integration", "-id"], name="delivery_list"),
+            models.Index(fields=["received_at"], name="delivery_age"),  # read by the pruning
+            models.Index(
+                fields=["process_at"],
+                condition=Q(process_at__isnull=False),
+                name="delivery_due",  # read by the worker, all the time
+            ),
+        )
 
     def __str__(self) -> str:
         return f"{self.event_type or 'delivery'} {self.pk}"
@@ -404,6 +451,19 @@ class Delivery(models.Model):
         """The event in the provider's words."""
         return self.integration.provider.events.get(self.event_type, self.event_type)
 
+    def settle(self, outcome: Outcome, reason: str = "") -> None:
+        """Note what processing it came to."""
+        self.outcome, self.reason = outcome, reason[:200]
+        self.process_at, self.processed_at = None, timezone.now()
+        self.save(update_fields=["outcome", "reason", "process_at", "processed_at"])
+
+    def postpone(self, reason: str, until: datetime) -> None:
+        """Note why it could not be processed yet, and when to try again."""
+        self.attempts += 1
+        self.reason, self.process_at = reason[:200], until
+        still_waiting = Delivery.objects.waiting().filter(pk=self.pk)
+        still_waiting.update(attempts=self.attempts, reason=self.reason, process_at=self.process_at)
+
     @property
     def outcome_text(self) -> str:
         return OUTCOME_TEXTS[Outcome(self.outcome)]
@@ -411,6 +471,8 @@ class Delivery(models.Model):
 
 OUTCOME_TEXTS = {
     Outcome.STORED: "Stored",
+    Outcome.RUN: "Run",
+    Outcome.NO_RUN: "No run",
     Outcome.TEST: "Test received",
     Outcome.DUPLICATE: "Duplicate",
     Outcome.UNKNOWN_EVENT: "Ignored: unknown event",

@@ -4,7 +4,10 @@ One that was linked while the provider was down tells its id only now. It may tu
 a double of another link, or to be what an unlinked integration was.
 """
 
+from typing import Any
+
 from django.db import IntegrityError, transaction
+from django.db.models import Field
 from django.utils import timezone
 
 from vcs_integrations.models import Credentials, Integration, Repository
@@ -33,8 +36,11 @@ def take_in(integration: Integration, connection: Connection) -> None:
         integration = _learn_id(integration, connection.organization_id)
     if not integration.is_linked:
         return
+    was_failing = bool(integration.failures)
     integration.record_success()
     store_repositories(integration, connection.repositories)
+    if was_failing:  # what happened meanwhile may have been missed
+        integration.repositories.hurry()
     forget_hooks_made_anew(integration)
 
 
@@ -122,9 +128,20 @@ def _move_repositories(source: Integration, target: Integration) -> None:
             repository.integration = target
             repository.save(update_fields=["integration"])
             continue
-        for relation in Repository._meta.related_objects:
-            manager = relation.related_model._base_manager
-            manager.filter(**{relation.field.name: repository}).update(
-                **{relation.field.name: twin}
-            )
-        repository.delete()
+        fields = [relation.field for relation in Repository._meta.related_objects]
+        left_behind = [one for one in fields if not _move_related(one, repository, twin)]
+        if not left_behind:
+            repository.delete()
+
+
+def _move_related(field: Field[Any, Any], source: Repository, target: Repository) -> bool:
+    """Move what refers to a repository; False where the target has some of it already."""
+    moved_all = True
+    rows = field.model._base_manager
+    for pk in list(rows.filter(**{field.name: source}).values_list("pk", flat=True)):
+        try:
+            with transaction.atomic():
+                rows.filter(pk=pk).update(**{field.name: target})
+        except IntegrityError:
+            moved_all = False
+    return moved_all

@@ -13,6 +13,7 @@ from django.conf import settings
 from django.contrib.auth.decorators import login_not_required
 from django.db import DatabaseError, IntegrityError, InterfaceError
 from django.http import HttpRequest, HttpResponse
+from django.utils import timezone
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_POST
 
@@ -138,13 +139,14 @@ def _store(
         project_id=envelope.project_id,
         headers=_kept_headers(request),
         body=body,
+        process_at=timezone.now() if envelope.outcome == Outcome.STORED else None,
     )
     try:
         delivery.save(force_insert=True)
     except IntegrityError:
         if not _is_identified(envelope):
             raise
-        delivery.outcome = Outcome.DUPLICATE
+        delivery.outcome, delivery.process_at = Outcome.DUPLICATE, None
         delivery.reason = f"Notification {envelope.notification_id} was received before"
         delivery.save(force_insert=True)
     return delivery

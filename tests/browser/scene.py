@@ -235,7 +235,7 @@ def _start_full(scene: Scene) -> None:
 @state("start, with notices")
 def _start_with_notices(scene: Scene) -> None:
     stack = scene.stack()
-    stack.record_branch_gone()
+    stack.lose_head(1)
     scene.integration.record_failure(EXPIRED)
     long_ago = timezone.now() - timedelta(days=1)
     Integration.objects.update(token_expires_on=timezone.now().date(), refresh_at=long_ago)

@@ -5,11 +5,20 @@ models or pages. See CONTRIBUTING.md, "Adding a provider".
 """
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from enum import StrEnum
 from typing import ClassVar, Protocol
+
+from vcs_integrations.events import (
+    Event,
+    Ignored,
+    Iteration,
+    Malformed,
+    PullRequestFacts,
+    RefChanged,
+    RemoteCommit,
+)
 
 
 def digest(password: bytes) -> str:
@@ -122,13 +131,23 @@ class RemoteBranch:
 
 
 @dataclass(frozen=True)
-class RemoteCommit:
-    """A commit; `message` is what the provider holds of it, perhaps more than one line."""
+class RemoteChange:
+    """A file that differs between two commits; after a rename it has an old path, too.
 
-    sha: str
-    message: str
-    author: str
-    authored_at: datetime | None
+    `kind` is added, modified, deleted or renamed. Paths have no leading slash.
+    """
+
+    kind: str
+    path: str
+    old_path: str = ""
+
+
+@dataclass(frozen=True)
+class ChangeSet:
+    """All files that differ, and the merge base of the commits that were compared."""
+
+    merge_base: str
+    changes: Sequence[RemoteChange]
 
 
 @dataclass(frozen=True)
@@ -162,9 +181,11 @@ class RepositoryPath:
 
 
 class Outcome(StrEnum):
-    """What became of a delivery on arrival."""
+    """What became of a delivery: on arrival, and once it was processed."""
 
     STORED = "stored"
+    RUN = "run"
+    NO_RUN = "no_run"
     TEST = "test"
     DUPLICATE = "duplicate"
     UNKNOWN_EVENT = "unknown_event"
@@ -187,17 +208,21 @@ class Envelope:
 
 @dataclass(frozen=True)
 class Patience:
-    """How long calls may take: seconds for one call, for all together, and repeats."""
+    """How long calls may take: seconds for one call, for all together, and repeats.
+
+    `obeys_pauses`: whether to wait when the provider asks for it in a good answer.
+    """
 
     seconds_per_call: float
     seconds_in_all: float
     retries: int
+    obeys_pauses: bool = False
 
 
 # Somebody is waiting: Save, Test, a branch list.
 INTERACTIVE = Patience(seconds_per_call=6, seconds_in_all=6, retries=0)
 # Azure DevOps may delay an answer by 30 s ("Rate and usage limits").
-BACKGROUND = Patience(seconds_per_call=40, seconds_in_all=600, retries=2)
+BACKGROUND = Patience(seconds_per_call=40, seconds_in_all=600, retries=2, obeys_pauses=True)
 
 
 class Client(Protocol):
@@ -217,6 +242,40 @@ class Client(Protocol):
 
     def commit(self, repository_id: str, sha: str) -> RemoteCommit:
         """Return one commit."""
+        ...
+
+    def changes(
+        self, repository_id: str, base: str, head: str, *, from_merge_base: bool
+    ) -> ChangeSet:
+        """Return all files that differ between two commits, or between merge base and head."""
+        ...
+
+    def push(self, repository_id: str, push_id: int) -> list[RefChanged]:
+        """Return what one push changed."""
+        ...
+
+    def pushes_since(
+        self, repository_id: str, push_id: int, *, ref: str = ""
+    ) -> Iterator[RefChanged]:
+        """Yield what the pushes after one changed, the newest first; of one ref, if it is named."""
+        ...
+
+    def pull_request(self, repository_id: str, number: int) -> PullRequestFacts:
+        """Return one pull request."""
+        ...
+
+    def iterations(self, repository_id: str, number: int) -> list[Iteration]:
+        """Return a pull request's iterations, the oldest first."""
+        ...
+
+    def iteration_changes(
+        self, repository_id: str, number: int, iteration: int
+    ) -> list[RemoteChange]:
+        """Return all files that a pull request changes as of an iteration."""
+        ...
+
+    def pull_requests(self, repository_id: str, status: str) -> Iterator[PullRequestFacts]:
+        """Yield pull requests with a status ("active", "all"), the newest first."""
         ...
 
     def subscriptions(self) -> list[RemoteSubscription]:
@@ -261,6 +320,10 @@ class Provider(Protocol):
         """Read what identifies a webhook request. Never raises, whatever the bytes are."""
         ...
 
+    def parse(self, body: bytes) -> list[Event] | Ignored | Malformed:
+        """Read the events of a webhook request. Never raises, whatever the bytes are."""
+        ...
+
     def refuses_endpoint(self, endpoint: str) -> str:
         """Say in a sentence why the provider would not deliver to this URL; empty if it would."""
         ...
@@ -279,4 +342,8 @@ class Provider(Protocol):
 
     def commit_url(self, repository_url: str, sha: str) -> str:
         """Return the web page of a commit."""
+        ...
+
+    def pull_request_url(self, repository_url: str, number: int) -> str:
+        """Return the web page of a pull request."""
         ...

@@ -12,15 +12,18 @@ import requests
 from requests.adapters import HTTPAdapter
 from urllib3.util.retry import Retry
 
-from vcs_integrations.providers.azure_devops import diagnosis
+from vcs_integrations.events import Iteration, PullRequestFacts, RefChanged, RemoteCommit
+from vcs_integrations.providers.azure_devops import diagnosis, shapes
 from vcs_integrations.providers.azure_devops.dates import read_date
+from vcs_integrations.providers.azure_devops.shapes import Json, child, text
 from vcs_integrations.providers.base import (
+    ChangeSet,
     Connection,
     Patience,
     Problem,
     ProviderError,
     RemoteBranch,
-    RemoteCommit,
+    RemoteChange,
     RemoteRepository,
     RemoteSubscription,
 )
@@ -31,8 +34,10 @@ PREVIEW_VERSION = "7.1-preview.1"
 ANSWER_LIMIT = 64 * 2**20
 MOST_OBJECTS = 1_000_000
 REFS_PER_PAGE = 1000
+CHANGES_PER_PAGE = 2000
+LONGEST_REST = 60  # seconds; what has to wait longer is better done later
+PUSHES_PER_PAGE = 100
 T = TypeVar("T")
-Json = dict[str, Any]
 
 
 class _Session(requests.Session):
@@ -57,6 +62,7 @@ class AzureDevOpsClient:
         self._host = urlsplit(organization_url).netloc
         self._patience = patience
         self._ends_at = time.monotonic() + patience.seconds_in_all
+        self._resumes_at = 0.0
         self._session = _Session()
         # `auth` and not a header of our own: a .netrc entry would replace the header.
         self._session.auth = ("", token)
@@ -102,20 +108,92 @@ class AzureDevOpsClient:
 
     def commit(self, repository_id: str, sha: str) -> RemoteCommit:
         """Return one commit ("Commits - Get")."""
-        path = (
-            f"_apis/git/repositories/{quote(repository_id, safe='')}/commits/{quote(sha, safe='')}"
-        )
-        commit, _ = self._get(path, {})
-        if not _text(commit, "commitId"):
+        commit, _ = self._get(_git(repository_id, f"commits/{quote(sha, safe='')}"), {})
+        if not text(commit, "commitId"):
             raise diagnosis.not_azure_devops(self._host, "the commit that was asked for is missing")
-        author = commit.get("author")
-        author = author if isinstance(author, dict) else {}
-        return RemoteCommit(
-            sha=_text(commit, "commitId"),
-            message=_text(commit, "comment"),
-            author=_text(author, "name"),
-            authored_at=read_date(_text(author, "date")),
-        )
+        return shapes.commit(commit)
+
+    def changes(
+        self, repository_id: str, base: str, head: str, *, from_merge_base: bool
+    ) -> ChangeSet:
+        """Return all files that differ between two commits ("Diffs - Get")."""
+        params = {
+            "baseVersion": base,
+            "baseVersionType": "commit",
+            "targetVersion": head,
+            "targetVersionType": "commit",
+            "diffCommonCommit": str(from_merge_base).lower(),
+            "$top": str(CHANGES_PER_PAGE),
+        }
+        found: list[Json] = []
+        while True:
+            answer, _ = self._get(_git(repository_id, "diffs/commits"), _skip(params, len(found)))
+            page = self._list(answer, "changes")
+            found += page
+            # Not every server cuts at the size that was asked for: an empty page is the end.
+            if not page or answer.get("allChangesIncluded") is True:
+                return ChangeSet(
+                    shapes.sha(answer, "commonCommit"), [*map(_change, filter(_is_file, found))]
+                )
+
+    def push(self, repository_id: str, push_id: int) -> list[RefChanged]:
+        """Return what one push changed ("Pushes - Get")."""
+        params = {"includeRefUpdates": "true", "includeCommits": "10"}
+        push, _ = self._get(_git(repository_id, f"pushes/{push_id}"), params)
+        return shapes.ref_changes(repository_id, push)
+
+    def pushes_since(
+        self, repository_id: str, push_id: int, *, ref: str = ""
+    ) -> Iterator[RefChanged]:
+        """Yield what pushes changed, the newest first ("Pushes - List")."""
+        params = {
+            "searchCriteria.includeRefUpdates": "true",
+            "$top": str(1 if ref else PUSHES_PER_PAGE),
+        }
+        if ref:
+            params["searchCriteria.refName"] = ref
+        for push in self._numbered_pages(_git(repository_id, "pushes"), params):
+            if (shapes.positive_integer(push, "pushId") or 0) <= push_id:
+                return
+            for change in shapes.ref_changes(repository_id, push):
+                if not ref or change.ref == ref:
+                    yield change
+
+    def pull_request(self, repository_id: str, number: int) -> PullRequestFacts:
+        """Return one pull request ("Pull Requests - Get Pull Request")."""
+        answer, _ = self._get(_git(repository_id, f"pullrequests/{number}"), {})
+        facts = shapes.pull_request(answer)
+        if facts is None:
+            raise diagnosis.not_azure_devops(self._host, "the pull request is missing")
+        return facts
+
+    def iterations(self, repository_id: str, number: int) -> list[Iteration]:
+        """Return a pull request's iterations ("Pull Request Iterations - List")."""
+        answer = self._get(_git(repository_id, f"pullRequests/{number}/iterations"), {})
+        found = [iteration for item in self._values(answer) if (iteration := _iteration(item))]
+        return sorted(found, key=lambda iteration: iteration.number)
+
+    def iteration_changes(
+        self, repository_id: str, number: int, iteration: int
+    ) -> list[RemoteChange]:
+        """Return what a pull request changes ("Pull Request Iteration Changes - Get")."""
+        path = _git(repository_id, f"pullRequests/{number}/iterations/{iteration}/changes")
+        params = {"$top": str(CHANGES_PER_PAGE), "$compareTo": "0"}
+        found: list[Json] = []
+        skip: int | None = 0
+        while skip is not None:
+            answer, _ = self._get(path, _skip(params, skip))
+            found += self._list(answer, "changeEntries")
+            following = shapes.positive_integer(answer, "nextSkip") or 0
+            skip = following if following > skip else None
+        return [*map(_change, filter(_is_file, found))]
+
+    def pull_requests(self, repository_id: str, status: str) -> Iterator[PullRequestFacts]:
+        """Yield pull requests, the newest first ("Pull Requests - Get Pull Requests")."""
+        params = {"searchCriteria.status": status, "$top": str(PUSHES_PER_PAGE)}
+        for item in self._numbered_pages(_git(repository_id, "pullrequests"), params):
+            if facts := shapes.pull_request(item):
+                yield facts
 
     def subscriptions(self) -> list[RemoteSubscription]:
         """Return the organization's web-hook subscriptions ("Subscriptions - List")."""
@@ -135,12 +213,12 @@ class AzureDevOpsClient:
 
     def _branches(self, repository_id: str, prefix: str) -> Iterator[RemoteBranch]:
         pages = self._pages(
-            f"_apis/git/repositories/{quote(repository_id, safe='')}/refs",
+            _git(repository_id, "refs"),
             {"filter": f"heads/{prefix}", "$top": str(REFS_PER_PAGE)},
         )
         for ref in pages:
-            name = _text(ref, "name").removeprefix("refs/heads/")
-            yield RemoteBranch(name, _text(ref, "objectId"))
+            name = text(ref, "name").removeprefix("refs/heads/")
+            yield RemoteBranch(name, text(ref, "objectId"))
 
     def _organization_id(self) -> str:
         """Return the organization's id, or "" where it is not told just now ("Connection Data")."""
@@ -148,7 +226,7 @@ class AzureDevOpsClient:
             answer, _ = self._get("_apis/connectionData", {"api-version": PREVIEW_VERSION})
         except ProviderError:
             return ""
-        return _text(answer, "instanceId").lower()[:100]
+        return text(answer, "instanceId").lower()[:100]
 
     def _knows_the_token(self) -> bool:
         """Say whether the organization takes the token for somebody's."""
@@ -157,7 +235,7 @@ class AzureDevOpsClient:
         except ProviderError:
             return False
         user = answer.get("authenticatedUser")
-        return isinstance(user, dict) and _text(user, "id") not in {"", diagnosis.ANONYMOUS_USER}
+        return isinstance(user, dict) and text(user, "id") not in {"", diagnosis.ANONYMOUS_USER}
 
     def _pages(self, path: str, params: dict[str, str]) -> Iterator[Json]:
         """Yield the items of all pages; the header names the next one until it is absent."""
@@ -168,6 +246,13 @@ class AzureDevOpsClient:
             yield from self._values(answer)
             following = answer[1].get("x-ms-continuationtoken")
             token = following if following != token else None
+
+    def _numbered_pages(self, path: str, params: dict[str, str]) -> Iterator[Json]:
+        """Yield the items of all pages of a list that is paged by numbers."""
+        skip = 0
+        while page := self._values(self._get(path, _skip(params, skip))):
+            yield from page
+            skip += len(page)
 
     def _get(self, path: str, params: dict[str, str]) -> tuple[Json, Any]:
         """Return the JSON object of an answer and its headers."""
@@ -183,7 +268,10 @@ class AzureDevOpsClient:
         return answer, response.headers
 
     def _values(self, answer: tuple[Json, Any]) -> list[Json]:
-        values = answer[0].get("value")
+        return self._list(answer[0], "value")
+
+    def _list(self, answer: Json, key: str) -> list[Json]:
+        values = answer.get(key)
         if not isinstance(values, list) or not all(isinstance(value, dict) for value in values):
             raise diagnosis.not_azure_devops(self._host, "the list that was asked for is missing")
         return values
@@ -192,6 +280,7 @@ class AzureDevOpsClient:
         self, method: str, path: str, params: dict[str, str], *, wants_json: bool = True
     ) -> tuple[requests.Response, bytes]:
         """Send a request within the time there is; return a good answer and its body."""
+        self._rest()
         seconds = min(self._patience.seconds_per_call, self._ends_at - time.monotonic())
         if seconds <= 0:
             raise diagnosis.timed_out(self._host, self._patience.seconds_in_all)
@@ -217,7 +306,19 @@ class AzureDevOpsClient:
         problem = diagnosis.of_response(response, body[:10_000].decode("utf-8", "replace"))
         if problem and not gone_without_text:
             raise problem
+        self._resumes_at = time.monotonic() + (diagnosis.retry_after(response) or 0)
         return response, body
+
+    def _rest(self) -> None:
+        """Wait as long as the last answer asked for, good as it was ("Rate and usage limits").
+
+        Where somebody is waiting for the page there is no time for that.
+        """
+        seconds = self._resumes_at - time.monotonic()
+        if seconds > 0 and self._patience.obeys_pauses:
+            if seconds > LONGEST_REST:
+                raise diagnosis.throttled(int(seconds) + 1)
+            time.sleep(seconds)
 
     def _read(self, response: requests.Response) -> bytes:
         """Read an answer's body, decompressed, up to the limit."""
@@ -253,36 +354,60 @@ def _within(seconds: float, function: Callable[[], T]) -> T:
     return value  # type: ignore[return-value]
 
 
-def _text(item: Json, key: str) -> str:
-    """Return a text without what a database would refuse: lone surrogates and NUL."""
-    value = item.get(key)
-    if not isinstance(value, str):
-        return ""
-    return value.encode("utf-8", "ignore").decode().replace("\0", "")
+def _git(repository_id: str, rest: str) -> str:
+    return f"_apis/git/repositories/{quote(repository_id, safe='')}/{rest}"
+
+
+def _skip(params: dict[str, str], count: int) -> dict[str, str]:
+    return params | {"$skip": str(count)} if count else params
+
+
+def _is_file(change: Json) -> bool:
+    """Say whether a change is of a file: lists hold the folders around them, too."""
+    item = child(change, "item")
+    return item.get("isFolder") is not True and item.get("gitObjectType") != "tree"
+
+
+def _change(change: Json) -> RemoteChange:
+    """Return a change; its type may be several words, like "edit, rename"."""
+    words = text(change, "changeType").lower()
+    path = text(child(change, "item"), "path").lstrip("/")
+    old = text(change, "sourceServerItem") or text(change, "originalPath")
+    if "rename" in words:
+        return RemoteChange("renamed", path, old.lstrip("/"))
+    kind = "added" if "add" in words else "deleted" if "delete" in words else "modified"
+    return RemoteChange(kind, path)
+
+
+def _iteration(item: Json) -> Iteration | None:
+    number = shapes.positive_integer(item, "id")
+    sha = shapes.sha(child(item, "sourceRefCommit"), "commitId")
+    if number is None or not sha:
+        return None
+    return Iteration(
+        number=number,
+        source_sha=sha,
+        push_id=shapes.positive_integer(child(item, "push"), "pushId"),
+        created_at=read_date(text(item, "createdDate")),
+    )
 
 
 def _repository(item: Json) -> RemoteRepository:
-    project = item.get("project")
-    project = project if isinstance(project, dict) else {}
+    project = child(item, "project")
     return RemoteRepository(
-        external_id=_text(item, "id").lower(),
-        name=_text(item, "name"),
-        project_id=_text(project, "id").lower(),
-        project_name=_text(project, "name"),
-        default_branch=_text(item, "defaultBranch").removeprefix("refs/heads/"),
+        external_id=text(item, "id").lower(),
+        name=text(item, "name"),
+        project_id=text(project, "id").lower(),
+        project_name=text(project, "name"),
+        default_branch=text(item, "defaultBranch").removeprefix("refs/heads/"),
         is_disabled=item.get("isDisabled") is True,
     )
 
 
-def _project_id(publisher: object) -> str:
-    return _text(publisher, "projectId").lower()[:100] if isinstance(publisher, dict) else ""
-
-
 def _subscription(item: Json) -> RemoteSubscription:
-    publisher, consumer = item.get("publisherInputs"), item.get("consumerInputs")
     return RemoteSubscription(
-        external_id=_text(item, "id")[:100],
-        event_type=_text(item, "eventType")[:100],
-        project_id=_project_id(publisher),
-        url=_text(consumer, "url") if isinstance(consumer, dict) else "",
+        external_id=text(item, "id")[:100],
+        event_type=text(item, "eventType")[:100],
+        project_id=text(child(item, "publisherInputs"), "projectId").lower()[:100],
+        url=text(child(item, "consumerInputs"), "url"),
     )

@@ -105,14 +105,14 @@ def of_response(response: requests.Response, text: str) -> ProviderError | None:
             evidence=evidence,
         )
     if status == 429:
-        return _throttled(response, evidence)
+        return throttled(retry_after(response), evidence)
     if status == 408 or status >= 500:
         return ProviderError(
             Problem.UNAVAILABLE,
             f"Azure DevOps is down or in trouble (HTTP {status}).",
             "Try again later; https://status.dev.azure.com tells about outages.",
             evidence=evidence,
-            retry_after=_retry_after(response),
+            retry_after=retry_after(response),
         )
     if status in {203, 401}:
         return _refused(response, text, evidence)
@@ -184,15 +184,16 @@ def _error_code(text: str) -> str:
     return match[0] if match else ""
 
 
-def _retry_after(response: requests.Response) -> int | None:
+def retry_after(response: requests.Response) -> int | None:
+    """Return the seconds that an answer asks to wait, which a good one may, too."""
     value = response.headers.get("Retry-After", "").strip()
     return (
         min(int(value), 3600) if value.isascii() and value.isdigit() and len(value) < 10 else None
     )
 
 
-def _throttled(response: requests.Response, evidence: str) -> ProviderError:
-    seconds = _retry_after(response)
+def throttled(seconds: int | None, evidence: str = "") -> ProviderError:
+    """Return the diagnosis of a token's owner who has used up the limit for a while."""
     wait = f"for {seconds} seconds" if seconds else "for some minutes"
     return ProviderError(
         Problem.THROTTLED,

@@ -6,6 +6,7 @@ from urllib.parse import quote
 
 from django.conf import settings
 
+from vcs_integrations.events import Event, Ignored, Malformed
 from vcs_integrations.providers.azure_devops import organization_url, webhook
 from vcs_integrations.providers.azure_devops.client import AzureDevOpsClient
 from vcs_integrations.providers.azure_devops.endpoint import refuses_endpoint
@@ -62,6 +63,9 @@ class AzureDevOps:
     def read_envelope(self, body: bytes) -> Envelope:
         return webhook.read_envelope(body)
 
+    def parse(self, body: bytes) -> list[Event] | Ignored | Malformed:
+        return webhook.parse(body)
+
     def refuses_endpoint(self, endpoint: str) -> str:
         return refuses_endpoint(endpoint)
 
@@ -76,3 +80,6 @@ class AzureDevOps:
 
     def commit_url(self, repository_url: str, sha: str) -> str:
         return f"{repository_url}/commit/{quote(sha, safe='')}"
+
+    def pull_request_url(self, repository_url: str, number: int) -> str:
+        return f"{repository_url}/pullrequest/{number}"

@@ -8,9 +8,27 @@ import base64
 import binascii
 import hmac
 import json
+import re
 import uuid
 from typing import Any
 
+from vcs_integrations.events import (
+    Event,
+    Ignored,
+    Malformed,
+    PullRequestChanged,
+    PushAnnounced,
+    Unspecified,
+)
+from vcs_integrations.providers.azure_devops.shapes import (
+    child,
+    guid,
+    line,
+    positive_integer,
+    pull_request,
+    ref_changes,
+    text,
+)
 from vcs_integrations.providers.base import Envelope, Outcome, digest
 
 EVENTS = {
@@ -31,7 +49,12 @@ SAMPLE_REPOSITORIES = {
     "4bc14d40-c903-45e2-872e-0462c7748079",
 }
 UNSAVED_SUBSCRIPTION = str(uuid.UUID(int=0))
-LARGEST_BIGINT = 2**63 - 1
+# What a reduced request tells of its repository is the address of what happened.
+RESOURCE_URL = re.compile(
+    r"/_apis/git/repositories/(?P<repository>[0-9a-fA-F-]{36})"
+    r"/(?P<kind>pushes|pullrequests)/(?P<number>[0-9]{1,18})(?:\?|$)",
+    re.IGNORECASE,
+)
 
 
 def authenticate(authorization: str, password_digest: str) -> bool:
@@ -49,29 +72,75 @@ def authenticate(authorization: str, password_digest: str) -> bool:
 
 def read_envelope(body: bytes) -> Envelope:
     """Read what identifies a request; whatever is unusable is left out."""
-    try:
-        payload = json.loads(body)
-    except (ValueError, RecursionError):
-        return Envelope(Outcome.UNREADABLE, "The body is not JSON")
-    if not isinstance(payload, dict):
-        return Envelope(Outcome.UNREADABLE, "The body is JSON, but not an object")
-    event_type = _text(payload, "eventType", 100)
-    repository = _object(_object(payload, "resource"), "repository")
-    project = _object(repository, "project") or _object(
-        _object(payload, "resourceContainers"), "project"
-    )
+    payload = _payload(body)
+    if isinstance(payload, Malformed):
+        return Envelope(Outcome.UNREADABLE, payload.reason)
+    event_type = line(payload, "eventType", 100)
+    repository = child(child(payload, "resource"), "repository")
     outcome, reason = _outcome(payload, event_type, repository)
-    subscription_id = _guid(payload, "subscriptionId")
+    subscription_id = guid(payload, "subscriptionId")
     return Envelope(
         outcome=outcome,
         reason=reason,
         event_type=event_type,
-        subscription_id=None if subscription_id == UNSAVED_SUBSCRIPTION else subscription_id,
-        notification_id=_positive_integer(payload, "notificationId"),
-        repository_id=_guid(repository, "id") or "",
+        subscription_id=None if subscription_id in {"", UNSAVED_SUBSCRIPTION} else subscription_id,
+        notification_id=positive_integer(payload, "notificationId"),
+        repository_id=_repository_id(child(payload, "resource")),
         repository_name=_repository_name(repository),
-        project_id=_guid(project, "id") or "",
+        project_id=_project_id(payload),
     )
+
+
+def parse(body: bytes) -> list[Event] | Ignored | Malformed:
+    """Read the events of a request."""
+    payload = _payload(body)
+    if isinstance(payload, Malformed):
+        return payload
+    event_type = line(payload, "eventType", 100)
+    repository = child(child(payload, "resource"), "repository")
+    outcome, reason = _outcome(payload, event_type, repository)
+    if outcome == Outcome.UNREADABLE:
+        return Malformed(reason)
+    if outcome != Outcome.STORED:
+        return Ignored(reason)
+    resource = child(payload, "resource")
+    events = _push(resource) if event_type == "git.push" else _pull_request(resource)
+    return events or _unspecified(payload)
+
+
+def _push(resource: dict[str, Any]) -> list[Event]:
+    repository_id = _repository_id(resource)
+    push_id = positive_integer(resource, "pushId")
+    if not repository_id or push_id is None:
+        return []
+    changes = ref_changes(repository_id, resource)
+    return [*changes] or [PushAnnounced(repository_id, push_id)]
+
+
+def _pull_request(resource: dict[str, Any]) -> list[Event]:
+    repository_id = _repository_id(resource)
+    number = positive_integer(resource, "pullRequestId")
+    if not repository_id or number is None:
+        return []
+    return [PullRequestChanged(repository_id, number, pull_request(resource))]
+
+
+def _unspecified(payload: dict[str, Any]) -> list[Event] | Malformed:
+    """Return that something happened: a request with reduced details does not tell more."""
+    project_id, repository_id = _project_id(payload), _repository_id(child(payload, "resource"))
+    if not project_id and not repository_id:
+        return Malformed("The body tells neither a repository nor a project")
+    return [Unspecified(project_id, repository_id)]
+
+
+def _payload(body: bytes) -> dict[str, Any] | Malformed:
+    try:
+        payload = json.loads(body)
+    except (ValueError, RecursionError):
+        return Malformed("The body is not JSON")
+    if not isinstance(payload, dict):
+        return Malformed("The body is JSON, but not an object")
+    return payload
 
 
 def _outcome(
@@ -80,7 +149,7 @@ def _outcome(
     if not event_type:
         return Outcome.UNREADABLE, "The body names no eventType"
     is_sample = (
-        _guid(payload, "id") in SAMPLE_EVENTS or _guid(repository, "id") in SAMPLE_REPOSITORIES
+        guid(payload, "id") in SAMPLE_EVENTS or guid(repository, "id") in SAMPLE_REPOSITORIES
     )
     if is_sample or payload.get("subscriptionId") == UNSAVED_SUBSCRIPTION:
         return Outcome.TEST, "Sample data of the Test button of Azure DevOps"
@@ -89,38 +158,18 @@ def _outcome(
     return Outcome.STORED, ""
 
 
-def _object(item: dict[str, Any], key: str) -> dict[str, Any]:
-    value = item.get(key)
-    return value if isinstance(value, dict) else {}
+def _repository_id(resource: dict[str, Any]) -> str:
+    told = guid(child(resource, "repository"), "id")
+    match = RESOURCE_URL.search(text(resource, "url")[:2000])
+    return told or (guid(match.groupdict(), "repository") if match else "")
 
 
-def _text(item: dict[str, Any], key: str, length: int) -> str:
-    """Return a text that every database takes: no control characters, no lone surrogates."""
-    value = item.get(key)
-    if not isinstance(value, str):
-        return ""
-    kept = value.encode("utf-8", "ignore").decode()[: length * 2]
-    return "".join(c for c in kept if c.isprintable())[:length]
-
-
-def _guid(item: dict[str, Any], key: str) -> str | None:
-    value = item.get(key)
-    if not isinstance(value, str) or len(value) != 36:
-        return None
-    try:
-        guid = str(uuid.UUID(value))
-    except ValueError:
-        return None
-    return guid if guid == value.lower() else None
-
-
-def _positive_integer(item: dict[str, Any], key: str) -> int | None:
-    value = item.get(key)
-    if not isinstance(value, int) or isinstance(value, bool):
-        return None
-    return value if 0 <= value <= LARGEST_BIGINT else None
+def _project_id(payload: dict[str, Any]) -> str:
+    repository = child(child(payload, "resource"), "repository")
+    project = child(repository, "project") or child(child(payload, "resourceContainers"), "project")
+    return guid(project, "id")
 
 
 def _repository_name(repository: dict[str, Any]) -> str:
-    names = [_text(_object(repository, "project"), "name", 64), _text(repository, "name", 64)]
+    names = [line(child(repository, "project"), "name", 64), line(repository, "name", 64)]
     return "/".join(name for name in names if name)

@@ -1,0 +1,208 @@
+"""What decisions need from the provider, read once and remembered.
+
+Reading takes long, and decisions are made in a transaction that must be short: what is not
+known yet raises `NotRead`, which the caller has read once the transaction is given up.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+from stacks.models import PullRequest, Stack
+from stacks.triggers import ChangedPaths
+from vcs_integrations.events import (
+    BRANCHES,
+    Iteration,
+    PullRequestChanged,
+    PullRequestFacts,
+    PushAnnounced,
+    RefChanged,
+    RemoteCommit,
+)
+from vcs_integrations.models import Integration
+from vcs_integrations.providers.base import (
+    BACKGROUND,
+    Client,
+    Problem,
+    ProviderError,
+    RemoteChange,
+)
+
+T = TypeVar("T")
+
+
+class NotRead(Exception):
+    """A decision needs something from the provider; `read` fetches it, or raises ProviderError."""
+
+    def __init__(self, read: Callable[[], None]) -> None:
+        super().__init__()
+        self.read = read
+
+
+@dataclass(frozen=True)
+class PullRequestNow:
+    """A pull request as it was just read, and the version of what was stored before."""
+
+    facts: PullRequestFacts
+    iterations: list[Iteration]
+    stored_version: int | None
+
+
+class Facts:
+    """What one integration's provider tells about a few events.
+
+    With `gives_up` nothing is waited for: what can't be read now is taken for unknown. Else
+    every method raises ProviderError where the same may be read later.
+    """
+
+    def __init__(self, integration: Integration, *, gives_up: bool = False) -> None:
+        self._integration = integration
+        self._gives_up = gives_up
+        self._client: Client | None = None
+        self._known: dict[tuple[object, ...], object] = {}
+
+    def forget_pull_requests(self) -> None:
+        """Have pull requests read anew: what was stored of one changed meanwhile."""
+        self._known = {key: value for key, value in self._known.items() if key[0] != "now"}
+
+    def refs_of(self, event: PushAnnounced) -> list[RefChanged]:
+        """Return what a push changed; empty where that can't be had."""
+
+        def read() -> list[RefChanged]:
+            try:
+                return self._calls().push(event.repository_id, event.push_id)
+            except ProviderError as error:
+                self._raise_unless_final(error)
+                return []
+
+        return self._remember(("push", event), read)
+
+    def pull_request(self, event: PullRequestChanged) -> PullRequestNow | None:
+        """Return a pull request as it is now; None where neither provider nor event tells."""
+
+        def read() -> PullRequestNow | None:
+            stored = PullRequest.objects.filter(
+                repository__integration=self._integration,
+                repository__external_id=event.repository_id,
+                number=event.number,
+            )
+            version = stored.values_list("version", flat=True).first()
+            try:
+                facts = self._calls().pull_request(event.repository_id, event.number)
+                iterations = self._calls().iterations(event.repository_id, event.number)
+            except ProviderError as error:
+                self._raise_unless_final(error)
+                if event.facts is None:
+                    return None
+                facts, iterations = event.facts, []
+            return _as_of_newest(facts, iterations, version)
+
+        return self._remember(("now", event.repository_id, event.number), read)
+
+    def commit(self, repository_id: str, sha: str) -> RemoteCommit:
+        """Return a commit, of which only the sha is known where the rest can't be read."""
+
+        def read() -> RemoteCommit:
+            try:
+                return self._calls().commit(repository_id, sha)
+            except ProviderError:
+                return RemoteCommit(sha, "", "", None)
+
+        return self._remember(("commit", repository_id, sha), read)
+
+    def paths_of_push(self, stack: Stack, event: RefChanged) -> ChangedPaths:
+        """Return what a push changed, for a stack.
+
+        On the tracked branch that is the difference from the old commit. On another it is
+        what was pushed; a branch that was created or rewritten is compared with its merge
+        base with the tracked branch as that was then.
+        """
+        if event.branch == stack.branch:
+            return self._difference(event, event.old_sha, from_merge_base=False)
+        if not event.is_creation:
+            pushed = self._difference(event, event.old_sha, from_merge_base=True)
+            if not self._is_rewritten(event):
+                return pushed
+        base = self._tracked_then(stack, event)
+        if not base:
+            return ChangedPaths((), f"where {stack.branch} was then can't be read.")
+        return self._difference(event, base, from_merge_base=True)
+
+    def paths_of_iteration(
+        self, repository_id: str, number: int, iteration: Iteration
+    ) -> ChangedPaths:
+        """Return what a pull request changes, compared with its merge base."""
+        return self._paths(
+            ("iteration", repository_id, number, iteration.number),
+            lambda: self._calls().iteration_changes(repository_id, number, iteration.number),
+        )
+
+    def _difference(self, event: RefChanged, base: str, *, from_merge_base: bool) -> ChangedPaths:
+        def read() -> list[RemoteChange]:
+            found = self._calls().changes(
+                event.repository_id, base, event.new_sha, from_merge_base=from_merge_base
+            )
+            self._known["merge base", event.repository_id, base, event.new_sha] = found.merge_base
+            return [*found.changes]
+
+        return self._paths(
+            ("changes", event.repository_id, base, event.new_sha, from_merge_base), read
+        )
+
+    def _is_rewritten(self, event: RefChanged) -> bool:
+        """Say whether the new commit does not build on the old one, as far as is known."""
+        merge_base = self._known.get(
+            ("merge base", event.repository_id, event.old_sha, event.new_sha), ""
+        )
+        return merge_base != event.old_sha
+
+    def _tracked_then(self, stack: Stack, event: RefChanged) -> str:
+        """Return the commit of the tracked branch when something was pushed elsewhere."""
+
+        def read() -> str:
+            pushes = self._calls().pushes_since(
+                event.repository_id, 0, ref=f"{BRANCHES}{stack.branch}"
+            )
+            try:
+                return next((push.new_sha for push in pushes if push.push_id <= event.push_id), "")
+            except ProviderError as error:
+                self._raise_unless_final(error)
+                return ""
+
+        return self._remember(("tracked", stack.branch, event.repository_id, event.push_id), read)
+
+    def _paths(
+        self, key: tuple[object, ...], read_changes: Callable[[], list[RemoteChange]]
+    ) -> ChangedPaths:
+        def read() -> ChangedPaths:
+            try:
+                changes = read_changes()
+            except ProviderError as error:
+                self._raise_unless_final(error)
+                return ChangedPaths((), error.cause)
+            paths = {change.path for change in changes}
+            return ChangedPaths(paths | {one.old_path for one in changes if one.old_path})
+
+        return self._remember(key, read)
+
+    def _remember(self, key: tuple[object, ...], read: Callable[[], T]) -> T:
+        if key not in self._known:
+            raise NotRead(lambda: self._known.update({key: read()}))
+        return self._known[key]  # type: ignore[return-value]
+
+    def _raise_unless_final(self, error: ProviderError) -> None:
+        """Raise what may be read later, unless nothing is waited for any more."""
+        if error.problem != Problem.NOT_FOUND and not self._gives_up:
+            raise error
+
+    def _calls(self) -> Client:
+        self._client = self._client or self._integration.client(BACKGROUND)
+        return self._client
+
+
+def _as_of_newest(
+    facts: PullRequestFacts, iterations: list[Iteration], version: int | None
+) -> PullRequestNow:
+    """Let the newest iteration say which commit it is: a push may fall between two calls."""
+    iterations = iterations or [Iteration(1, facts.source_sha, None, None)]
+    return PullRequestNow(replace(facts, source_sha=iterations[-1].source_sha), iterations, version)

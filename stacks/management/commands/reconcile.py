@@ -1,0 +1,27 @@
+"""`manage.py reconcile`: read from the provider what happened, without waiting for its turn."""
+
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+
+from stacks.reconciliation import reconcile
+from vcs_integrations.models import Repository
+from vcs_integrations.providers.base import ProviderError
+
+
+class Command(BaseCommand):
+    help = "Read what happened in the repositories that stacks use, and start missing runs."
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        failed = 0
+        used = Repository.objects.filter(gone_at=None, integration__unlinked_at=None)
+        for repository in used.exclude(reconcile_at=None).select_related("integration"):
+            try:
+                found = [one for one in reconcile(repository) if one.run]
+            except ProviderError as error:
+                failed += 1
+                self.stderr.write(f"{repository}: {error}")
+            else:
+                self.stdout.write(f"{repository}: {len(found)} new runs")
+        if failed:
+            raise CommandError(f"{failed} repositories could not be read; the worker tries again.")

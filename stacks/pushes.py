@@ -1,0 +1,93 @@
+"""A push, for one stack: the head moves, and there is a run or a reason for none."""
+
+from stacks import triggers
+from stacks.facts import Facts
+from stacks.models import Decision, Kind, Run, Stack
+from stacks.runs import Code, enrich, start_proposed, start_tracked
+from stacks.triggers import Rule
+from vcs_integrations.events import RefChanged, RemoteCommit
+from vcs_integrations.models import Delivery
+
+
+def take_push(
+    stack: Stack, event: RefChanged, delivery: Delivery | None, facts: Facts
+) -> Decision | None:
+    """Decide what a changed ref means for a stack, and store it.
+
+    None where a reconciliation found what is decided already, or what was before the stack.
+    Raises NotRead.
+    """
+    subject = _subject(event)
+    decided = stack.decisions.filter(subject=subject)
+    if delivery is None and decided.exists():
+        return None
+    run_of_push = _run_of_push(stack, event, subject)
+    run_of_commit = stack.runs.that_count().filter(kind=Kind.PROPOSED, sha=event.new_sha).first()
+    decision = triggers.decide_ref(
+        stack,
+        event,
+        run_of_push=run_of_push.number if run_of_push else None,
+        run_of_commit=run_of_commit.number if run_of_commit else None,
+        read_paths=lambda: facts.paths_of_push(stack, event),
+    )
+    if decision.rule == Rule.BEFORE_STACK and delivery is None:
+        return None
+    if event.branch == stack.branch and decision.rule != Rule.BEFORE_STACK:
+        _move_head(stack, event, facts)
+    run = None
+    if decision.starts_run:
+        run = _start(stack, event, decision, facts, is_reconciled=delivery is None)
+    elif decision.rule == Rule.SAME_PUSH:
+        run = run_of_push
+    elif decision.rule == Rule.SAME_COMMIT and run_of_commit:
+        run = run_of_commit
+        enrich(run, push_id=event.push_id)
+    return Decision.objects.create(
+        stack=stack,
+        delivery=delivery,
+        subject=subject,
+        rule=decision.rule,
+        sentence=decision.sentence[:500],
+        run=run,
+    )
+
+
+def _subject(event: RefChanged) -> str:
+    return f"Push {event.push_id} to {event.branch or event.ref}"[:700]
+
+
+def _run_of_push(stack: Stack, event: RefChanged, subject: str) -> Run | None:
+    """Return the run that this push has: one of its own, or one of the same commit."""
+    own = stack.runs.filter(repository_id=stack.repository_id, push_id=event.push_id)
+    if event.branch == stack.branch:
+        own = own.filter(kind=Kind.TRACKED)
+    else:
+        own = own.filter(kind=Kind.PROPOSED, sha=event.new_sha)
+    told = stack.decisions.filter(subject=subject).exclude(run=None).select_related("run").first()
+    return own.order_by("number").first() or (told.run if told else None)
+
+
+def _move_head(stack: Stack, event: RefChanged, facts: Facts) -> None:
+    if stack.head_push_id is not None and event.push_id < stack.head_push_id:
+        return
+    if event.is_deletion:
+        stack.lose_head(event.push_id)
+    else:
+        stack.move_head(event.push_id, _commit(event, facts))
+
+
+def _start(
+    stack: Stack,
+    event: RefChanged,
+    decision: triggers.Decision,
+    facts: Facts,
+    *,
+    is_reconciled: bool,
+) -> Run:
+    start = start_tracked if decision.rule == Rule.TRACKED else start_proposed
+    code = Code(_commit(event, facts), event.branch, event.push_id)
+    return start(stack, code, note=decision.note, is_reconciled=is_reconciled)
+
+
+def _commit(event: RefChanged, facts: Facts) -> RemoteCommit:
+    return event.commit or facts.commit(event.repository_id, event.new_sha)

@@ -1,0 +1,148 @@
+"""Reading from the provider what happened, so that nothing is missed, whatever webhooks do.
+
+Only repositories that stacks use are read: the pushes since the last one seen, the tracked
+branches, and the pull requests that are open, new, or were open. What is found goes the way
+that webhooks go.
+"""
+
+import logging
+from collections.abc import Iterator, Mapping
+from datetime import datetime, timedelta
+from itertools import takewhile
+
+from django.db.models import Q
+from django.utils import timezone
+
+from stacks.heads import update_head
+from stacks.intake import take_in
+from stacks.models import Decision, Stack
+from stacks.pull_requests import is_as_stored
+from vcs_integrations.events import PullRequestChanged, PullRequestFacts, RefChanged
+from vcs_integrations.models import RECONCILE_EVERY, Repository
+from vcs_integrations.providers.base import BACKGROUND, Client, ProviderError
+
+logger = logging.getLogger(__name__)
+
+# A killed worker's repositories are taken up by others after this.
+LEASE = timedelta(seconds=30)
+RETRY_FIRST_AFTER = timedelta(seconds=30)
+
+
+def reconcile_next() -> bool:
+    """Reconcile one repository that is due; False where none is."""
+    due = Repository.objects.due_for_reconciliation().order_by("reconcile_at")
+    repository = due.select_related("integration").first()
+    if repository is None:
+        return False
+    if due.filter(pk=repository.pk).update(reconcile_at=timezone.now() + LEASE):
+        try:
+            reconcile(repository)
+        except ProviderError as error:
+            logger.warning("Reconciling %s has to wait: %s", repository, error.problem)
+        except Exception:  # a fault of ours must not hold up the other repositories
+            logger.exception("Reconciling %s failed", repository)
+    return True
+
+
+def reconcile(repository: Repository) -> list[Decision]:
+    """Take in what happened in a repository since it was last read.
+
+    Returns what was decided; raises ProviderError where something could not be read, having
+    noted when to try again. What was taken in until then stays.
+    """
+    stacks = list(Stack.objects.filter(repository=repository))
+    if not stacks:
+        Repository.objects.filter(pk=repository.pk).update(reconcile_at=None)
+        return []
+    try:
+        client = repository.integration.client(BACKGROUND)
+        decisions = [*_read_pushes(repository, stacks, client)]
+        _correct_heads(repository, client)
+        decisions += _read_pull_requests(repository, stacks, client)
+    except ProviderError as error:
+        _postpone(repository, error)
+        raise
+    now = timezone.now()
+    Repository.objects.filter(pk=repository.pk).update(
+        reconciled_at=now, reconcile_at=now + RECONCILE_EVERY, reconcile_failures=0
+    )
+    return decisions
+
+
+def _read_pushes(repository: Repository, stacks: list[Stack], client: Client) -> Iterator[Decision]:
+    """Take in the pushes since the last one seen, the oldest first."""
+    for push in reversed(_new_pushes(repository, stacks, client)):
+        yield from take_in(repository.integration, [push])
+        # One by one, so that whatever ends this goes on where it ended.
+        not_seen = Repository.objects.filter(pk=repository.pk)
+        not_seen.filter(Q(seen_push_id=None) | Q(seen_push_id__lt=push.push_id)).update(
+            seen_push_id=push.push_id, reconcile_at=timezone.now() + LEASE
+        )
+
+
+def _new_pushes(repository: Repository, stacks: list[Stack], client: Client) -> list[RefChanged]:
+    """Return what pushes changed that were not read before, the newest first."""
+    seen = repository.seen_push_id
+    if seen is None:  # the first time: since the first stack follows the repository
+        seen = min(stack.followed_push_id or 0 for stack in stacks)
+    pushes = client.pushes_since(repository.external_id, seen)
+    since = _followed_since(stacks)
+    if not seen:
+        pushes = takewhile(lambda push: push.pushed_at is None or push.pushed_at >= since, pushes)
+    return list(pushes)
+
+
+def _correct_heads(repository: Repository, client: Client) -> None:
+    """Read again the heads that are not where their branches are: no push told of it."""
+    for stack in Stack.objects.filter(repository=repository).with_repository():
+        branch = client.branch(repository.external_id, stack.branch)
+        known = "" if stack.branch_gone_at else stack.head_sha
+        if known != (branch.sha if branch else ""):
+            update_head(stack, client)
+
+
+def _read_pull_requests(
+    repository: Repository, stacks: list[Stack], client: Client
+) -> Iterator[Decision]:
+    """Take in the pull requests that are not as they were stored."""
+    listed = {one.number: one for one in client.pull_requests(repository.external_id, "active")}
+    new = takewhile(
+        lambda one: _is_new(repository, stacks, one),
+        client.pull_requests(repository.external_id, "all"),
+    )
+    listed |= {one.number: one for one in new}
+    stored = {row.number: row for row in repository.pull_requests.filter(_open_or_in(listed))}
+    for number in sorted(listed.keys() | stored.keys()):
+        facts, row = listed.get(number), stored.get(number)
+        if facts is None or row is None or not is_as_stored(row, facts):
+            event = PullRequestChanged(repository.external_id, number, facts)
+            yield from take_in(repository.integration, [event])
+    if listed:
+        Repository.objects.filter(pk=repository.pk, seen_pull_request__lt=max(listed)).update(
+            seen_pull_request=max(listed)
+        )
+
+
+def _is_new(repository: Repository, stacks: list[Stack], one: PullRequestFacts) -> bool:
+    """Say whether a pull request was created since the repository was last read."""
+    if repository.seen_pull_request:
+        return one.number > repository.seen_pull_request
+    return one.created_at is None or one.created_at >= _followed_since(stacks)
+
+
+def _open_or_in(listed: Mapping[int, PullRequestFacts]) -> Q:
+    return Q(status="active") | Q(number__in=list(listed))
+
+
+def _followed_since(stacks: list[Stack]) -> datetime:
+    return min(stack.followed_at for stack in stacks)
+
+
+def _postpone(repository: Repository, error: ProviderError) -> None:
+    """Note when to try again: soon, then less and less often, or when the provider said."""
+    failures = repository.reconcile_failures + 1
+    doubled: timedelta = RETRY_FIRST_AFTER * 2 ** min(failures - 1, 10)
+    wait = max(min(doubled, RECONCILE_EVERY), timedelta(seconds=error.retry_after or 0))
+    Repository.objects.filter(pk=repository.pk).update(
+        reconcile_failures=failures, reconcile_at=timezone.now() + wait
+    )

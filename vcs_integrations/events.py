@@ -1,0 +1,130 @@
+"""What happened in a repository, in words that no single provider owns.
+
+A webhook request is read into these, and so is what a reconciliation finds; both then go
+the same way.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+BRANCHES = "refs/heads/"
+
+
+@dataclass(frozen=True)
+class RemoteCommit:
+    """A commit; `message` is what the provider holds of it, perhaps more than one line."""
+
+    sha: str
+    message: str
+    author: str
+    authored_at: datetime | None
+
+    @property
+    def title(self) -> str:
+        """The first line of the message, cut to what a list shows."""
+        return self.message.strip().partition("\n")[0][:200]
+
+
+@dataclass(frozen=True)
+class RefChanged:
+    """A push created, moved or deleted a ref; the old or the new sha is then empty.
+
+    `push_id` orders the pushes of a repository. `commit` is the new one, where it is told.
+    """
+
+    repository_id: str
+    push_id: int
+    ref: str
+    old_sha: str
+    new_sha: str
+    pushed_at: datetime | None = None
+    commit: RemoteCommit | None = None
+
+    @property
+    def branch(self) -> str:
+        """The branch's short name; empty where the ref is no branch."""
+        return self.ref.removeprefix(BRANCHES) if self.ref.startswith(BRANCHES) else ""
+
+    @property
+    def is_creation(self) -> bool:
+        return not self.old_sha
+
+    @property
+    def is_deletion(self) -> bool:
+        return not self.new_sha
+
+
+@dataclass(frozen=True)
+class PullRequestFacts:
+    """A pull request as the provider describes it at one moment.
+
+    `status` is active, completed or abandoned. Branches are short names; the source branch
+    of a fork's pull request lives in the fork. `merge_status` is the provider's own word.
+    """
+
+    number: int
+    title: str
+    author: str
+    status: str
+    is_draft: bool
+    is_from_fork: bool
+    source_branch: str
+    target_branch: str
+    source_sha: str
+    merge_status: str
+    created_at: datetime | None = None
+
+
+@dataclass(frozen=True)
+class Iteration:
+    """One state of a pull request's source: its commit, and the push that brought it."""
+
+    number: int
+    source_sha: str
+    push_id: int | None
+    created_at: datetime | None
+
+
+@dataclass(frozen=True)
+class PullRequestChanged:
+    """Something about a pull request changed; what, is told by reading it.
+
+    `facts` is how the event describes it, which may be late.
+    """
+
+    repository_id: str
+    number: int
+    facts: PullRequestFacts | None = None
+
+
+@dataclass(frozen=True)
+class PushAnnounced:
+    """There was a push, whose refs the event does not tell."""
+
+    repository_id: str
+    push_id: int
+
+
+@dataclass(frozen=True)
+class Unspecified:
+    """Something happened in a repository, or in a project where that is empty."""
+
+    project_id: str
+    repository_id: str = ""
+
+
+@dataclass(frozen=True)
+class Ignored:
+    """A readable request that nothing here uses."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
+class Malformed:
+    """A request that can't be understood."""
+
+    reason: str
+
+
+Event = RefChanged | PullRequestChanged | PushAnnounced | Unspecified

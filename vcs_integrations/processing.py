@@ -1,0 +1,108 @@
+"""Working off the deliveries: each is its own place in the queue.
+
+A worker takes a delivery by moving its time ahead, so that others leave it alone; where the
+worker is killed, the time comes again. Whatever a delivery leads to is stored in one
+transaction with the delivery's outcome, so that it may be processed twice, and even by two
+workers at once.
+"""
+
+import logging
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
+
+from django.conf import settings
+from django.db import transaction
+from django.db.models import QuerySet
+from django.utils import timezone
+
+from vcs_integrations.events import Event, Ignored, Malformed
+from vcs_integrations.models import Delivery
+from vcs_integrations.providers.base import Outcome, ProviderError
+
+logger = logging.getLogger(__name__)
+
+# A killed worker's deliveries are taken up by others after this.
+LEASE = timedelta(seconds=20)
+TAKEN_AT_ONCE = 20
+PRUNED_AT_ONCE = 500
+RETRY_FIRST_AFTER = timedelta(seconds=5)
+RETRY_AT_LEAST_EVERY = timedelta(minutes=5)
+# Then, after an hour, a provider is not waited for: what it would tell counts as unknown.
+PATIENT_ATTEMPTS = 17
+
+# Takes a delivery's events in and settles it. The last argument says that what the provider
+# does not tell now is to be taken for unknown. Raises ProviderError, having stored nothing.
+Consumer = Callable[[Delivery, Sequence[Event], bool], None]
+_consumers: list[Consumer] = []
+
+
+def register(consumer: Consumer) -> None:
+    """Have `consumer` take in the events of all deliveries: `stacks.intake.take_in_delivery`."""
+    _consumers.append(consumer)
+
+
+def process_due() -> int:
+    """Process deliveries that are due; return how many were taken."""
+    taken = _take()
+    for delivery in taken:
+        process(delivery)
+    return len(taken)
+
+
+def process(delivery: Delivery) -> None:
+    """Process one delivery: read its events, have them taken in, or note when to try again."""
+    try:
+        events = delivery.integration.provider.parse(bytes(delivery.body))
+        if isinstance(events, Ignored):
+            delivery.settle(Outcome.UNKNOWN_EVENT, events.reason)
+        elif isinstance(events, Malformed):
+            delivery.settle(Outcome.UNREADABLE, events.reason)
+        elif not delivery.integration.is_linked:
+            delivery.settle(Outcome.NO_RUN, "The organization was unlinked before")
+        else:
+            for consumer in _consumers:
+                consumer(delivery, events, delivery.attempts >= PATIENT_ATTEMPTS)
+    except ProviderError as error:
+        delivery.postpone(f"Waiting: {error.cause}", _retry_at(delivery, error.retry_after))
+    except Exception:  # a fault of ours must not hold up the deliveries behind it
+        logger.exception("Delivery %s could not be processed", delivery.pk)
+        delivery.postpone(
+            "Waiting: a fault of Stackhook's own, which its log describes", _retry_at(delivery)
+        )
+
+
+def replay(deliveries: QuerySet[Delivery]) -> int:
+    """Have deliveries processed once more; return how many that is.
+
+    Runs that there are already stay the only ones.
+    """
+    replayed = deliveries.filter(outcome__in=[Outcome.STORED, Outcome.RUN, Outcome.NO_RUN])
+    return replayed.update(outcome=Outcome.STORED, attempts=0, process_at=timezone.now())
+
+
+def prune() -> int:
+    """Delete the deliveries that were kept long enough; return how many there were."""
+    oldest = timezone.now() - timedelta(days=settings.DELIVERY_RETENTION_DAYS)
+    count = 0
+    # In portions, so that a webhook gets its turn to write in between.
+    while old := Delivery.objects.filter(received_at__lt=oldest).values_list("pk")[:PRUNED_AT_ONCE]:
+        count += Delivery.objects.filter(pk__in=list(old)).delete()[0]
+    return count
+
+
+def _take() -> list[Delivery]:
+    """Take the deliveries that have waited longest, so that no other worker does meanwhile."""
+    with transaction.atomic():
+        due = Delivery.objects.due().order_by("process_at", "pk")
+        taken = [
+            *due.select_for_update(skip_locked=True)[:TAKEN_AT_ONCE].values_list("pk", flat=True)
+        ]
+        Delivery.objects.filter(pk__in=taken).update(process_at=timezone.now() + LEASE)
+    return list(Delivery.objects.filter(pk__in=taken).select_related("integration").order_by("pk"))
+
+
+def _retry_at(delivery: Delivery, seconds: int | None = None) -> datetime:
+    """Return when to try again: soon, then less and less often, or when the provider said."""
+    doubled: timedelta = RETRY_FIRST_AFTER * 2 ** min(delivery.attempts, 10)
+    wait = min(doubled, RETRY_AT_LEAST_EVERY)
+    return timezone.now() + max(wait, timedelta(seconds=seconds or 0))

@@ -1,0 +1,135 @@
+"""Reading Azure DevOps' JSON, whatever it holds: unusable values come back empty.
+
+The same shapes stand in REST answers and in webhook requests. Pure, never raises.
+"""
+
+import re
+import uuid
+from typing import Any
+
+from vcs_integrations.events import BRANCHES, PullRequestFacts, RefChanged, RemoteCommit
+from vcs_integrations.providers.azure_devops.dates import read_date
+
+Json = dict[str, Any]
+
+LARGEST_BIGINT = 2**63 - 1
+SHA = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
+
+
+def text(item: Json, key: str) -> str:
+    """Return a text without what a database would refuse: lone surrogates and NUL."""
+    value = item.get(key)
+    if not isinstance(value, str):
+        return ""
+    return value.encode("utf-8", "ignore").decode().replace("\0", "")
+
+
+def line(item: Json, key: str, length: int) -> str:
+    """Return a text of one line, without control characters."""
+    kept = text(item, key)[: length * 2]
+    return "".join(c for c in kept if c.isprintable())[:length]
+
+
+def child(item: Json, key: str) -> Json:
+    """Return an object inside an object."""
+    value = item.get(key)
+    return value if isinstance(value, dict) else {}
+
+
+def children(item: Json, key: str) -> list[Json]:
+    """Return the objects of a list inside an object."""
+    value = item.get(key)
+    return [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []
+
+
+def guid(item: Json, key: str) -> str:
+    """Return a GUID in lower case."""
+    value = item.get(key)
+    if not isinstance(value, str) or len(value) != 36:
+        return ""
+    try:
+        found = str(uuid.UUID(value))
+    except ValueError:
+        return ""
+    return found if found == value.lower() else ""
+
+
+def positive_integer(item: Json, key: str) -> int | None:
+    """Return a number that fits a database's column."""
+    value = item.get(key)
+    if not isinstance(value, int) or isinstance(value, bool):
+        return None
+    return value if 0 <= value <= LARGEST_BIGINT else None
+
+
+def sha(item: Json, key: str) -> str:
+    """Return a commit's id; the zeros that stand for "none" are empty, as is what is missing."""
+    value = text(item, key).lower()
+    return value if SHA.fullmatch(value) and value.strip("0") else ""
+
+
+def ref_changes(repository_id: str, push: Json) -> list[RefChanged]:
+    """Return the refs that a push changed; empty where it does not tell all of them."""
+    push_id = positive_integer(push, "pushId")
+    updates = children(push, "refUpdates")
+    told = isinstance(push.get("refUpdates"), list) and len(updates) == len(push["refUpdates"])
+    if push_id is None or not told or not all(_is_whole(update) for update in updates):
+        return []
+    commits = {sha(one, "commitId"): commit(one) for one in children(push, "commits")}
+    return [
+        RefChanged(
+            repository_id=repository_id,
+            push_id=push_id,
+            ref=text(update, "name"),
+            old_sha=sha(update, "oldObjectId"),
+            new_sha=(new_sha := sha(update, "newObjectId")),
+            pushed_at=read_date(text(push, "date")),
+            commit=commits.get(new_sha) if new_sha else None,
+        )
+        for update in updates
+    ]
+
+
+def commit(item: Json) -> RemoteCommit:
+    """Return a commit as lists and single answers hold it."""
+    author = child(item, "author")
+    return RemoteCommit(
+        sha=sha(item, "commitId"),
+        message=text(item, "comment"),
+        author=text(author, "name"),
+        authored_at=read_date(text(author, "date")),
+    )
+
+
+def pull_request(item: Json) -> PullRequestFacts | None:
+    """Return a pull request, or None where what it is about is missing."""
+    number = positive_integer(item, "pullRequestId")
+    target = branch(text(item, "targetRefName"))
+    source_sha = sha(child(item, "lastMergeSourceCommit"), "commitId")
+    status = text(item, "status")
+    if number is None or not target or status not in {"active", "completed", "abandoned"}:
+        return None
+    return PullRequestFacts(
+        number=number,
+        title=line(item, "title", 500),
+        author=line(child(item, "createdBy"), "displayName", 255),
+        status=status,
+        is_draft=item.get("isDraft") is True,
+        is_from_fork=bool(child(item, "forkSource")),
+        source_branch=branch(text(item, "sourceRefName"))[:500],
+        target_branch=target[:500],
+        source_sha=source_sha,
+        merge_status=line(item, "mergeStatus", 40),
+        created_at=read_date(text(item, "creationDate")),
+    )
+
+
+def branch(ref: str) -> str:
+    """Return a branch's short name."""
+    return ref.removeprefix(BRANCHES)
+
+
+def _is_whole(update: Json) -> bool:
+    """Say whether an update names its ref and what it points to now, if only "nothing"."""
+    new = text(update, "newObjectId").lower()
+    return bool(text(update, "name")) and bool(SHA.fullmatch(new))
