@@ -11,10 +11,12 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
+from contextlib import suppress
 
 from django.core.exceptions import ImproperlyConfigured
 
@@ -35,7 +37,7 @@ CSRF_COOKIE_SECURE=false
 SECURE_PROXY_SSL_HEADER=off
 """
 START_WITHIN = 30  # seconds
-STOP_WITHIN = 10  # seconds
+STOP_WITHIN = 6  # seconds, more than the web server takes for what it is answering
 
 
 def main() -> int:
@@ -103,38 +105,40 @@ def migrate() -> None:
 
 def run_together(commands: Mapping[str, list[str]], ready_url: str, welcome: str) -> int:
     """Run processes until a signal comes or one of them ends; return the exit code."""
-    for number in (signal.SIGTERM, signal.SIGHUP):  # SIGHUP: the terminal was closed
-        signal.signal(number, signal.default_int_handler)
+    ending = threading.Event()
+    # Noted rather than raised: a second Ctrl-C finds nothing that it could break off.
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # SIGHUP: the terminal closed
+        signal.signal(number, lambda *_: ending.set())
     processes: dict[str, subprocess.Popen[bytes]] = {}
     try:
         for name, command in commands.items():
             # A session of its own, so that Ctrl-C reaches only this process, which ends them.
             processes[name] = subprocess.Popen(command, cwd=BASE_DIR, start_new_session=True)
-        if wait_until_ready(ready_url, processes):
+        if wait_until_ready(ready_url, processes, ending):
             say(welcome)
-        elif first_ended(processes) is None:
+        elif not ending.is_set() and first_ended(processes) is None:
             say(f"Still no answer from {ready_url} after {START_WITHIN} seconds; waiting on.")
         while (ended := first_ended(processes)) is None:
-            time.sleep(0.2)
+            if ending.wait(0.2):
+                return 0
         sys.stderr.write(f"Stackhook stopped: the {ended} ended by itself, see above.\n")
         return 1
-    except KeyboardInterrupt:
-        return 0
     finally:
         stop(processes.values())
 
 
-def wait_until_ready(url: str, processes: Mapping[str, subprocess.Popen[bytes]]) -> bool:
-    """Wait until an address answers; False when a process ended or it took too long."""
+def wait_until_ready(
+    url: str, processes: Mapping[str, subprocess.Popen[bytes]], ending: threading.Event
+) -> bool:
+    """Wait until an address answers; False when all is to end, one ended or it took too long."""
     until = time.monotonic() + START_WITHIN
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    while time.monotonic() < until and first_ended(processes) is None:
+    while time.monotonic() < until and first_ended(processes) is None and not ending.wait(0.2):
         try:
             opener.open(url, timeout=2).close()
         except (urllib.error.URLError, OSError):
-            time.sleep(0.2)
-        else:
-            return True
+            continue
+        return True
     return False
 
 
@@ -142,16 +146,20 @@ def first_ended(processes: Mapping[str, subprocess.Popen[bytes]]) -> str | None:
     return next((name for name, one in processes.items() if one.poll() is not None), None)
 
 
-def stop(processes: Iterable[subprocess.Popen[bytes]]) -> None:
-    """End processes: ask first, then insist."""
-    running = [process for process in processes if process.poll() is None]
-    for process in running:
+def stop(processes: Collection[subprocess.Popen[bytes]]) -> None:
+    """End processes and whatever they started: ask first, then insist."""
+    for process in processes:
         process.terminate()
-    for process in running:
-        try:
-            process.wait(STOP_WITHIN)
-        except subprocess.TimeoutExpired:
-            process.kill()
+    with suppress(OSError):  # nobody may be left to read it
+        say("Ending…")
+    until = time.monotonic() + STOP_WITHIN
+    for process in processes:
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(max(0, until - time.monotonic()))
+        # Also after it ended: what it started may still hold the port.
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
 
 
 def say(text: str) -> None:

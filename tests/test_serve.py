@@ -3,9 +3,11 @@
 import os
 import re
 import signal
+import socket
 import sqlite3
 import stat
 import subprocess
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -104,6 +106,49 @@ def test_the_product_starts_answers_ends_and_keeps_its_data(tree: Path) -> None:
         assert second.wait(15) == 1
         assert second.stdout
         assert "the background worker ended by itself" in second.stdout.read()
+
+
+def connections(port: int, count: int, sent: bytes = b"") -> list[socket.socket]:
+    """Open connections that stay open, after sending something or nothing."""
+    made = [socket.create_connection(("127.0.0.1", port)) for _ in range(count)]
+    for one in made:
+        one.sendall(sent)
+    return made
+
+
+def test_silent_connections_hold_up_nobody(tree: Path) -> None:
+    """Each held a thread for five seconds: 100 of them, all others for a minute or two."""
+    port = free_port()
+    site = f"http://127.0.0.1:{port}"
+    with running(tree, "-m", "config.serve", PORT=str(port)), ExitStack() as left_open:
+        assert wait_for(lambda: answers(f"{site}/healthz"), 30)
+        for one in connections(port, 100):
+            left_open.enter_context(one)
+        assert requests.get(f"{site}/healthz", timeout=20).status_code == 200
+        unknown = f"{site}/webhooks/azure-devops/00000000-0000-0000-0000-000000000001"
+        assert requests.post(unknown, b"{}", timeout=20).status_code == 404
+
+
+def test_ctrl_c_ends_everything_with_connections_open(tree: Path) -> None:
+    port = free_port()
+    request = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n"
+    with running(tree, "-m", "config.serve", PORT=str(port)) as process, ExitStack() as left_open:
+        assert wait_for(lambda: answers(f"http://127.0.0.1:{port}/healthz"), 30)
+        for sent in (b"", request + b"\r\n", request):  # silent, kept alive, unfinished
+            for one in connections(port, 12, sent):
+                left_open.enter_context(one)
+        children = descendants(process.pid)
+        process.send_signal(signal.SIGINT)
+        assert process.stdout
+        for line in process.stdout:
+            if line == "Ending…\n":
+                break
+        process.send_signal(signal.SIGINT)  # a second one, in the middle of it
+        assert process.wait(15) == 0
+        assert [command_of(pid) for pid in children if is_alive(pid)] == []
+        rest = process.stdout.read()
+    assert "Ending…" not in rest
+    assert "Traceback" not in rest
 
 
 def command_of(pid: int) -> str:
