@@ -2,6 +2,7 @@
 
 import os
 import re
+from io import StringIO
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -12,12 +13,33 @@ from django.core.exceptions import ImproperlyConfigured
 BASE_DIR = Path(__file__).resolve().parent.parent
 TRUE = {"1", "true", "yes", "on"}
 FALSE = {"0", "false", "no", "off"}
+# As django-environ reads it, which only logs what it does not understand.
+ENV_LINE = re.compile(r"(?:export )?[A-Za-z_0-9]+=")
 
 
 def read_env_file(path: Path) -> None:
-    """Add the variables of a .env file to the environment; what is set there already wins."""
+    """Add the variables of a .env file to the environment; what is set there already wins.
+
+    Raises ImproperlyConfigured for a line that is none of NAME=value, comment and empty.
+    """
     if path.is_file():
-        environ.Env.read_env(path)
+        environ.Env.read_env(StringIO(env_file_text(path)))
+
+
+def env_file_text(path: Path) -> str:
+    """Return what a .env file holds, every line of it understood."""
+    try:
+        lines = [line.strip() for line in path.read_text("utf-8-sig").splitlines()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise ImproperlyConfigured(f"{path} can't be read as text: {error}.") from error
+    for number, line in enumerate(lines, start=1):
+        if line and not line.startswith("#") and not ENV_LINE.match(line):
+            named = re.match(r"(?:export\s+)?(\w+)\s*=", line)
+            raise ImproperlyConfigured(
+                f".env line {number}{f' ({named[1]})' if named else ''} is not understood: "
+                f"write NAME=value, without spaces around the =, or # before a comment."
+            )
+    return "".join(f"{line}\n" for line in lines)
 
 
 def text(name: str, default: str) -> str:
@@ -70,11 +92,10 @@ def words(name: str, default: list[str]) -> list[str]:
     return [word.strip() for word in value.split(",") if word.strip()]
 
 
-def base_url(name: str, value: str) -> str:
+def base_url(name: str, value: str, example: str = "https://stackhook.example.com") -> str:
     """Check an address like http(s)://host[:port][/path]; return it without a final slash."""
     problem = ImproperlyConfigured(
-        f"{name} is {value!r}: use an address like https://stackhook.example.com, "
-        f"without user name, query or fragment."
+        f"{name} is {value!r}: use an address like {example}, without user name, query or fragment."
     )
     if not value.isascii() or re.search(r"[\s\\]", value):
         raise problem
@@ -89,9 +110,9 @@ def base_url(name: str, value: str) -> str:
     return value.rstrip("/")
 
 
-def base_urls(name: str) -> list[str]:
+def base_urls(name: str, example: str) -> list[str]:
     """Return a comma-separated list of addresses."""
-    return [base_url(name, value) for value in words(name, [])]
+    return [base_url(name, value, example) for value in words(name, [])]
 
 
 def hosts(name: str, default: list[str]) -> list[str]:
@@ -155,7 +176,13 @@ def database(name: str, default: str) -> dict[str, Any]:
     if config.get("NAME") in {None, "", ":memory:"}:  # each process would have its own memory
         raise problem
     if engine == "sqlite3":  # a relative path is meant from the project's folder
-        config["NAME"] = str(BASE_DIR / config["NAME"])
+        file = BASE_DIR / config["NAME"]
+        if not file.parent.is_dir():
+            raise ImproperlyConfigured(
+                f"{name} names a file in {file.parent}, and there is no such folder: make it, "
+                f"or name another one."
+            )
+        config["NAME"] = str(file)
     config["CONN_MAX_AGE"] = None
     config["CONN_HEALTH_CHECKS"] = engine == "postgresql"
     if engine == "sqlite3":

@@ -9,13 +9,13 @@ import sys
 from functools import partial
 
 from django.core.exceptions import ImproperlyConfigured
+from gunicorn.arbiter import Arbiter
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
-from config import environment
-
-environment.read_env_file(environment.BASE_DIR / ".env")
+from config import database, environment
 
 try:
+    environment.read_env_file(environment.BASE_DIR / ".env")
     bind = f"127.0.0.1:{environment.port('PORT', 8000)}"
     workers = environment.count("WEB_CONCURRENCY", 2)
 except ImproperlyConfigured as error:
@@ -53,3 +53,11 @@ timeout = 30
 graceful_timeout = 4
 control_socket_disable = True
 loglevel = "warning"
+
+
+def on_starting(server: Arbiter) -> None:
+    """Say at once that the database is away, rather than on every page."""
+    try:
+        database.refuse_unreachable()
+    except ImproperlyConfigured as error:
+        sys.exit(f"Stackhook can't start: {error}")

@@ -71,14 +71,14 @@ def prepare() -> None:
     if not ENV_FILE.exists():
         ENV_FILE.touch(0o600)
         ENV_FILE.write_text(NEW_ENV_FILE)
-    text = ENV_FILE.read_text()
+    old = text = environment.env_file_text(ENV_FILE)
     for key in ("SECRET_KEY", "FIELD_ENCRYPTION_KEY"):
         line = f"{key}={secrets.token_urlsafe(48)}"
         if re.search(rf"^{key}=[ \t]*$", text, re.MULTILINE):
             text = re.sub(rf"^{key}=[ \t]*$", line, text, flags=re.MULTILINE)
         elif not os.environ.get(key) and not re.search(rf"^(?:export )?{key}=", text, re.MULTILINE):
             text = f"{text.rstrip()}\n{line}\n"
-    if text != ENV_FILE.read_text():
+    if text != old:
         ENV_FILE.write_text(text)
     environment.read_env_file(ENV_FILE)
 
@@ -97,10 +97,10 @@ def refuse_taken(port: int, variable: str) -> None:
 
 
 def migrate() -> None:
-    """Bring database and static files up to date."""
+    """Bring database and static files up to date; exit when a command failed and said why."""
     for command in (["migrate", "--verbosity", "0"], ["collectstatic", "--noinput", "-v", "0"]):
         if subprocess.run([sys.executable, "manage.py", *command], cwd=BASE_DIR).returncode:
-            raise ImproperlyConfigured(f"`manage.py {command[0]}` failed, see above.")
+            sys.exit(1)
 
 
 def run_together(commands: Mapping[str, list[str]], ready_url: str, welcome: str) -> int:

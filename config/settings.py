@@ -26,7 +26,9 @@ ALLOWED_HOSTS = [
     *environment.hosts("ALLOWED_HOSTS", ["127.0.0.1", "localhost", "[::1]"]),
     f"[{_public.hostname}]" if ":" in str(_public.hostname) else str(_public.hostname),
 ]
-AZURE_DEVOPS_SERVERS = environment.base_urls("AZURE_DEVOPS_SERVERS")
+AZURE_DEVOPS_SERVERS = environment.base_urls(
+    "AZURE_DEVOPS_SERVERS", "https://devops.example.com/tfs"
+)
 DATABASES = {"default": environment.database("DATABASE_URL", "sqlite:///stackhook.sqlite3")}
 
 # A site behind https, each switch to be turned off by itself
@@ -179,5 +181,7 @@ LOGGING = {
         # A token must not reach a log by way of a library's debug output.
         "urllib3": {"level": "WARNING"},
         "axes": {"level": "WARNING"},
+        # The worker's farewell asks for a second Ctrl-C, which it would never get.
+        "django_tasks_db": {"level": "ERROR"},
     },
 }

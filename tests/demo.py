@@ -25,6 +25,10 @@ def main() -> int:
         port = environment.port("PORT", 8000)
         emulator_port = environment.port("EMULATOR_PORT", 8765)
         emulator = f"http://127.0.0.1:{emulator_port}"
+        if emulator_port == port:
+            raise ImproperlyConfigured(
+                f"EMULATOR_PORT is {port}, like PORT: choose another one for one of them."
+            )
         os.environ |= settings_of_demo(port, emulator)
         serve.refuse_taken(port, "PORT")
         serve.refuse_taken(emulator_port, "EMULATOR_PORT")

@@ -6,6 +6,7 @@ import re
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from django.conf import settings as product
@@ -61,7 +62,7 @@ def test_the_defaults_are_those_of_a_site_behind_https(tree: Path) -> None:
     assert settings["DATABASES"]["default"]["NAME"] == str(tree / "stackhook.sqlite3")
 
 
-def test_good_values_are_taken(tree: Path) -> None:
+def test_good_values_are_taken(tree: Path, tmp_path: Path) -> None:
     settings = settings_with(
         tree,
         SECRET_KEY="one",
@@ -72,7 +73,7 @@ def test_good_values_are_taken(tree: Path) -> None:
         ALLOWED_HOSTS=" a.example , b.example:8000,,",
         AZURE_DEVOPS_SERVERS="http://tfs.corp.example:8080/tfs/, https://ado.example",
         CSRF_TRUSTED_ORIGINS="https://a.example,https://*.b.example",
-        DATABASE_URL="sqlite:////var/lib/stackhook/data.sqlite3",
+        DATABASE_URL=f"sqlite:///{quote(str(tmp_path))}/data.sqlite3",
     )
     assert settings["SECRET_KEY"] == "one"
     assert settings["FIELD_ENCRYPTION_KEY"] == "any string: ümläut & spaces"
@@ -86,7 +87,7 @@ def test_good_values_are_taken(tree: Path) -> None:
         "https://ado.example",
     ]
     assert settings["CSRF_TRUSTED_ORIGINS"] == ["https://a.example", "https://*.b.example"]
-    assert settings["DATABASES"]["default"]["NAME"] == "/var/lib/stackhook/data.sqlite3"
+    assert settings["DATABASES"]["default"]["NAME"] == str(tmp_path / "data.sqlite3")
 
 
 def test_the_origin_of_the_public_url_is_trusted_by_default(tree: Path) -> None:
@@ -192,6 +193,7 @@ def test_a_relative_path_of_sqlite_is_meant_from_the_products_folder(
     tree: Path, tmp_path: Path
 ) -> None:
     script = f"import sys; sys.path.insert(0, {str(tree)!r})\n{SHOW}"
+    (tree / "data").mkdir()
     done = run(tmp_path, "-c", script, DATABASE_URL="sqlite:///data/x.sqlite3", **KEYS)
     name = json.loads(done.stdout)["DATABASES"]["default"]["NAME"]
     assert name == str(tree / "data/x.sqlite3")
@@ -249,6 +251,7 @@ WRONG = [
     ("DATABASE_URL", "postgres://u:a-db-password@host:5432"),
     ("DATABASE_URL", "sqlite://:memory:"),
     ("DATABASE_URL", "sqlite:///"),
+    ("DATABASE_URL", "sqlite:////no/such/folder/data.sqlite3"),
 ]
 # One of each through a whole process; the others by reading the settings alone.
 ONE_EACH = list({name: (name, value) for name, value in WRONG}.values())
@@ -306,6 +309,76 @@ def test_a_wrong_number_of_processes_is_named(tree: Path) -> None:
     (tree / ".env").unlink()
     assert done.returncode != 0
     assert_one_sentence(done.stderr, "WEB_CONCURRENCY")
+
+
+def test_the_example_of_an_own_server_is_one(tree: Path) -> None:
+    done = run(tree, "manage.py", "check", AZURE_DEVOPS_SERVERS="tfs.example", **KEYS)
+    assert "like https://devops.example.com/tfs, " in done.stderr
+
+
+MIGRATE = ("manage.py", "migrate")
+RUN = ("-m", "config.serve")
+DEMO = ("-m", "tests.demo")
+
+
+def stopped(tree: Path, program: tuple[str, ...], **variables: str) -> str:
+    """Return what a program says that does not start."""
+    ports = {"PORT": str(free_port()), "EMULATOR_PORT": str(free_port())}
+    done = run(tree, *program, **(KEYS | ports | variables))
+    assert done.returncode == 1
+    assert done.stdout == ""
+    return done.stderr
+
+
+@pytest.mark.parametrize("program", [MIGRATE, SERVER, RUN])
+def test_a_database_that_cant_be_used_stops_the_start(
+    tree: Path, tmp_path: Path, program: tuple[str, ...]
+) -> None:
+    (tree / "staticfiles").mkdir(exist_ok=True)  # its lack is worth a line of its own
+    (tmp_path / "text").write_text("This is no database, but a text that is long enough. " * 9)
+    away = f"postgres://u:a-db-password@127.0.0.1:{free_port()}/hooks"
+    for url in (away, f"sqlite:///{quote(str(tmp_path / 'text'))}", f"sqlite:///{tmp_path}"):
+        assert_one_sentence(stopped(tree, program, DATABASE_URL=url), "DATABASE_URL")
+
+
+def test_another_fault_of_a_database_is_not_taken_for_that(tree: Path, tmp_path: Path) -> None:
+    empty = f"sqlite:///{quote(str(tmp_path / 'empty.sqlite3'))}"
+    said = stopped(tree, ("manage.py", "clearsessions"), DATABASE_URL=empty)
+    assert "no such table" in said
+    assert "Stackhook can't start" not in said
+
+
+@pytest.mark.parametrize("program", [MIGRATE, SERVER, RUN, DEMO])
+def test_a_wrong_line_of_the_file_is_named(tree: Path, program: tuple[str, ...]) -> None:
+    """A key that is not found because of it must not be replaced by a new one either."""
+    file = tree / ".env"
+    try:
+        for text, name in (
+            ("# A comment\n\nPORT = 8034\n", ".env line 3 (PORT)"),
+            ("FIELD_ENCRYPTION_KEY =a-db-password\n", ".env line 1 (FIELD_ENCRYPTION_KEY)"),
+            ("PORT=8034\nexport a-db-password\n", ".env line 2"),
+        ):
+            file.write_text(text)
+            assert_one_sentence(stopped(tree, program), name)
+            assert file.read_text() == text
+        file.write_bytes(b"PORT=\xff\n")
+        assert_one_sentence(stopped(tree, program), str(file))
+    finally:
+        file.unlink()
+
+
+def test_spaces_around_lines_and_a_byte_order_mark_are_no_fault(tree: Path) -> None:
+    (tree / ".env").write_text("\ufeff  export PORT=8111  \n \n  # A comment\n")
+    try:
+        assert settings_with(tree)["PORT"] == 8111
+    finally:
+        (tree / ".env").unlink()
+
+
+def test_the_demo_needs_two_ports(tree: Path) -> None:
+    port = str(free_port())
+    said = stopped(tree, DEMO, PORT=port, EMULATOR_PORT=port)
+    assert_one_sentence(said, "EMULATOR_PORT")
 
 
 def test_good_settings_pass_djangos_own_checks(tree: Path) -> None:
