@@ -4,7 +4,12 @@ from typing import Any
 
 from axes.utils import reset
 from django import forms
-from django.contrib.auth.forms import AuthenticationForm, UserCreationForm, UsernameField
+from django.contrib.auth.forms import (
+    AuthenticationForm,
+    PasswordChangeForm,
+    UserCreationForm,
+    UsernameField,
+)
 from django.contrib.auth.models import Group, User
 from django.contrib.auth.password_validation import (
     password_validators_help_texts,
@@ -26,12 +31,26 @@ def give_role(person: User, role: str) -> None:
         person.groups.add(Group.objects.get(name=role))
 
 
+def password_rules() -> str:
+    """Return what a password must be like, in sentences."""
+    return " ".join(password_validators_help_texts())
+
+
 class SignInForm(AuthenticationForm):
     """Name and password; a name longer than any is refused before it is looked up or noted."""
 
     username = UsernameField(
         label="Username", max_length=150, widget=forms.TextInput(attrs={"autofocus": True})
     )
+
+
+class OwnPasswordForm(PasswordChangeForm):
+    """One's own new password, and the old one to prove who asks."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["new_password1"].help_text = password_rules()
+        self.fields["new_password2"].help_text = ""
 
 
 class AddPersonForm(UserCreationForm[User]):
@@ -51,7 +70,7 @@ class AddPersonForm(UserCreationForm[User]):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.fields["username"].help_text = "Letters, digits and @ . + - _"
-        self.fields["password1"].help_text = " ".join(password_validators_help_texts())
+        self.fields["password1"].help_text = password_rules()
         self.fields["password2"].help_text = ""
 
     @transaction.atomic

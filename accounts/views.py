@@ -5,7 +5,6 @@ from typing import cast
 from django.contrib import messages
 from django.contrib.auth import update_session_auth_hash
 from django.contrib.auth.decorators import login_not_required
-from django.contrib.auth.forms import PasswordChangeForm
 from django.contrib.auth.models import User
 from django.contrib.auth.views import LoginView, LogoutView
 from django.core.paginator import Paginator
@@ -14,7 +13,7 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_http_methods, require_safe
 
-from accounts.forms import AddPersonForm, EditPersonForm, SignInForm
+from accounts.forms import AddPersonForm, EditPersonForm, OwnPasswordForm, SignInForm
 from accounts.roles import admin_required, role_not_required
 
 
@@ -37,7 +36,7 @@ sign_out = role_not_required(LogoutView.as_view())
 @role_not_required
 @require_http_methods(["GET", "HEAD", "POST"])
 def change_password(request: HttpRequest) -> HttpResponse:
-    form = PasswordChangeForm(cast(User, request.user), request.POST or None)
+    form = OwnPasswordForm(cast(User, request.user), request.POST or None)
     if form.is_valid():
         update_session_auth_hash(request, form.save())
         messages.success(request, "Your password was changed")

@@ -247,6 +247,15 @@ def test_a_bad_new_password_is_refused_with_its_reason(
     assert person.check_password(PASSWORD)
 
 
+def test_the_page_of_ones_password_says_the_rules_and_leads_back(bob: User, charlie: User) -> None:
+    page = signed_in(bob).get("/password/").content.decode()
+    assert "at least 8 characters" in page
+    assert "<ul>" not in page
+    assert ">Cancel</a>" in page
+    # Without a role there is no page to go back to.
+    assert ">Cancel</a>" not in signed_in(charlie).get("/password/").content.decode()
+
+
 def test_no_password_is_ever_written_into_a_form_again(bob: User) -> None:
     page = change_password(signed_in(bob), "typed-old-one", "typed-new-one", "else")
     text = page.content.decode()
