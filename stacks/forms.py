@@ -3,9 +3,11 @@
 from typing import Any, cast
 
 from django import forms
+from django.db.models import Value
+from django.db.models.functions import Lower
 
 from stacks.models import Stack
-from stacks.sources import find_branch, find_repository
+from stacks.sources import find_branch, find_repository, pasted_branch
 from vcs_integrations.models import Integration
 
 NAME_TAKEN = "Another stack has this name. Choose a different one."
@@ -16,12 +18,15 @@ class ComboboxInput(forms.TextInput):
 
     template_name = "elements/combobox.html"
 
-    def __init__(self, url_name: str) -> None:
+    def __init__(self, url_name: str, waiting: str = "") -> None:
+        """`waiting` is shown in place of a list that takes a while to read."""
         super().__init__({"autocomplete": "off", "autocapitalize": "off", "spellcheck": "false"})
         self.url_name = url_name
+        self.waiting = waiting
 
     def get_context(self, name: str, value: Any, attrs: dict[str, Any] | None) -> dict[str, Any]:
-        return super().get_context(name, value, attrs) | {"url_name": self.url_name}
+        more = {"url_name": self.url_name, "waiting": self.waiting}
+        return super().get_context(name, value, attrs) | more
 
 
 class IntegrateVcsForm(forms.Form):
@@ -39,13 +44,13 @@ class IntegrateVcsForm(forms.Form):
         label="Repository",
         max_length=2000,
         widget=ComboboxInput("repository_options"),
-        help_text="project/repository. Type to search, or paste a clone URL.",
+        help_text="project/repository. Type to search, or paste an address.",
     )
     branch = forms.CharField(
         label="Branch",
         max_length=500,
         required=False,
-        widget=ComboboxInput("branch_options"),
+        widget=ComboboxInput("branch_options", waiting="Reading branches…"),
         help_text="The branch to track. Left empty, it is the repository's default branch.",
     )
 
@@ -59,13 +64,14 @@ class IntegrateVcsForm(forms.Form):
         data = self.cleaned_data
         if "provider" not in data or "repository" not in data:
             return data
+        typed_branch = data.get("branch") or pasted_branch(data["provider"], data["repository"])
         try:
             data["repository"] = find_repository(data["provider"], data["repository"])
         except forms.ValidationError as error:
             self.add_error("repository", error)
             return data
         try:
-            data["branch"] = find_branch(data["repository"], data.get("branch", ""))
+            data["branch"] = find_branch(data["repository"], typed_branch)
         except forms.ValidationError as error:
             self.add_error("branch", error)
         return data
@@ -120,7 +126,10 @@ class NameStackForm(forms.Form):
     def clean_name(self) -> str:
         name: str = self.cleaned_data["name"]
         others = Stack.objects.exclude(pk=self.stack.pk if self.stack else 0)
-        if others.filter(name=name).exists():
+        if self.stack and name == self.stack.name:
+            return name
+        same = others.alias(folded=Lower("name")).filter(folded=Lower(Value(name)))
+        if same.exists():
             raise forms.ValidationError(NAME_TAKEN)
         return name
 

@@ -11,7 +11,7 @@ from django.views.decorators.http import require_safe
 
 from accounts.roles import is_admin
 from stacks.models import Stack
-from vcs_integrations.models import Delivery, Integration
+from vcs_integrations.models import Integration
 
 # The worker takes up what is due every few seconds; later than this it is not running.
 WORKER_IS_LATE = timedelta(minutes=5)
@@ -30,8 +30,10 @@ class Notice:
 
 @require_safe
 def home(request: HttpRequest) -> HttpResponse:
-    integrations = list(Integration.objects.linked().select_related("duplicate_of"))
+    linked = Integration.objects.linked().select_related("duplicate_of")
+    integrations = list(linked.prefetch_related("subscriptions"))
     stacks = Stack.objects.with_repository()
+    hooks_are_missing = any(_lacks_hooks(one) for one in integrations)
     context = {
         "integrations": integrations,
         "stack_count": stacks.count(),
@@ -41,7 +43,8 @@ def home(request: HttpRequest) -> HttpResponse:
             *(notice for one in integrations for notice in _about(one, is_admin(request))),
             *_about_stacks(),
         ],
-        "has_delivery": Delivery.objects.exists(),
+        "hooks_are_missing": hooks_are_missing,
+        "receives_webhooks": not hooks_are_missing and Integration.objects.receiving().exists(),
     }
     return render(request, "home.html", context)
 
@@ -58,7 +61,17 @@ def _about(integration: Integration, reader_is_admin: bool) -> list[Notice]:
         text = f"Connecting to {integration} failed"
         again = " It is tried again by itself." if integration.is_retrying else ""
         detail = f"{integration.problem_cause} {integration.problem_fix}{again}"
-        notices.append(Notice(text, detail, url, "VCS providers", is_error=True))
+        serious = not integration.is_retrying
+        notices.append(Notice(text, detail, url, "VCS providers", is_error=serious))
+    if _lacks_hooks(integration):
+        text = "Service hooks have to be set up again"
+        detail = f"{integration} was unlinked meanwhile, and its webhook password is new."
+        if reader_is_admin:
+            card = integration.get_absolute_url()
+            notices.append(Notice(text, detail, card, "Show the service hooks"))
+        else:
+            detail = f"{detail} An admin sets them up."
+            notices.append(Notice(text, detail, url, "VCS providers"))
     if integration.token_ends_soon:
         days = integration.token_days_left or 0
         ends = (
@@ -73,6 +86,11 @@ def _about(integration: Integration, reader_is_admin: bool) -> list[Notice]:
             detail = "An admin replaces it under VCS providers."
             notices.append(Notice(text, detail, url, "VCS providers", is_error=days < 0))
     return notices
+
+
+def _lacks_hooks(integration: Integration) -> bool:
+    """Say whether hooks of before it was unlinked have not been made anew."""
+    return not integration.duplicate_of and bool(integration.subscriptions.all())
 
 
 def _about_worker(integrations: list[Integration]) -> list[Notice]:

@@ -38,6 +38,14 @@ def known_repository(integration: Integration, text: str) -> Repository | None:
     return repositories.filter(search_text=search_key(names)).first()
 
 
+def not_known_yet(integration: Integration) -> str:
+    """Say why no repository of an organization can be found that was never reached."""
+    return (
+        f"{integration.organization_name} is not connected yet, so its repositories are not "
+        f"known yet."
+    )
+
+
 def find_repository(integration: Integration, text: str) -> Repository:
     """Return the repository that was typed or pasted; raises ValidationError with what is wrong."""
     pasted = integration.provider.parse_repository_url(text)
@@ -50,6 +58,8 @@ def find_repository(integration: Integration, text: str) -> Repository:
     repository = known_repository(integration, text)
     if repository is None:  # perhaps made after the list was read
         failure = refresh(integration, INTERACTIVE)
+        if failure and not integration.was_reached:
+            raise ValidationError(f"{not_known_yet(integration)} {failure}")
         if failure:
             raise ValidationError(f"“{names}” is not in the last list. {failure}")
         repository = known_repository(integration, text)
@@ -97,6 +107,12 @@ def branches_matching(repository: Repository, text: str) -> list[RemoteBranch]:
         if all(word in search_key(branch.name) for word in words)
     ]
     return sorted(found, key=lambda branch: branch.name != repository.default_branch)
+
+
+def pasted_branch(integration: Integration, text: str) -> str:
+    """Return the branch whose page's address was pasted as repository; empty if it is none."""
+    pasted = integration.provider.parse_repository_url(text)
+    return pasted.branch if pasted else ""
 
 
 def _is_elsewhere(integration: Integration, text: str) -> bool:

@@ -7,7 +7,7 @@ from django.db import IntegrityError, transaction
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils.cache import patch_vary_headers
-from django.views.decorators.http import require_http_methods, require_POST, require_safe
+from django.views.decorators.http import require_http_methods, require_safe
 
 from stacks.forms import NAME_TAKEN, IntegrateVcsForm, NameStackForm
 from stacks.heads import follow_from_now, read_head
@@ -16,6 +16,8 @@ from stacks.sources import (
     MOST_OPTIONS,
     branches_matching,
     known_repository,
+    not_known_yet,
+    pasted_branch,
     repositories_matching,
     without_password,
 )
@@ -97,14 +99,18 @@ def repository_options(request: HttpRequest) -> HttpResponse:
     integration = _chosen_integration(request)
     if integration is None:
         return render(request, "stacks/options.html", {"note": "Choose a provider first."})
-    found = repositories_matching(integration, _typed(request, "repository"))
+    typed = _typed(request, "repository")
+    found = repositories_matching(integration, typed)
+    if not found and not integration.was_reached:
+        return render(request, "stacks/options.html", {"note": not_known_yet(integration)})
+    branch = pasted_branch(integration, typed)
     context = {
         "field": "repository",
         "options": [
             {
                 "text": str(repository),
                 "note": "" if repository.default_branch else "empty",
-                "default_branch": repository.default_branch,
+                "branch": branch or repository.default_branch,
             }
             for repository in found[:MOST_OPTIONS]
         ],
@@ -119,6 +125,8 @@ def branch_options(request: HttpRequest) -> HttpResponse:
     integration = _chosen_integration(request)
     typed = _typed(request, "repository")
     repository = known_repository(integration, typed) if integration else None
+    if repository is None and integration and not integration.was_reached:
+        return render(request, "stacks/options.html", {"note": not_known_yet(integration)})
     if repository is None:
         return render(request, "stacks/options.html", {"note": "Choose a repository first."})
     try:
@@ -145,10 +153,12 @@ def stack(request: HttpRequest, slug: str) -> HttpResponse:
     return render(request, "stacks/stack.html", {"stack": found})
 
 
-@require_POST
+@require_http_methods(["GET", "HEAD", "POST"])
 def refresh_head(request: HttpRequest, slug: str) -> HttpResponse:
-    """Read the head commit again."""
+    """Read the head commit again; who only opens the address is led to the stack."""
     found = get_object_or_404(Stack.objects.with_repository(), slug=slug)
+    if request.method != "POST":
+        return redirect(found)
     failure = None if found.is_detached else read_head(found)
     if request.headers.get("HX-Request"):
         return render(

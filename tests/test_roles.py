@@ -52,8 +52,8 @@ EXPECTED: dict[str, tuple[Row, Row]] = {
     f"{VCS}<int:pk>/deliveries/<int:delivery_pk>/body/": (ADMINS, NOBODY),
     f"{VCS}<int:pk>/edit/": (ADMINS, ADMINS),
     f"{VCS}<int:pk>/left-over-hooks/": (ADMINS, NOBODY),
-    f"{VCS}<int:pk>/reveal/": (NOBODY, ADMINS),
-    f"{VCS}<int:pk>/test/": (NOBODY, ADMINS_DO),
+    f"{VCS}<int:pk>/reveal/": (ADMINS_DO, ADMINS),
+    f"{VCS}<int:pk>/test/": (ADMINS_DO, ADMINS_DO),
     f"{VCS}<int:pk>/unlink/": (ADMINS, ADMINS_DO),
     f"{VCS}<slug:provider_slug>/set-up/": (ADMINS, ADMINS),
     "sign-in/": (SIGNING_IN, SIGNING_IN),
@@ -62,7 +62,7 @@ EXPECTED: dict[str, tuple[Row, Row]] = {
     "stacks/<slug:slug>/": (MEMBERS, NOBODY),
     "stacks/<slug:slug>/delete/": (MEMBERS, MEMBERS_DO),
     "stacks/<slug:slug>/edit/": (MEMBERS, MEMBERS),
-    "stacks/<slug:slug>/head/": (NOBODY, MEMBERS_DO),
+    "stacks/<slug:slug>/head/": (MEMBERS_DO, MEMBERS_DO),
     "stacks/<slug:slug>/source/": (MEMBERS, MEMBERS),
     "stacks/new/": (MEMBERS, MEMBERS),
     "stacks/new/branches/": (MEMBERS, NOBODY),
@@ -109,6 +109,25 @@ def test_each_role_gets_what_it_may(world: World, route: str) -> None:
             role: outcome(send(asking[role], method, world.path(route))) for role in reversed(ROLES)
         }
         assert found == dict(zip(ROLES, row, strict=True)), method
+
+
+@pytest.mark.parametrize(
+    ("action", "page"),
+    [
+        (f"{VCS}<int:pk>/test/", f"{VCS}<int:pk>/"),
+        (f"{VCS}<int:pk>/reveal/", f"{VCS}<int:pk>/"),
+        ("stacks/<slug:slug>/head/", "stacks/<slug:slug>/"),
+    ],
+)
+def test_opening_the_address_of_a_button_leads_to_its_page_and_does_nothing(
+    world: World, admin: Client, action: str, page: str
+) -> None:
+    before = world.integration.failures
+    response = admin.get(world.path(action))
+    assert response["Location"] == world.path(page)
+    world.integration.refresh_from_db()
+    assert world.integration.failures == before  # nobody answers: a try would be noted
+    assert not world.integration.reveals.exists()
 
 
 def test_a_403_says_what_to_do(world: World) -> None:

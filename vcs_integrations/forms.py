@@ -1,10 +1,12 @@
 """The set-up form of an integration and the form that edits one."""
 
 import re
+from datetime import date
 from typing import Any
 
 from django import forms
 from django.http import QueryDict
+from django.utils import timezone
 
 from vcs_integrations.linking import Details
 from vcs_integrations.models import Integration
@@ -62,8 +64,18 @@ class IntegrationForm(forms.Form):
         required=False,
         widget=forms.DateInput(attrs={"type": "date"}, format="%Y-%m-%d"),
         input_formats=["%Y-%m-%d"],
-        help_text=("A token can't tell its own end: with the date you are reminded in time."),
+        help_text="Stackhook reminds you before that day. It can't read the date from the token.",
     )
+
+    def clean_token_expires_on(self) -> date | None:
+        """Refuse a day that is over, unless it is what was entered once for the present token."""
+        day: date | None = self.cleaned_data["token_expires_on"]
+        is_kept = day == self.initial.get("token_expires_on") and not self.data.get("token")
+        if day and not is_kept and day < timezone.now().date():
+            raise forms.ValidationError(
+                "This day is over. Enter the day on which the token will end, or leave it empty."
+            )
+        return day
 
     @property
     def details(self) -> Details:

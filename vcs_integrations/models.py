@@ -9,7 +9,7 @@ from typing import Self
 from django.conf import settings
 from django.core.signing import BadSignature
 from django.db import models
-from django.db.models import Q
+from django.db.models import F, OuterRef, Q, Subquery
 from django.urls import reverse
 from django.utils import timezone
 from django_cryptography.fields import encrypt
@@ -58,6 +58,15 @@ class IntegrationQuerySet(models.QuerySet["Integration"]):
 
     def due_for_refresh(self) -> Self:
         return self.linked().filter(refresh_at__lte=timezone.now())
+
+    def with_last_delivery(self) -> Self:
+        """Each with `last_delivery_at`, when its newest delivery came."""
+        newest = Delivery.objects.filter(integration=OuterRef("pk")).order_by("-pk")
+        return self.annotate(last_delivery_at=Subquery(newest.values("received_at")[:1]))
+
+    def receiving(self) -> Self:
+        """Linked ones to which something was delivered since they were linked."""
+        return self.linked().with_last_delivery().filter(last_delivery_at__gte=F("linked_at"))
 
 
 class Integration(models.Model):
@@ -128,7 +137,9 @@ class Integration(models.Model):
         )
 
     def __str__(self) -> str:
-        return f"{self.provider.name} · {self.organization_name}"
+        name = f"{self.provider.name} · {self.organization_name}"
+        server = self.provider.own_server(self.organization_url)
+        return f"{name} ({server})" if server else name
 
     def get_absolute_url(self) -> str:
         return reverse("integration", args=[self.pk])
@@ -145,6 +156,11 @@ class Integration(models.Model):
     def is_retrying(self) -> bool:
         """Whether the provider could not be reached and is tried again by itself."""
         return self.problem in TRANSIENT
+
+    @property
+    def was_reached(self) -> bool:
+        """Whether there was a good call since it was linked: before, it is not known."""
+        return self.succeeded_at is not None
 
     @property
     def endpoint_url(self) -> str:

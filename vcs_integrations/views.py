@@ -6,13 +6,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from django.contrib import messages
-from django.db.models import OuterRef, QuerySet, Subquery
+from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from django.utils.html import format_html
 from django.views.decorators.cache import never_cache
-from django.views.decorators.http import require_http_methods, require_POST, require_safe
+from django.views.decorators.http import require_http_methods, require_safe
 
 from accounts.roles import admin_required
 from vcs_integrations import linking, unlinking
@@ -149,10 +149,13 @@ def _edit(request: HttpRequest, found: Integration, form: EditForm) -> bool:
     return True
 
 
-@require_POST
+@require_http_methods(["GET", "HEAD", "POST"])
 @admin_required
 def test(request: HttpRequest, pk: int) -> HttpResponse:
+    """Try the connection; who only opens the address is led to the card."""
     found = _linked(pk)
+    if request.method != "POST":
+        return redirect(found)
     failure = refresh(found, INTERACTIVE)
     if failure:
         messages.error(request, f"Connecting to {found.provider.name} failed: {failure}")
@@ -168,12 +171,14 @@ def test(request: HttpRequest, pk: int) -> HttpResponse:
     return render(request, "vcs_integrations/card_changed.html", {"card": _cards([changed])[0]})
 
 
-@require_POST
+@require_http_methods(["GET", "HEAD", "POST"])
 @admin_required
 @never_cache
 def reveal(request: HttpRequest, pk: int) -> HttpResponse:
-    """Show the webhook password and record who looked."""
+    """Show the webhook password and record who looked; opening the address leads to the card."""
     found = _linked(pk)
+    if request.method != "POST":
+        return redirect(found)
     try:
         password = found.read_credentials().webhook_password
         PasswordReveal.objects.create(integration=found, username=request.user.get_username())
@@ -259,6 +264,11 @@ def delivery(request: HttpRequest, pk: int, delivery_pk: int) -> HttpResponse:
     context = {
         "integration": found.integration,
         "delivery": found,
+        "headers": {
+            name: value
+            for name, value in found.headers.items()
+            if value.lower() != str(found.subscription_id)  # shown by itself
+        },
         "size": len(body),
         "body": text[:BODY_SHOWN],
         "is_cut": len(text) > BODY_SHOWN,
@@ -308,12 +318,11 @@ def _show_list(request: HttpRequest, cards: list[Card]) -> HttpResponse:
 
 def _cards(integrations: list[Integration]) -> list[Card]:
     """Return the cards of integrations, with a constant number of queries."""
-    last = Delivery.objects.filter(integration=OuterRef("pk")).order_by("-pk")
     annotated = (
         Integration.objects.filter(pk__in=[one.pk for one in integrations])
         .select_related("duplicate_of")
         .prefetch_related("subscriptions")
-        .annotate(last_delivery_at=Subquery(last.values("received_at")[:1]))
+        .with_last_delivery()
     )
     projects = _projects(integrations)
     return [

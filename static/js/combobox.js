@@ -5,8 +5,12 @@ const popupOf = (box) => box.querySelector(".combobox-popup");
 const optionsOf = (box) => [...popupOf(box).querySelectorAll("[role=option]")];
 const activeOf = (box) => popupOf(box).querySelector("[aria-selected=true]");
 
+// What each field said when its list was last asked for: with other text, asking is still to come.
+const askedFor = new WeakMap();
+
 const makeCombobox = (box) => {
   const input = inputOf(box);
+  askedFor.set(input, input.value);
   input.setAttribute("role", "combobox");
   input.setAttribute("aria-autocomplete", "list");
   input.setAttribute("aria-expanded", "false");
@@ -35,10 +39,29 @@ const activate = (box, option) => {
 
 const choose = (box, option) => {
   const input = inputOf(box);
-  input.value = option.dataset.value;
+  fill(input, option.dataset.value);
   close(box);
   const branch = input.form.elements.branch;
-  if (input.name === "repository" && branch) branch.value = option.dataset.defaultBranch ?? "";
+  if (input.name === "repository" && branch) fill(branch, option.dataset.branch ?? "");
+};
+
+const fill = (input, value) => {
+  input.value = value;
+  askedFor.set(input, value);
+};
+
+const isWaiting = (box) => {
+  const input = inputOf(box);
+  return input.classList.contains("htmx-request") || askedFor.get(input) !== input.value;
+};
+
+const showWaiting = (box) => {
+  const note = document.createElement("p");
+  note.className = "combobox-note";
+  note.setAttribute("role", "status");
+  note.textContent = box.dataset.waiting;
+  popupOf(box).replaceChildren(note);
+  open(box);
 };
 
 const move = (box, step) => {
@@ -61,6 +84,7 @@ const keys = {
 document.addEventListener("keydown", (event) => {
   const box = event.target.closest("[data-combobox]");
   if (!box || !(event.key in keys)) return;
+  if (event.key === "Enter" && isWaiting(box)) return event.preventDefault();
   // Enter sends the form and Escape leaves it, unless the list is there to take them.
   const needsList = event.key === "Enter" ? !activeOf(box) : event.key === "Escape" && popupOf(box).hidden;
   if (needsList) return;
@@ -90,6 +114,20 @@ document.addEventListener("htmx:configRequest", (event) => {
   const input = event.target;
   if (event.detail.triggeringEvent?.type === "combobox:open") event.detail.parameters[input.name] = "";
 });
+
+document.addEventListener("htmx:beforeRequest", (event) => {
+  const box = event.target.closest("[data-combobox]");
+  if (!box) return;
+  askedFor.set(inputOf(box), inputOf(box).value);
+  if (box.dataset.waiting && popupOf(box).hidden) showWaiting(box);
+});
+
+for (const failure of ["htmx:responseError", "htmx:sendError"]) {
+  document.addEventListener(failure, (event) => {
+    const box = event.target.closest("[data-combobox]");
+    if (box) close(box);
+  });
+}
 
 document.addEventListener("htmx:afterSwap", (event) => {
   const box = event.target.closest("[data-combobox]");

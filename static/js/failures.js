@@ -1,4 +1,4 @@
-// What a live request could not do is said, instead of nothing happening.
+// What a live request could not do is said, instead of nothing happening; see notifications.js.
 const SIGN_IN = "/sign-in/";
 
 const reasons = {
@@ -18,7 +18,8 @@ const complain = (text) => {
   close.setAttribute("aria-label", "Close notification");
   close.textContent = "×";
   toast.append(words, close);
-  document.getElementById("notifications").append(toast);
+  region().append(toast);
+  removeRepeats();
 };
 
 document.addEventListener("htmx:responseError", (event) => {

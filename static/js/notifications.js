@@ -5,7 +5,20 @@ const region = () => document.getElementById("notifications");
 const announce = () => {
   const toasts = [...region().children];
   region().replaceChildren();
-  setTimeout(() => region().append(...toasts), 50);
+  setTimeout(() => {
+    region().append(...toasts);
+    removeRepeats();
+  }, 50);
+};
+
+// What is said again takes the place of what was said before.
+const removeRepeats = () => {
+  const said = new Set();
+  for (const toast of [...region().children].reverse()) {
+    const text = toast.querySelector("p").textContent;
+    if (said.has(text)) toast.remove();
+    said.add(text);
+  }
 };
 
 const showCloseButtons = () => {
@@ -29,4 +42,7 @@ document.addEventListener("htmx:afterSwap", (event) => {
   if (event.detail.boosted) announce();
 });
 document.addEventListener("htmx:afterSettle", showCloseButtons);
-document.addEventListener("htmx:oobAfterSwap", showCloseButtons);
+document.addEventListener("htmx:oobAfterSwap", () => {
+  showCloseButtons();
+  removeRepeats();
+});

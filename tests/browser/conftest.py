@@ -3,12 +3,20 @@
 import re
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from urllib.parse import urlsplit
 
 import pytest
 from django.contrib.auth.models import Group, User
 from django.test import Client, override_settings
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, sync_playwright
+from playwright.sync_api import (
+    Browser,
+    BrowserContext,
+    ConsoleMessage,
+    Page,
+    Route,
+    sync_playwright,
+)
 from playwright.sync_api import Request as BrowserRequest
 from pytest_django import Settings
 from pytest_django.live_server_helper import LiveServer
@@ -144,6 +152,17 @@ def azure_devops(browser: Browser) -> Iterator[Page]:
     context.set_default_timeout(PATIENCE)
     yield context.new_page()
     context.close()
+
+
+@contextmanager
+def held(page: Page, url: str) -> Iterator[None]:
+    """Hold back requests to addresses of that pattern until the block ends."""
+    waiting: list[Route] = []
+    page.route(url, lambda route: waiting.append(route))
+    yield
+    for route in waiting:
+        route.continue_()
+    page.unroute(url)
 
 
 @pytest.fixture

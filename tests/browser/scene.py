@@ -255,6 +255,7 @@ def _providers_linked(scene: Scene) -> None:
     assert scene.integration
     scene.admin(PROVIDERS)
     scene.press("Reveal")
+    expect(scene.page.get_by_role("button", name="Reveal")).to_have_count(0)
     scene.press("Test")
     expect(scene.page.get_by_text("Connecting to Azure DevOps succeeded")).to_be_visible()
 

@@ -6,6 +6,7 @@ import time
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
+from tests.browser.conftest import Watch, held
 from tests.conftest import make_integration
 from tests.emulator.model import Organization
 from vcs_integrations.models import Integration
@@ -171,6 +172,75 @@ def test_branches_are_searched_too_with_the_default_one_first(admin_page: Page) 
     expect(branch).to_have_value("feature/größer")
     branch.fill("no-such-branch")
     expect(page.get_by_text("No branch matches.")).to_be_visible()
+
+
+@pytest.mark.usefixtures("several")
+def test_enter_before_the_list_is_there_sends_nothing_and_keeps_the_text(
+    admin_page: Page,
+) -> None:
+    page = admin_page
+    page.goto(NEW_STACK)
+    repository, _ = fields(page)
+    with held(page, "**/stacks/new/repositories/**"):
+        repository.press_sequentially("infra")
+        page.keyboard.press("Enter")  # before it is even asked for
+        page.wait_for_timeout(300)
+        page.keyboard.press("Enter")  # while it is on its way
+        page.wait_for_timeout(200)
+        expect(repository).to_have_value("infra")
+        expect(page.get_by_text("has no repository")).to_have_count(0)
+    expect(options(page)).to_have_count(1)
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("Enter")
+    expect(repository).to_have_value("Platform Team/infrastructure")
+    with held(page, "**/stacks/new/repositories/**"):
+        page.keyboard.press("ArrowDown")
+        page.keyboard.press("Enter")
+        page.wait_for_timeout(200)
+        expect(repository).to_have_value("Platform Team/infrastructure")
+    page.keyboard.press("Escape")
+    page.keyboard.press("Enter")
+    expect(page.get_by_label("Project root")).to_be_visible()
+
+
+@pytest.mark.usefixtures("several")
+def test_the_list_of_branches_says_that_it_is_being_read(admin_page: Page) -> None:
+    page = admin_page
+    page.goto(NEW_STACK)
+    repository, branch = fields(page)
+    repository.fill("Platform Team/infrastructure")
+    expect(options(page)).to_have_count(1)
+    with held(page, "**/stacks/new/branches/**"):
+        branch.click()
+        expect(page.get_by_text("Reading branches…")).to_be_visible()
+        expect(branch).to_have_attribute("aria-expanded", "false")
+    expect(options(page)).to_have_count(4)
+    expect(page.get_by_text("Reading branches…")).to_have_count(0)
+
+
+@pytest.mark.usefixtures("several")
+def test_a_list_that_can_not_be_read_does_not_wait_for_ever(admin_page: Page, watch: Watch) -> None:
+    page = admin_page
+    page.goto(NEW_STACK)
+    _, branch = fields(page)
+    page.route("**/stacks/new/branches/**", lambda route: route.fulfill(status=500, body=""))
+    branch.click()
+    expect(page.get_by_role("alert")).to_contain_text("HTTP 500")
+    expect(page.get_by_text("Reading branches…")).to_be_hidden()
+    watch.complaints.clear()  # browser and htmx name the failure, too
+
+
+def test_a_pasted_page_of_a_branch_chooses_the_branch_too(
+    admin_page: Page, organization: Organization, several: Integration
+) -> None:
+    page = admin_page
+    page.goto(NEW_STACK)
+    repository, branch = fields(page)
+    clone_url = organization.projects[0].repositories[0].clone_url
+    repository.fill(f"{clone_url}?version=GBrelease-1")
+    expect(options(page)).to_have_text(["Platform Team/infrastructure"])
+    options(page).first.click()
+    expect(branch).to_have_value("release-1")
 
 
 def test_ten_thousand_repositories_are_searched_quickly_and_the_list_stays_short(

@@ -6,6 +6,7 @@ from itertools import pairwise
 from playwright.sync_api import BrowserContext, Locator, Page, expect
 
 from stacks.models import Stack
+from tests.browser.conftest import held
 from tests.emulator import Emulator
 from tests.emulator.model import Organization, Repository
 from vcs_integrations.models import Integration
@@ -55,10 +56,12 @@ def end_animations(toast: Locator) -> float:
 
 
 def test_notifications_stack_at_the_bottom_right_and_can_be_closed(
-    admin_page: Page, integration: Integration
+    admin_page: Page, integration: Integration, emulator: Emulator
 ) -> None:
     admin_page.goto(PROVIDERS)
-    for count in (1, 2, 3):
+    for count, fault in enumerate(("token-expired", "unavailable", "throttled"), start=1):
+        emulator.faults.clear()
+        emulator.faults.add(fault)
         press_test(admin_page)
         expect(toasts(admin_page)).to_have_count(count)
     boxes = [toast.bounding_box() for toast in toasts(admin_page).all()]
@@ -76,6 +79,51 @@ def test_notifications_stack_at_the_bottom_right_and_can_be_closed(
 
     toasts(admin_page).first.get_by_role("button", name="Close notification").click()
     expect(toasts(admin_page)).to_have_count(2)
+
+
+def test_what_is_said_again_takes_the_place_of_what_was_said_before(
+    admin_page: Page, integration: Integration, emulator: Emulator
+) -> None:
+    admin_page.goto(PROVIDERS)
+    for fault in ("token-expired", "unavailable", "token-expired"):
+        emulator.faults.clear()
+        emulator.faults.add(fault)
+        with admin_page.expect_response(lambda response: "/test/" in response.url):
+            press_test(admin_page)
+    expect(toasts(admin_page)).to_contain_text(["is down", "has expired"])
+    assert admin_page.evaluate("typeof complain") == "function"
+    for _ in range(2):
+        admin_page.evaluate("complain('Stackhook is busy.')")
+    expect(toasts(admin_page)).to_contain_text(["is down", "has expired", "is busy"])
+
+
+def test_only_the_newest_few_notifications_are_visible(admin_page: Page) -> None:
+    admin_page.goto(PROVIDERS)
+    for number in range(6):
+        admin_page.evaluate(f"complain('Failure {number}')")
+    shown = toasts(admin_page).filter(visible=True)
+    expect(shown).to_contain_text([f"Failure {number}" for number in range(2, 6)])
+    shown.last.get_by_role("button", name="Close notification").click()
+    expect(shown).to_contain_text([f"Failure {number}" for number in range(1, 5)])
+
+
+def test_the_test_button_says_that_it_is_at_work(
+    admin_page: Page, integration: Integration, emulator: Emulator
+) -> None:
+    admin_page.goto(PROVIDERS)
+    with held(admin_page, "**/test/"):
+        admin_page.get_by_role("button", name="Test", exact=True).click()
+        expect(admin_page.get_by_role("button", name="Testing…", exact=True)).to_be_disabled()
+    expect(admin_page.get_by_role("button", name="Test", exact=True)).to_be_enabled()
+
+
+def test_links_to_set_up_hooks_keep_the_steps_open(
+    admin_page: Page, integration: Integration
+) -> None:
+    admin_page.goto(PROVIDERS)
+    link = admin_page.get_by_role("link", name="Platform Team")
+    expect(link).to_have_attribute("target", "_blank")
+    expect(link).to_have_attribute("rel", "noopener noreferrer")
 
 
 def test_a_success_leaves_by_itself_and_an_error_stays_until_it_is_closed(

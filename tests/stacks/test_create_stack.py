@@ -244,6 +244,45 @@ def test_a_clone_url_of_another_organization_is_explained(
     assert values(response)["repository"] == typed
 
 
+def test_the_address_of_a_branchs_page_chooses_the_branch_where_none_is_typed(
+    member: Client, world: Integration, repository: Repository
+) -> None:
+    page = f"{repository.clone_url}?path=/a.tf&version=GBfeature%2Fnetwork&_a=contents"
+    chosen = values(member.post(NEW, source(world, repository=page, branch="")))
+    assert (chosen["repository"], chosen["branch"]) == (INFRASTRUCTURE, "feature/network")
+    typed = values(member.post(NEW, source(world, repository=page, branch="main")))
+    assert typed["branch"] == "main"
+    options = ask(member, "repositories", {"provider": world.pk, "repository": page})
+    assert 'data-branch="feature/network"' in options.content.decode()
+    for version in ("GTv1.0", "GC0123abc", "", "main", "GB%00"):
+        other = f"{repository.clone_url}?version={version}"
+        chosen = values(member.post(NEW, source(world, repository=other, branch="")))
+        assert chosen["branch"] == "main", version
+
+
+def test_an_unknown_branch_in_a_pasted_address_is_explained(
+    member: Client, world: Integration, repository: Repository
+) -> None:
+    page = f"{repository.clone_url}?version=GBgone"
+    response = member.post(NEW, source(world, repository=page, branch=""))
+    assert "has no branch “gone”" in errors(response, "branch")
+
+
+def test_an_organization_that_was_never_reached_says_so(
+    member: Client, emulator: Emulator, organization: Organization, token: str, db: None
+) -> None:
+    emulator.faults.add("unavailable")
+    integration = make_integration(organization.url, token)
+    unknown = "fabrikam is not connected yet, so its repositories are not known yet."
+    for kind in ("repositories", "branches"):
+        asked = {"provider": integration.pk, "repository": INFRASTRUCTURE}
+        assert note(ask(member, kind, asked)) == unknown
+    response = member.post(NEW, source(integration))
+    assert errors(response, "repository").startswith(f"{unknown} Azure DevOps is down")
+    emulator.faults.clear()
+    assert step(member.post(NEW, source(integration))) == "Name stack"
+
+
 def test_an_unknown_repository_is_answered_with_those_alike(
     member: Client, world: Integration, organization: Organization
 ) -> None:
@@ -397,9 +436,12 @@ def test_a_stack_is_created_when_only_its_head_can_not_be_read(
 
 
 def test_a_name_belongs_to_one_stack(member: Client, world: Integration, stack: Stack) -> None:
-    response = create(member, world, name=stack.name)
-    assert errors(response, "name") == "Another stack has this name. Choose a different one."
+    for name in (stack.name, stack.name.upper(), stack.name.lower()):
+        response = create(member, world, name=name)
+        assert errors(response, "name") == "Another stack has this name. Choose a different one."
     assert Stack.objects.count() == 1
+    Stack.objects.update(name="ÜBER")  # SQLite folds ASCII only
+    assert errors(create(member, world, name="ÜBER"), "name")
 
 
 @pytest.mark.parametrize("name", ["new", "New", " NEW!"])
@@ -432,7 +474,7 @@ def test_every_name_gets_an_address(
 def test_names_that_lead_to_the_same_address_are_numbered(
     member: Client, world: Integration
 ) -> None:
-    names = ["a b", "a-b", "A B", "a b 2", "日本", "中国"]
+    names = ["a b", "a-b", "A  B.", "a b 2", "日本", "中国"]
     slugs = [create(member, world, name=name)["Location"].split("/")[2] for name in names]
     assert slugs == ["a-b", "a-b-2", "a-b-3", "a-b-2-2", "stack", "stack-2"]
 

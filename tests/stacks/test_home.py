@@ -35,9 +35,74 @@ def test_it_welcomes_and_leads_on(admin: Client, member: Client) -> None:
     assert "An admin links one under Settings" in member.get("/").content.decode()
 
 
+def deliver(integration: Integration, received_at: datetime | None = None) -> None:
+    Delivery.objects.create(
+        integration=integration,
+        outcome="stored",
+        event_type="git.push",
+        project_id=integration.repositories.get().project_id,
+        body=b"{}",
+        received_at=received_at or timezone.now(),
+    )
+
+
+def webhooks_arrive(client: Client) -> bool:
+    return "Azure DevOps delivers events." in client.get("/").content.decode()
+
+
 def test_nothing_needs_attention_where_all_is_well(member: Client, stack: Stack) -> None:
     assert notices(member) == []
+    assert heading(member) == "Welcome"
+    deliver(stack.integration)
+    assert notices(member) == []
     assert heading(member) == "All is well"
+
+
+def test_deliveries_to_a_former_link_do_not_count(
+    member: Client, stack: Stack, organization: Organization, token: str
+) -> None:
+    deliver(stack.integration)
+    assert webhooks_arrive(member)
+    unlink(stack.integration)
+    assert not webhooks_arrive(member)
+    again = make_integration(organization.url, token)
+    assert again.pk == stack.integration.pk
+    assert not webhooks_arrive(member)
+    assert heading(member) == "Welcome"
+    deliver(again)
+    assert webhooks_arrive(member)
+
+
+def test_hooks_that_have_to_be_made_anew_are_named_until_their_events_come(
+    admin: Client, member: Client, world: Integration
+) -> None:
+    world.subscriptions.create(
+        external_id="1", event_type="git.push", project_id=world.repositories.get().project_id
+    )
+    Integration.objects.update(linked_at=timezone.now() - timedelta(hours=1))
+    [notice] = admin.get("/").context["notices"]
+    assert notice.text == "Service hooks have to be set up again"
+    assert str(world) in notice.detail
+    assert not notice.is_error
+    assert notice.url == world.get_absolute_url()
+    assert "Make these service hooks anew." in admin.get(notice.url).content.decode()
+    [notice] = member.get("/").context["notices"]
+    assert notice.text == "Service hooks have to be set up again"
+    assert notice.url == "/settings/vcs-providers/"
+
+    deliver(world)
+    assert not webhooks_arrive(member)
+    admin.post(f"/settings/vcs-providers/{world.pk}/test/")  # it looks at what has come
+    assert notices(member) == []
+    assert webhooks_arrive(member)
+
+
+def test_only_an_admin_is_led_to_deliveries(
+    admin: Client, member: Client, world: Integration
+) -> None:
+    deliver(world)
+    assert "See the deliveries" in admin.get("/").content.decode()
+    assert "See the deliveries" not in member.get("/").content.decode()
 
 
 def test_a_failing_integration_is_named_with_cause_and_fix(
@@ -46,7 +111,8 @@ def test_a_failing_integration_is_named_with_cause_and_fix(
     emulator.faults.add("token-expired")
     admin.post(f"/settings/vcs-providers/{world.pk}/test/")
     [notice] = member.get("/").context["notices"]
-    assert notice.text == "Connecting to Azure DevOps · fabrikam failed"
+    assert notice.text == f"Connecting to {world} failed"
+    assert notice.is_error
     assert notice.detail.startswith("The token has expired. Create a new token")
     assert "tried again" not in notice.detail
     assert heading(member) == "Needs attention"
@@ -60,6 +126,7 @@ def test_one_that_is_retried_says_so(admin: Client, world: Integration, emulator
     admin.post(f"/settings/vcs-providers/{world.pk}/test/")
     [notice] = admin.get("/").context["notices"]
     assert notice.detail.endswith("It is tried again by itself.")
+    assert not notice.is_error
 
 
 @pytest.mark.parametrize(
@@ -81,7 +148,7 @@ def test_the_end_of_a_token_is_announced(
     with time_machine.travel(datetime.combine(today, time(23, 59), UTC), tick=False):
         Integration.objects.update(refresh_at=timezone.now())
         found = admin.get("/").context["notices"]
-    expected = [f"The token of Azure DevOps · fabrikam {words}"] if words else []
+    expected = [f"The token of {world} {words}"] if words else []
     assert [notice.text for notice in found] == expected
     assert [notice.is_error for notice in found] == ([is_error] if words else [])
 

@@ -1,5 +1,6 @@
 """The list of stacks, a stack's own pages, and what happens when its organization is unlinked."""
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -86,7 +87,20 @@ def test_no_search_breaks(member: Client, several: None, words: str) -> None:
 def test_a_search_by_htmx_gets_the_table_alone(member: Client, several: None) -> None:
     part = text(member.get("/stacks/?q=net", headers={"HX-Request": "true"}))
     assert "<html" not in part
-    assert "<table>" in part
+    assert "<table" in part
+
+
+def test_the_list_says_how_old_a_head_is(
+    member: Client, stack: Stack, repository: Repository
+) -> None:
+    assert "not read yet" in text(member.get("/stacks/"))
+    sha = repository.push({"b.tf": "2"})
+    member.post(f"{STACK}head/")
+    page = text(member.get("/stacks/"))
+    assert sha[:8] in page
+    assert ">just now</time>" in page
+    Stack.objects.update(head_read_at=timezone.now() - timedelta(days=3))
+    assert "3 days ago</time>" in text(member.get("/stacks/")).replace("\xa0", " ")
 
 
 def test_the_list_is_empty_at_first_and_says_what_to_do(member: Client, db: None) -> None:
@@ -163,7 +177,7 @@ def test_the_head_commit_is_read_again_on_demand(
         {"b.tf": "2"}, message="Second try\n\nWith a reason.", author="Zoë <zoe@fabrikam.example>"
     )
     page = text(member.post(f"{STACK}head/", follow=True))
-    assert f"<code>{sha[:8]}</code></a> Second try</p>" in page
+    assert f">{sha[:8]}</code></a> Second try</p>" in page
     assert "With a reason." not in page
     assert "Zoë" in page
     newer = repository.push({"b.tf": "3"}, message="Third try")
@@ -236,8 +250,11 @@ def test_editing_keeps_its_own_name_but_takes_no_other_stacks(
 ) -> None:
     make_stack(world, "Taken")
     assert member.post(f"{STACK}edit/", {"name": "Network"}).status_code == 302
-    response = member.post(f"{STACK}edit/", {"name": "Taken"})
-    assert "Another stack has this name" in errors(response, "name")
+    for taken in ("Taken", "taken"):
+        response = member.post(f"{STACK}edit/", {"name": taken})
+        assert "Another stack has this name" in errors(response, "name")
+    Stack.objects.filter(name="Taken").update(name="NETWORK")  # as it was possible once
+    assert member.post(f"{STACK}edit/", {"name": "Network"}).status_code == 302
 
 
 def test_the_source_can_be_changed_to_another_repository_and_branch(

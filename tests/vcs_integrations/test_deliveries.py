@@ -166,9 +166,13 @@ def test_a_delivery_shows_what_is_known_of_it(admin: Client, linked: Integration
         reason="Notification 7 was received before",
         subscription_id="8fd4b3a1-2c7e-4d19-9b60-1e5f7a3c8d01",
         notification_id=7,
-        headers={"Request-Id": "|7d2c.1"},
+        headers={
+            "Request-Id": "|7d2c.1",
+            "X-VSS-SubscriptionId": "8FD4B3A1-2c7e-4d19-9b60-1e5f7a3c8d01",
+        },
     )
     page = admin.get(page_url(delivery)).content.decode()
+    assert page.lower().count("8fd4b3a1-2c7e-4d19-9b60-1e5f7a3c8d01") == 1
     for text in (
         "Code pushed",
         "Duplicate",

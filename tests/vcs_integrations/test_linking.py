@@ -1,16 +1,19 @@
 """Linking, refreshing, unlinking: one organization is one integration."""
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.test import Client
+from django.utils import timezone
 from pytest_django import Settings
 
 from tests.conftest import make_integration
 from tests.emulator import Emulator
 from tests.emulator.model import Organization
 from vcs_integrations.linking import AlreadyLinked
-from vcs_integrations.models import Integration
+from vcs_integrations.models import Delivery, Integration
+from vcs_integrations.providers import PROVIDERS
 from vcs_integrations.providers.base import BACKGROUND, Problem, ProviderError
 from vcs_integrations.refreshing import refresh
 from vcs_integrations.tasks import sweep
@@ -37,6 +40,84 @@ def test_good_data_links_the_organization_and_says_so_twice(
     integration = Integration.objects.get()
     assert integration.external_id == organization.id
     assert [str(r) for r in integration.repositories.all()] == ["Platform Team/infrastructure"]
+
+
+OVER = "This day is over. Enter the day on which the token will end, or leave it empty."
+
+
+def test_a_token_can_not_have_ended_already(
+    admin: Client, organization: Organization, token: str
+) -> None:
+    today = timezone.now().date()
+    yesterday = str(today - timedelta(days=1))
+    response = set_up(admin, organization.url, token, token_expires_on=yesterday)
+    assert response.context["form"].errors["token_expires_on"] == [OVER]
+    assert not Integration.objects.exists()
+    set_up(admin, organization.url, token, token_expires_on=str(today))
+    assert Integration.objects.get().token_expires_on == today
+
+
+def test_a_token_that_ended_meanwhile_does_not_hinder_other_changes(
+    admin: Client, integration: Integration, token: str
+) -> None:
+    yesterday = timezone.now().date() - timedelta(days=1)
+    Integration.objects.update(token_expires_on=yesterday)
+    path = f"/settings/vcs-providers/{integration.pk}/edit/"
+    form = {"name": "Ours", "token_expires_on": str(yesterday)}
+    assert admin.post(path, form).status_code == 302
+    response = admin.post(path, form | {"token": token})
+    assert response.context["form"].errors["token_expires_on"] == [OVER]
+    response = admin.post(path, form | {"token_expires_on": str(yesterday - timedelta(days=1))})
+    assert response.context["form"].errors["token_expires_on"] == [OVER]
+
+
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        ("https://dev.azure.com/Fabrikam", "Azure DevOps · Fabrikam"),
+        ("https://fabrikam.visualstudio.com", "Azure DevOps · fabrikam"),
+        ("https://tfs.example.com/fabrikam", "Azure DevOps · fabrikam (tfs.example.com)"),
+        ("http://tfs:8080/tfs/fabrikam", "Azure DevOps · fabrikam (tfs:8080/tfs)"),
+    ],
+)
+def test_an_organization_on_a_server_of_ones_own_is_named_with_the_server(
+    settings: Settings, url: str, words: str
+) -> None:
+    settings.AZURE_DEVOPS_SERVERS = ["https://tfs.example.com", "http://tfs:8080/tfs"]
+    address = PROVIDERS["azure_devops"].parse_organization_url(url)
+    integration = Integration(
+        provider_key="azure_devops",
+        organization_url=address.url,
+        organization_name=address.name,
+    )
+    assert str(integration) == words
+
+
+def test_the_card_of_an_organization_that_was_never_reached_says_so(
+    admin: Client, emulator: Emulator, organization: Organization, token: str
+) -> None:
+    emulator.faults.add("unavailable")
+    page = set_up(admin, organization.url, token).content.decode()
+    assert "Its repositories are not known yet." in page
+    assert "fabrikam is not connected yet, so its projects are not known yet." in page
+    emulator.faults.clear()
+    admin.post(f"/settings/vcs-providers/{Integration.objects.get().pk}/test/")
+    assert "not known yet" not in admin.get("/settings/vcs-providers/").content.decode()
+
+
+def test_the_steps_are_open_until_something_is_delivered_to_this_link(
+    admin: Client, organization: Organization, integration: Integration, token: str
+) -> None:
+    def steps_are_open() -> bool:
+        page = admin.get("/settings/vcs-providers/").content.decode()
+        return f'id="steps-{integration.pk}" open>' in page
+
+    assert steps_are_open()
+    Delivery.objects.create(integration=integration, outcome="test", body=b"{}")
+    assert not steps_are_open()
+    unlink(integration)
+    make_integration(organization.url, token)
+    assert steps_are_open()
 
 
 def test_a_wrong_token_stores_nothing_and_the_field_says_why(

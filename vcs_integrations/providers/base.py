@@ -173,11 +173,15 @@ class Connection:
 
 @dataclass(frozen=True)
 class RepositoryPath:
-    """A repository as a pasted clone URL or web address names it."""
+    """A repository as a pasted clone URL or web address names it.
+
+    `branch` is empty unless the address is a branch's page.
+    """
 
     organization: OrganizationUrl
     project_name: str
     name: str
+    branch: str = ""
 
 
 class Outcome(StrEnum):
@@ -302,6 +306,13 @@ class Provider(Protocol):
 
     def parse_organization_url(self, text: str) -> OrganizationUrl:
         """Reduce what was typed or pasted to an organization, or raise InvalidOrganizationUrl."""
+        ...
+
+    def own_server(self, organization_url: str) -> str:
+        """Return the place of an organization outside the provider's cloud, for people.
+
+        Host and path, without the organization; empty where it is in the cloud.
+        """
         ...
 
     def parse_repository_url(self, text: str) -> RepositoryPath | None:

@@ -29,12 +29,13 @@ DEFAULT_PORTS = {"http": 80, "https": 443, "ssh": 22}
 
 @dataclass(frozen=True)
 class Address:
-    """A URL taken apart; `segments` is its path, percent-decoded."""
+    """A URL taken apart; `segments` is its path, percent-decoded, `query` is as it was."""
 
     scheme: str
     host: str
     port: int
     segments: tuple[str, ...]
+    query: str
 
 
 def parse_organization_url(text: str, servers: Sequence[str]) -> OrganizationUrl:
@@ -54,17 +55,35 @@ def parse_repository_url(text: str, servers: Sequence[str]) -> RepositoryPath | 
     repository has its project's name ("Work with URLs", short form).
     """
     try:
-        organization, path = _split(_read(text), servers)
+        address = _read(text)
+        organization, path = _split(address, servers)
     except InvalidOrganizationUrl:
         return None
     if path[:1] and path[0].lower() == "defaultcollection":
         path = path[1:]
+    branch = _branch(address.query)
     match path:
         case ["_git", repository, *_]:
-            return RepositoryPath(organization, repository, repository)
+            return RepositoryPath(organization, repository, repository, branch)
         case [project, "_git", repository, *_]:
-            return RepositoryPath(organization, project, repository)
+            return RepositoryPath(organization, project, repository, branch)
     return None
+
+
+def own_server(organization_url: str) -> str:
+    """Return host and path of the server that has a collection; empty for Microsoft's own."""
+    server = organization_url.partition("://")[2].rpartition("/")[0]
+    return "" if server == "dev.azure.com" else server
+
+
+def _branch(query: str) -> str:
+    """Return the branch of a branch's page, `version=GBname`; tags and commits are `GT`, `GC`."""
+    for pair in query.split("&"):
+        name, _, value = pair.partition("=")
+        branch = unquote(value.removeprefix("GB"))
+        if name == "version" and value.startswith("GB") and branch.isprintable():
+            return branch
+    return ""
 
 
 def _read(text: str) -> Address:
@@ -96,7 +115,7 @@ def _read(text: str) -> Address:
     if any(s in {".", ".."} or re.search(r"[/\x00-\x1f\x7f]", s) for s in segments):
         raise InvalidOrganizationUrl(f"The path of the address is not plain. Use {USUAL_FORMS}.")
     port = DEFAULT_PORTS[parts.scheme] if port is None else port
-    return Address(parts.scheme, host, port, segments)
+    return Address(parts.scheme, host, port, segments, parts.query)
 
 
 def _split(address: Address, servers: Sequence[str]) -> tuple[OrganizationUrl, list[str]]:
