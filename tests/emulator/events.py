@@ -4,10 +4,11 @@ import uuid
 from typing import Any
 
 from . import shapes
+from .clock import now
 from .git import NO_OBJECT
-from .model import Organization, Push, Repository, now
+from .model import Organization, Push, Repository
+from .pull_requests import COMMIT_LIMIT, CREATED, Change, PullRequest
 
-COMMIT_LIMIT = 100
 _KEY_FIELDS = ("id", "name", "url", "pushId", "pullRequestId")
 
 
@@ -32,12 +33,35 @@ def push_event(where: Repository, push: Push) -> dict[str, Any]:
             "refs": {"href": f"{url}/refs"},
         },
     }
+    return _event("git.push", where, resource, _push_message(where, push)) | {
+        "detailedMessage": _push_details(where, push)
+    }
+
+
+def pull_request_event(one: PullRequest, change: Change) -> dict[str, Any]:
+    """Return the payload of one of the three pull request events.
+
+    The commits stand in `updated` and `merged` only, and nothing but the message tells what the
+    update was.
+    """
+    where = one.repository
+    resource = shapes.pull_request(where.organization.url, one) | {"repository": _repository(where)}
+    if change.event_type != CREATED:
+        base, shas = where.organization.url, one.iterations[-1].commits[:COMMIT_LIMIT]
+        resource["commits"] = [shapes.commit_reference(base, where, sha) for sha in shas]
+    message = dict.fromkeys(("text", "html", "markdown"), change.text)
+    return _event(change.event_type, where, resource, message)
+
+
+def _event(
+    event_type: str, where: Repository, resource: dict[str, Any], message: dict[str, str]
+) -> dict[str, Any]:
     return {
         "id": str(uuid.uuid4()),
-        "eventType": "git.push",
+        "eventType": event_type,
         "publisherId": "tfs",
-        "message": _push_message(where, push),
-        "detailedMessage": _push_details(where, push),
+        "message": message,
+        "detailedMessage": message,
         "resource": resource,
         "resourceVersion": "1.0",
         "resourceContainers": containers(where.organization, where.project.id),
@@ -108,10 +132,8 @@ def _repository(where: Repository) -> dict[str, Any]:
 
 def _commits(where: Repository, push: Push) -> list[dict[str, Any]]:
     shas = push.commits[:COMMIT_LIMIT]
-    if not shas:
-        return []
-    base = where.organization.url
-    return [shapes.commit(base, where, one) for one in where.git.log("--no-walk=unsorted", *shas)]
+    base, git = where.organization.url, where.git
+    return [shapes.commit(base, where, git.commit(sha)) for sha in shas]
 
 
 def _push_message(where: Repository, push: Push) -> dict[str, str]:

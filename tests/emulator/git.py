@@ -1,20 +1,32 @@
 """Git itself, through subprocess: bare repositories, commits, refs, history and differences."""
 
 import os
+import re
 import subprocess
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from .objects import ObjectStore, edits_of
+
 NO_OBJECT = "0" * 40
 EMPTY_TREE = "4b825dc642cb6eb9a060e54bf8d69288fbee4904"
 _LOG_FORMAT = "--format=%H%x1f%T%x1f%P%x1f%an%x1f%ae%x1f%aI%x1f%cn%x1f%ce%x1f%cI%x1f%B%x1e"
-_SETTINGS = {
-    "receive.autogc": "false",
-    "uploadpack.allowAnySHA1InWant": "true",
-    "uploadpack.allowFilter": "true",
-}
+_CONFIGURATION = """[core]
+\trepositoryformatversion = 0
+\tfilemode = true
+\tbare = true
+[gc]
+\tauto = 0
+[receive]
+\tautogc = false
+[uploadpack]
+\tallowAnySHA1InWant = true
+\tallowFilter = true
+"""
+_PERSON = re.compile(r"[^<>\n\0]+ <[^<>\n\0]*>")
+_SHA = re.compile(r"[0-9a-f]{40}")
 
 
 def environment(**more: str) -> dict[str, str]:
@@ -89,62 +101,106 @@ class GitRepository:
     def __init__(self, path: Path) -> None:
         self.path = path
 
+    @property
+    def objects(self) -> ObjectStore:
+        """Its objects."""
+        return ObjectStore(self.path, self.run)
+
     def run(self, *arguments: str, stdin: bytes = b"") -> bytes:
         """Run one git command in the repository and return what it printed."""
-        done = subprocess.run(
+        done = self._done(*arguments, stdin=stdin)
+        if done.returncode != 0:
+            raise GitError(done.stderr.decode(errors="replace").strip())
+        return done.stdout
+
+    def _done(self, *arguments: str, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
+        return subprocess.run(
             ["git", "--git-dir", str(self.path), *arguments],
             input=stdin,
             capture_output=True,
             env=environment(),
             check=False,
         )
-        if done.returncode != 0:
-            raise GitError(done.stderr.decode(errors="replace").strip())
-        return done.stdout
 
     def _text(self, *arguments: str, stdin: bytes = b"") -> str:
         return self.run(*arguments, stdin=stdin).decode(errors="replace")
 
     def create(self) -> None:
         """Make the empty repository on disk."""
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        self.run("init", "--quiet", "--bare", "--initial-branch=main", str(self.path))
-        for key, value in _SETTINGS.items():
-            self.run("config", key, value)
+        for folder in ("objects/info", "objects/pack", "refs/heads", "refs/tags"):
+            (self.path / folder).mkdir(parents=True)
+        (self.path / "config").write_text(_CONFIGURATION, encoding="utf-8")
+        (self.path / "HEAD").write_text("ref: refs/heads/main\n", encoding="utf-8")
 
     # Writing
 
-    def commit_files(
+    def write_commit(
         self,
-        branch: str,
         files: Mapping[str, str | None],
+        parents: Sequence[str],
         message: str,
         author: str,
-        parent: str | None,
         date: datetime,
     ) -> str:
-        """Put one commit on a branch and return its sha; a file that is None is deleted."""
-        ref = f"refs/heads/{branch}"
-        self.run("check-ref-format", ref)
-        stamp = f"{author} {int(date.timestamp())} +0000"
-        lines = [
-            f"commit {ref}\nauthor {stamp}\ncommitter {stamp}\n".encode(),
-            _data(message.encode()),
+        """Write a commit that no ref names yet and return its sha.
+
+        The files (None deletes one) change those of the first parent.
+        """
+        before = self.commit(parents[0]).tree if parents else None
+        try:
+            tree = self.objects.edit_tree(before, edits_of(files))
+        except ValueError as error:
+            raise GitError(str(error)) from None
+        return self.commit_tree(tree or self.objects.empty_tree(), parents, message, author, date)
+
+    def commit_tree(
+        self, tree: str, parents: Sequence[str], message: str, author: str, date: datetime
+    ) -> str:
+        """Write a commit of a tree and return its sha."""
+        lines = [f"tree {tree}", *(f"parent {parent}" for parent in parents)]
+        lines += [f"{role} {_stamp(author, date)}" for role in ("author", "committer")]
+        return self.objects.write("commit", "\n".join([*lines, "", message, ""]).encode())
+
+    def write_tag(self, name: str, commit: str, message: str, author: str, date: datetime) -> str:
+        """Write an annotated tag that no ref names yet and return its sha."""
+        lines = [f"object {commit}", "type commit", f"tag {name}"]
+        lines += [f"tagger {_stamp(author, date)}", "", message, ""]
+        return self.objects.write("tag", "\n".join(lines).encode())
+
+    def update_refs(self, values: Mapping[str, str | None]) -> None:
+        """Let refs name objects, all or none; None deletes a ref."""
+        commands = [
+            f"update {name}\0{value}\0\0" if value else f"delete {name}\0\0"
+            for name, value in values.items()
         ]
-        if parent:
-            lines.append(f"from {parent}\n".encode())
-        for path, content in files.items():
-            lines.append(_file_command(path.strip("/"), content))
-        self.run("fast-import", "--quiet", "--force", stdin=b"".join(lines))
-        return self._text("rev-parse", ref).strip()
+        self.run("update-ref", "-z", "--stdin", stdin="".join(commands).encode())
 
     def set_default_branch(self, ref: str) -> None:
         """Let HEAD name the ref."""
-        self.run("symbolic-ref", "HEAD", ref)
+        (self.path / "HEAD").write_text(f"ref: {ref}\n", encoding="utf-8")
 
-    def delete_ref(self, ref: str) -> None:
-        """Delete a ref that exists."""
-        self.run("update-ref", "-d", ref)
+    def merge_tree(self, ours: str, theirs: str) -> str | None:
+        """Merge two commits and return the tree, or None if they conflict.
+
+        GitError if they have no common history.
+        """
+        done = self._done("merge-tree", "--write-tree", "--no-messages", ours, theirs)
+        if done.returncode > 1:
+            raise GitError(done.stderr.decode(errors="replace").strip())
+        return done.stdout.decode().split()[0] if done.returncode == 0 else None
+
+    def fetch(self, source: Path, commit: str) -> None:
+        """Get a commit with its history from another repository on this disk."""
+        self.run("fetch", "--quiet", "--no-tags", "--no-write-fetch-head", str(source), commit)
+
+    def fetch_all(self, source: Path) -> None:
+        """Get all branches and tags of another repository on this disk."""
+        refs = [f"+refs/{kind}/*:refs/{kind}/*" for kind in ("heads", "tags")]
+        self.run("fetch", "--quiet", "--no-write-fetch-head", str(source), *refs)
+
+    def prune(self) -> None:
+        """Forget every object that no ref reaches."""
+        self.run("prune", "--expire=now")
 
     # Reading
 
@@ -157,8 +213,38 @@ class GitRepository:
             found.append(Ref(name, sha, peeled or None))
         return sorted(found, key=lambda ref: ref.name)
 
+    def ref_values(self) -> dict[str, str]:
+        """Return what every ref names, an annotated tag's own object included."""
+        values = {}
+        packed = self.path / "packed-refs"
+        lines = packed.read_text(encoding="utf-8").splitlines() if packed.exists() else []
+        for sha, _, name in (line.partition(" ") for line in lines):
+            if _SHA.fullmatch(sha):
+                values[name] = sha
+        for folder, _, names in os.walk(self.path / "refs"):
+            for name in names:
+                path = Path(folder, name)
+                if not name.endswith(".lock"):
+                    ref = path.relative_to(self.path).as_posix()
+                    values[ref] = path.read_text(encoding="ascii").strip()
+        return values
+
+    def commit(self, sha: str) -> Commit:
+        """Return one commit; GitError if there is none."""
+        found = self.objects.read(sha) if _SHA.fullmatch(sha) else None
+        if found is None or found[0] != "commit":
+            raise GitError(f"There is no commit {sha}.")
+        return _parsed_commit(sha, found[1])
+
+    def is_commit(self, sha: str) -> bool:
+        """Return whether there is a commit of that sha."""
+        found = self.objects.read(sha) if _SHA.fullmatch(sha) else None
+        return found is not None and found[0] == "commit"
+
     def resolve(self, revision: str) -> str | None:
         """Return the commit that a revision names, or None."""
+        if self.is_commit(revision):
+            return revision
         try:
             return self._text("rev-parse", "--verify", "--quiet", f"{revision}^{{commit}}").strip()
         except GitError:
@@ -183,6 +269,10 @@ class GitRepository:
             return self._text("merge-base", one, other).strip()
         except GitError:
             return None
+
+    def is_ancestor(self, one: str, other: str) -> bool:
+        """Return whether one commit is the other or in its history."""
+        return self._done("merge-base", "--is-ancestor", one, other).returncode == 0
 
     def ahead_behind(self, base: str, target: str) -> tuple[int, int]:
         """Return how many commits the target has that the base lacks, and the reverse."""
@@ -215,15 +305,32 @@ class GitRepository:
         return self.run("cat-file", "blob", sha)
 
 
-def _data(content: bytes) -> bytes:
-    return b"data %d\n%s\n" % (len(content), content)
+def _stamp(author: str, date: datetime) -> str:
+    if not _PERSON.fullmatch(author):
+        raise GitError(f"'{author}' is not of the form 'Name <e-mail>'.")
+    return f"{author} {int(date.timestamp())} +0000"
 
 
-def _file_command(path: str, content: str | None) -> bytes:
-    quoted = '"' + path.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n") + '"'
-    if content is None:
-        return f"D {quoted}\n".encode()
-    return f"M 100644 inline {quoted}\n".encode() + _data(content.encode())
+def _parsed_commit(sha: str, content: bytes) -> Commit:
+    head, _, message = content.decode(errors="replace").partition("\n\n")
+    fields: dict[str, list[str]] = {}
+    for line in head.split("\n"):
+        name, _, value = line.partition(" ")
+        fields.setdefault(name, []).append(value)
+    return Commit(
+        sha,
+        fields["tree"][0],
+        tuple(fields.get("parent", ())),
+        _parsed_signature(fields["author"][0]),
+        _parsed_signature(fields["committer"][0]),
+        message.rstrip("\n"),
+    )
+
+
+def _parsed_signature(text: str) -> Signature:
+    name, _, rest = text.partition(" <")
+    email, _, stamp = rest.rpartition("> ")
+    return Signature(name, email, datetime.fromtimestamp(int(stamp.split()[0]), UTC))
 
 
 def _commit(record: str) -> Commit:

@@ -11,15 +11,17 @@ import shutil
 import string
 import threading
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from email.utils import parseaddr
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote
 
-from .git import NO_OBJECT, GitRepository
+from .clock import now
+from .git import NO_OBJECT, GitError, GitRepository
 from .hook_rules import check_inputs
+from .pull_requests import PullRequest, PullRequestError
 
 if TYPE_CHECKING:
     from .state import State
@@ -27,11 +29,7 @@ if TYPE_CHECKING:
 _Named = TypeVar("_Named", "Project", "Repository")
 NO_SUBSCRIPTION = "00000000-0000-0000-0000-000000000000"
 HISTORY_LIMIT = 500
-
-
-def now() -> datetime:
-    """Return the present moment in UTC."""
-    return datetime.now(UTC)
+_AUTHOR = "Ann Admin <ann@fabrikam.example>"
 
 
 @dataclass(frozen=True)
@@ -133,8 +131,17 @@ class Repository:
     default_branch: str | None = None
     is_disabled: bool = False
     is_from_template: bool = False
+    parent: Repository | None = None
     pushes: list[Push] = field(default_factory=list)
+    pull_requests: list[PullRequest] = field(default_factory=list)
     lock: threading.RLock = field(default_factory=threading.RLock, repr=False)
+
+    def __post_init__(self) -> None:
+        self._pushed = {sha for push in self.pushes for sha in push.commits}
+
+    def become_fork_of(self, parent: Repository) -> None:
+        """Belong to another repository; a pull request between them changes both."""
+        self.parent, self.lock = parent, parent.lock
 
     @property
     def organization(self) -> Organization:
@@ -166,40 +173,106 @@ class Repository:
         shutil.copytree(template.path, partial)
         partial.rename(repository.path)
         owner = self.organization.identity("Ann Admin")
-        updates = tuple(RefUpdate(ref.name, NO_OBJECT, ref.sha) for ref in repository.refs())
-        commits = repository.new_commits([update.new for update in updates], [])
+        values = repository.ref_values()
+        updates = tuple(RefUpdate(name, NO_OBJECT, sha) for name, sha in values.items())
+        commits = repository.new_commits(values.values(), [])
         self._append_push(owner, updates, commits)
+
+    # Reading
+
+    def ref_values(self) -> dict[str, str]:
+        """Return what every ref points at, those that the server keeps for itself left out."""
+        values = self.git.ref_values()
+        return {name: sha for name, sha in values.items() if not name.startswith("refs/pull/")}
+
+    def tip(self, branch: str | None = None) -> str | None:
+        """Return what a branch (the default branch) points at, None if there is no such branch."""
+        ref = f"refs/heads/{branch}" if branch else self.default_branch or ""
+        return self.ref_values().get(ref)
+
+    def sha(self, name: str) -> str:
+        """Return what a ref, a branch, a tag or a sha names; GitError if there is no such thing."""
+        values = self.ref_values()
+        found = (values.get(f"{start}{name}") for start in ("", "refs/heads/", "refs/tags/"))
+        named = next((sha for sha in found if sha), name)
+        if self.git.objects.read(named) is None:
+            raise GitError(f"There is no branch, tag or commit '{name}' in {self.name}.")
+        return named
+
+    # Pushing
 
     def push(
         self,
         files: Mapping[str, str | None],
         branch: str = "main",
         message: str = "Change files",
-        author: str = "Ann Admin <ann@fabrikam.example>",
+        author: str = _AUTHOR,
+        start: str | None = None,
     ) -> str:
         """Commit files (None deletes one) to a branch as one push and return the commit's sha.
 
-        A branch that does not exist yet starts from the default branch.
+        A branch that does not exist yet starts from the default branch. `start`, a branch, tag or
+        sha, is what the commit follows instead: a force push if the branch held something else.
         """
-        name, email = parseaddr(author)
+        ref = f"refs/heads/{branch}"
         with self.lock:
-            git = self.git
             before = self.ref_values()
-            parent = before.get(f"refs/heads/{branch}") or before.get(self.default_branch or "")
-            sha = git.commit_files(branch, files, message, author, parent, now())
-            self.record_push(before, self.organization.identity(name, email))
+            parent = self.sha(start) if start else before.get(ref) or self.tip()
+            sha = self.commit(files, [parent] if parent else [], message, author)
+            self._move(before, {ref: sha}, self._person(author))
+        return sha
+
+    def push_refs(self, values: Mapping[str, str | None], author: str = _AUTHOR) -> Push | None:
+        """Move several refs by one push: full ref name to branch, tag or sha, None to delete.
+
+        Returns the push, or None if everything was so already.
+        """
+        with self.lock:
+            shas = {name: self.sha(value) if value else None for name, value in values.items()}
+            return self._move(self.ref_values(), shas, self._person(author))
+
+    def tag(
+        self, name: str, start: str | None = None, message: str = "", author: str = _AUTHOR
+    ) -> str:
+        """Push a tag of a branch or sha (the default branch); annotated if it has a message.
+
+        Returns what the tag's ref names: the commit, or the tag's own object.
+        """
+        sha = self.sha(start or self.default_branch or "")
+        if message:
+            sha = self.git.write_tag(name, sha, message, author, now())
+        self.push_refs({f"refs/tags/{name}": sha}, author)
         return sha
 
     def delete_branch(self, branch: str, user: str = "Ann Admin") -> None:
         """Delete a branch; that is a push as well."""
         with self.lock:
-            before = self.ref_values()
-            self.git.delete_ref(f"refs/heads/{branch}")
-            self.record_push(before, self.organization.identity(user))
+            person = self.organization.identity(user)
+            self._move(self.ref_values(), {f"refs/heads/{branch}": None}, person)
 
-    def ref_values(self) -> dict[str, str]:
-        """Return what every ref points at."""
-        return {ref.name: ref.sha for ref in self.git.refs()}
+    def commit(
+        self,
+        files: Mapping[str, str | None],
+        parents: Sequence[str] = (),
+        message: str = "Change files",
+        author: str = _AUTHOR,
+    ) -> str:
+        """Write a commit without pushing it; the files change those of the first parent."""
+        return self.git.write_commit(files, parents, message, author, now())
+
+    def prune(self) -> None:
+        """Forget commits that no ref reaches, as the server does some time after a force push."""
+        with self.lock:
+            self.git.prune()
+
+    def _person(self, author: str) -> Identity:
+        return self.organization.identity(*parseaddr(author))
+
+    def _move(
+        self, before: Mapping[str, str], values: Mapping[str, str | None], pushed_by: Identity
+    ) -> Push | None:
+        self.git.update_refs(values)
+        return self.record_push(before, pushed_by)
 
     def record_push(self, before: Mapping[str, str], pushed_by: Identity) -> Push | None:
         """Record as one push whatever differs from the refs before, and tell the hooks."""
@@ -211,12 +284,89 @@ class Repository:
             RefUpdate(name, before.get(name, NO_OBJECT), after.get(name, NO_OBJECT))
             for name in names
         )
-        added = [update.new for update in updates if update.new != NO_OBJECT]
-        commits = self.git.new_commits(added, set(before.values()))
+        commits = self._new_commits(updates, set(before.values()))
         self._choose_default_branch(after)
         push = self._append_push(pushed_by, updates, commits)
-        self.organization.state.push_recorded(self, push)
+        self.organization.state.listener.push_recorded(self, push)
+        for one in self._related_pull_requests():
+            one.refs_moved(self, push)
         return push
+
+    def _new_commits(self, updates: Sequence[RefUpdate], known: set[str]) -> list[str]:
+        """Return the commits that came with a push, newest first.
+
+        New commits on top of known ones need no walk through the history.
+        """
+        added = {update.new for update in updates} - known - {NO_OBJECT}
+        git = self.git
+        if added.isdisjoint(self._pushed) and all(
+            git.is_commit(sha) and known.issuperset(git.commit(sha).parents) for sha in added
+        ):
+            return sorted(added)
+        return git.new_commits(added, known)
+
+    def _related_pull_requests(self) -> list[PullRequest]:
+        own = [one for one in self.pull_requests if one.is_active]
+        others = self.parent.pull_requests if self.parent else []
+        return own + [one for one in others if one.is_active and one.source is self]
+
+    # Pull requests and forks
+
+    def open_pull_request(
+        self,
+        source: str,
+        target: str | None = None,
+        title: str = "",
+        description: str = "",
+        *,
+        is_draft: bool = False,
+        fork: Repository | None = None,
+        reviewers: Sequence[str] = (),
+        user: str = "Ann Admin",
+    ) -> PullRequest:
+        """Open a pull request from a branch, of this repository or of a fork, to another branch.
+
+        Branches are short names, the target is the default branch unless it is named, and
+        reviewers are names of people. PullRequestError if a branch is missing or there is one
+        already.
+        """
+        person = self.organization.identity
+        default = (self.default_branch or "refs/heads/main").removeprefix("refs/heads/")
+        with self.lock:
+            made = PullRequest(
+                self,
+                fork or self,
+                f"refs/heads/{source}",
+                f"refs/heads/{target or default}",
+                title or f"Merge {source}",
+                description,
+                person(user),
+                is_draft,
+            )
+            made.open([person(name) for name in reviewers])
+        return made
+
+    def pull_request(self, number: int) -> PullRequest:
+        """Return one of its pull requests; PullRequestError if there is none of that number."""
+        found = next((one for one in self.pull_requests if one.id == number), None)
+        if found is None:
+            raise PullRequestError(
+                f"TF401180: The requested pull request {number} was not found.",
+                "GitPullRequestNotFoundException",
+                404,
+            )
+        return found
+
+    def fork(self, name: str, project: Project | None = None) -> Repository:
+        """Copy it with its branches and tags; pull requests may come from the copy."""
+        target = project or self.project
+        made = Repository(target, str(uuid.uuid4()), name)
+        made.become_fork_of(self)
+        with self.lock:
+            made.git.fetch_all(self.git.path)
+            target.repositories.append(made)
+            made.record_push({}, self.organization.identity("Ann Admin"))
+        return made
 
     def _append_push(
         self, pushed_by: Identity, updates: tuple[RefUpdate, ...], commits: list[str]
@@ -226,6 +376,7 @@ class Repository:
             push_id = self.organization.last_push_id
             push = Push(push_id, now(), pushed_by, updates, tuple(commits))
             self.pushes.append(push)
+            self._pushed.update(commits)
             self.organization.state.save()
         return push
 
@@ -304,6 +455,11 @@ class Project:
         """Find a repository by name or id, in any letter case."""
         return _find(self.repositories, key)
 
+    def rename(self, name: str) -> None:
+        """Give it another name; its id stays."""
+        self.name, self.changed_date = name, now()
+        self.organization.state.save()
+
 
 @dataclass(eq=False)
 class Organization:
@@ -318,12 +474,18 @@ class Organization:
     subscriptions: list[Subscription] = field(default_factory=list)
     notifications: list[Notification] = field(default_factory=list)
     last_push_id: int = 0
+    last_pull_request_id: int = 0
     last_unsaved_notification: int = 0
 
     @property
     def url(self) -> str:
         """Its base URL: what one types into another product's set-up form."""
         return f"{self.state.base_url}/{quote(self.name, safe='')}"
+
+    def rename(self, name: str) -> None:
+        """Give it another name, and with it another URL; its id stays, the old URL is unknown."""
+        self.name = name
+        self.state.save()
 
     @property
     def repositories(self) -> list[Repository]:

@@ -15,10 +15,11 @@ from markupsafe import Markup
 from werkzeug import Request, Response
 from werkzeug.utils import redirect
 
+from .clock import now
 from .delivery import Deliveries
 from .git import EMPTY_TREE, GitError
 from .hook_rules import EVENT_TYPES, HookRuleError
-from .model import Notification, Organization, Project, Repository, Subscription, now
+from .model import Notification, Organization, Project, Repository, Subscription
 from .state import State
 
 _STYLE = (Path(__file__).parent / "style.css").read_text(encoding="utf-8")

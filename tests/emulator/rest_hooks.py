@@ -10,9 +10,10 @@ from typing import Any
 from werkzeug import Response
 
 from . import shapes
+from .clock import now
 from .delivery import MASK, Deliveries, custom_headers
 from .hook_rules import EVENT_TYPES, HookRuleError, check_consumer, check_inputs
-from .model import NO_SUBSCRIPTION, Notification, Organization, Subscription, now
+from .model import NO_SUBSCRIPTION, Notification, Organization, Subscription
 from .shapes import Json, timestamp
 from .web import ApiError, Call, Route, collection, json_response
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .model import now
+from .clock import now
 from .shapes import timestamp
 
 PROJECT_ID = "6ce954b1-ce1f-45d1-b94d-e6bf2464ba2c"

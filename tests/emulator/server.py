@@ -62,7 +62,7 @@ class Emulator:
         self._server: _Server | None = None
         self.requests: list[RecordedRequest] = []
         self.deliveries = Deliveries(allow_local_hooks)
-        self.state = State(root, allow_local_hooks, self.deliveries.push_recorded)
+        self.state = State(root, allow_local_hooks, self.deliveries)
         self.faults = Faults(self._stopping)
         self._pages = Pages(self.state, self.deliveries)
         self._routes = rest_core.ROUTES + rest_git.ROUTES + Hooks(self.deliveries).routes()
@@ -73,6 +73,7 @@ class Emulator:
         """Serve in background threads; OSError if the port is taken."""
         self._server = _Server(self._port, self._wsgi)
         self.state.base_url = f"http://{HOST}:{self._server.port}"
+        self.state.start()
         self._server.start()
         self.deliveries.start()
 
@@ -82,6 +83,7 @@ class Emulator:
         self.deliveries.stop()
         if self._server:
             self._server.stop()
+            self.state.stop()
 
     def __enter__(self) -> Emulator:
         self.start()

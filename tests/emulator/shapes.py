@@ -6,6 +6,7 @@ from urllib.parse import quote
 
 from .git import Commit, Signature
 from .model import Identity, Project, Repository
+from .pull_requests import PullRequest, Reviewer
 
 Json = dict[str, Any]
 
@@ -76,6 +77,14 @@ def repository(base: str, one: Repository) -> Json:
     }
     if one.default_branch:
         shape["defaultBranch"] = one.default_branch
+    if one.parent:
+        shape["isFork"] = True
+        shape["parentRepository"] = {
+            "id": one.parent.id,
+            "name": one.parent.name,
+            "url": repository_url(base, one.parent),
+            "project": project(base, one.parent.project),
+        }
     return shape
 
 
@@ -92,4 +101,59 @@ def commit(base: str, where: Repository, one: Commit) -> Json:
         "committer": signature(one.committer),
         "comment": one.message,
         "url": f"{repository_url(base, where)}/commits/{one.sha}",
+    }
+
+
+def commit_reference(base: str, where: Repository, sha: str) -> Json:
+    """Return a commit by its sha and address alone."""
+    return {"commitId": sha, "url": f"{repository_url(base, where)}/commits/{sha}"}
+
+
+def pull_request(base: str, one: PullRequest) -> Json:
+    """Return a pull request; what is not known yet or does not apply is left out."""
+    where = one.repository
+    url = f"{repository_url(base, where)}/pullRequests/{one.id}"
+    shape: Json = {
+        "repository": repository(base, where),
+        "pullRequestId": one.id,
+        "codeReviewId": one.id,
+        "status": one.status,
+        "createdBy": identity(base, one.created_by),
+        "creationDate": timestamp(one.creation_date),
+        "title": one.title,
+        "description": one.description,
+        "sourceRefName": one.source_ref,
+        "targetRefName": one.target_ref,
+        "mergeStatus": one.merge_status,
+        "isDraft": one.is_draft,
+        "mergeId": one.merge_id,
+        "lastMergeSourceCommit": commit_reference(base, one.source, one.source_commit),
+        "lastMergeTargetCommit": commit_reference(base, where, one.target_commit),
+        "reviewers": [reviewer(base, each) for each in one.reviewers],
+        "url": url,
+        "_links": {
+            "web": {"href": f"{web_url(base, where)}/pullrequest/{one.id}"},
+            "statuses": {"href": f"{url}/statuses"},
+        },
+        "supportsIterations": True,
+    }
+    if not one.description:
+        del shape["description"]
+    if one.merge_commit:
+        shape["lastMergeCommit"] = commit_reference(base, where, one.merge_commit)
+    if one.closed_date and one.closed_by:
+        shape["closedDate"] = timestamp(one.closed_date)
+        shape["closedBy"] = identity(base, one.closed_by)
+    if one.is_from_fork:
+        shape["forkSource"] = {"name": one.source_ref, "repository": repository(base, one.source)}
+    return shape
+
+
+def reviewer(base: str, one: Reviewer) -> Json:
+    """Return a reviewer with the vote."""
+    return identity(base, one.person) | {
+        "reviewerUrl": None,
+        "vote": one.vote,
+        "isRequired": one.is_required,
+        "hasDeclined": False,
     }

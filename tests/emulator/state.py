@@ -2,12 +2,12 @@
 
 import json
 import threading
+import time
 import uuid
-from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import is_dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from .git import GitRepository
 from .model import (
@@ -21,6 +21,7 @@ from .model import (
     Subscription,
     Token,
 )
+from .pull_requests import Change, Iteration, PullRequest, Reviewer
 
 _TEMPLATE_FILES = {
     "main.tf": 'resource "terraform_data" "service" {\n  input = var.name\n}\n',
@@ -29,22 +30,31 @@ _TEMPLATE_FILES = {
 _TEMPLATE_DATE = datetime(2026, 1, 5, 9, 0, tzinfo=UTC)
 
 
-class State:
-    """All organizations, saved after each change and read again at the next start."""
+_PAUSE = 0.25
 
-    def __init__(
-        self,
-        root: Path,
-        allow_local_hooks: bool,
-        push_recorded: Callable[[Repository, Push], None],
-    ) -> None:
+
+class Listener(Protocol):
+    """Who is told what happened in repositories."""
+
+    def push_recorded(self, where: Repository, push: Push) -> None:
+        """Take note of a push."""
+
+    def pull_request_changed(self, one: PullRequest, change: Change) -> None:
+        """Take note of a change of a pull request."""
+
+
+class State:
+    """All organizations, saved soon after each change and read again at the next start."""
+
+    def __init__(self, root: Path, allow_local_hooks: bool, listener: Listener) -> None:
         self.root = root
         self.allow_local_hooks = allow_local_hooks
-        self.push_recorded = push_recorded
+        self.listener = listener
         self.base_url = ""
         self.lock = threading.RLock()
         self.organizations: list[Organization] = []
         self._file = root / "state.json"
+        self._changed, self._closed = threading.Event(), threading.Event()
         self._load()
 
     def add_organization(self, name: str) -> Organization:
@@ -66,18 +76,41 @@ class State:
             if not repository.path.exists():
                 repository.create()
                 author = "Ann Admin <ann@fabrikam.example>"
-                repository.commit_files(
-                    "main", _TEMPLATE_FILES, "Initial commit", author, None, _TEMPLATE_DATE
+                sha = repository.write_commit(
+                    _TEMPLATE_FILES, [], "Initial commit", author, _TEMPLATE_DATE
                 )
+                repository.update_refs({"refs/heads/main": sha})
         return repository
 
+    def start(self) -> None:
+        """Write changes to the disk from now on, in the background."""
+        threading.Thread(target=self._keep_saving, name="emulator-state", daemon=True).start()
+
+    def stop(self) -> None:
+        """Write the last changes to the disk."""
+        self._closed.set()
+        self._changed.set()
+        self._write()
+
     def save(self) -> None:
+        """Let what changed be written to the disk soon."""
+        self._changed.set()
+
+    def _keep_saving(self) -> None:
+        """Write again and again, and spend little of the time on it however much there is."""
+        while self._changed.wait() and not self._closed.is_set():
+            started = time.monotonic()
+            self._changed.clear()
+            self._write()
+            self._closed.wait(max(_PAUSE, 20 * (time.monotonic() - started)))
+
+    def _write(self) -> None:
         """Write the state file; a reader sees either the old one or the new one."""
         with self.lock:
             data = {"organizations": [_organization_data(one) for one in self.organizations]}
             self.root.mkdir(parents=True, exist_ok=True)
             partial = self._file.with_suffix(".partial")
-            partial.write_text(json.dumps(data, default=_date_text), encoding="utf-8")
+            partial.write_text(json.dumps(data, default=_plain), encoding="utf-8")
             partial.replace(self._file)
 
     def _load(self) -> None:
@@ -86,11 +119,15 @@ class State:
             self.organizations = [_organization(self, one) for one in data["organizations"]]
 
 
-def _date_text(value: object) -> object:
+def _plain(value: object) -> object:
     if isinstance(value, datetime):
         return value.isoformat()
     if isinstance(value, frozenset):
         return sorted(value)
+    if isinstance(value, PullRequest):
+        return vars(value) | {"repository": None, "source": value.source.id}
+    if is_dataclass(value):
+        return vars(value)
     raise TypeError(f"cannot save {value!r}")
 
 
@@ -105,10 +142,11 @@ def _organization_data(organization: Organization) -> dict[str, Any]:
         "name": organization.name,
         "last_push_id": organization.last_push_id,
         "last_unsaved_notification": organization.last_unsaved_notification,
-        "tokens": [asdict(token) for token in organization.tokens],
+        "last_pull_request_id": organization.last_pull_request_id,
+        "tokens": organization.tokens,
         "projects": [_project_data(project) for project in organization.projects],
-        "subscriptions": [asdict(one) for one in organization.subscriptions],
-        "notifications": [vars(one) for one in organization.notifications],
+        "subscriptions": organization.subscriptions,
+        "notifications": organization.notifications,
     }
 
 
@@ -128,7 +166,9 @@ def _repository_data(repository: Repository) -> dict[str, Any]:
         "default_branch": repository.default_branch,
         "is_disabled": repository.is_disabled,
         "is_from_template": repository.is_from_template,
-        "pushes": [asdict(push) for push in repository.pushes],
+        "parent": repository.parent.id if repository.parent else None,
+        "pushes": repository.pushes,
+        "pull_requests": repository.pull_requests,
     }
 
 
@@ -137,6 +177,7 @@ def _organization(state: State, data: dict[str, Any]) -> Organization:
     subscriptions, notifications = data.pop("subscriptions"), data.pop("notifications")
     organization = Organization(state, **data)
     organization.projects = [_project(organization, one) for one in projects]
+    _connect(organization, projects)
     organization.tokens = [_token(one) for one in tokens]
     organization.subscriptions = [_subscription(one) for one in subscriptions]
     organization.notifications = [_notification(one) for one in notifications]
@@ -156,8 +197,50 @@ def _project(organization: Organization, data: dict[str, Any]) -> Project:
 
 
 def _repository(project: Project, data: dict[str, Any]) -> Repository:
-    pushes = [_push(one) for one in data.pop("pushes")]
-    return Repository(project, **data, pushes=pushes)
+    pushes = [_push(one) for one in data["pushes"]]
+    own = {"parent", "pushes", "pull_requests"}
+    fields = {name: value for name, value in data.items() if name not in own}
+    return Repository(project, **fields, pushes=pushes)
+
+
+def _connect(organization: Organization, projects: list[dict[str, Any]]) -> None:
+    """Add what needs other repositories to be there: forks and pull requests."""
+    everything = {one.id: one for one in organization.repositories}
+    for data in (each for project in projects for each in project["repositories"]):
+        repository = everything[data["id"]]
+        if data["parent"]:
+            repository.become_fork_of(everything[data["parent"]])
+        repository.pull_requests = [
+            _pull_request(repository, everything[one["source"]], one)
+            for one in data["pull_requests"]
+        ]
+
+
+def _pull_request(repository: Repository, source: Repository, data: dict[str, Any]) -> PullRequest:
+    closed_by = Identity(**data["closed_by"]) if data["closed_by"] else None
+    made = {
+        "repository": repository,
+        "source": source,
+        "created_by": Identity(**data["created_by"]),
+        "creation_date": datetime.fromisoformat(data["creation_date"]),
+        "closed_date": _date(data["closed_date"]),
+        "closed_by": closed_by,
+        "reviewers": [
+            Reviewer(Identity(**one["person"]), one["vote"], one["is_required"])
+            for one in data["reviewers"]
+        ],
+        "iterations": [_iteration(one) for one in data["iterations"]],
+    }
+    return PullRequest(**data | made)
+
+
+def _iteration(data: dict[str, Any]) -> Iteration:
+    made = {
+        "author": Identity(**data["author"]),
+        "date": datetime.fromisoformat(data["date"]),
+        "commits": tuple(data["commits"]),
+    }
+    return Iteration(**data | made)
 
 
 def _push(data: dict[str, Any]) -> Push:
