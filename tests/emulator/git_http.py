@@ -23,6 +23,12 @@ def is_git_path(path: str) -> bool:
     return _PATH.fullmatch(path) is not None
 
 
+def name_of(request: Request) -> str:
+    """Return what a request of git's protocol is counted under."""
+    service = request.args.get("service", request.path.rpartition("/")[2])
+    return "git push" if service == "git-receive-pack" else "git fetch"
+
+
 def answer(request: Request, organization: Organization, path: str) -> Response:
     """Let git answer; a push is recorded with all its refs as one."""
     match = _PATH.fullmatch(path)

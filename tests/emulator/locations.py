@@ -6,6 +6,7 @@ The ids are those that Microsoft's Python SDK asks for.
 from typing import Any
 
 _GIT = "{project}/_apis/{area}/repositories/{repositoryId}"
+_PULL_REQUEST = f"{_GIT}/pullRequests/{{pullRequestId}}"
 _HOOK = "_apis/{area}/Subscriptions/{subscriptionId}"
 _TABLE = [
     # id, area, resource, template, resource version
@@ -50,6 +51,48 @@ _TABLE = [
     ("615588d5-c0c7-4b88-88f8-e625306446e8", "git", "commitDiffs", f"{_GIT}/diffs/commits", 1),
     ("ea98d07b-3c87-4971-8ede-a613694ffb55", "git", "pushes", f"{_GIT}/{{resource}}/{{pushId}}", 2),
     ("fb93c0db-47ed-4a31-8c20-47552878fb44", "git", "items", f"{_GIT}/{{resource}}/{{*path}}", 1),
+    (
+        "9946fd70-0d40-406e-b686-b4744cbbcc37",
+        "git",
+        "pullRequests",
+        f"{_GIT}/{{resource}}/{{pullRequestId}}",
+        1,
+    ),
+    (
+        "01a46dea-7d46-4d40-bc84-319e7c260d99",
+        "git",
+        "pullRequests",
+        "{project}/_apis/{area}/{resource}/{pullRequestId}",
+        1,
+    ),
+    (
+        "a5d28130-9cd2-40fa-9f08-902e7daa9efb",
+        "git",
+        "pullRequests",
+        "{project}/_apis/{area}/{resource}",
+        1,
+    ),
+    (
+        "4b6702c7-aa35-4b89-9c96-b9abf6d3e540",
+        "git",
+        "pullRequestReviewers",
+        f"{_PULL_REQUEST}/reviewers/{{reviewerId}}",
+        1,
+    ),
+    (
+        "d43911ee-6958-46b0-a42b-8445b8a0d004",
+        "git",
+        "pullRequestIterations",
+        f"{_PULL_REQUEST}/iterations/{{iterationId}}",
+        2,
+    ),
+    (
+        "4216bdcf-b6b1-4d59-8b82-c34cc183fc8b",
+        "git",
+        "pullRequestIterationChanges",
+        f"{_PULL_REQUEST}/iterations/{{iterationId}}/changes",
+        1,
+    ),
     (
         "fc50d02a-849f-41fb-8af1-0a5216103269",
         "hooks",

@@ -20,6 +20,19 @@ from .delivery import Deliveries
 from .git import EMPTY_TREE, GitError
 from .hook_rules import EVENT_TYPES, HookRuleError
 from .model import Notification, Organization, Project, Repository, Subscription
+from .page_parts import (
+    LINK,
+    NOTICE,
+    SECTION,
+    Html,
+    listing,
+    page,
+    project_path,
+    repository_path,
+    stamped_text,
+    trail_to,
+)
+from .pull_request_pages import pull_request_page, pull_requests_page
 from .state import State
 
 _STYLE = (Path(__file__).parent / "style.css").read_text(encoding="utf-8")
@@ -28,20 +41,6 @@ _HISTORY_SHOWN = 50
 _REPOSITORIES_SHOWN = 200
 _CHANGES = {"A": "added", "M": "changed", "D": "deleted", "R": "renamed", "T": "changed"}
 _FILE = "main.tf"
-_PAGE = Markup(
-    '<!DOCTYPE html><html lang="en"><head><meta charset="utf-8">'
-    '<meta name="viewport" content="width=device-width, initial-scale=1">'
-    "<title>{title} - Azure DevOps emulator</title>"
-    '<link rel="icon" href="data:,">'
-    '<link rel="stylesheet" href="/_emulator/style.css"></head><body>'
-    '<header><strong>Azure DevOps emulator</strong><nav aria-label="Breadcrumb">{trail}</nav>'
-    "</header><main><h1>{title}</h1>{notice}{content}</main></body></html>"
-)
-_SECTION = Markup("<section><h2>{}</h2>{}</section>")
-_NOTICE = Markup('<section class="notice {}" role="status"><p>{}</p></section>')
-_LINK = Markup('<a href="{}">{}</a>')
-_ROWS = Markup('<ul class="rows">{}</ul>')
-_ROW = Markup("<li>{}</li>")
 _SUBSCRIPTION = Markup(
     '<div class="row"><div><strong>{event}</strong> to {host}<br>'
     '<span class="{kind}">{status}</span> <small>{answers}</small></div>'
@@ -79,7 +78,7 @@ _PUSH_FORM = Markup(
     '<button class="main">Push</button></form>'
 )
 
-Html = Markup
+_REPOSITORY = "(?P<organization>[^/]+)/(?:(?P<project>[^/_][^/]*)/)?_git/(?P<repository>[^/]+)"
 Handler = Callable[[Request, dict[str, str]], Response]
 
 
@@ -103,15 +102,10 @@ class Pages:
                 "(?P<organization>[^/]+)/(?P<project>[^/]+)/_settings/serviceHooks",
                 self._service_hooks,
             ),
-            (
-                "(?P<organization>[^/]+)/(?:(?P<project>[^/_][^/]*)/)?_git/(?P<repository>[^/]+)",
-                self._repository_page,
-            ),
-            (
-                "(?P<organization>[^/]+)/(?:(?P<project>[^/_][^/]*)/)?_git/(?P<repository>[^/]+)"
-                "/commit/(?P<commit>[0-9a-f]{40})",
-                self._commit_page,
-            ),
+            (_REPOSITORY, self._repository_page),
+            (f"{_REPOSITORY}/commit/(?P<commit>[0-9a-f]{{40}})", self._commit_page),
+            (f"{_REPOSITORY}/pullrequests", self._pull_requests),
+            (f"{_REPOSITORY}/pullrequest/(?P<number>[0-9]{{1,9}})", self._pull_request),
         ]
 
     def answer(self, request: Request) -> Response:
@@ -125,7 +119,7 @@ class Pages:
         except _NotFoundError:
             pass
         content = Markup("<section><p>There is nothing at this address.</p></section>")
-        return _page("Not found", _trail(), content, status=404)
+        return page("Not found", trail_to(), content, status=404)
 
     # Finding
 
@@ -150,21 +144,21 @@ class Pages:
     # Organizations, projects, tokens
 
     def _home(self, request: Request, values: dict[str, str]) -> Response:
-        rows = [_LINK.format(f"/{quote(one.name)}/", one.name) for one in self._state.organizations]
-        return _page("Organizations", _trail(), _SECTION.format("On this emulator", _rows(rows)))
+        rows = [LINK.format(f"/{quote(one.name)}/", one.name) for one in self._state.organizations]
+        return page("Organizations", trail_to(), SECTION.format("On this emulator", listing(rows)))
 
     def _organization_page(self, request: Request, values: dict[str, str]) -> Response:
         organization = self._organization(values)
-        tokens = _LINK.format(f"/{quote(organization.name)}/_usersSettings/tokens", "Tokens")
+        tokens = LINK.format(f"/{quote(organization.name)}/_usersSettings/tokens", "Tokens")
         intro = Markup("<section><p>Organization URL: <code>{}</code></p>{}</section>").format(
             request.host_url + quote(organization.name), tokens
         )
         sections = [intro, *(_project_section(project) for project in organization.projects)]
-        return _page(organization.name, _trail(), Markup("").join(sections))
+        return page(organization.name, trail_to(), Markup("").join(sections))
 
     def _project_page(self, request: Request, values: dict[str, str]) -> Response:
         project = self._project(values)
-        return _page(project.name, _trail(project.organization), _project_section(project))
+        return page(project.name, trail_to(project.organization), _project_section(project))
 
     def _tokens(self, request: Request, values: dict[str, str]) -> Response:
         organization = self._organization(values)
@@ -178,8 +172,8 @@ class Pages:
             for token in organization.tokens
         ]
         note = Markup("<p>They work on this emulator only, so they are shown in full.</p>{}")
-        content = _SECTION.format("Personal access tokens", note.format(_rows(rows)))
-        return _page("Tokens", _trail(organization), content)
+        content = SECTION.format("Personal access tokens", note.format(listing(rows)))
+        return page("Tokens", trail_to(organization), content)
 
     # Service hooks
 
@@ -189,12 +183,14 @@ class Pages:
         if request.method == "POST":
             try:
                 message = self._change_hooks(project, request)
-                return redirect(f"{_path(project)}/_settings/serviceHooks?done={quote(message)}")
+                return redirect(
+                    f"{project_path(project)}/_settings/serviceHooks?done={quote(message)}"
+                )
             except HookRuleError as error:
-                notice = _NOTICE.format("bad", str(error))
+                notice = NOTICE.format("bad", str(error))
                 url, username = request.form.get("url", ""), request.form.get("username", "")
         elif request.args.get("done"):
-            notice = _NOTICE.format("", request.args["done"])
+            notice = NOTICE.format("", request.args["done"])
         options = Markup("").join(
             Markup('<option value="{}">{}</option>').format(key, name)
             for key, name in EVENT_TYPES.items()
@@ -203,13 +199,13 @@ class Pages:
         own = _subscriptions(project)
         content = Markup("").join(
             [
-                _SECTION.format("Subscriptions", _rows(_subscription_rows(project))),
-                _SECTION.format("Add subscriptions", form),
-                _SECTION.format("History", _rows(_history(project, {one.id for one in own}))),
+                SECTION.format("Subscriptions", listing(_subscription_rows(project))),
+                SECTION.format("Add subscriptions", form),
+                SECTION.format("History", listing(_history(project, {one.id for one in own}))),
             ]
         )
         title = f"Service hooks of {project.name}"
-        return _page(title, _trail(project.organization, project), content, notice)
+        return page(title, trail_to(project.organization, project), content, notice)
 
     def _change_hooks(self, project: Project, request: Request) -> str:
         """Do what the form asks for and return a sentence about it."""
@@ -239,21 +235,33 @@ class Pages:
         if request.method == "POST":
             try:
                 sha = _push(repository, request)
-                return redirect(f"{_repository_path(repository)}/commit/{sha}?pushed=1")
+                return redirect(f"{repository_path(repository)}/commit/{sha}?pushed=1")
             except GitError as error:
-                notice = _NOTICE.format("bad", f"Git refused the push: {error}")
+                notice = NOTICE.format("bad", f"Git refused the push: {error}")
         content = Markup("").join(
             [
-                Markup("<section><p>Clone URL: <code>{}</code></p></section>").format(
-                    request.host_url.rstrip("/") + _repository_path(repository)
+                Markup("<section><p>Clone URL: <code>{}</code></p><p>{}</p></section>").format(
+                    request.host_url.rstrip("/") + repository_path(repository),
+                    LINK.format(f"{repository_path(repository)}/pullrequests", "Pull requests"),
                 ),
-                _SECTION.format("Push a commit", _push_form(repository, branch)),
-                _SECTION.format("Branches", _rows(_branch_rows(repository))),
-                _SECTION.format(f"Commits on {branch}", _rows(_commit_rows(repository, branch))),
+                SECTION.format("Push a commit", _push_form(repository, branch)),
+                SECTION.format("Branches", listing(_branch_rows(repository))),
+                SECTION.format(f"Commits on {branch}", listing(_commit_rows(repository, branch))),
             ]
         )
-        trail = _trail(repository.organization, repository.project)
-        return _page(repository.name, trail, content, notice)
+        trail = trail_to(repository.organization, repository.project)
+        return page(repository.name, trail, content, notice)
+
+    def _pull_requests(self, request: Request, values: dict[str, str]) -> Response:
+        return pull_requests_page(request, self._repository(values))
+
+    def _pull_request(self, request: Request, values: dict[str, str]) -> Response:
+        repository = self._repository(values)
+        number = int(values["number"])
+        found = next((one for one in repository.pull_requests if one.id == number), None)
+        if found is None:
+            raise _NotFoundError
+        return pull_request_page(request, found)
 
     def _commit_page(self, request: Request, values: dict[str, str]) -> Response:
         repository, git = self._repository(values), self._repository(values).git
@@ -270,10 +278,10 @@ class Pages:
         about = Markup(
             '<section><pre tabindex="0">{}</pre><p>{} on {:%Y-%m-%d %H:%M} UTC</p></section>'
         ).format(commit.message, commit.author.name, commit.author.date)
-        notice = _NOTICE.format("", "Pushed.") if request.args.get("pushed") else Markup("")
-        trail = _trail(repository.organization, repository.project, repository)
-        content = about + _SECTION.format("Changes", _rows(rows))
-        return _page(f"Commit {sha[:8]}", trail, content, notice)
+        notice = NOTICE.format("", "Pushed.") if request.args.get("pushed") else Markup("")
+        trail = trail_to(repository.organization, repository.project, repository)
+        content = about + SECTION.format("Changes", listing(rows))
+        return page(f"Commit {sha[:8]}", trail, content, notice)
 
 
 # Parts
@@ -283,57 +291,21 @@ def _style(request: Request, values: dict[str, str]) -> Response:
     return Response(_STYLE, content_type="text/css; charset=utf-8")
 
 
-def _page(
-    title: str, trail: Html, content: Html, notice: Html | None = None, status: int = 200
-) -> Response:
-    body = _PAGE.format(title=title, trail=trail, notice=notice or "", content=content)
-    return Response(body, status, content_type="text/html; charset=utf-8")
-
-
-def _rows(rows: list[Html]) -> Html:
-    if not rows:
-        return Markup('<p class="soft">None yet.</p>')
-    return _ROWS.format(Markup("").join(_ROW.format(row) for row in rows))
-
-
-def _path(project: Project) -> str:
-    return f"/{quote(project.organization.name)}/{quote(project.name)}"
-
-
-def _repository_path(repository: Repository) -> str:
-    return f"{_path(repository.project)}/_git/{quote(repository.name)}"
-
-
-def _trail(
-    organization: Organization | None = None,
-    project: Project | None = None,
-    repository: Repository | None = None,
-) -> Html:
-    links = [_LINK.format("/", "Organizations")]
-    if organization:
-        links.append(_LINK.format(f"/{quote(organization.name)}/", organization.name))
-    if project:
-        links.append(_LINK.format(_path(project), project.name))
-    if repository:
-        links.append(_LINK.format(_repository_path(repository), repository.name))
-    return Markup(" / ").join(links)
-
-
 def _project_section(project: Project) -> Html:
     rows = [_repository_row(one) for one in project.repositories[:_REPOSITORIES_SHOWN]]
     hidden = len(project.repositories) - len(rows)
     if hidden:
         rows.append(Markup("<small>and {} more</small>").format(hidden))
-    hooks = _LINK.format(f"{_path(project)}/_settings/serviceHooks", "Service hooks")
-    heading = _LINK.format(_path(project), project.name)
-    return _SECTION.format(heading, Markup("<p>{}</p>").format(hooks) + _rows(rows))
+    hooks = LINK.format(f"{project_path(project)}/_settings/serviceHooks", "Service hooks")
+    heading = LINK.format(project_path(project), project.name)
+    return SECTION.format(heading, Markup("<p>{}</p>").format(hooks) + listing(rows))
 
 
 def _repository_row(repository: Repository) -> Html:
     if repository.is_disabled:
         return Markup("{} <small>disabled</small>").format(repository.name)
     state = _short(repository) if repository.default_branch else "empty"
-    link = _LINK.format(_repository_path(repository), repository.name)
+    link = LINK.format(repository_path(repository), repository.name)
     return Markup("{} <small>{}</small>").format(link, state)
 
 
@@ -417,13 +389,8 @@ def _push(repository: Repository, request: Request) -> str:
 
 def _push_form(repository: Repository, branch: str) -> Html:
     """Return the form, filled so that pressing Push alone makes a new commit."""
-    git = repository.git
     stamp = f"{now():%Y-%m-%d %H:%M:%S}"
-    tip = git.resolve(f"refs/heads/{branch}")
-    entry = git.entry(tip, _FILE) if tip else None
-    text = git.blob(entry.sha).decode(errors="replace") if entry else ""
-    kept = "\n".join(line for line in text.splitlines() if not line.startswith("# Pushed at "))
-    content = f"# Pushed at {stamp} UTC\n{kept}\n"
+    content = stamped_text(repository, branch, _FILE, stamp)
     message = f"Change {_FILE} at {stamp}"
     return _PUSH_FORM.format(branch=branch, path=_FILE, content=content, message=message)
 
@@ -433,8 +400,8 @@ def _branch_rows(repository: Repository) -> list[Html]:
     for ref in repository.git.refs():
         if ref.name.startswith("refs/heads/"):
             name = ref.name.removeprefix("refs/heads/")
-            link = _LINK.format(
-                f"{_repository_path(repository)}?version=GB{quote(name, safe='')}", name
+            link = LINK.format(
+                f"{repository_path(repository)}?version=GB{quote(name, safe='')}", name
             )
             rows.append(Markup("{} <code>{}</code>").format(link, ref.sha[:8]))
     return rows[:_REPOSITORIES_SHOWN]
@@ -447,8 +414,8 @@ def _commit_rows(repository: Repository, branch: str) -> list[Html]:
     commits = repository.git.log(f"--max-count={_COMMITS_SHOWN}", tip)
     return [
         Markup("{} <small>{}, {:%Y-%m-%d %H:%M} UTC</small>").format(
-            _LINK.format(
-                f"{_repository_path(repository)}/commit/{one.sha}", one.message.partition("\n")[0]
+            LINK.format(
+                f"{repository_path(repository)}/commit/{one.sha}", one.message.partition("\n")[0]
             ),
             one.author.name,
             one.author.date,

@@ -17,7 +17,7 @@ from .web import ApiError, Call, Route, collection, json_response
 PAGE_SIZE = 100
 REFS_LIMIT = 1000
 _TYPES = {"branch": "refs/heads/{}", "tag": "refs/tags/{}", "commit": "{}"}
-_CHANGE_NAMES = {"A": "add", "M": "edit", "D": "delete", "T": "edit"}
+CHANGE_NAMES = {"A": "add", "M": "edit", "D": "delete", "T": "edit"}
 
 
 # Repositories
@@ -133,10 +133,11 @@ def list_commits(call: Call) -> Response:
             arguments.append(f"--{option}={value}")
     path = (query.text("itemPath") or "").strip("/")
     found = where.git.log(*arguments, tip, "--", *([path] if path else []))
-    return collection(_listed_commit(call, where, one) for one in found)
+    return collection(listed_commit(call, where, one) for one in found)
 
 
-def _listed_commit(call: Call, where: Repository, one: Commit) -> Json:
+def listed_commit(call: Call, where: Repository, one: Commit) -> Json:
+    """Return a commit as it stands in lists: its comment is cut to a line."""
     shape = shapes.commit(call.base, where, one)
     first_line = one.message.partition("\n")[0]
     if first_line != one.message:
@@ -237,7 +238,7 @@ def _change(call: Call, where: Repository, commit: str, change: Change) -> Json:
     if change.old_object != NO_OBJECT:
         item["originalObjectId"] = change.old_object
     if change.old_path is None:
-        return {"item": item, "changeType": _CHANGE_NAMES[change.letter]}
+        return {"item": item, "changeType": CHANGE_NAMES[change.letter]}
     is_same = change.old_object == change.new_object
     return {
         "item": item,
@@ -301,8 +302,7 @@ def show_push(call: Call) -> Response:
         raise ApiError(404, "GitPushNotFoundException", f"TF401028: The push {key} does not exist.")
     shape = _push(call, where, push, call.query.flag("includeRefUpdates"))
     shas = push.commits[: call.query.number("includeCommits", PAGE_SIZE)]
-    commits = where.git.log("--no-walk=unsorted", *shas) if shas else []
-    shape["commits"] = [_listed_commit(call, where, one) for one in commits]
+    shape["commits"] = [listed_commit(call, where, where.git.commit(sha)) for sha in shas]
     return json_response(shape)
 
 
@@ -376,7 +376,7 @@ def _parent(commit: Commit) -> str:
 
 
 def _commit(where: Repository, sha: str) -> Commit:
-    return where.git.log("--max-count=1", _version(where, "commit", sha), "--")[0]
+    return where.git.commit(_version(where, "commit", sha))
 
 
 def _version(where: Repository, kind: str, name: str) -> str:

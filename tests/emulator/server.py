@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import socket
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +16,7 @@ from werkzeug import Request, Response
 from werkzeug.exceptions import BadRequest
 from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
 
-from . import git_http, rest_core, rest_git
+from . import git_http, rest_core, rest_git, rest_pull_requests
 from .delivery import Deliveries
 from .faults import Faults
 from .locations import locations
@@ -65,7 +66,10 @@ class Emulator:
         self.state = State(root, allow_local_hooks, self.deliveries)
         self.faults = Faults(self._stopping)
         self._pages = Pages(self.state, self.deliveries)
-        self._routes = rest_core.ROUTES + rest_git.ROUTES + Hooks(self.deliveries).routes()
+        self._routes = rest_core.ROUTES + rest_git.ROUTES + rest_pull_requests.ROUTES
+        self._routes += Hooks(self.deliveries).routes()
+        self._counts: Counter[str] = Counter()
+        self._counting = threading.Lock()
 
     # Life
 
@@ -129,6 +133,20 @@ class Emulator:
     def wait_for_deliveries(self, timeout: float = 10) -> None:
         """Return when all webhooks are delivered or given up; else TimeoutError."""
         self.deliveries.wait(timeout)
+
+    def request_counts(self) -> Counter[str]:
+        """Return how many API and git requests came, by method and route.
+
+        For example `GET git/repositories/{repository}/pushes`, or `git fetch` and `git push`.
+        """
+        with self._counting:
+            return Counter(self._counts)
+
+    def reset_requests(self) -> None:
+        """Forget which requests came, and count anew."""
+        with self._counting:
+            self._counts.clear()
+            self.requests.clear()
 
     # Answering
 
@@ -199,10 +217,22 @@ class Emulator:
         headers = dict(request.headers)
         has_authorization = headers.pop("Authorization", None) is not None
         query = request.query_string.decode("ascii", "replace")
-        self.requests.append(
-            RecordedRequest(request.method, request.path, query, headers, has_authorization, status)
-        )
-        del self.requests[:-_REQUESTS_KEPT]
+        with self._counting:
+            self._counts[self._route_name(request)] += 1
+            self.requests.append(
+                RecordedRequest(
+                    request.method, request.path, query, headers, has_authorization, status
+                )
+            )
+            del self.requests[:-_REQUESTS_KEPT]
+
+    def _route_name(self, request: Request) -> str:
+        path = request.path.strip("/").partition("/")[2]
+        if git_http.is_git_path(path):
+            return git_http.name_of(request)
+        found = (one for one in self._routes if one.method == request.method and one.match(path))
+        route = next(found, None)
+        return route.name if route else f"{request.method} {path.removeprefix('_apis/')}"
 
 
 def _is_api(path: str) -> bool:

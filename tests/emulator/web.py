@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cache
 from typing import Any
 from urllib.parse import quote
 
@@ -185,13 +186,24 @@ class Route:
 
     def match(self, path: str) -> dict[str, str] | None:
         """Return the values in a path (fixed parts in any letter case), or None."""
-        pattern = re.escape(self.template).replace(r"\[", "(?:").replace(r"\]", ")?")
-        pattern = re.sub(r"\\{\\\*(\w+)\\}", r"(?P<\1>.+)", pattern)
-        pattern = re.sub(r"\\{(\w+)\\}", r"(?P<\1>[^/]+)", pattern)
-        found = re.fullmatch(pattern, path, re.IGNORECASE)
+        found = _pattern(self.template).fullmatch(path)
         if found is None:
             return None
         return {name: value for name, value in found.groupdict().items() if value is not None}
+
+    @property
+    def name(self) -> str:
+        """What it is counted under, e.g. `GET git/repositories/{repository}/pushes`."""
+        path = self.template.replace("[{project}/]", "").replace("{project}/_apis", "_apis")
+        return f"{self.method} {path.removeprefix('_apis/')}"
+
+
+@cache
+def _pattern(template: str) -> re.Pattern[str]:
+    pattern = re.escape(template).replace(r"\[", "(?:").replace(r"\]", ")?")
+    pattern = re.sub(r"\\{\\\*(\w+)\\}", r"(?P<\1>.+)", pattern)
+    pattern = re.sub(r"\\{(\w+)\\}", r"(?P<\1>[^/]+)", pattern)
+    return re.compile(pattern, re.IGNORECASE)
 
 
 def check_version(request: Request, is_preview_only: bool) -> None:

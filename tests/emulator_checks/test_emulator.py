@@ -4,30 +4,20 @@ from __future__ import annotations
 
 import base64
 import gc
-import json
 import os
 import re
 import subprocess
 import sys
-import tempfile
-import threading
 import time
 import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
-
-os.environ["AZURE_DEVOPS_CACHE_DIR"] = tempfile.mkdtemp(prefix="azure-devops-sdk-")
 
 import pytest
 import requests
 from azure.core.exceptions import DeserializationError
-from azure.devops import _file_cache
-from azure.devops.client import Client
-from azure.devops.connection import Connection
 from azure.devops.exceptions import (
     AzureDevOpsAuthenticationError,
     AzureDevOpsClientRequestError,
@@ -35,121 +25,19 @@ from azure.devops.exceptions import (
 )
 from azure.devops.v7_1.git import models as git_models
 from azure.devops.v7_1.service_hooks import models as hook_models
-from msrest.authentication import BasicAuthentication
 
 from tests.emulator import Emulator
-from tests.emulator.git import NO_OBJECT, environment
+from tests.emulator.git import NO_OBJECT
 from tests.emulator.hook_rules import EVENT_TYPES, HookRuleError
-from tests.emulator.model import Organization, Project, Repository
-
-FILES = {"main.tf": "one\n" * 20, "modules/a.tf": "a\n", "modules/deep/b.tf": "b\n" * 9}
-JSON = {"Accept": "application/json;api-version=7.1"}
-
-
-@dataclass
-class World:
-    """An emulator with one organization, one project and one repository."""
-
-    emulator: Emulator
-    organization: Organization
-    project: Project
-    repository: Repository
-    token: str
-
-    def get(self, path: str, token: str | None = None, **options: Any) -> requests.Response:
-        return self.call("GET", path, token, **options)
-
-    def call(
-        self, method: str, path: str, token: str | None = None, **options: Any
-    ) -> requests.Response:
-        defaults: dict[str, Any] = {"headers": JSON, "allow_redirects": False, "timeout": 20}
-        auth = ("", self.token if token is None else token)
-        url = f"{self.organization.url}/{path}"
-        return requests.request(method, url, auth=auth, **defaults | options)  # noqa: S113
-
-
-@dataclass
-class Receiver:
-    """A web server that keeps what is posted to it and answers as told."""
-
-    url: str
-    answers: list[int] = field(default_factory=list)
-    received: list[tuple[dict[str, str], dict[str, Any]]] = field(default_factory=list)
-
-
-@pytest.fixture
-def world(tmp_path: Path) -> Iterator[World]:
-    with Emulator(tmp_path / "emulator", allow_local_hooks=True) as emulator:
-        emulator.retry_scale = 0.01
-        organization = emulator.add_organization("Fabrikam")
-        project = organization.add_project("Platform Team")
-        repository = project.add_repository("infrastructure", FILES)
-        yield World(emulator, organization, project, repository, organization.add_token())
-
-
-@pytest.fixture
-def receiver() -> Iterator[Receiver]:
-    found = Receiver("")
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["Content-Length"]))
-            found.received.append((dict(self.headers), json.loads(body)))
-            status = found.answers.pop(0) if found.answers else 200
-            self.send_response(status)
-            self.send_header("Content-Length", "5")
-            self.end_headers()
-            self.wfile.write(b"seen\n")
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
-    found.url = f"http://127.0.0.1:{server.server_port}/hook"
-    yield found
-    server.shutdown()
-    server.server_close()
-
-
-@pytest.fixture
-def sdk(world: World) -> Any:
-    return connect(world, world.token)
-
-
-def connect(world: World, token: str) -> Any:
-    """Return the SDK's clients for a token, with all its caches emptied."""
-    Client._locations_cache.clear()
-    _file_cache.OPTIONS_CACHE.clear()
-    _file_cache.RESOURCE_CACHE.clear()
-    connection = Connection(base_url=world.organization.url, creds=BasicAuthentication("", token))
-    return connection.clients_v7_1
-
-
-def git(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
-    """Run the git of a user, with a name and without configuration."""
-    names = {"GIT_AUTHOR_NAME": "Bo", "GIT_AUTHOR_EMAIL": "bo@fabrikam.example"}
-    names |= {"GIT_COMMITTER_NAME": "Bo", "GIT_COMMITTER_EMAIL": "bo@fabrikam.example"}
-    return subprocess.run(
-        ["git", *arguments],
-        cwd=cwd,
-        env=environment(**names, HOME=str(cwd or "/")),
-        capture_output=True,
-        text=True,
-        timeout=30,
-        check=False,
-    )
-
-
-def with_token(url: str, token: str) -> str:
-    return url.replace("://", f"://anyone:{token}@")
-
-
-def clone(world: World, repository: Repository, target: Path) -> Path:
-    done = git("clone", "--quiet", with_token(repository.clone_url, world.token), str(target))
-    assert done.returncode == 0, done.stderr
-    return target
-
+from tests.emulator_checks.world import (
+    FILES,
+    Receiver,
+    World,
+    clone,
+    connect,
+    git,
+    with_token,
+)
 
 # The SDK reads
 
