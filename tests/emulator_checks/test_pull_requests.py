@@ -29,10 +29,10 @@ def opened(world: World) -> PullRequest:
     return world.repository.open_pull_request("topic", title="Two", reviewers=["Bo Builder"])
 
 
-def listen(world: World, **inputs: str) -> None:
+def listen(world: World) -> None:
     """Subscribe to everything and hold back what comes."""
     for event_type in EVENT_TYPES:
-        world.organization.add_subscription(world.project, event_type, URL, **inputs)
+        world.organization.add_subscription(world.project, event_type, URL)
     world.emulator.deliveries.hold()
 
 
