@@ -40,7 +40,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument(
         "--allow-local-hooks",
         action="store_true",
-        help="let webhooks go to http and loopback addresses",
+        help="let webhooks go to http, loopback and private addresses",
     )
     parser.add_argument("--sample", action="store_true", help="add the organization fabrikam")
     parser.add_argument(

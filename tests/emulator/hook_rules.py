@@ -10,6 +10,7 @@ import ipaddress
 import re
 import socket
 import uuid
+from contextlib import suppress
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -28,6 +29,10 @@ _CHOICES = {
     "detailedMessagesToSend": {"all", "text", "html", "markdown", "none"},
     "acceptUntrustedCerts": {"true", "false"},
 }
+# In IANA's registries of special addresses, and global for Python.
+_SPECIAL = [
+    ipaddress.ip_network(network) for network in ("192.88.99.0/24", "2002::/16", "64:ff9b::/96")
+]
 _HEADER_LINE = re.compile(r"[^\s:]+:\S+")
 
 
@@ -68,18 +73,14 @@ def check_consumer(inputs: dict[str, str], allow_local: bool) -> None:
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise HookRuleError("The input 'url' must be an absolute http or https address.")
     if not allow_local:
-        if parts.scheme == "http" and _has_basic_auth(inputs):
-            raise HookRuleError("Basic authentication needs an https address.")
+        if parts.scheme == "http":
+            raise HookRuleError("The input 'url' must be an https address.")
         check_address(parts.hostname)
     _check_password(inputs.get("basicAuthPassword", ""))
     _check_choices(inputs)
     for line in inputs.get("httpHeaders", "").splitlines():
         if not _HEADER_LINE.fullmatch(line):
             raise HookRuleError("The input 'httpHeaders' must consist of lines 'Key:value'.")
-
-
-def _has_basic_auth(inputs: dict[str, str]) -> bool:
-    return bool(inputs.get("basicAuthUsername") or inputs.get("basicAuthPassword"))
 
 
 def _check_password(password: str) -> None:
@@ -103,12 +104,21 @@ def check_address(host: str) -> None:
     name = host.rstrip(".").lower()
     if name == "localhost" or name.endswith(".localhost"):
         raise HookRuleError(f"The host '{host}' is a loopback address.")
-    try:
-        address = ipaddress.ip_address(name)
-    except ValueError:
+    address = _ip_address(name)
+    if address is None:
         return
-    if not address.is_global or address.is_multicast:
+    special = any(address in network for network in _SPECIAL)
+    if special or not address.is_global or address.is_multicast:
         raise HookRuleError(f"The host '{host}' is a loopback, private or special address.")
+
+
+def _ip_address(name: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    """Read an address, also one like 127.1 or 0x7f000001, which connecting understands."""
+    with suppress(OSError):
+        return ipaddress.IPv4Address(socket.inet_aton(name))
+    with suppress(ValueError):
+        return ipaddress.ip_address(name)
+    return None
 
 
 def check_resolved(host: str) -> None:

@@ -54,7 +54,7 @@ class Emulator:
     """A local Azure DevOps on a real port.
 
     `root` keeps its data (a second emulator on the same folder goes on with it), port 0 takes any
-    free port, and `allow_local_hooks` lets webhooks go to http and loopback addresses.
+    free port, and `allow_local_hooks` lets webhooks go to http, loopback and private addresses.
     """
 
     def __init__(self, root: Path, port: int = 0, allow_local_hooks: bool = False) -> None:
