@@ -35,7 +35,7 @@ def main() -> int:
         serve.migrate()
     except ImproperlyConfigured as error:
         return serve.fail(str(error))
-    make_people()
+    sign_ins = make_people()
     return serve.run_together(
         {
             "emulator": emulator_command(emulator_port),
@@ -43,7 +43,7 @@ def main() -> int:
             "background worker": serve.WORKER,
         },
         ready_url=f"http://127.0.0.1:{port}/healthz",
-        welcome=welcome(port, emulator),
+        welcome=welcome(port, emulator, sign_ins),
     )
 
 
@@ -70,34 +70,56 @@ def emulator_command(port: int) -> list[str]:
     return [sys.executable, "-m", "tests.emulator", *options]
 
 
-def make_people() -> None:
-    """Make the demo's admin and member, once."""
+def make_people() -> list[str]:
+    """Make the demo's admin and member, once; return a line on how each signs in."""
     os.environ["DJANGO_SETTINGS_MODULE"] = "config.settings"
     django.setup()
     from django.contrib.auth.models import User
 
     from accounts.forms import give_role
 
+    lines = []
     for (username, password), role in ((ADMIN, "admin"), (MEMBER, "member")):
-        if not User.objects.filter(username=username).exists():
-            give_role(User.objects.create_user(username, password=password), role)
+        person = User.objects.filter(username=username).first()
+        if person is None:
+            person = User.objects.create_user(username, password=password)
+            give_role(person, role)
+        known = password if person.check_password(password) else "the password it was given since"
+        lines.append(f"  Sign in as {role:7} {username} / {known}")
+    return lines
 
 
-def welcome(port: int, emulator: str) -> str:
+def left_links(organization_url: str) -> list[str]:
+    """Return a line for each organization that an earlier demo linked at another address."""
+    from vcs_integrations.models import Integration
+
+    linked = Integration.objects.linked().exclude(organization_url=organization_url)
+    return [
+        f"  {url} is linked from an earlier start; unlink it first, or start with the same "
+        f"EMULATOR_PORT again."
+        for url in linked.values_list("organization_url", flat=True)
+    ]
+
+
+def welcome(port: int, emulator: str, sign_ins: list[str]) -> str:
     from tests.emulator.demo import ORGANIZATION, TOKEN
 
-    return f"""
-Stackhook runs at  http://127.0.0.1:{port}/
-  Sign in as admin   {ADMIN[0]} / {ADMIN[1]}
-  Sign in as member  {MEMBER[0]} / {MEMBER[1]}
-
-Type into the set-up form (Settings, VCS providers, Set up)
-  Organization URL       {emulator}/{ORGANIZATION}
-  Personal access token  {TOKEN}
-
-The local Azure DevOps is at  {emulator}/{ORGANIZATION}/
-It delivers to this machine over http; the real one would not. Ctrl-C ends everything.
-"""
+    organization_url = f"{emulator}/{ORGANIZATION}"
+    lines = [
+        "",
+        f"Stackhook runs at  http://127.0.0.1:{port}/",
+        *sign_ins,
+        "",
+        "Type into the set-up form (Settings, VCS providers, Set up)",
+        f"  Organization URL       {organization_url}",
+        f"  Personal access token  {TOKEN}",
+        *left_links(organization_url),
+        "",
+        f"The local Azure DevOps is at  {organization_url}/",
+        "It delivers to this machine over http; the real one would not. Ctrl-C ends everything.",
+        "",
+    ]
+    return "\n".join(lines)
 
 
 if __name__ == "__main__":

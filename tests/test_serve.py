@@ -14,6 +14,7 @@ import pytest
 import requests
 
 from tests import demo
+from tests.emulator.demo import TOKEN
 from tests.processes import copy_tree, descendants, free_port, is_alive, run, running, wait_for
 
 
@@ -41,12 +42,16 @@ def interrupt(process: "subprocess.Popen[str]") -> set[int]:
 
 def sign_in(site: str, username: str, password: str) -> requests.Session:
     session = requests.Session()
-    page = session.get(f"{site}/sign-in/", timeout=5).text
+    send(session, f"{site}/sign-in/", username=username, password=password)
+    return session
+
+
+def send(session: requests.Session, url: str, **form: str) -> None:
+    """Fill in the form of a page and send it."""
+    page = session.get(url, timeout=5).text
     found = re.search(r'name="csrfmiddlewaretoken" value="(\w+)"', page)
     assert found
-    form = {"csrfmiddlewaretoken": found[1], "username": username, "password": password}
-    assert session.post(f"{site}/sign-in/", form, timeout=5).ok
-    return session
+    assert session.post(url, form | {"csrfmiddlewaretoken": found[1]}, timeout=10).ok
 
 
 def heading(session: requests.Session, url: str) -> str:
@@ -192,4 +197,24 @@ def test_the_demo_starts_answers_ends_and_keeps_its_data(tree: Path) -> None:
         assert wait_for(lambda: answers(f"{site}/healthz"), 30)
         assert heading(admin, f"{site}/settings/people/") == "People"  # still signed in
         assert wait_for(lambda: answers(f"{emulator}/fabrikam/"))
+
+        new = "another-long-phrase"
+        words = {"old_password": demo.ADMIN[1], "new_password1": new, "new_password2": new}
+        send(admin, f"{site}/password/", **words)
+        set_up = f"{site}/settings/vcs-providers/azure-devops/set-up/"
+        send(admin, set_up, organization_url=f"{emulator}/fabrikam", token=TOKEN)
         assert interrupt(second) == set()
+    # What is printed is true for other ports, and for what happened meanwhile.
+    ports = {"PORT": str(free_port()), "EMULATOR_PORT": str(free_port())}
+    site = f"http://127.0.0.1:{ports['PORT']}"
+    with running(tree, "-m", "tests.demo", **ports) as third:
+        assert wait_for(lambda: answers(f"{site}/healthz"), 30)
+        sign_in(site, *demo.MEMBER)
+        assert interrupt(third) == set()
+        assert third.stdout
+        said = third.stdout.read()
+    assert f"Organization URL       http://127.0.0.1:{ports['EMULATOR_PORT']}/fabrikam\n" in said
+    assert f"{emulator}/fabrikam is linked from an earlier start; unlink it first" in said
+    assert demo.MEMBER[1] in said
+    assert demo.ADMIN[1] not in said
+    assert "admin / the password it was given since" in said
