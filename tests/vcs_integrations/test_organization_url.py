@@ -251,6 +251,14 @@ def test_everything_else_is_refused_with_what_to_do(text: str) -> None:
     assert "secret" not in said
 
 
+@pytest.mark.parametrize(
+    "url", ["https://tfs.corp.example/tfs/main", "http://127.0.0.1:8765/fabrikam"]
+)
+def test_who_has_a_server_of_their_own_learns_where_it_is_listed(url: str) -> None:
+    with pytest.raises(InvalidOrganizationUrl, match="listed in AZURE_DEVOPS_SERVERS"):
+        parse_organization_url(url, [])
+
+
 def test_no_server_is_accepted_where_none_is_listed() -> None:
     with pytest.raises(InvalidOrganizationUrl, match="AZURE_DEVOPS_SERVERS"):
         parse_organization_url("https://tfs.example.com/tfs/Main", [])

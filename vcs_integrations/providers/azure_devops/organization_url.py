@@ -19,6 +19,7 @@ from vcs_integrations.providers.base import (
 USUAL_FORMS = (
     "https://dev.azure.com/your-organization or https://your-organization.visualstudio.com"
 )
+OWN_SERVER = "A server of your own must be listed in AZURE_DEVOPS_SERVERS by the operator."
 ORGANIZATION = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,48}[A-Za-z0-9])?")
 # Microsoft's own sites under visualstudio.com: never an organization.
 NOT_ORGANIZATIONS = {"app", "code", "docs", "login", "marketplace", "my", "ssh", "vs-ssh", "www"}
@@ -134,7 +135,7 @@ def _split(address: Address, servers: Sequence[str]) -> tuple[OrganizationUrl, l
         return _over_ssh(address)
     if address.scheme != "https" or address.port != 443:
         raise InvalidOrganizationUrl(
-            f"Azure DevOps is reached over https on its usual port. Use {USUAL_FORMS}."
+            f"Azure DevOps is reached over https on its usual port. Use {USUAL_FORMS}. {OWN_SERVER}"
         )
     if address.host == "dev.azure.com":
         if not address.segments:
@@ -151,8 +152,7 @@ def _split(address: Address, servers: Sequence[str]) -> tuple[OrganizationUrl, l
         url = f"https://{name}.visualstudio.com"
         return OrganizationUrl(url, name, _key(name)), list(address.segments)
     raise InvalidOrganizationUrl(
-        f"{address.host} is not a known Azure DevOps address. Use {USUAL_FORMS}. "
-        f"A server of your own must be listed in AZURE_DEVOPS_SERVERS by the operator."
+        f"{address.host} is not a known Azure DevOps address. Use {USUAL_FORMS}. {OWN_SERVER}"
     )
 
 
