@@ -44,6 +44,17 @@ def test_one_push_moves_several_refs(world: World) -> None:
     assert repository.push_refs({"refs/tags/v1": "main"}) is None
 
 
+def test_a_branch_in_the_middle_of_a_history_brings_no_new_commits(world: World) -> None:
+    repository = world.repository
+    first = repository.push({"x": "1"})
+    middle = repository.push({"x": "2"})
+    repository.push({"x": "3"})
+    repository.push_refs({"refs/heads/first": first})
+    done = repository.push_refs({"refs/heads/middle": middle})
+    assert done is not None
+    assert done.commits == ()
+
+
 def test_a_force_push_leaves_commits_behind(world: World, sdk: Any) -> None:
     repository, client = world.repository, sdk.get_git_client()
     base = repository.tip()
