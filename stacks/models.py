@@ -150,8 +150,9 @@ class Stack(models.Model):
         self._save_head(push_id)
 
     def follow(self, repository: Repository, branch: str) -> None:
-        """Track another branch, whose head is not known yet."""
+        """Track another branch, whose head is not known yet; runs of the old one are canceled."""
         if (repository, branch) != (self.repository, self.branch):
+            self.runs.move_to(State.CANCELED)
             self.head_sha = self.head_message = self.head_author = ""
             self.head_authored_at = self.head_read_at = self.branch_gone_at = None
             self.head_push_id = self.followed_push_id = None

@@ -111,8 +111,11 @@ def _take_past(
     *,
     ends_as: State = State.SUPERSEDED,
 ) -> list[Decision]:
-    """Record the run of a commit that nobody saw in time; nothing where it has one."""
+    """Record the run of a commit that nobody saw in time, or tie the one that it has."""
     runs_of_commit = stack.runs.filter(kind=Kind.PROPOSED, sha=iteration.source_sha)
+    if now.target_branch == stack.branch:
+        for run in runs_of_commit.filter(pull_request=None):
+            enrich(run, pull_request=row, iteration=iteration.number)
     decision = triggers.decide_past_iteration(
         stack,
         now,

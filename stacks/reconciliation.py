@@ -94,11 +94,14 @@ def _new_pushes(repository: Repository, stacks: list[Stack], client: Client) -> 
 
 def _correct_heads(repository: Repository, client: Client) -> None:
     """Read again the heads that are not where their branches are: no push told of it."""
-    for stack in Stack.objects.filter(repository=repository).with_repository():
-        branch = client.branch(repository.external_id, stack.branch)
-        known = "" if stack.branch_gone_at else stack.head_sha
-        if known != (branch.sha if branch else ""):
-            update_head(stack, client)
+    followers = list(Stack.objects.filter(repository=repository).with_repository())
+    for name in {stack.branch for stack in followers}:
+        branch = client.branch(repository.external_id, name)
+        sha = branch.sha if branch else ""
+        for stack in followers:
+            known = "" if stack.branch_gone_at else stack.head_sha
+            if stack.branch == name and known != sha:
+                update_head(stack, client)
 
 
 def _read_pull_requests(

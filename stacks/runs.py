@@ -44,7 +44,7 @@ def start_proposed(
     """
     others = stack.runs.filter(kind=Kind.PROPOSED, repository_id=stack.repository_id)
     is_late = others.filter(_of_same_source(code, "gt")).exists()
-    if not is_late and not ends_as:
+    if not is_late:
         others.filter(_of_same_source(code, "lt")).move_to(State.SUPERSEDED)
     state = ends_as or (State.SUPERSEDED if is_late else State.QUEUED)
     return _create(stack, Kind.PROPOSED, state, code, note, is_reconciled)

@@ -90,9 +90,17 @@ class Faults:
             return _STREAMS[fault.name](self._stopping, request, fault)
         return _ANSWERS[fault.name](request, fault)
 
-    def _take(self, path: str) -> Fault | None:
+    def delay(self, request: Request, response: Response) -> None:
+        """Have a good answer ask for a pause ("Rate and usage limits")."""
+        fault = self._take(request.path, delays=True)
+        if fault:
+            response.headers["Retry-After"] = str(int(fault.seconds or 5))
+            response.headers["X-RateLimit-Remaining"] = "0"
+
+    def _take(self, path: str, *, delays: bool = False) -> Fault | None:
         with self._lock:
-            fault = next((one for one in self._active if re.search(one.path, path)), None)
+            fitting = (one for one in self._active if re.search(one.path, path))
+            fault = next((f for f in fitting if (f.name == "delayed") == delays), None)
             if fault and fault.times is not None:
                 fault.times -= 1
                 if fault.times <= 0:
@@ -102,7 +110,7 @@ class Faults:
 
 def names() -> list[str]:
     """Return the names of all faults."""
-    return sorted([*_ANSWERS, *_STREAMS, "slow"])
+    return sorted([*_ANSWERS, *_STREAMS, "slow", "delayed"])
 
 
 # Credentials

@@ -167,6 +167,7 @@ class Emulator:
         try:
             response = self.faults.answer(request)
             response = response or self._answer_api(request, organization_name, path)
+            self.faults.delay(request, response)
         except ConnectionError:
             self._record(request, None)
             raise

@@ -22,6 +22,11 @@ class Command(BaseCommand):
                 failed += 1
                 self.stderr.write(f"{repository}: {error}")
             else:
-                self.stdout.write(f"{repository}: {len(found)} new runs")
+                self.stdout.write(f"{repository}: {_count(len(found), 'new run')}")
         if failed:
-            raise CommandError(f"{failed} repositories could not be read; the worker tries again.")
+            names = _count(failed, "repository", "repositories")
+            raise CommandError(f"{names} could not be read; the worker tries again.")
+
+
+def _count(number: int, one: str, many: str = "") -> str:
+    return f"{number} {one if number == 1 else many or one + 's'}"

@@ -1,0 +1,272 @@
+"""Deliveries of the emulator's hooks, through the endpoint and the queue, to runs."""
+
+import re
+from collections.abc import Callable, Iterator
+
+import pytest
+from django.test import Client
+from django.utils import timezone
+
+from stacks.heads import follow_from_now
+from stacks.models import IllegalMove, Run, Stack, State
+from tests.emulator import Emulator
+from tests.emulator.model import Organization, Repository
+from vcs_integrations import processing
+from vcs_integrations.models import Delivery, Integration
+from vcs_integrations.processing import PATIENT_ATTEMPTS, process_due
+
+EVENTS = (
+    "git.push",
+    "git.pullrequest.created",
+    "git.pullrequest.merged",
+    "git.pullrequest.updated",
+)
+
+
+@pytest.fixture
+def hooks(
+    integration: Integration, organization: Organization, repository: Repository, emulator: Emulator
+) -> Iterator[Callable[..., None]]:
+    """Return how to make the four hooks; what they send is held back."""
+    emulator.deliveries.hold()
+
+    def make(details: str = "all") -> None:
+        for event in EVENTS:
+            password = integration.read_credentials().webhook_password
+            url = integration.endpoint_url
+            organization.add_subscription(
+                repository.project, event, url, password, resourceDetailsToSend=details
+            )
+
+    yield make
+    emulator.deliveries.drop()
+
+
+@pytest.fixture
+def following(stack: Stack, hooks: Callable[..., None]) -> Stack:
+    """The stack of `main`, from now on, with hooks that tell all."""
+    hooks()
+    follow_from_now(stack)
+    return stack
+
+
+def deliver(emulator: Emulator) -> list[Delivery]:
+    """Hand over what the hooks sent, and process it; return the deliveries."""
+    before = Delivery.objects.count()
+    for request in emulator.deliveries.take():
+        path = re.sub(r"^https?://[^/]+", "", request.url)
+        headers = {**request.headers, "X-Forwarded-Proto": "https"}
+        answer = Client().post(path, request.body, content_type="application/json", headers=headers)
+        assert answer.status_code == 200, answer.content
+    while process_due():
+        pass
+    return list(Delivery.objects.order_by("pk")[before:])
+
+
+def due_again() -> None:
+    """Let the time come at which postponed deliveries are tried again."""
+    Delivery.objects.waiting().update(process_at=timezone.now())
+
+
+def runs(stack: Stack) -> list[tuple[str, str, str]]:
+    return [(run.kind, run.message, run.state) for run in stack.runs.order_by("number")]
+
+
+def test_push_and_pull_request_become_one_run_each(
+    following: Stack, repository: Repository, emulator: Emulator
+) -> None:
+    repository.push({"a.tf": "1"}, branch="topic", message="First")
+    one = repository.open_pull_request("topic")
+    one.push({"a.tf": "2"}, "Second")
+    one.vote("Bo Builder", 10)
+    one.complete()
+    deliver(emulator)
+    # The pull request was read when it was completed already.
+    assert runs(following) == [
+        ("proposed", "First", "superseded"),
+        ("proposed", "Second", "canceled"),
+        ("tracked", "Merged PR 1: Merge topic", "queued"),
+    ]
+    assert {run.is_reconciled for run in following.runs.all()} == {False}
+
+
+@pytest.mark.parametrize("details", ["minimal", "none"])
+def test_with_reduced_details_the_rest_is_read(
+    stack: Stack,
+    hooks: Callable[..., None],
+    repository: Repository,
+    emulator: Emulator,
+    details: str,
+) -> None:
+    from stacks.reconciliation import reconcile_next
+
+    hooks(details)
+    follow_from_now(stack)
+    repository.push({"a.tf": "1"}, branch="topic", message="First")
+    repository.open_pull_request("topic")
+    repository.push({"main.tf": "2"}, message="Second")
+    deliver(emulator)
+    while reconcile_next():
+        pass
+    assert sorted(runs(stack)) == [
+        ("proposed", "First", "queued"),
+        ("tracked", "Second", "queued"),
+    ]
+    assert stack.runs.exclude(pull_request=None).count() == 1
+
+
+def test_the_path_rule_reads_the_changed_files(
+    following: Stack, repository: Repository, emulator: Emulator
+) -> None:
+    Stack.objects.update(project_root="infra", extra_globs=["*.tfvars"])
+    repository.push({"infrastructure/a.tf": "1"}, message="Elsewhere")
+    repository.push({"infra/a.tf": "1"}, message="Inside")
+    repository.push({"deep/x.tfvars": "1"}, message="A glob")
+    delivered = deliver(emulator)
+    assert [message for _, message, _ in runs(following)] == ["Inside", "A glob"]
+    assert (
+        delivered[0].reason
+        == "None of the 1 changed paths is under infra or matches an extra glob."
+    )
+    following.refresh_from_db()
+    assert following.head_message == "A glob"
+
+
+def test_a_path_moved_out_of_the_project_root_counts(
+    following: Stack, repository: Repository, emulator: Emulator
+) -> None:
+    repository.push({"infra/a.tf": "the same\ncontent\n"}, message="Inside")
+    deliver(emulator)
+    Stack.objects.update(project_root="infra")
+    moved = {"infra/a.tf": None, "away.tf": "the same\ncontent\n"}
+    repository.push(moved, message="Moved")
+    deliver(emulator)
+    assert runs(following)[-1] == ("tracked", "Moved", "queued")
+
+
+def test_while_azure_devops_is_away_a_delivery_waits_and_says_why(
+    following: Stack, repository: Repository, emulator: Emulator
+) -> None:
+    repository.push({"a.tf": "1"}, message="Second")
+    emulator.faults.add("unavailable")
+    [delivery] = deliver(emulator)
+    assert delivery.outcome == "stored"
+    assert delivery.reason == "Waiting: Azure DevOps is down or in trouble (HTTP 503)."
+    assert delivery.process_at
+    assert delivery.process_at > timezone.now()
+    assert runs(following) == []
+    emulator.faults.clear()
+    due_again()
+    process_due()
+    assert runs(following) == [("tracked", "Second", "queued")]
+
+
+def test_after_an_hour_it_runs_without_knowing_the_changed_files(
+    following: Stack, repository: Repository, emulator: Emulator
+) -> None:
+    Stack.objects.update(project_root="infra")
+    repository.push({"a.tf": "1"}, message="Second")
+    emulator.faults.add("unavailable")
+    deliver(emulator)
+    Delivery.objects.update(attempts=PATIENT_ATTEMPTS)
+    due_again()
+    process_due()
+    [run] = following.runs.all()
+    assert "not known" in run.note
+
+
+def test_what_a_killed_worker_took_is_taken_again(
+    following: Stack, repository: Repository, emulator: Emulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Killed(BaseException):
+        pass
+
+    def kill(delivery: Delivery) -> None:
+        raise Killed
+
+    repository.push({"a.tf": "1"}, message="Second")
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(processing, "process", kill)
+        deliver(emulator)
+    assert process_due() == 0  # it is somebody's for now
+    due_again()
+    assert process_due() == 1
+    assert runs(following) == [("tracked", "Second", "queued")]
+
+
+def test_a_fault_of_ours_holds_up_no_other_delivery(
+    following: Stack, repository: Repository, emulator: Emulator, caplog: pytest.LogCaptureFixture
+) -> None:
+    [consumer] = processing._consumers
+    broken: list[int] = []
+
+    def stumbles(delivery: Delivery, *rest: object) -> None:
+        if not broken:
+            broken.append(delivery.pk)
+            raise ZeroDivisionError
+        consumer(delivery, *rest)  # type: ignore[arg-type]
+
+    repository.push({"a.tf": "1"}, message="First")
+    repository.push({"a.tf": "2"}, message="Second")
+    processing._consumers[:] = [stumbles]
+    try:
+        first, second = deliver(emulator)
+    finally:
+        processing._consumers[:] = [consumer]
+    assert "fault of Stackhook's own" in first.reason
+    assert second.outcome == "run"
+    due_again()
+    process_due()
+    assert sorted(runs(following)) == [
+        ("tracked", "First", "superseded"),
+        ("tracked", "Second", "queued"),
+    ]
+
+
+@pytest.mark.parametrize("details", ["all", "minimal"])
+def test_several_refs_of_one_push(
+    stack: Stack,
+    hooks: Callable[..., None],
+    repository: Repository,
+    emulator: Emulator,
+    details: str,
+) -> None:
+    hooks(details)
+    follow_from_now(stack)
+    Stack.objects.update(path_rule=False)
+    sha = repository.commit({"a.tf": "1"}, [repository.sha("main")], "Both")
+    repository.push_refs({"refs/heads/main": sha, "refs/heads/copy": sha, "refs/tags/v1": sha})
+    deliver(emulator)
+    assert sorted(runs(stack)) == [("proposed", "Both", "queued"), ("tracked", "Both", "queued")]
+
+
+# A run's states
+
+
+def test_a_run_goes_only_where_it_may(
+    following: Stack, repository: Repository, emulator: Emulator
+) -> None:
+    repository.push({"a.tf": "1"})
+    deliver(emulator)
+    [run] = following.runs.all()
+    with pytest.raises(IllegalMove):
+        run.move_to(State.APPLYING)
+    run.move_to(State.PREPARING)
+    same = Run.objects.get(pk=run.pk)
+    run.move_to(State.PLANNING)
+    with pytest.raises(IllegalMove, match="not preparing any more"):
+        same.move_to(State.FAILED)
+    run.refresh_from_db()
+    assert run.state == "planning"
+
+
+@pytest.mark.parametrize("state", [State.FINISHED, State.CANCELED, State.SUPERSEDED])
+def test_an_ended_run_stays_as_it_is(
+    following: Stack, repository: Repository, emulator: Emulator, state: State
+) -> None:
+    repository.push({"a.tf": "1"})
+    deliver(emulator)
+    following.runs.update(state=state)
+    assert following.runs.move_to(State.CANCELED) == 0
+    [run] = following.runs.all()
+    assert (run.state, run.has_ended) == (state, True)
