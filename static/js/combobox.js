@@ -7,6 +7,8 @@ const activeOf = (box) => popupOf(box).querySelector("[aria-selected=true]");
 
 // What each field said when its list was last asked for: with other text, asking is still to come.
 const askedFor = new WeakMap();
+// Fields that were left with Escape while their list was on its way: it stays closed.
+const left = new WeakSet();
 
 const makeCombobox = (box) => {
   const input = inputOf(box);
@@ -52,6 +54,7 @@ const fill = (input, value) => {
 
 const isWaiting = (box) => {
   const input = inputOf(box);
+  if (left.has(input)) return false;
   return input.classList.contains("htmx-request") || askedFor.get(input) !== input.value;
 };
 
@@ -74,10 +77,15 @@ const move = (box, step) => {
 
 const ask = (box) => htmx.trigger(inputOf(box), "combobox:open");
 
+const leave = (box) => {
+  left.add(inputOf(box));
+  close(box);
+};
+
 const keys = {
   ArrowDown: (box) => move(box, 1),
   ArrowUp: (box) => move(box, -1),
-  Escape: close,
+  Escape: leave,
   Enter: (box) => choose(box, activeOf(box)),
 };
 
@@ -86,7 +94,7 @@ document.addEventListener("keydown", (event) => {
   if (!box || !(event.key in keys)) return;
   if (event.key === "Enter" && isWaiting(box)) return event.preventDefault();
   // Enter sends the form and Escape leaves it, unless the list is there to take them.
-  const needsList = event.key === "Enter" ? !activeOf(box) : event.key === "Escape" && popupOf(box).hidden;
+  const needsList = event.key === "Enter" ? !activeOf(box) : event.key === "Escape" && popupOf(box).hidden && !isWaiting(box);
   if (needsList) return;
   event.preventDefault();
   keys[event.key](box);
@@ -109,6 +117,8 @@ document.addEventListener("focusout", (event) => {
   if (box && !box.contains(event.relatedTarget)) close(box);
 });
 
+document.addEventListener("input", (event) => left.delete(event.target));
+
 // Opening the list shows everything; typing narrows it down.
 document.addEventListener("htmx:configRequest", (event) => {
   const input = event.target;
@@ -118,6 +128,7 @@ document.addEventListener("htmx:configRequest", (event) => {
 document.addEventListener("htmx:beforeRequest", (event) => {
   const box = event.target.closest("[data-combobox]");
   if (!box) return;
+  left.delete(inputOf(box));
   askedFor.set(inputOf(box), inputOf(box).value);
   if (box.dataset.waiting && popupOf(box).hidden) showWaiting(box);
 });
@@ -133,7 +144,7 @@ document.addEventListener("htmx:afterSwap", (event) => {
   const box = event.target.closest("[data-combobox]");
   if (!box) return;
   inputOf(box).removeAttribute("aria-activedescendant");
-  if (document.activeElement === inputOf(box)) open(box);
+  if (document.activeElement === inputOf(box) && !left.has(inputOf(box))) open(box);
 });
 
 const makeAll = () => document.querySelectorAll("[data-combobox]").forEach(makeCombobox);
