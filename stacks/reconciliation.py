@@ -50,6 +50,7 @@ def reconcile(repository: Repository) -> list[Decision]:
     Returns what was decided; raises ProviderError where something could not be read, having
     noted when to try again. What was taken in until then stays.
     """
+    started_at = timezone.now()
     stacks = list(Stack.objects.filter(repository=repository))
     if not stacks:
         Repository.objects.filter(pk=repository.pk).update(reconcile_at=None)
@@ -63,9 +64,12 @@ def reconcile(repository: Repository) -> list[Decision]:
         _postpone(repository, error)
         raise
     now = timezone.now()
-    Repository.objects.filter(pk=repository.pk).update(
-        reconciled_at=now, reconcile_at=now + RECONCILE_EVERY, reconcile_failures=0
+    done = Repository.objects.filter(pk=repository.pk)
+    # Somebody may have asked for another look since this one began.
+    done.exclude(reconcile_at__gt=started_at, reconcile_at__lte=now).update(
+        reconcile_at=now + RECONCILE_EVERY
     )
+    done.update(reconciled_at=now, reconcile_failures=0)
     return decisions
 
 

@@ -275,3 +275,17 @@ def test_a_stack_that_follows_another_branch_begins_anew(
     repository.push({"main.tf": "3"}, branch="feature/network", message="There")
     assert look(following) == ["tracked"]
     assert runs(following)[-1] == ("tracked", "There", "queued")
+
+
+def test_who_asks_while_it_is_read_gets_another_look(
+    following: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from stacks import reconciliation
+
+    def correct_heads(*rest: object) -> None:
+        OurRepository.objects.hurry()
+
+    assert not OurRepository.objects.due_for_reconciliation().exists()
+    monkeypatch.setattr(reconciliation, "_correct_heads", correct_heads)
+    look(following)
+    assert OurRepository.objects.due_for_reconciliation().exists()
