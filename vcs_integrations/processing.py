@@ -16,7 +16,7 @@ from django.db.models import QuerySet
 from django.utils import timezone
 
 from vcs_integrations.events import Event, Ignored, Malformed
-from vcs_integrations.models import Delivery
+from vcs_integrations.models import Delivery, Integration
 from vcs_integrations.providers.base import Outcome, ProviderError
 
 logger = logging.getLogger(__name__)
@@ -63,6 +63,8 @@ def process(delivery: Delivery) -> None:
             for consumer in _consumers:
                 consumer(delivery, events, delivery.attempts >= PATIENT_ATTEMPTS)
     except ProviderError as error:
+        if not error.is_transient:  # it takes a look at the organization, or a person
+            Integration.objects.filter(pk=delivery.integration_id).update(refresh_at=timezone.now())
         delivery.postpone(f"Waiting: {error.cause}", _retry_at(delivery, error.retry_after))
     except Exception:  # a fault of ours must not hold up the deliveries behind it
         logger.exception("Delivery %s could not be processed", delivery.pk)

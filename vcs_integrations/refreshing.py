@@ -11,8 +11,16 @@ from django.db.models import Field
 from django.utils import timezone
 
 from vcs_integrations.models import Credentials, Integration, Repository
-from vcs_integrations.providers.base import Connection, Patience, Problem, ProviderError
+from vcs_integrations.providers.base import (
+    Connection,
+    InvalidOrganizationUrl,
+    Patience,
+    Problem,
+    ProviderError,
+)
 from vcs_integrations.repositories import store_repositories
+
+ADDRESS_FIELDS = ["organization_url", "organization_name", "organization_key"]
 
 
 def refresh(integration: Integration, patience: Patience) -> ProviderError | None:
@@ -21,13 +29,50 @@ def refresh(integration: Integration, patience: Patience) -> ProviderError | Non
     Returns why it failed, if it did.
     """
     try:
-        connection = integration.client(patience).connect()
+        connection = _connect(integration, patience)
         check_same_organization(integration, connection.organization_id)
     except ProviderError as error:
         integration.record_failure(error)
         return error
     take_in(integration, connection)
     return None
+
+
+def _connect(integration: Integration, patience: Patience) -> Connection:
+    """Look at the organization, under a new name if it was renamed. Raises ProviderError."""
+    try:
+        return integration.client(patience).connect()
+    except ProviderError as error:
+        if error.problem != Problem.ORGANIZATION_UNKNOWN or not integration.external_id:
+            raise
+        connection = _follow_rename(integration, patience)
+        if connection is None:
+            raise
+        return connection
+
+
+def _follow_rename(integration: Integration, patience: Patience) -> Connection | None:
+    """Find a renamed organization by its id, and note its address; None where it is not found."""
+    provider = integration.provider
+    url = integration.client(patience).present_url(integration.external_id)
+    try:
+        address = provider.parse_organization_url(url)
+        token = integration.read_credentials().token
+        connection = provider.client(address.url, token, patience).connect()
+    except (InvalidOrganizationUrl, ProviderError):
+        return None
+    if connection.organization_id != integration.external_id:
+        return None
+    if integration.name == integration.organization_name:  # nobody gave it a name of its own
+        integration.name = address.name
+    integration.organization_url, integration.organization_name = address.url, address.name
+    integration.organization_key = address.key
+    try:
+        with transaction.atomic():
+            integration.save(update_fields=["name", *ADDRESS_FIELDS])
+    except IntegrityError:  # that address is linked by another, which keeps it
+        return None
+    return connection
 
 
 def take_in(integration: Integration, connection: Connection) -> None:
@@ -105,7 +150,7 @@ def join(integration: Integration, predecessor: Integration) -> Integration:
     integration.joined_to = predecessor
     integration.refresh_at = integration.duplicate_of = None
     integration.save()
-    for field in ("organization_url", "organization_name", "organization_key", "name"):
+    for field in [*ADDRESS_FIELDS, "name"]:
         setattr(predecessor, field, getattr(integration, field))
     predecessor.description = integration.description
     predecessor.token_expires_on = integration.token_expires_on

@@ -5,6 +5,7 @@ The ids are those that Microsoft's Python SDK asks for.
 
 from typing import Any
 
+CORE_AREA = "79134c72-4a58-4b42-976c-04e7115f32bf"
 _GIT = "{project}/_apis/{area}/repositories/{repositoryId}"
 _PULL_REQUEST = f"{_GIT}/pullRequests/{{pullRequestId}}"
 _HOOK = "_apis/{area}/Subscriptions/{subscriptionId}"

@@ -19,7 +19,7 @@ from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
 from . import git_http, rest_core, rest_git, rest_pull_requests
 from .delivery import Deliveries
 from .faults import Faults
-from .locations import locations
+from .locations import CORE_AREA, locations
 from .model import Organization
 from .pages import Pages
 from .rest_hooks import Hooks
@@ -187,7 +187,7 @@ class Emulator:
 
     def _answer_api(self, request: Request, organization_name: str, path: str) -> Response:
         if organization_name == "_apis":
-            return collection([]) if request.method == "OPTIONS" else not_found()
+            return self._answer_without_organization(request, path)
         organization = self.state.organization(organization_name)
         if organization is None:
             return not_found()
@@ -199,6 +199,16 @@ class Emulator:
             return self._answer_rest(request, organization, path.rstrip("/"))
         except ApiError as error:
             return error.response()
+
+    def _answer_without_organization(self, request: Request, path: str) -> Response:
+        """Tell where an organization is by its id; nobody needs to sign in for that."""
+        if request.method == "OPTIONS":
+            return collection([])
+        host_id = request.args.get("hostId", "").lower()
+        found = next((one for one in self.organizations if one.id == host_id), None)
+        if path.lower() != f"resourceareas/{CORE_AREA}" or found is None:
+            return not_found()
+        return json_response({"id": CORE_AREA, "name": "Core", "locationUrl": found.url})
 
     def _answer_rest(self, request: Request, organization: Organization, path: str) -> Response:
         found = [(route, route.match(path)) for route in self._routes]

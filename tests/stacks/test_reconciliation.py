@@ -148,11 +148,15 @@ def test_a_rename_of_repository_project_and_organization_changes_nothing(
 ) -> None:
     repository.rename("größer")
     repository.project.rename("Andere Gruppe")
-    refresh(Integration.objects.get(), INTERACTIVE)
+    organization.rename("contoso")
+    assert refresh(Integration.objects.get(), INTERACTIVE) is None
     repository.push({"main.tf": "2"}, message="Second")
+    following = Stack.objects.with_repository().get(pk=following.pk)
     assert look(following) == ["tracked"]
     following.repository.refresh_from_db()
     assert str(following.repository) == "Andere Gruppe/größer"
+    renamed = Integration.objects.get()
+    assert (renamed.organization_url, renamed.name) == (organization.url, "contoso")
 
 
 def test_a_quiet_repository_costs_few_requests(

@@ -236,6 +236,10 @@ class Client(Protocol):
         """Prove the address and the token, and return what they show."""
         ...
 
+    def present_url(self, organization_id: str) -> str:
+        """Return where the organization with this id is now; empty where that is not told."""
+        ...
+
     def branches(self, repository_id: str) -> list[RemoteBranch]:
         """Return all branches of a repository, in the provider's order."""
         ...

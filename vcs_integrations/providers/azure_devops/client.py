@@ -33,6 +33,8 @@ PREVIEW_VERSION = "7.1-preview.1"
 # A list of 10,000 repositories has about 6 MB.
 ANSWER_LIMIT = 64 * 2**20
 MOST_OBJECTS = 1_000_000
+# The resource area that every organization has.
+CORE_AREA = "79134c72-4a58-4b42-976c-04e7115f32bf"
 REFS_PER_PAGE = 1000
 CHANGES_PER_PAGE = 2000
 LONGEST_REST = 60  # seconds; what has to wait longer is better done later
@@ -59,6 +61,7 @@ class AzureDevOpsClient:
 
     def __init__(self, organization_url: str, token: str, patience: Patience) -> None:
         self._base = organization_url
+        self._token = token
         self._host = urlsplit(organization_url).netloc
         self._patience = patience
         self._ends_at = time.monotonic() + patience.seconds_in_all
@@ -91,6 +94,20 @@ class AzureDevOpsClient:
                 raise diagnosis.lacks_code_access(error) from error
             raise
         return Connection(self._organization_id(), repositories)
+
+    def present_url(self, organization_id: str) -> str:
+        """Return where an organization is now, "" where that is not told.
+
+        Azure DevOps documentation, "Work with URLs in extensions and integrations": an
+        organization's address is found by its id.
+        """
+        host = AzureDevOpsClient(self._base.rpartition("/")[0], self._token, self._patience)
+        params = {"hostId": organization_id, "api-version": "5.0-preview.1"}
+        try:
+            answer, _ = host._get(f"_apis/resourceAreas/{CORE_AREA}", params)
+        except ProviderError:
+            return ""
+        return text(answer, "locationUrl")
 
     def repositories(self) -> list[RemoteRepository]:
         """Return all repositories of all projects ("Repositories - List")."""
