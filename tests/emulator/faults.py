@@ -91,11 +91,17 @@ class Faults:
         return _ANSWERS[fault.name](request, fault)
 
     def delay(self, request: Request, response: Response) -> None:
-        """Have a good answer ask for a pause ("Rate and usage limits")."""
+        """Have a good answer ask for a pause, in one way and then the other.
+
+        "Rate and usage limits": Retry-After, or a limit of which nothing remains until a time.
+        """
         fault = self._take(request.path, delays=True)
         if fault:
-            response.headers["Retry-After"] = str(int(fault.seconds or 5))
+            seconds = int(fault.seconds or 5)
             response.headers["X-RateLimit-Remaining"] = "0"
+            response.headers["X-RateLimit-Reset"] = str(int(time.time()) + seconds + 1)
+            if fault.times is None or fault.times % 2:
+                response.headers["Retry-After"] = str(seconds)
 
     def _take(self, path: str, *, delays: bool = False) -> Fault | None:
         with self._lock:

@@ -217,10 +217,10 @@ def test_a_good_answer_that_asks_to_wait_is_obeyed(
 ) -> None:
     waited: list[float] = []
     monkeypatch.setattr("vcs_integrations.providers.azure_devops.client.time.sleep", waited.append)
-    emulator.faults.add("delayed", seconds=7, times=1)
+    emulator.faults.add("delayed", seconds=7, times=2)
     look(following)
-    assert len(waited) == 1
-    assert 6 < waited[0] <= 7
+    assert len(waited) == 2
+    assert all(6 < seconds <= 8 for seconds in waited)
 
 
 def test_after_a_failed_period_it_is_due_at_once(following: Stack, emulator: Emulator) -> None:

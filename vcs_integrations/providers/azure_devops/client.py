@@ -323,7 +323,7 @@ class AzureDevOpsClient:
         problem = diagnosis.of_response(response, body[:10_000].decode("utf-8", "replace"))
         if problem and not gone_without_text:
             raise problem
-        self._resumes_at = time.monotonic() + (diagnosis.retry_after(response) or 0)
+        self._resumes_at = time.monotonic() + diagnosis.pause_asked(response)
         return response, body
 
     def _rest(self) -> None:

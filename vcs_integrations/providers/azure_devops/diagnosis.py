@@ -9,6 +9,7 @@ redirect. Nothing of an answer's text is passed on except Microsoft's own error 
 import http.client
 import re
 import ssl
+import time
 from collections.abc import Iterator
 from urllib.parse import unquote, urlsplit
 
@@ -105,14 +106,14 @@ def of_response(response: requests.Response, text: str) -> ProviderError | None:
             evidence=evidence,
         )
     if status == 429:
-        return throttled(retry_after(response), evidence)
+        return throttled(_retry_after(response), evidence)
     if status == 408 or status >= 500:
         return ProviderError(
             Problem.UNAVAILABLE,
             f"Azure DevOps is down or in trouble (HTTP {status}).",
             "Try again later; https://status.dev.azure.com tells about outages.",
             evidence=evidence,
-            retry_after=retry_after(response),
+            retry_after=_retry_after(response),
         )
     if status in {203, 401}:
         return _refused(response, text, evidence)
@@ -165,6 +166,30 @@ def lacks_code_access(refusal: ProviderError) -> ProviderError:
     )
 
 
+def throttled(seconds: int | None, evidence: str = "") -> ProviderError:
+    """Return the diagnosis of a token's owner who has used up the limit for a while."""
+    wait = f"for {seconds} seconds" if seconds else "for some minutes"
+    return ProviderError(
+        Problem.THROTTLED,
+        f"Azure DevOps throttles the token's owner, {wait}.",
+        f"Wait {wait}; a service account of its own keeps other tools from using up the limit.",
+        evidence=evidence,
+        retry_after=seconds,
+    )
+
+
+def pause_asked(response: requests.Response) -> int:
+    """Return the seconds that an answer, also a good one, asks to wait; 0 where it does not.
+
+    "Rate and usage limits": Retry-After says it; else, when nothing of the limit remains,
+    X-RateLimit-Reset says until when, in seconds since 1970.
+    """
+    seconds = _retry_after(response)
+    if seconds is None and _number(response, "X-RateLimit-Remaining") == 0:
+        seconds = min((_number(response, "X-RateLimit-Reset") or 0) - int(time.time()), 3600)
+    return max(seconds or 0, 0)
+
+
 def _causes(error: BaseException) -> Iterator[BaseException]:
     """Yield an exception and everything that led to it, also what urllib3 wraps."""
     seen: set[int] = set()
@@ -184,24 +209,14 @@ def _error_code(text: str) -> str:
     return match[0] if match else ""
 
 
-def retry_after(response: requests.Response) -> int | None:
-    """Return the seconds that an answer asks to wait, which a good one may, too."""
-    value = response.headers.get("Retry-After", "").strip()
-    return (
-        min(int(value), 3600) if value.isascii() and value.isdigit() and len(value) < 10 else None
-    )
+def _retry_after(response: requests.Response) -> int | None:
+    seconds = _number(response, "Retry-After")
+    return None if seconds is None else min(seconds, 3600)
 
 
-def throttled(seconds: int | None, evidence: str = "") -> ProviderError:
-    """Return the diagnosis of a token's owner who has used up the limit for a while."""
-    wait = f"for {seconds} seconds" if seconds else "for some minutes"
-    return ProviderError(
-        Problem.THROTTLED,
-        f"Azure DevOps throttles the token's owner, {wait}.",
-        f"Wait {wait}; a service account of its own keeps other tools from using up the limit.",
-        evidence=evidence,
-        retry_after=seconds,
-    )
+def _number(response: requests.Response, header: str) -> int | None:
+    value = response.headers.get(header, "").strip()
+    return int(value) if value.isascii() and value.isdigit() and len(value) < 12 else None
 
 
 def _refused(response: requests.Response, text: str, evidence: str) -> ProviderError:
