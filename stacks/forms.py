@@ -1,16 +1,20 @@
 """The steps of the form that creates a stack; its edit pages use the same steps."""
 
+import re
 from typing import Any, cast
 
 from django import forms
-from django.db.models import Value
+from django.db.models import QuerySet, Value
 from django.db.models.functions import Lower
 
-from stacks.models import Stack
+from stacks.models import Decision, Stack
 from stacks.sources import find_branch, find_repository, pasted_branch
+from stacks.triggers import RULE_TEXTS
 from vcs_integrations.models import Integration
 
 NAME_TAKEN = "Another stack has this name. Choose a different one."
+MOST_GLOBS = 50
+LONGEST_GLOB = 200
 
 
 class ComboboxInput(forms.TextInput):
@@ -29,7 +33,23 @@ class ComboboxInput(forms.TextInput):
         return super().get_context(name, value, attrs) | more
 
 
-class IntegrateVcsForm(forms.Form):
+class StepForm(forms.Form):
+    """A step of the form that creates a stack."""
+
+    title: str
+
+    @property
+    def understood(self) -> dict[str, str]:
+        """What the fields say once what was typed is understood, where that is different."""
+        return {}
+
+    @property
+    def stack_fields(self) -> dict[str, Any]:
+        """The columns of a stack that this step decides."""
+        return self.cleaned_data
+
+
+class IntegrateVcsForm(StepForm):
     """Which repository and branch. Cleaned: an Integration, a Repository, a branch name."""
 
     title = "Integrate VCS"
@@ -78,7 +98,6 @@ class IntegrateVcsForm(forms.Form):
 
     @property
     def understood(self) -> dict[str, str]:
-        """What the fields say once the repository and its branch were found."""
         return {
             "repository": str(self.cleaned_data["repository"]),
             "branch": self.cleaned_data["branch"],
@@ -86,14 +105,13 @@ class IntegrateVcsForm(forms.Form):
 
     @property
     def stack_fields(self) -> dict[str, Any]:
-        """The columns of a stack that this form decides."""
         return {
             "repository": self.cleaned_data["repository"],
             "branch": self.cleaned_data["branch"],
         }
 
 
-class NameStackForm(forms.Form):
+class NameStackForm(StepForm):
     """What people call it, and from which folder it runs."""
 
     title = "Name stack"
@@ -148,3 +166,91 @@ class NameStackForm(forms.Form):
         if any(len(label) > 50 for label in labels):
             raise forms.ValidationError("A label has at most 50 characters.")
         return labels
+
+
+class BehaviorForm(StepForm):
+    """What becomes a run."""
+
+    title = "Define behavior"
+
+    path_rule = forms.BooleanField(
+        label="Only runs when files under the project root change",
+        required=False,
+        initial=True,
+        help_text="Off: every push of the tracked branch runs, and every push of any other branch "
+        "as proposed code.",
+    )
+    extra_globs = forms.CharField(
+        label="Extra globs",
+        max_length=MOST_GLOBS * LONGEST_GLOB,
+        required=False,
+        widget=forms.Textarea(attrs={"rows": 3, "spellcheck": "false"}),
+        help_text="Optional. Files elsewhere whose change also runs the stack, one glob a line, "
+        "like modules/* or *.tfvars. A * also stands for slashes.",
+    )
+    runs_drafts = forms.BooleanField(
+        label="Draft pull requests",
+        required=False,
+        initial=True,
+        help_text="Off: a pull request runs once it is published.",
+    )
+    runs_forks = forms.BooleanField(
+        label="Pull requests from forks",
+        required=False,
+        help_text="Careful: whoever can fork the repository can then have code of their own run "
+        "here, before anybody of your team has read it.",
+    )
+    pull_requests_only = forms.BooleanField(
+        label="Pull requests only",
+        required=False,
+        help_text="On: other branches run only once a pull request proposes them. The tracked "
+        "branch always runs.",
+    )
+
+    def clean_extra_globs(self) -> list[str]:
+        typed = (glob.strip() for glob in re.split(r"[,\n]", self.cleaned_data["extra_globs"]))
+        globs = list(dict.fromkeys(_plain_glob(glob) for glob in typed if glob))
+        if len(globs) > MOST_GLOBS:
+            raise forms.ValidationError(
+                f"These are {len(globs)} globs, and a stack takes {MOST_GLOBS}. Use wider ones."
+            )
+        return globs
+
+
+class ActivityFilter(forms.Form):
+    """Which decisions of a stack to show; what makes no sense shows all."""
+
+    show = forms.ChoiceField(
+        label="Show",
+        required=False,
+        choices=[
+            ("", "All decisions"),
+            ("run", "With a run"),
+            ("no_run", "Without a run"),
+            ("Rule", list(RULE_TEXTS.items())),
+        ],
+    )
+
+    def narrow(self, decisions: QuerySet[Decision]) -> QuerySet[Decision]:
+        """Return those of the decisions that are to be shown."""
+        show = self.cleaned_data["show"] if self.is_valid() else ""
+        if show in {"run", "no_run"}:
+            return decisions.filter(run__isnull=show == "no_run")
+        return decisions.filter(rule=show) if show else decisions
+
+
+def _plain_glob(typed: str) -> str:
+    """Return a glob as paths are compared with it. Raises ValidationError with what is wrong."""
+    glob = typed.removeprefix("./").lstrip("/")
+    if not glob or ".." in glob.split("/") or "\\" in glob or not glob.isprintable():
+        raise forms.ValidationError(
+            f"“{typed}” matches no file. Use a path inside the repository, with / between its "
+            f"parts, like modules/*."
+        )
+    if "{" in glob or "}" in glob:
+        raise forms.ValidationError(
+            f"“{typed}” has braces, which are not understood. Write one glob for each choice."
+        )
+    if len(glob) > LONGEST_GLOB:
+        raise forms.ValidationError(f"A glob has at most {LONGEST_GLOB} characters.")
+    return f"{glob}*" if glob.endswith("/") else glob

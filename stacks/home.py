@@ -11,7 +11,7 @@ from django.views.decorators.http import require_safe
 
 from accounts.roles import is_admin
 from stacks.models import Stack
-from vcs_integrations.models import Integration
+from vcs_integrations.models import Delivery, Integration
 
 # The worker takes up what is due every few seconds; later than this it is not running.
 WORKER_IS_LATE = timedelta(minutes=5)
@@ -39,7 +39,7 @@ def home(request: HttpRequest) -> HttpResponse:
         "stack_count": stacks.count(),
         "newest_stacks": stacks.order_by("-created_at")[:5],
         "notices": [
-            *_about_worker(integrations),
+            *(_about_worker(integrations) or _about_waiting(is_admin(request))),
             *(notice for one in integrations for notice in _about(one, is_admin(request))),
             *_about_stacks(),
         ],
@@ -107,6 +107,28 @@ def _about_worker(integrations: list[Integration]) -> list[Notice]:
             is_error=True,
         )
     ]
+
+
+def _about_waiting(reader_is_admin: bool) -> list[Notice]:
+    """Return that deliveries wait for long: nobody takes them, or the provider does not answer."""
+    late = timezone.now() - WORKER_IS_LATE
+    waiting = Delivery.objects.waiting().filter(received_at__lt=late).order_by("process_at")
+    oldest = waiting.select_related("integration").defer("body", "headers").first()
+    if oldest is None:
+        return []
+    if oldest.process_at and oldest.process_at < late:
+        text = "Deliveries wait to be processed"
+        detail = (
+            "The background worker is far behind, or does not run. The operator starts it with "
+            "“make run”, or by itself with “manage.py background_worker”."
+        )
+    else:
+        text = f"Deliveries of {oldest.integration} wait"
+        detail = f"{oldest.reason.rstrip('.')}. They are tried again by themselves."
+    if not reader_is_admin:
+        return [Notice(text, detail, reverse("provider_list"), "VCS providers")]
+    list_of_waiting = f"{reverse('deliveries', args=[oldest.integration_id])}?outcome=stored"
+    return [Notice(text, detail, list_of_waiting, "Show the deliveries")]
 
 
 def _about_stacks() -> list[Notice]:

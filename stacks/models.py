@@ -11,6 +11,7 @@ from django.urls import reverse
 from django.utils import timezone
 from django.utils.text import slugify
 
+from stacks.triggers import RULE_TEXTS, Rule
 from vcs_integrations.dependents import Dependents
 from vcs_integrations.events import RemoteCommit
 from vcs_integrations.models import (
@@ -270,6 +271,12 @@ class IllegalMove(Exception):
 
 
 class RunQuerySet(models.QuerySet["Run"]):
+    def for_pages(self) -> Self:
+        """With all that a page shows of a run."""
+        return self.select_related(
+            "stack", "repository__integration", "pull_request__repository__integration"
+        )
+
     def that_count(self) -> Self:
         return self.exclude(state__in=DOES_NOT_COUNT)
 
@@ -357,9 +364,21 @@ class Run(models.Model):
         return self.state in ENDED
 
     @property
+    def is_waiting(self) -> bool:
+        return self.state == State.QUEUED
+
+    @property
     def commit_url(self) -> str:
         integration = self.repository.integration
         return integration.provider.commit_url(self.repository.web_url, self.sha)
+
+    @property
+    def branch_url(self) -> str:
+        """The branch's page; empty for a fork's branch, which is not in the repository."""
+        if self.pull_request and self.pull_request.is_from_fork:
+            return ""
+        integration = self.repository.integration
+        return integration.provider.branch_url(self.repository.web_url, self.branch)
 
     def move_to(self, state: State) -> None:
         """Go to another state. Raises IllegalMove where that may not follow, or not any more."""
@@ -368,6 +387,13 @@ class Run(models.Model):
         if not Run.objects.filter(pk=self.pk, state=self.state).move_to(state):
             raise IllegalMove(f"{self} is not {self.state} any more.")
         self.refresh_from_db(fields=["state", "moved_at"])
+
+
+class DecisionQuerySet(models.QuerySet["Decision"]):
+    def for_pages(self) -> Self:
+        """With all that a page shows of a decision; a delivery's body is not among it."""
+        related = self.select_related("stack", "run__stack", "delivery")
+        return related.defer("delivery__body", "delivery__headers")
 
 
 class Decision(models.Model):
@@ -396,6 +422,8 @@ class Decision(models.Model):
     )
     decided_at = models.DateTimeField(default=timezone.now)
 
+    objects = DecisionQuerySet.as_manager()
+
     class Meta:
         ordering = ("-pk",)
         indexes = (
@@ -406,6 +434,10 @@ class Decision(models.Model):
 
     def __str__(self) -> str:
         return f"{self.rule}: {self.sentence}"
+
+    @property
+    def rule_text(self) -> str:
+        return RULE_TEXTS[Rule(self.rule)]
 
 
 def prune_decisions() -> None:

@@ -37,6 +37,27 @@ class Rule(StrEnum):
     ABANDONED = "abandoned"
 
 
+RULE_TEXTS = {
+    Rule.TRACKED: "Tracked branch",
+    Rule.PROPOSED: "Proposed code",
+    Rule.SAME_PUSH: "Same push",
+    Rule.SAME_COMMIT: "Same commit",
+    Rule.OUTSIDE_PROJECT_ROOT: "Outside the project root",
+    Rule.PULL_REQUESTS_ONLY: "Pull requests only",
+    Rule.BRANCH_GONE: "Tracked branch gone",
+    Rule.BRANCH_DELETED: "Branch deleted",
+    Rule.NO_BRANCH: "No branch",
+    Rule.BEFORE_STACK: "Before the stack",
+    Rule.OTHER_TARGET: "Other target",
+    Rule.FORK: "Fork",
+    Rule.DRAFT: "Draft",
+    Rule.SAME_SOURCE: "No new commit",
+    Rule.CONFLICTS: "Conflicts",
+    Rule.COMPLETED: "Completed",
+    Rule.ABANDONED: "Abandoned",
+}
+
+
 @dataclass(frozen=True)
 class Decision:
     """What an event means for a stack, and a sentence that tells people why.

@@ -11,8 +11,11 @@ urlpatterns = [
     path("stacks/new/repositories/", views.repository_options, name="repository_options"),
     path("stacks/new/branches/", views.branch_options, name="branch_options"),
     path("stacks/<slug:slug>/", views.stack, name="stack"),
+    path("stacks/<slug:slug>/activity/", views.activity, name="activity"),
+    path("stacks/<slug:slug>/runs/<int:number>/", views.run, name="run"),
     path("stacks/<slug:slug>/head/", views.refresh_head, name="refresh_head"),
     path("stacks/<slug:slug>/edit/", views.edit_stack, name="edit_stack"),
+    path("stacks/<slug:slug>/behavior/", views.change_behavior, name="change_behavior"),
     path("stacks/<slug:slug>/source/", views.change_source, name="change_source"),
     path("stacks/<slug:slug>/delete/", views.delete_stack, name="delete_stack"),
 ]

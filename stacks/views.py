@@ -1,17 +1,29 @@
-"""Stacks: the list, the form that creates one, its page, and changing it."""
+"""Stacks: the list, the form that creates one, its pages with runs, and changing it."""
+
+from collections.abc import Sequence
+from hashlib import sha256
 
 from django import forms
 from django.contrib import messages
 from django.core.paginator import Paginator
 from django.db import IntegrityError, transaction
+from django.db.models import OuterRef, Subquery
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
+from django.utils import timezone
 from django.utils.cache import patch_vary_headers
 from django.views.decorators.http import require_http_methods, require_safe
 
-from stacks.forms import NAME_TAKEN, IntegrateVcsForm, NameStackForm
+from stacks.forms import (
+    NAME_TAKEN,
+    ActivityFilter,
+    BehaviorForm,
+    IntegrateVcsForm,
+    NameStackForm,
+    StepForm,
+)
 from stacks.heads import follow_from_now, read_head
-from stacks.models import Stack
+from stacks.models import PullRequest, Run, Stack
 from stacks.sources import (
     MOST_OPTIONS,
     branches_matching,
@@ -21,11 +33,15 @@ from stacks.sources import (
     repositories_matching,
     without_password,
 )
+from vcs_integrations.keyset import keyset_page
 from vcs_integrations.models import Integration
 from vcs_integrations.providers.base import ProviderError
 
-STEPS = (IntegrateVcsForm, NameStackForm)
+STEPS: tuple[type[StepForm], ...] = (IntegrateVcsForm, NameStackForm, BehaviorForm)
 STACKS_ON_A_PAGE = 50
+RUNS_ON_A_PAGE = 30
+PULL_REQUESTS_SHOWN = 20
+DECISIONS_ON_A_PAGE = 50
 
 
 @require_safe
@@ -50,32 +66,54 @@ def create_stack(request: HttpRequest) -> HttpResponse:
     if not Integration.objects.usable().exists():
         return render(request, "stacks/nothing_linked.html")
     if request.method != "POST":
-        return _show_step(request, {"provider": request.GET.get("provider", "")}, 1)
-    values = {
-        name: without_password(request.POST.get(name, ""))
-        for step in STEPS
-        for name in step.base_fields
-    }
-    current = 2 if request.POST.get("step") == "2" else 1
+        provider = {"provider": request.GET.get("provider", "")}
+        return _show_step(request, _initial_values() | provider, 1)
+    numbers = {str(number): number for number in range(1, len(STEPS) + 1)}
+    current = numbers.get(request.POST.get("step", ""), 1)
+    values = _typed_values(request, current)
     if "back" in request.POST:
         return _show_step(request, values, current - 1 or 1)
-    source, naming = IntegrateVcsForm(values), NameStackForm(values)
-    if not source.is_valid():
-        return _show_step(request, values, 1, source)
-    values |= source.understood
-    if current == 1:
-        return _show_step(request, values, 2)
-    if not naming.is_valid():
-        return _show_step(request, values, 2, naming)
+    checked: list[StepForm] = []
+    for number, step in enumerate(STEPS[:current], start=1):
+        form = step(values)
+        if not form.is_valid():
+            return _show_step(request, values, number, form)
+        values |= form.understood
+        checked.append(form)
+    if current < len(STEPS):
+        return _show_step(request, values, current + 1)
+    fields = {name: value for form in checked for name, value in form.stack_fields.items()}
     try:
         with transaction.atomic():
-            stack = Stack.objects.create(**source.stack_fields, **naming.cleaned_data)
+            stack = Stack.objects.create(**fields)
     except IntegrityError:  # somebody took the name in this moment
-        naming.add_error("name", NAME_TAKEN)
-        return _show_step(request, values, 2, naming)
+        naming = STEPS.index(NameStackForm)
+        checked[naming].add_error("name", NAME_TAKEN)
+        return _show_step(request, values, naming + 1, checked[naming])
     follow_from_now(stack)
     messages.success(request, f"Stack {stack.name} was created")
     return redirect(stack)
+
+
+def _initial_values() -> dict[str, str]:
+    """Return what the steps say at first, as a browser sends it."""
+    return {
+        name: "on" if field.initial else ""
+        for step in STEPS
+        for name, field in step.base_fields.items()
+    }
+
+
+def _typed_values(request: HttpRequest, current: int) -> dict[str, str]:
+    """Return what is typed in all steps; what was not shown yet is as at first.
+
+    Of the step at hand, a checkbox that is not sent is not checked.
+    """
+    not_sent = _initial_values() | dict.fromkeys(STEPS[current - 1].base_fields, "")
+    return {
+        name: without_password(request.POST.get(name, missing))
+        for name, missing in not_sent.items()
+    }
 
 
 def _show_step(
@@ -149,8 +187,93 @@ def branch_options(request: HttpRequest) -> HttpResponse:
 
 @require_safe
 def stack(request: HttpRequest, slug: str) -> HttpResponse:
+    """A stack's head, open pull requests and runs; the page asks again for what is live of it.
+
+    The answer is empty (204) as long as that has the version the page shows already.
+    """
     found = get_object_or_404(Stack.objects.with_repository(), slug=slug)
-    return render(request, "stacks/stack.html", {"stack": found})
+    page = keyset_page(request, found.runs.for_pages(), "number", RUNS_ON_A_PAGE, "version")
+    pull_requests = _open_pull_requests(found)
+    version = _version(found, page.rows, pull_requests)
+    is_live = bool(request.headers.get("HX-Request"))
+    if is_live and request.GET.get("version") == version:
+        response = HttpResponse(status=204)
+    else:
+        context = {
+            "stack": found,
+            "page": page,
+            "pull_requests": pull_requests[:PULL_REQUESTS_SHOWN],
+            "has_queued": any(run.is_waiting for run in page.rows),
+            "has_more_pull_requests": len(pull_requests) > PULL_REQUESTS_SHOWN,
+            "version": version,
+            "is_fresh": is_live,
+        }
+        template = "stacks/live.html" if is_live else "stacks/stack.html"
+        response = render(request, template, context)
+    patch_vary_headers(response, ["HX-Request"])  # one address, a page and a part of it
+    return response
+
+
+def _open_pull_requests(found: Stack) -> list[tuple[PullRequest, Run | None]]:
+    """Return the newest open pull requests to the tracked branch, each with its newest run.
+
+    One more than is shown tells that there are more.
+    """
+    newest = found.runs.filter(pull_request=OuterRef("pk")).order_by("-number")
+    rows = list(
+        found.repository.pull_requests.filter(status="active", target_branch=found.branch)
+        .select_related("repository__integration")
+        .annotate(newest_run=Subquery(newest.values("pk")[:1]))[: PULL_REQUESTS_SHOWN + 1]
+    )
+    runs = Run.objects.select_related("stack").in_bulk([row.newest_run for row in rows])
+    return [(row, runs.get(row.newest_run)) for row in rows]
+
+
+def _version(
+    found: Stack, runs: Sequence[Run], pull_requests: Sequence[tuple[PullRequest, Run | None]]
+) -> str:
+    """Return a word for what is shown; it is another one each minute, as the ages are."""
+    shown = (
+        found.head_sha,
+        found.branch_gone_at,
+        found.is_detached,
+        [(run.number, run.state, run.pull_request_id) for run in runs],
+        [(one.number, one.version, run and (run.number, run.state)) for one, run in pull_requests],
+        timezone.now().replace(second=0, microsecond=0),
+    )
+    return sha256(repr(shown).encode()).hexdigest()[:16]
+
+
+@require_safe
+def run(request: HttpRequest, slug: str, number: int) -> HttpResponse:
+    """One run, and every decision about it."""
+    runs = Run.objects.for_pages().select_related("repeats__stack")
+    found = get_object_or_404(runs, stack__slug=slug, number=number)
+    decisions = list(found.decisions.for_pages()[: DECISIONS_ON_A_PAGE + 1])
+    context = {
+        "run": found,
+        "stack": found.stack,
+        "decisions": decisions[:DECISIONS_ON_A_PAGE],
+        "has_more_decisions": len(decisions) > DECISIONS_ON_A_PAGE,
+    }
+    return render(request, "stacks/run.html", context)
+
+
+@require_safe
+def activity(request: HttpRequest, slug: str) -> HttpResponse:
+    """What was decided about a stack, and why."""
+    found = get_object_or_404(Stack.objects.with_repository(), slug=slug)
+    form = ActivityFilter(request.GET)
+    decisions = form.narrow(found.decisions.for_pages())
+    context = {
+        "stack": found,
+        "form": form,
+        "page": keyset_page(request, decisions, "pk", DECISIONS_ON_A_PAGE),
+    }
+    template = "decisions" if request.headers.get("HX-Request") else "activity"
+    response = render(request, f"stacks/{template}.html", context)
+    patch_vary_headers(response, ["HX-Request"])  # one address, a page and a part of it
+    return response
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -183,6 +306,22 @@ def edit_stack(request: HttpRequest, slug: str) -> HttpResponse:
         messages.success(request, f"Stack {found.name} was changed")
         return redirect(found)
     return render(request, "stacks/edit_stack.html", {"form": form, "stack": found})
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+def change_behavior(request: HttpRequest, slug: str) -> HttpResponse:
+    """Choose what becomes a run from now on."""
+    found = get_object_or_404(Stack.objects.with_repository(), slug=slug)
+    now = {name: getattr(found, name) for name in BehaviorForm.base_fields}
+    now["extra_globs"] = "\n".join(found.extra_globs)
+    # An empty form is one with nothing checked, and no reason to show the present choices.
+    typed = request.POST if request.method == "POST" else None
+    form = BehaviorForm(typed, initial=now)
+    if form.is_valid():
+        Stack.objects.filter(pk=found.pk).update(**form.stack_fields)
+        messages.success(request, f"Stack {found.name} was changed")
+        return redirect(found)
+    return render(request, "stacks/change_behavior.html", {"form": form, "stack": found})
 
 
 @require_http_methods(["GET", "HEAD", "POST"])

@@ -12,7 +12,7 @@ from django.urls import URLPattern, URLResolver, get_resolver
 from django.utils import timezone
 
 from accounts.roles import Role
-from stacks.models import Stack
+from stacks.models import Kind, Run, Stack
 from tests.conftest import make_person, over_https, signed_in
 from vcs_integrations.models import Delivery, Integration, Repository, Subscription
 
@@ -41,6 +41,7 @@ class World:
     unlinked: Integration
     stack: Stack
     detached: Stack
+    run: Run
     delivery: Delivery
     person: User
 
@@ -53,6 +54,7 @@ class World:
             "pk": pk,
             "delivery_pk": self.delivery.pk,
             "slug": self.stack.slug,
+            "number": self.run.number,
             "provider_slug": "azure-devops",
             "endpoint": self.integration.endpoint_uuid,
         }
@@ -84,10 +86,20 @@ def make_world(integration: Integration) -> World:
     Subscription.objects.create(
         integration=unlinked, external_id="s", event_type="git.push", project_id="p"
     )
+    stack = make_stack(integration, "Network")
     return World(
         integration=integration,
         unlinked=unlinked,
-        stack=make_stack(integration, "Network"),
+        stack=stack,
+        run=Run.objects.create(
+            stack=stack,
+            number=1,
+            kind=Kind.TRACKED,
+            repository=stack.repository,
+            sha="0123abcd" * 5,
+            branch="main",
+            push_id=1,
+        ),
         detached=make_stack(unlinked, "Old network"),
         delivery=Delivery.objects.create(
             integration=integration, outcome="test", event_type="git.push", body=b'{"a": 1}'

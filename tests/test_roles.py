@@ -48,10 +48,13 @@ EXPECTED: dict[str, tuple[Row, Row]] = {
     VCS: (MEMBERS, NOBODY),
     f"{VCS}<int:pk>/": (ADMINS, NOBODY),
     f"{VCS}<int:pk>/deliveries/": (ADMINS, NOBODY),
+    f"{VCS}<int:pk>/deliveries/replay/": (ADMINS_DO, ADMINS_DO),
     f"{VCS}<int:pk>/deliveries/<int:delivery_pk>/": (ADMINS, NOBODY),
+    f"{VCS}<int:pk>/deliveries/<int:delivery_pk>/replay/": (ADMINS_DO, ADMINS_DO),
     f"{VCS}<int:pk>/deliveries/<int:delivery_pk>/body/": (ADMINS, NOBODY),
     f"{VCS}<int:pk>/edit/": (ADMINS, ADMINS),
     f"{VCS}<int:pk>/left-over-hooks/": (ADMINS, NOBODY),
+    f"{VCS}<int:pk>/reconcile/": (ADMINS_DO, ADMINS_DO),
     f"{VCS}<int:pk>/reveal/": (ADMINS_DO, ADMINS),
     f"{VCS}<int:pk>/test/": (ADMINS_DO, ADMINS_DO),
     f"{VCS}<int:pk>/unlink/": (ADMINS, ADMINS_DO),
@@ -60,9 +63,12 @@ EXPECTED: dict[str, tuple[Row, Row]] = {
     "sign-out/": (NO_SIGN_OUT, SIGN_OUT),
     "stacks/": (MEMBERS, NOBODY),
     "stacks/<slug:slug>/": (MEMBERS, NOBODY),
+    "stacks/<slug:slug>/activity/": (MEMBERS, NOBODY),
+    "stacks/<slug:slug>/behavior/": (MEMBERS, MEMBERS_DO),
     "stacks/<slug:slug>/delete/": (MEMBERS, MEMBERS_DO),
     "stacks/<slug:slug>/edit/": (MEMBERS, MEMBERS),
     "stacks/<slug:slug>/head/": (MEMBERS_DO, MEMBERS_DO),
+    "stacks/<slug:slug>/runs/<int:number>/": (MEMBERS, NOBODY),
     "stacks/<slug:slug>/source/": (MEMBERS, MEMBERS),
     "stacks/new/": (MEMBERS, MEMBERS),
     "stacks/new/branches/": (MEMBERS, NOBODY),
@@ -116,6 +122,12 @@ def test_each_role_gets_what_it_may(world: World, route: str) -> None:
     [
         (f"{VCS}<int:pk>/test/", f"{VCS}<int:pk>/"),
         (f"{VCS}<int:pk>/reveal/", f"{VCS}<int:pk>/"),
+        (f"{VCS}<int:pk>/reconcile/", f"{VCS}<int:pk>/"),
+        (f"{VCS}<int:pk>/deliveries/replay/", f"{VCS}<int:pk>/deliveries/"),
+        (
+            f"{VCS}<int:pk>/deliveries/<int:delivery_pk>/replay/",
+            f"{VCS}<int:pk>/deliveries/<int:delivery_pk>/",
+        ),
         ("stacks/<slug:slug>/head/", "stacks/<slug:slug>/"),
     ],
 )
@@ -221,7 +233,15 @@ def test_an_admin_sees_all_of_an_integration(world: World, admin: Client) -> Non
 
 def test_a_member_is_led_to_no_page_they_may_not_open(world: World, member: Client) -> None:
     Integration.objects.update(token_expires_on="2020-01-01")
-    for path in ("/", "/stacks/", "/settings/vcs-providers/", f"/stacks/{world.stack.slug}/"):
+    stack = f"/stacks/{world.stack.slug}/"
+    for path in (
+        "/",
+        "/stacks/",
+        "/settings/vcs-providers/",
+        stack,
+        f"{stack}activity/",
+        f"{stack}runs/1/",
+    ):
         page = member.get(path).content.decode()
         for link in {part.split('"')[0] for part in page.split('href="/')[1:]}:
             if not link.startswith("static/"):

@@ -16,7 +16,7 @@ from django.db.models import QuerySet
 from django.utils import timezone
 
 from vcs_integrations.events import Event, Ignored, Malformed
-from vcs_integrations.models import Delivery, Integration
+from vcs_integrations.models import REPLAYABLE, Delivery, Integration
 from vcs_integrations.providers.base import Outcome, ProviderError
 
 logger = logging.getLogger(__name__)
@@ -78,7 +78,7 @@ def replay(deliveries: QuerySet[Delivery]) -> int:
 
     Runs that there are already stay the only ones.
     """
-    replayed = deliveries.filter(outcome__in=[Outcome.STORED, Outcome.RUN, Outcome.NO_RUN])
+    replayed = deliveries.filter(outcome__in=REPLAYABLE)
     return replayed.update(outcome=Outcome.STORED, attempts=0, process_at=timezone.now())
 
 

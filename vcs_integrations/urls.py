@@ -15,11 +15,18 @@ urlpatterns = [
     path(f"{SETTINGS}<int:pk>/", views.integration, name="integration"),
     path(f"{SETTINGS}<int:pk>/edit/", views.edit, name="edit_integration"),
     path(f"{SETTINGS}<int:pk>/test/", views.test, name="test_integration"),
+    path(f"{SETTINGS}<int:pk>/reconcile/", views.reconcile, name="reconcile"),
     path(f"{SETTINGS}<int:pk>/reveal/", views.reveal, name="reveal_password"),
     path(f"{SETTINGS}<int:pk>/unlink/", views.unlink, name="unlink_integration"),
     path(f"{SETTINGS}<int:pk>/left-over-hooks/", views.left_over_hooks, name="left_over_hooks"),
     path(f"{SETTINGS}<int:pk>/deliveries/", views.deliveries, name="deliveries"),
+    path(f"{SETTINGS}<int:pk>/deliveries/replay/", views.replay, name="replay"),
     path(f"{SETTINGS}<int:pk>/deliveries/<int:delivery_pk>/", views.delivery, name="delivery"),
+    path(
+        f"{SETTINGS}<int:pk>/deliveries/<int:delivery_pk>/replay/",
+        views.replay_one,
+        name="replay_one",
+    ),
     path(
         f"{SETTINGS}<int:pk>/deliveries/<int:delivery_pk>/body/",
         views.delivery_body,

@@ -1,23 +1,26 @@
-"""Settings → VCS providers: link, test, reveal, edit, unlink, and what was delivered."""
+"""Settings → VCS providers: link, test, reconcile, reveal, edit, unlink, the deliveries."""
 
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from django.contrib import messages
-from django.db.models import QuerySet
+from django.db.models import Count, Min, Q, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
+from django.utils.cache import patch_vary_headers
 from django.utils.html import format_html
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_safe
 
 from accounts.roles import admin_required
-from vcs_integrations import linking, unlinking
+from vcs_integrations import linking, processing, unlinking
 from vcs_integrations.dependents import dependents_of
-from vcs_integrations.forms import EditForm, SetUpForm
+from vcs_integrations.forms import DeliveryFilter, EditForm, SetUpForm
+from vcs_integrations.keyset import keyset_page
 from vcs_integrations.models import (
     Delivery,
     Integration,
@@ -28,6 +31,7 @@ from vcs_integrations.models import (
 from vcs_integrations.providers import PROVIDERS, provider_by_slug
 from vcs_integrations.providers.base import (
     INTERACTIVE,
+    Outcome,
     Provider,
     ProviderError,
     RemoteSubscription,
@@ -37,6 +41,7 @@ from vcs_integrations.refreshing import refresh
 PROJECTS_ON_A_CARD = 12
 MOST_PROJECTS = 300
 DELIVERIES_ON_A_PAGE = 50
+DECISIONS_SHOWN = 100
 BODY_SHOWN = 64 * 1024
 
 
@@ -48,7 +53,20 @@ class Card:
     projects: list[tuple[str, str]] = field(default_factory=list)  # name, service-hooks page
     more_projects: list[tuple[str, str]] = field(default_factory=list)
     hooks_to_make_anew: list["HookOfProject"] = field(default_factory=list)
+    reconciliation: "Reconciliation | None" = None
     webhook_password: str = field(default="", repr=False)  # a log may show a card
+
+
+@dataclass(frozen=True)
+class Reconciliation:
+    """How many repositories stacks use, since when all are read, and how many can't be just now.
+
+    `since` is None while some are still to be read for the first time.
+    """
+
+    repositories: int
+    failing: int
+    since: datetime | None
 
 
 @dataclass(frozen=True)
@@ -173,6 +191,22 @@ def test(request: HttpRequest, pk: int) -> HttpResponse:
 
 @require_http_methods(["GET", "HEAD", "POST"])
 @admin_required
+def reconcile(request: HttpRequest, pk: int) -> HttpResponse:
+    """Have the worker read what webhooks may have missed; opening the address leads to the card."""
+    found = _linked(pk)
+    if request.method != "POST":
+        return redirect(found)
+    count = found.repositories.hurry()
+    if count:
+        noun = "repository" if count == 1 else "repositories"
+        messages.success(request, f"The worker reads {count} {noun} now")
+    else:
+        messages.info(request, "No stack uses a repository of this organization: nothing to read")
+    return redirect(found)
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@admin_required
 @never_cache
 def reveal(request: HttpRequest, pk: int) -> HttpResponse:
     """Show the webhook password and record who looked; opening the address leads to the card."""
@@ -239,20 +273,53 @@ def left_over_hooks(request: HttpRequest, pk: int) -> HttpResponse:
 @require_safe
 @admin_required
 def deliveries(request: HttpRequest, pk: int) -> HttpResponse:
+    """The ledger: what came, and in short what became of it."""
     found = get_object_or_404(Integration, pk=pk)
-    rows = _deliveries(found)
-    before = request.GET.get("before", "")
-    if before.isascii() and before.isdigit() and len(before) < 19:
-        rows = rows.filter(pk__lt=int(before))
-    page = list(rows[: DELIVERIES_ON_A_PAGE + 1])
-    older = page[DELIVERIES_ON_A_PAGE - 1].pk if len(page) > DELIVERIES_ON_A_PAGE else None
+    form = DeliveryFilter(request.GET, provider=found.provider)
+    page = keyset_page(request, form.narrow(_deliveries(found)), "pk", DELIVERIES_ON_A_PAGE)
     context = {
         "integration": found,
-        "deliveries": page[:DELIVERIES_ON_A_PAGE],
-        "older": older,
-        "is_first_page": not before,
+        "form": form,
+        "page": page,
+        "deliveries": page.rows,
+        "can_replay": found.is_linked and any(row.can_be_replayed for row in page.rows),
     }
-    return render(request, "vcs_integrations/deliveries.html", context)
+    template = "delivery_list" if request.headers.get("HX-Request") else "deliveries"
+    response = render(request, f"vcs_integrations/{template}.html", context)
+    patch_vary_headers(response, ["HX-Request"])  # one address, a page and a part of it
+    return response
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@admin_required
+def replay(request: HttpRequest, pk: int) -> HttpResponse:
+    """Have the chosen deliveries processed once more; opening the address leads to the list."""
+    found = _linked(pk)
+    page = redirect(f"{reverse('deliveries', args=[pk])}?{request.GET.urlencode()}".rstrip("?"))
+    if request.method != "POST":
+        return page
+    chosen = [text for text in request.POST.getlist("delivery") if _is_key(text)]
+    _replay(request, found.deliveries.filter(pk__in=chosen[:DELIVERIES_ON_A_PAGE]))
+    return page
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@admin_required
+def replay_one(request: HttpRequest, pk: int, delivery_pk: int) -> HttpResponse:
+    """Have a delivery processed once more; opening the address leads to its page."""
+    found = _delivery(pk, delivery_pk)
+    if request.method == "POST":
+        _replay(request, _linked(pk).deliveries.filter(pk=found.pk))
+    return redirect(found)
+
+
+def _replay(request: HttpRequest, chosen: QuerySet[Delivery]) -> None:
+    count = processing.replay(chosen)
+    if count:
+        noun = "delivery is" if count == 1 else "deliveries are"
+        messages.success(request, f"{count} {noun} processed again")
+    else:
+        messages.warning(request, "Nothing was chosen that can be replayed")
 
 
 @require_safe
@@ -261,6 +328,8 @@ def delivery(request: HttpRequest, pk: int, delivery_pk: int) -> HttpResponse:
     found = _delivery(pk, delivery_pk)
     body = bytes(found.body)
     text = _readable(body)
+    # Each a `stacks.models.Decision`: for a stack, a run or the reason for none
+    decisions = list(found.decisions.for_pages().order_by("pk")[: DECISIONS_SHOWN + 1])
     context = {
         "integration": found.integration,
         "delivery": found,
@@ -272,6 +341,9 @@ def delivery(request: HttpRequest, pk: int, delivery_pk: int) -> HttpResponse:
         "size": len(body),
         "body": text[:BODY_SHOWN],
         "is_cut": len(text) > BODY_SHOWN,
+        "decisions": decisions[:DECISIONS_SHOWN],
+        "has_more_decisions": len(decisions) > DECISIONS_SHOWN,
+        "first_one": _first_one(found) if found.outcome == Outcome.DUPLICATE else None,
     }
     return render(request, "vcs_integrations/delivery.html", context)
 
@@ -302,6 +374,20 @@ def _delivery(pk: int, delivery_pk: int) -> Delivery:
     return get_object_or_404(found, pk=delivery_pk, integration__pk=pk)
 
 
+def _first_one(duplicate: Delivery) -> Delivery | None:
+    """Return the delivery that a duplicate repeats, while it is kept."""
+    same = Delivery.objects.filter(
+        integration=duplicate.integration,
+        subscription_id=duplicate.subscription_id,
+        notification_id=duplicate.notification_id,
+    )
+    return same.exclude(outcome=Outcome.DUPLICATE).defer("body", "headers").first()
+
+
+def _is_key(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) < 19
+
+
 def _deliveries(found: Integration) -> QuerySet[Delivery]:
     return found.deliveries.defer("body", "headers").select_related("integration").order_by("-pk")
 
@@ -325,6 +411,7 @@ def _cards(integrations: list[Integration]) -> list[Card]:
         .with_last_delivery()
     )
     projects = _projects(integrations)
+    reconciliations = _reconciliations(integrations)
     return [
         Card(
             integration=one,
@@ -333,6 +420,7 @@ def _cards(integrations: list[Integration]) -> list[Card]:
             hooks_to_make_anew=_hooks_of_projects(
                 one, list(one.subscriptions.all()), projects[one.pk]
             ),
+            reconciliation=reconciliations.get(one.pk),
         )
         for one in annotated
     ]
@@ -350,6 +438,28 @@ def _projects(integrations: list[Integration]) -> dict[int, dict[str, str]]:
     for pk, project_id, name in rows:
         projects[pk][project_id] = name
     return projects
+
+
+def _reconciliations(integrations: list[Integration]) -> dict[int, Reconciliation]:
+    """Return how far the repositories of integrations are read, of those that stacks use."""
+    rows = (
+        Repository.objects.in_use()
+        .filter(integration__in=integrations)
+        .order_by()
+        .values("integration_id")
+        .annotate(
+            count=Count("pk"),
+            failing=Count("pk", filter=Q(reconcile_failures__gt=0)),
+            unread=Count("pk", filter=Q(reconciled_at=None)),
+            since=Min("reconciled_at"),
+        )
+    )
+    return {
+        row["integration_id"]: Reconciliation(
+            row["count"], row["failing"], None if row["unread"] else row["since"]
+        )
+        for row in rows
+    }
 
 
 def _with_pages(found: Integration, projects: dict[str, str]) -> list[tuple[str, str]]:

@@ -22,12 +22,15 @@ const complain = (text) => {
   removeRepeats();
 };
 
+// What refreshes itself says so itself; see live.js.
 document.addEventListener("htmx:responseError", (event) => {
+  if (isLive(event.detail.elt)) return;
   const { status } = event.detail.xhr;
   complain(reasons[status] ?? `Stackhook answered with an error (HTTP ${status}). Try again.`);
 });
 
-document.addEventListener("htmx:sendError", () => {
+document.addEventListener("htmx:sendError", (event) => {
+  if (isLive(event.detail.elt)) return;
   complain("Stackhook can't be reached. Check your connection and try again.");
 });
 

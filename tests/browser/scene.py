@@ -9,7 +9,9 @@ from django.contrib.auth.models import User
 from django.utils import timezone
 from playwright.sync_api import Page, expect
 
-from stacks.models import Stack
+from stacks.models import TRACKED_ONLY, Decision, Kind, PullRequest, Run, Stack
+from stacks.models import State as RunState
+from stacks.triggers import Rule
 from tests.browser.conftest import Watch, sign_in
 from tests.emulator import Emulator
 from tests.emulator.model import Organization
@@ -88,12 +90,64 @@ class Scene:
             labels=["azure", "prod"],
         )
 
+    def busy_stack(self) -> Stack:
+        """A stack with runs in every state, open pull requests and decisions by every rule."""
+        stack = self.stack()
+        pull_requests = [
+            PullRequest.objects.create(
+                repository=stack.repository,
+                number=number,
+                title=title,
+                author="Ann Admin",
+                status="active",
+                is_draft=number == 12,
+                is_from_fork=number == 13,
+                merge_status="conflicts" if number == 14 else "succeeded",
+                source_branch="feature/network",
+                target_branch="main",
+                iteration=2,
+            )
+            for number, title in ((12, "Add a subnet"), (13, LONG_NAME), (14, "Remove a peering"))
+        ]
+        for number in range(1, 35):
+            state = RunState.values[number % len(RunState)]
+            is_proposed = number % 2 == 0 and state not in TRACKED_ONLY
+            Run.objects.create(
+                stack=stack,
+                number=number,
+                kind=Kind.PROPOSED if is_proposed else Kind.TRACKED,
+                state=state,
+                repository=stack.repository,
+                sha=f"{number:040x}"[::-1],
+                message=LONG_NAME if number == 30 else "Add a subnet for the bastion hosts",
+                author="Ann Admin",
+                branch="feature/network" if is_proposed else "main",
+                push_id=number,
+                pull_request=pull_requests[number % 3] if is_proposed else None,
+                iteration=2 if is_proposed else None,
+                is_reconciled=number == 34,
+                note="Which files changed is not known, so it runs in any case: it was not found.",
+            )
+        newest = stack.runs.get(number=34)
+        delivery = self.deliveries()[1]
+        for number, rule in enumerate(Rule):
+            Decision.objects.create(
+                stack=stack,
+                delivery=delivery if number % 2 else None,
+                subject=f"Push {number} to {LONG_NAME if number == 3 else 'main'}",
+                rule=rule,
+                sentence="None of the 12 changed paths is under infra/network.",
+                run=newest if rule in {Rule.TRACKED, Rule.PROPOSED} else None,
+            )
+        return stack
+
     def deliveries(self) -> list[Delivery]:
         body = b'{"eventType": "git.push", "resource": {"pushId": 7, "long": "%s"}}' % (b"x" * 300)
         return [
             Delivery.objects.create(
                 integration=self.integration,
                 outcome=outcome,
+                reason="No stack uses this repository",
                 event_type="git.push",
                 repository_name=f"Platform Team/{LONG_NAME}",
                 headers={"Content-Type": "application/json", "User-Agent": LONG_NAME},
@@ -242,6 +296,16 @@ def _start_with_notices(scene: Scene) -> None:
     scene.admin("/")
 
 
+@state("start, deliveries waiting")
+def _start_deliveries_waiting(scene: Scene) -> None:
+    delivery = scene.deliveries()[0]
+    delivery.received_at = timezone.now() - timedelta(hours=1)
+    delivery.process_at = delivery.received_at
+    delivery.save()
+    scene.admin("/")
+    expect(scene.page.get_by_text("Deliveries wait to be processed")).to_be_visible()
+
+
 # VCS providers
 
 
@@ -322,6 +386,10 @@ def _integration_new(scene: Scene) -> None:
 @state("integration, in use")
 def _integration_in_use(scene: Scene) -> None:
     scene.deliveries()
+    long_ago = timezone.now() - timedelta(hours=1)
+    scene.integration.repositories.update(
+        reconcile_at=timezone.now(), reconciled_at=long_ago, reconcile_failures=3
+    )
     scene.integration.reveals.create(username="alice")
     scene.admin(scene.integration.get_absolute_url())
 
@@ -336,6 +404,30 @@ def _deliveries(scene: Scene) -> None:
     for _ in range(11):
         scene.deliveries()
     scene.admin(f"{PROVIDERS}{scene.integration.pk}/deliveries/")
+
+
+@state("deliveries, no match")
+def _deliveries_no_match(scene: Scene) -> None:
+    scene.deliveries()
+    scene.admin(f"{PROVIDERS}{scene.integration.pk}/deliveries/")
+    scene.page.get_by_label("Repository").press_sequentially("nothing of this")
+    expect(scene.page.get_by_text("No delivery matches.")).to_be_visible()
+
+
+@state("delivery, with decisions")
+def _delivery_with_decisions(scene: Scene) -> None:
+    scene.busy_stack()
+    delivery = Delivery.objects.get(outcome=Outcome.RUN)
+    scene.admin(delivery.get_absolute_url())
+
+
+@state("delivery, waiting")
+def _delivery_waiting(scene: Scene) -> None:
+    delivery = scene.deliveries()[0]
+    delivery.process_at = timezone.now()
+    delivery.save()
+    delivery.postpone(f"Waiting: {DOWN.cause}", timezone.now() + timedelta(minutes=4))
+    scene.admin(delivery.get_absolute_url())
 
 
 @state("delivery")
@@ -438,14 +530,70 @@ def _create_step_2(scene: Scene) -> None:
 @state("create stack, step 2, with errors")
 def _create_step_2_with_errors(scene: Scene) -> None:
     _create_step_2(scene)
-    scene.press("Create stack")
+    scene.press("Continue")
     expect(scene.page.get_by_text("This field is required.")).to_be_visible()
+
+
+@state("create stack, step 3")
+def _create_step_3(scene: Scene) -> None:
+    _create_step_2(scene)
+    scene.page.get_by_label("Name", exact=True).fill("Network")
+    scene.press("Continue")
+    expect(scene.page.get_by_label("Extra globs")).to_be_visible()
+
+
+@state("create stack, step 3, with errors")
+def _create_step_3_with_errors(scene: Scene) -> None:
+    _create_step_3(scene)
+    scene.page.get_by_label("Extra globs").fill("modules/{a}")
+    scene.press("Create stack")
+    expect(scene.page.get_by_text("has braces")).to_be_visible()
 
 
 @state("stack")
 def _stack(scene: Scene) -> None:
     scene.member(scene.stack().get_absolute_url())
     expect(scene.page.get_by_text("Initial commit")).to_be_visible()
+
+
+@state("stack, with runs")
+def _stack_with_runs(scene: Scene) -> None:
+    stack = scene.busy_stack()
+    stack.extra_globs, stack.runs_forks = ["modules/*", "*.tfvars", "a", "b"], True
+    stack.pull_requests_only, stack.runs_drafts = True, False
+    stack.save()
+    scene.member(stack.get_absolute_url())
+    expect(scene.page.get_by_text("Initial commit")).to_be_visible()
+
+
+@state("run")
+def _run(scene: Scene) -> None:
+    stack = scene.busy_stack()
+    scene.admin(stack.runs.get(number=34).get_absolute_url())
+
+
+@state("run, queued, for a member")
+def _run_queued(scene: Scene) -> None:
+    stack = scene.busy_stack()
+    run = stack.runs.filter(state=RunState.QUEUED)[0]
+    scene.member(run.get_absolute_url())
+
+
+@state("activity, none")
+def _activity_empty(scene: Scene) -> None:
+    scene.member(f"{scene.stack().get_absolute_url()}activity/")
+
+
+@state("activity")
+def _activity(scene: Scene) -> None:
+    scene.admin(f"{scene.busy_stack().get_absolute_url()}activity/")
+
+
+@state("activity, no match")
+def _activity_no_match(scene: Scene) -> None:
+    scene.member(f"{scene.stack().get_absolute_url()}activity/")
+    scene.page.get_by_label("Show").select_option("Fork")
+    expect(scene.page.get_by_text("No such decision.")).to_be_visible()
 
 
 @state("stack, branch gone")
@@ -466,6 +614,11 @@ def _stack_detached(scene: Scene) -> None:
 @state("edit stack")
 def _edit_stack(scene: Scene) -> None:
     scene.member(f"{scene.stack().get_absolute_url()}edit/")
+
+
+@state("change behavior")
+def _change_behavior(scene: Scene) -> None:
+    scene.member(f"{scene.stack().get_absolute_url()}behavior/")
 
 
 @state("change source")

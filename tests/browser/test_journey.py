@@ -45,7 +45,7 @@ def test_an_admin_links_receives_a_push_creates_a_stack_unlinks_and_links_again(
     emulator.wait_for_deliveries()
     page.reload()
     row = page.get_by_role("row", name="Code pushed").first
-    expect(row).to_contain_text("Stored")
+    expect(row).to_contain_text("Waiting")
     expect(row).to_contain_text("Platform Team/infrastructure")
     row.get_by_role("link", name="Code pushed").click()
     expect(page.get_by_role("region", name="Body")).to_contain_text(sha)
@@ -186,6 +186,14 @@ def create_a_stack(page: Page) -> None:
     page.get_by_label("Description").fill("VNets and peerings")
     page.get_by_label("Project root").fill("infra/network")
     page.get_by_label("Labels").fill("azure, prod")
+    page.get_by_role("button", name="Continue").click()
+
+    drafts = page.get_by_label("Draft pull requests")
+    expect(drafts).to_be_checked()
+    expect(page.get_by_label("Pull requests from forks")).not_to_be_checked()
+    drafts.uncheck()
+    page.get_by_label("Extra globs").fill("modules/*")
+    page.get_by_role("button", name="Back").click()
     page.get_by_role("button", name="Back").click()
     repository = page.get_by_role("combobox", name="Repository")
     expect(repository).to_have_value("Platform Team/infrastructure")
@@ -195,6 +203,10 @@ def create_a_stack(page: Page) -> None:
     expect(page.get_by_label("Description")).to_have_value("VNets and peerings")
     expect(page.get_by_label("Project root")).to_have_value("infra/network")
     expect(page.get_by_label("Labels")).to_have_value("azure, prod")
+    page.get_by_role("button", name="Continue").click()
+    expect(drafts).not_to_be_checked()
+    expect(page.get_by_label("Only runs when files")).to_be_checked()
+    expect(page.get_by_label("Extra globs")).to_have_value("modules/*")
     page.get_by_role("button", name="Create stack").click()
 
 

@@ -11,6 +11,7 @@ from vcs_integrations.models import Integration
 
 NEW = "/stacks/new/"
 INFRASTRUCTURE = "Platform Team/infrastructure"
+CHECKED = {"path_rule": "on", "runs_drafts": "on"}
 
 
 @pytest.fixture
@@ -40,14 +41,15 @@ def source(integration: Integration, **changes: str) -> dict[str, str]:
 
 def create(client: Client, integration: Integration, **changes: str) -> Any:
     """Send the last step of the form with everything typed so far."""
-    return client.post(NEW, source(integration, step="2", name="Network") | changes)
+    return client.post(NEW, source(integration, step="3", name="Network") | CHECKED | changes)
 
 
 def values(response: Any) -> dict[str, str]:
     """Return all that a step of the form shows or carries."""
     form = response.context["form"]
     carried: dict[str, str] = response.context["carried"]
-    return carried | {name: form[name].value() or "" for name in form.fields}
+    shown = {name: form[name].value() or "" for name in form.fields}
+    return carried | {name: "on" if value is True else value for name, value in shown.items()}
 
 
 def errors(response: Any, field: str) -> str:

@@ -45,7 +45,7 @@ def ask(client: Client, kind: str, asked: dict[str, Any]) -> Any:
 # The steps
 
 
-def test_the_form_leads_through_both_steps_to_the_stack(
+def test_the_form_leads_through_all_steps_to_the_stack(
     member: Client, world: Integration, repository: Repository
 ) -> None:
     first = member.get(NEW)
@@ -55,7 +55,9 @@ def test_the_form_leads_through_both_steps_to_the_stack(
     assert "From <strong>Platform Team/infrastructure</strong>, branch <strong>main</strong>" in (
         second.content.decode()
     )
-    created = member.post(NEW, values(second) | ALL_TYPED | {"step": "2"}, follow=True)
+    third = member.post(NEW, values(second) | ALL_TYPED | {"step": "2"})
+    assert step(third) == "Define behavior"
+    created = member.post(NEW, values(third) | {"step": "3"}, follow=True)
     stack = Stack.objects.get()
     assert created.redirect_chain == [("/stacks/my-name/", 302)]
     assert [str(one) for one in created.context["messages"]] == ["Stack My näme was created"]
@@ -75,14 +77,30 @@ def test_the_page_has_its_labels(member: Client, world: Integration) -> None:
         assert re.search(rf"<label [^>]+>{label}</label>", second), label
 
 
-def test_back_keeps_all_that_was_typed_in_both_steps(member: Client, world: Integration) -> None:
-    typed = source(world, step="2", branch="feature/network") | ALL_TYPED
-    back = member.post(NEW, typed | {"back": "1"})
-    assert step(back) == "Integrate VCS"
-    assert values(back) == {name: text for name, text in typed.items() if name != "step"}
-    again = member.post(NEW, values(back) | {"step": "1"})
+def test_back_keeps_all_that_was_typed_in_all_steps(member: Client, world: Integration) -> None:
+    behavior = {
+        "path_rule": "",
+        "extra_globs": "modules/*\r\n*.tfvars",
+        "runs_drafts": "",
+        "runs_forks": "on",
+        "pull_requests_only": "on",
+    }
+    typed = source(world, branch="feature/network") | ALL_TYPED | behavior
+    everything = {name: text for name, text in typed.items() if name != "step"}
+    # A browser does not send what is not checked.
+    sent = {name: text for name, text in typed.items() if text}
+    second = member.post(NEW, sent | {"step": "3", "back": "1"})
+    assert step(second) == "Name stack"
+    assert values(second) == everything
+    first = member.post(NEW, values(second) | {"step": "2", "back": "1"})
+    assert step(first) == "Integrate VCS"
+    assert values(first) == everything
+    again = member.post(NEW, values(first) | {"step": "1"})
     assert step(again) == "Name stack"
-    assert values(again) == values(back)
+    assert values(again) == everything
+    last = member.post(NEW, values(again) | {"step": "2"})
+    assert step(last) == "Define behavior"
+    assert values(last) == everything
 
 
 def test_back_asks_nothing_of_azure_devops_and_checks_nothing(
@@ -94,7 +112,7 @@ def test_back_asks_nothing_of_azure_devops_and_checks_nothing(
     assert len(emulator.requests) == before
 
 
-@pytest.mark.parametrize("number", ["", "0", "-1", "3", "99", "2;", "٢", "1e9", "two", "\0"])
+@pytest.mark.parametrize("number", ["", "0", "-1", "4", "99", "2;", "٢", "1e9", "two", "\0"])
 def test_a_strange_step_is_the_first_one(member: Client, world: Integration, number: str) -> None:
     assert step(member.post(NEW, source(world, step=number))) == "Name stack"
     back = member.post(NEW, source(world, step=number, back="1"))
@@ -106,7 +124,7 @@ def test_a_strange_step_is_the_first_one(member: Client, world: Integration, num
 def test_a_missing_field_of_the_first_step_is_named(
     member: Client, world: Integration, name: str
 ) -> None:
-    for number in ("1", "2"):
+    for number in ("1", "2", "3"):
         response = member.post(NEW, source(world, step=number, name="N") | {name: ""})
         assert step(response) == "Integrate VCS"
         assert errors(response, name) == "This field is required."

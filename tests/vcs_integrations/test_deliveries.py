@@ -52,7 +52,7 @@ def rows(page: str) -> list[list[str]]:
     """Return the text of the cells of each row of the table."""
     body = page.partition("<tbody>")[2].partition("</tbody>")[0]
     return [
-        [re.sub(r"<[^>]+>", "", cell).strip() for cell in re.findall(r"(?s)<td.*?</td>", row)]
+        [re.sub(r"<[^>]+>", "", cell).strip() for cell in re.findall(r"(?s)<td data-.*?</td>", row)]
         for row in re.findall(r"(?s)<tr>.*?</tr>", body)
     ]
 

@@ -1,0 +1,16 @@
+// What refreshes itself rests while nobody looks, and says quietly when it can't.
+const isLive = (element) => element.hasAttribute?.("data-live");
+
+const note = (text) => {
+  const place = document.querySelector("[data-live-note]");
+  if (place && place.textContent !== text) place.textContent = text;
+};
+
+document.addEventListener("htmx:beforeRequest", (event) => {
+  if (isLive(event.detail.elt) && document.hidden) event.preventDefault();
+});
+
+document.addEventListener("htmx:afterRequest", (event) => {
+  if (!isLive(event.detail.elt)) return;
+  note(event.detail.successful ? "" : "Stackhook can't be reached: what stands here may be old.");
+});

@@ -1,0 +1,47 @@
+"""Pages of lists that only grow: each begins after the last row of the one before.
+
+However long a list is, a page costs the same, and nothing is counted.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from django.db.models import Model, QuerySet
+from django.http import HttpRequest
+
+M = TypeVar("M", bound=Model)
+
+
+@dataclass(frozen=True)
+class KeysetPage(Generic[M]):
+    """The rows of a page, newest first, and what leads on.
+
+    `older` is where the next page begins, None on the last one; `filters` is the rest of the
+    address's query, which the links to other pages keep.
+    """
+
+    rows: list[M]
+    older: Any
+    is_first: bool
+    filters: str
+
+
+def keyset_page(
+    request: HttpRequest, rows: QuerySet[M], key: str, size: int, without: str = ""
+) -> KeysetPage[M]:
+    """Return the page of rows below `?before=`, by a key that they are ordered by.
+
+    A `before` that makes no sense counts as none; `without` is a parameter that no link keeps.
+    """
+    before = request.GET.get("before", "")
+    is_first = not (before.isascii() and before.isdigit() and len(before) < 19)
+    found = list((rows if is_first else rows.filter(**{f"{key}__lt": int(before)}))[: size + 1])
+    filters = request.GET.copy()
+    for name in ("before", without):
+        filters.pop(name, None)
+    return KeysetPage(
+        rows=found[:size],
+        older=getattr(found[size - 1], key) if len(found) > size else None,
+        is_first=is_first,
+        filters=filters.urlencode(),
+    )
