@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 from uuid import uuid4
 
 from django.contrib.auth.models import User
@@ -91,15 +92,7 @@ def make_world(integration: Integration) -> World:
         integration=integration,
         unlinked=unlinked,
         stack=stack,
-        run=Run.objects.create(
-            stack=stack,
-            number=1,
-            kind=Kind.TRACKED,
-            repository=stack.repository,
-            sha="0123abcd" * 5,
-            branch="main",
-            push_id=1,
-        ),
+        run=make_run(stack, 1),
         detached=make_stack(unlinked, "Old network"),
         delivery=Delivery.objects.create(
             integration=integration, outcome="test", event_type="git.push", body=b'{"a": 1}'
@@ -121,6 +114,26 @@ def make_stack(integration: Integration, name: str) -> Stack:
         },
     )
     return Stack.objects.create(name=name, repository=repository, branch="main")
+
+
+def make_run(stack: Stack, number: int, **changes: Any) -> Run:
+    """Store a run, of a push with the same number unless the changes say otherwise."""
+    run = new_run(stack, number, **changes)
+    run.save()
+    return run
+
+
+def new_run(stack: Stack, number: int, **changes: Any) -> Run:
+    """Return a run that is not stored yet."""
+    values = {
+        "kind": Kind.TRACKED,
+        "repository": stack.repository,
+        "sha": f"{number:040x}",
+        "message": "Add a subnet",
+        "branch": stack.branch,
+        "push_id": number,
+    }
+    return Run(stack=stack, number=number, **values | changes)
 
 
 def clients() -> dict[str, Client]:

@@ -97,6 +97,18 @@ def token(organization: Organization) -> str:
 
 
 @pytest.fixture
+def linked(db: None) -> Integration:
+    """An organization that is linked, and that nobody answers for."""
+    return Integration.objects.create(
+        provider_key="azure_devops",
+        name="Ours",
+        organization_url="https://dev.azure.com/fabrikam",
+        organization_name="fabrikam",
+        organization_key="dev.azure.com/fabrikam",
+    )
+
+
+@pytest.fixture
 def integration(db: None, organization: Organization, token: str) -> Integration:
     """The organization of the emulator, linked."""
     return make_integration(organization.url, token)

@@ -24,13 +24,13 @@ const complain = (text) => {
 
 // What refreshes itself says so itself; see live.js.
 document.addEventListener("htmx:responseError", (event) => {
-  if (isLive(event.detail.elt)) return;
+  if (isLive(event)) return;
   const { status } = event.detail.xhr;
   complain(reasons[status] ?? `Stackhook answered with an error (HTTP ${status}). Try again.`);
 });
 
 document.addEventListener("htmx:sendError", (event) => {
-  if (isLive(event.detail.elt)) return;
+  if (isLive(event)) return;
   complain("Stackhook can't be reached. Check your connection and try again.");
 });
 

@@ -1,5 +1,5 @@
 // What refreshes itself rests while nobody looks, and says quietly when it can't.
-const isLive = (element) => element.hasAttribute?.("data-live");
+const isLive = (event) => event.detail.requestConfig.elt.hasAttribute("data-live");
 
 const note = (text) => {
   const place = document.querySelector("[data-live-note]");
@@ -7,10 +7,10 @@ const note = (text) => {
 };
 
 document.addEventListener("htmx:beforeRequest", (event) => {
-  if (isLive(event.detail.elt) && document.hidden) event.preventDefault();
+  if (isLive(event) && document.hidden) event.preventDefault();
 });
 
 document.addEventListener("htmx:afterRequest", (event) => {
-  if (!isLive(event.detail.elt)) return;
+  if (!isLive(event)) return;
   note(event.detail.successful ? "" : "Stackhook can't be reached: what stands here may be old.");
 });

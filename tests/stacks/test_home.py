@@ -218,6 +218,58 @@ def test_the_newest_stacks_are_offered(member: Client, world: Integration) -> No
     assert found["stack_count"] == 7
 
 
+# Deliveries that wait
+
+
+def wait(
+    integration: Integration, *, received: timedelta, due: timedelta, reason: str = ""
+) -> None:
+    """Store a delivery that waits, its times counted from now."""
+    now = timezone.now()
+    Delivery.objects.create(
+        integration=integration,
+        outcome="stored",
+        body=b"{}",
+        received_at=now + received,
+        process_at=now + due,
+        reason=reason,
+    )
+
+
+LONG_AGO, JUST_NOW, SOON = timedelta(minutes=-6), timedelta(minutes=-4), timedelta(minutes=3)
+
+
+def test_deliveries_that_nobody_takes_up_are_a_notice(
+    admin: Client, member: Client, linked: Integration
+) -> None:
+    wait(linked, received=JUST_NOW, due=JUST_NOW)
+    assert notices(member) == []
+    wait(linked, received=LONG_AGO, due=LONG_AGO)
+    assert notices(member) == ["Deliveries wait to be processed"]
+    page = admin.get("/").content.decode()
+    assert "manage.py background_worker" in page
+    list_of_waiting = f"/settings/vcs-providers/{linked.pk}/deliveries/?outcome=stored"
+    assert f'href="{list_of_waiting}"' in page
+    assert list_of_waiting not in member.get("/").content.decode()
+    Delivery.objects.update(process_at=None)
+    assert notices(member) == []
+
+
+def test_deliveries_that_wait_for_the_provider_say_so(member: Client, linked: Integration) -> None:
+    down = "Waiting: Azure DevOps is down (HTTP 503)."
+    wait(linked, received=JUST_NOW, due=SOON, reason=down)
+    assert notices(member) == []
+    wait(linked, received=LONG_AGO, due=SOON, reason=down)
+    assert notices(member) == ["Deliveries of Azure DevOps · fabrikam wait"]
+    assert f"{down} They are tried again" in member.get("/").content.decode()
+
+
+def test_a_worker_that_does_not_run_is_said_once(member: Client, linked: Integration) -> None:
+    wait(linked, received=LONG_AGO, due=LONG_AGO)
+    Integration.objects.update(refresh_at=timezone.now() + LONG_AGO)
+    assert notices(member) == ["The background worker seems not to run"]
+
+
 # What pages cost
 
 

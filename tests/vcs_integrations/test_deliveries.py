@@ -18,17 +18,6 @@ from vcs_integrations.views import BODY_SHOWN, DELIVERIES_ON_A_PAGE
 SCRIPT = "<script>alert('x')</script>"
 
 
-@pytest.fixture
-def linked(db: None) -> Integration:
-    return Integration.objects.create(
-        provider_key="azure_devops",
-        name="Ours",
-        organization_url="https://dev.azure.com/fabrikam",
-        organization_name="fabrikam",
-        organization_key="dev.azure.com/fabrikam",
-    )
-
-
 def deliver(linked: Integration, count: int = 1, **values: Any) -> list[Delivery]:
     """Store deliveries, numbered from 1."""
     first = {"event_type": "git.push", "outcome": Outcome.STORED, "body": b"{}"}

@@ -1,0 +1,111 @@
+"""A stack's page shows what happens without being reloaded; the ledger filters as one types."""
+
+import pytest
+from playwright.sync_api import Page, Route, expect
+
+from stacks.models import Run, Stack, State
+from tests.addresses import make_run
+from tests.browser.conftest import PATIENCE, Watch
+from vcs_integrations.models import Delivery, Integration
+
+
+@pytest.fixture
+def stack(integration: Integration) -> Stack:
+    repository = integration.repositories.get()
+    return Stack.objects.create(name="Network", repository=repository, branch="main")
+
+
+def requests(page: Page) -> list[str]:
+    """Return a list that grows with each address that is asked for."""
+    asked: list[str] = []
+    page.on("request", lambda one: asked.append(one.url))
+    return asked
+
+
+def test_a_run_appears_and_changes_its_state_on_an_open_page(
+    member_page: Page, stack: Stack
+) -> None:
+    page = member_page
+    page.goto(stack.get_absolute_url())
+    expect(page.get_by_text("No run yet.")).to_be_visible()
+    page.evaluate("window.wasHere = true")
+    run = make_run(stack, 1, message="Widen the subnet")
+    row = page.get_by_role("row", name="Widen the subnet")
+    expect(row).to_contain_text("Queued")
+    expect(page.get_by_text("executing them comes with a later version")).to_be_visible()
+
+    row.get_by_role("link", name="1", exact=True).focus()
+    run.move_to(State.SUPERSEDED)
+    expect(row).to_contain_text("Superseded")
+    assert page.evaluate("document.activeElement.id") == "run-1"
+    assert page.evaluate("window.wasHere")
+
+    row.get_by_role("link", name="1", exact=True).click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Run 1")
+
+
+def test_a_page_that_nobody_sees_does_not_ask(member_page: Page, stack: Stack) -> None:
+    page = member_page
+    page.goto(stack.get_absolute_url())
+    asked = requests(page)
+    with page.expect_request("**version=**"):
+        pass
+    page.evaluate("Object.defineProperty(document, 'hidden', {value: true, configurable: true})")
+    before = len(asked)
+    page.wait_for_timeout(5_000)
+    assert len(asked) == before
+    page.evaluate("delete document.hidden")
+    with page.expect_request("**version=**"):
+        pass
+
+
+def test_a_page_that_can_not_ask_says_so_until_it_can(
+    member_page: Page, stack: Stack, watch: Watch
+) -> None:
+    page = member_page
+    page.goto(stack.get_absolute_url())
+    watch.expected_refusals.add(503)
+
+    def refuse(route: Route) -> None:
+        route.fulfill(status=503)
+
+    page.route("**version=**", refuse)
+    note = page.get_by_text("Stackhook can't be reached")
+    expect(note).to_be_visible()
+    expect(page.get_by_role("alert")).to_have_count(0)  # it would come again and again
+    page.unroute("**version=**", refuse)
+    expect(note).to_have_count(0, timeout=PATIENCE)
+    watch.complaints = [one for one in watch.complaints if "Response Status Error" not in one]
+
+
+def test_the_ledger_filters_as_one_types_and_replays_what_is_selected(
+    admin_page: Page, integration: Integration
+) -> None:
+    page = admin_page
+    for name in ("Web/shop", "Platform Team/infrastructure"):
+        Delivery.objects.create(
+            integration=integration,
+            outcome="no_run",
+            event_type="git.push",
+            repository_name=name,
+            body=b"{}",
+        )
+    address = f"/settings/vcs-providers/{integration.pk}/deliveries/"
+    page.goto(address)
+    rows = page.get_by_role("row", name="Code pushed")
+    expect(rows).to_have_count(2)
+    page.get_by_label("Repository").press_sequentially("shop")
+    expect(rows).to_have_count(1)
+    page.get_by_label("Outcome").select_option("Run")
+    expect(page.get_by_text("No delivery matches.")).to_be_visible()
+    page.get_by_label("Outcome").select_option("No run")
+    expect(rows).to_have_count(1)
+    assert "repository=shop" in page.url and "outcome=no_run" in page.url
+
+    page.reload()
+    page.get_by_role("checkbox", name="Select delivery").check()
+    page.get_by_role("button", name="Replay selected").click()
+    expect(page.get_by_text("1 delivery is processed again")).to_be_visible()
+    assert "repository=shop" in page.url
+    assert Delivery.objects.waiting().get().repository_name == "Web/shop"
+    assert not Run.objects.exists()
