@@ -208,11 +208,12 @@ def _connect(organization: Organization, projects: list[dict[str, Any]]) -> None
     everything = {one.id: one for one in organization.repositories}
     for data in (each for project in projects for each in project["repositories"]):
         repository = everything[data["id"]]
-        if data["parent"]:
+        # What an older version wrote has neither.
+        if data.get("parent"):
             repository.become_fork_of(everything[data["parent"]])
         repository.pull_requests = [
             _pull_request(repository, everything[one["source"]], one)
-            for one in data["pull_requests"]
+            for one in data.get("pull_requests", [])
         ]
 
 
