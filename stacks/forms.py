@@ -1,6 +1,7 @@
 """The steps of the form that creates a stack; its edit pages use the same steps."""
 
 import re
+from collections import Counter
 from typing import Any, cast
 
 from django import forms
@@ -49,12 +50,26 @@ class StepForm(forms.Form):
         return self.cleaned_data
 
 
+class ProviderField(forms.ModelChoiceField[Integration]):
+    """One choice for each integration; those of one name are told apart by their address."""
+
+    names: Counter[str]
+
+    def offer(self, integrations: QuerySet[Integration]) -> None:
+        self.names = Counter(integrations.values_list("organization_name", flat=True))
+        self.queryset = integrations
+
+    def label_from_instance(self, integration: Integration) -> str:
+        is_alone = self.names[integration.organization_name] == 1
+        return str(integration) if is_alone else f"{integration} ({integration.organization_url})"
+
+
 class IntegrateVcsForm(StepForm):
     """Which repository and branch. Cleaned: an Integration, a Repository, a branch name."""
 
     title = "Integrate VCS"
 
-    provider = forms.ModelChoiceField(
+    provider = ProviderField(
         label="Provider",
         queryset=Integration.objects.none(),
         empty_label=None,
@@ -76,8 +91,7 @@ class IntegrateVcsForm(StepForm):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        choices = cast("forms.ModelChoiceField[Integration]", self.fields["provider"])
-        choices.queryset = Integration.objects.usable()
+        cast(ProviderField, self.fields["provider"]).offer(Integration.objects.usable())
 
     def clean(self) -> dict[str, Any]:
         """Find the repository, then its branch: each needs what stands before it."""

@@ -137,9 +137,7 @@ class Integration(models.Model):
         )
 
     def __str__(self) -> str:
-        name = f"{self.provider.name} · {self.organization_name}"
-        server = self.provider.own_server(self.organization_url)
-        return f"{name} ({server})" if server else name
+        return f"{self.provider.name} · {self.organization_name}"
 
     def get_absolute_url(self) -> str:
         return reverse("integration", args=[self.pk])

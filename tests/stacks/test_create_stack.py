@@ -733,3 +733,17 @@ def test_creating_a_stack_costs_few_queries(member: Client, ten_thousand: Integr
     ) as queries:
         assert create(member, ten_thousand).status_code == 302
     assert len(queries) <= 20
+
+
+def test_organizations_of_one_name_are_told_apart(member: Client, world: Integration) -> None:
+    assert f">{world}<" in member.get(NEW).content.decode()
+    twin = Integration.objects.create(
+        provider_key="azure_devops",
+        name="Another",
+        organization_url="https://tfs.example.com/fabrikam",
+        organization_name="fabrikam",
+        organization_key="https://tfs.example.com/fabrikam",
+    )
+    page = member.get(NEW).content.decode()
+    for one in (world, twin):
+        assert f">Azure DevOps · fabrikam ({one.organization_url})<" in page

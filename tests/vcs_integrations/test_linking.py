@@ -13,7 +13,6 @@ from tests.emulator import Emulator
 from tests.emulator.model import Organization
 from vcs_integrations.linking import AlreadyLinked
 from vcs_integrations.models import Delivery, Integration
-from vcs_integrations.providers import PROVIDERS
 from vcs_integrations.providers.base import BACKGROUND, Problem, ProviderError
 from vcs_integrations.refreshing import refresh
 from vcs_integrations.tasks import sweep
@@ -69,28 +68,6 @@ def test_a_token_that_ended_meanwhile_does_not_hinder_other_changes(
     assert response.context["form"].errors["token_expires_on"] == [OVER]
     response = admin.post(path, form | {"token_expires_on": str(yesterday - timedelta(days=1))})
     assert response.context["form"].errors["token_expires_on"] == [OVER]
-
-
-@pytest.mark.parametrize(
-    ("url", "words"),
-    [
-        ("https://dev.azure.com/Fabrikam", "Azure DevOps · Fabrikam"),
-        ("https://fabrikam.visualstudio.com", "Azure DevOps · fabrikam"),
-        ("https://tfs.example.com/fabrikam", "Azure DevOps · fabrikam (tfs.example.com)"),
-        ("http://tfs:8080/tfs/fabrikam", "Azure DevOps · fabrikam (tfs:8080/tfs)"),
-    ],
-)
-def test_an_organization_on_a_server_of_ones_own_is_named_with_the_server(
-    settings: Settings, url: str, words: str
-) -> None:
-    settings.AZURE_DEVOPS_SERVERS = ["https://tfs.example.com", "http://tfs:8080/tfs"]
-    address = PROVIDERS["azure_devops"].parse_organization_url(url)
-    integration = Integration(
-        provider_key="azure_devops",
-        organization_url=address.url,
-        organization_name=address.name,
-    )
-    assert str(integration) == words
 
 
 def test_the_card_of_an_organization_that_was_never_reached_says_so(

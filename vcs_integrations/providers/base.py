@@ -312,13 +312,6 @@ class Provider(Protocol):
         """Reduce what was typed or pasted to an organization, or raise InvalidOrganizationUrl."""
         ...
 
-    def own_server(self, organization_url: str) -> str:
-        """Return the place of an organization outside the provider's cloud, for people.
-
-        Host and path, without the organization; empty where it is in the cloud.
-        """
-        ...
-
     def parse_repository_url(self, text: str) -> RepositoryPath | None:
         """Read a pasted clone URL or web address of a repository; None when it is neither."""
         ...

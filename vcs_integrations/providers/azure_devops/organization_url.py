@@ -71,12 +71,6 @@ def parse_repository_url(text: str, servers: Sequence[str]) -> RepositoryPath | 
     return None
 
 
-def own_server(organization_url: str) -> str:
-    """Return host and path of the server that has a collection; empty for Microsoft's own."""
-    server = organization_url.partition("://")[2].rpartition("/")[0]
-    return "" if server == "dev.azure.com" else server
-
-
 def _branch(query: str) -> str:
     """Return the branch of a branch's page, `version=GBname`; tags and commits are `GT`, `GC`."""
     for pair in query.split("&"):

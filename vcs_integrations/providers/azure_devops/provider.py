@@ -10,7 +10,6 @@ from vcs_integrations.events import Event, Ignored, Malformed
 from vcs_integrations.providers.azure_devops import organization_url, webhook
 from vcs_integrations.providers.azure_devops.client import AzureDevOpsClient
 from vcs_integrations.providers.azure_devops.endpoint import refuses_endpoint
-from vcs_integrations.providers.azure_devops.organization_url import own_server
 from vcs_integrations.providers.base import (
     Client,
     Envelope,
@@ -43,9 +42,6 @@ class AzureDevOps:
 
     def parse_organization_url(self, text: str) -> OrganizationUrl:
         return organization_url.parse_organization_url(text, settings.AZURE_DEVOPS_SERVERS)
-
-    def own_server(self, organization_url: str) -> str:
-        return own_server(organization_url)
 
     def parse_repository_url(self, text: str) -> RepositoryPath | None:
         return organization_url.parse_repository_url(text, settings.AZURE_DEVOPS_SERVERS)
