@@ -248,7 +248,7 @@ def _change(call: Call, where: Repository, commit: str, change: Change) -> Json:
 
 
 def _rename_source(call: Call, where: Repository, commit: str, change: Change) -> Json:
-    item = _item(call, where, commit, change.old_path or "", False)
+    item = _item(call, where, commit, change.old_path or "", change.is_folder)
     item["originalObjectId"] = change.old_object
     return {"item": item, "changeType": "delete, sourceRename"}
 

@@ -380,9 +380,13 @@ def _skip(params: dict[str, str], count: int) -> dict[str, str]:
 
 
 def _is_file(change: Json) -> bool:
-    """Say whether a change is of a file: lists hold the folders around them, too."""
+    """Say whether a change is one of a file.
+
+    Lists hold the folders around the files, too, and a renamed file a second time, where it was.
+    """
     item = child(change, "item")
-    return item.get("isFolder") is not True and item.get("gitObjectType") != "tree"
+    is_folder = item.get("isFolder") is True or item.get("gitObjectType") == "tree"
+    return not is_folder and "sourcerename" not in text(change, "changeType").lower()
 
 
 def _change(change: Json) -> RemoteChange:
@@ -406,6 +410,7 @@ def _iteration(item: Json) -> Iteration | None:
         source_sha=sha,
         push_id=shapes.positive_integer(child(item, "push"), "pushId"),
         created_at=read_date(text(item, "createdDate")),
+        old_target=shapes.branch(text(item, "oldTargetRefName"))[:500],
     )
 
 
