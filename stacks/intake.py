@@ -7,10 +7,10 @@ read, and all begins anew.
 
 from collections.abc import Sequence
 
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError
 
 from stacks.facts import Facts, NotRead
-from stacks.models import Decision, Stack
+from stacks.models import Decision
 from stacks.pull_requests import Outdated, take_pull_request
 from stacks.pushes import take_push
 from vcs_integrations.events import (
@@ -20,11 +20,16 @@ from vcs_integrations.events import (
     RefChanged,
     Unspecified,
 )
-from vcs_integrations.models import Delivery, Integration, Repository
+from vcs_integrations.models import Delivery, Integration
 from vcs_integrations.providers.base import Outcome
+from vcs_integrations.transactions import transaction_in_line
 
 # How often other workers may be faster before it is put off.
 ATTEMPTS = 20
+
+
+class Settled(Exception):
+    """Another worker has taken the same delivery in meanwhile."""
 
 
 def take_in_delivery(delivery: Delivery, events: Sequence[Event], gives_up: bool) -> None:
@@ -51,10 +56,12 @@ def take_in(
     attempts = 0
     while True:
         try:
-            with transaction.atomic():
+            with transaction_in_line():
                 return _take_in(integration, events, delivery, facts)
         except NotRead as missing:
             missing.read()
+        except Settled:
+            return []
         except (Outdated, IntegrityError):  # another worker was faster
             attempts += 1
             if attempts == ATTEMPTS:
@@ -65,8 +72,6 @@ def take_in(
 def _take_in(
     integration: Integration, events: Sequence[Event], delivery: Delivery | None, facts: Facts
 ) -> list[Decision]:
-    if delivery and not _is_waiting(delivery):  # another worker was faster, and is done
-        return []
     decisions: list[Decision] = []
     is_unspecified = False
     for event in events:
@@ -76,9 +81,11 @@ def _take_in(
         else:
             decisions += _take(integration, event, delivery, facts)
     if delivery:
-        # What a replay decides takes the place of what was decided before.
-        delivery.decisions.exclude(pk__in=[decision.pk for decision in decisions]).delete()
-        _settle(delivery, decisions, is_unspecified)
+        if delivery.processed_at:
+            # What a replay decides takes the place of what was decided before.
+            delivery.decisions.exclude(pk__in=[decision.pk for decision in decisions]).delete()
+        if not delivery.settle(*_outcome(decisions, is_unspecified)):
+            raise Settled
     return decisions
 
 
@@ -89,15 +96,12 @@ def _take(
     facts: Facts,
 ) -> list[Decision]:
     """Take one event in, for every stack of its repository."""
-    stacks = Stack.objects.of(integration).filter(repository__external_id=event.repository_id)
     # Held to the end: one worker at a time stores for a repository.
-    held = Repository.objects.select_for_update().filter(
-        integration=integration, external_id=event.repository_id
-    )
-    repository = held.first() if stacks.exists() else None
-    if repository is None:
+    held = integration.repositories.select_for_update().filter(external_id=event.repository_id)
+    repository = held.first()
+    followers = list(repository.stacks.all()) if repository else []
+    if repository is None or not followers:
         return []
-    followers = list(stacks.with_repository())
     if isinstance(event, PullRequestChanged):
         return take_pull_request(repository, followers, event, delivery, facts)
     changes = facts.refs_of(event) if isinstance(event, PushAnnounced) else [event]
@@ -119,22 +123,17 @@ def _hurry_reconciliation(integration: Integration, event: Unspecified) -> None:
     repositories.hurry()
 
 
-def _is_waiting(delivery: Delivery) -> bool:
-    return Delivery.objects.waiting().select_for_update().filter(pk=delivery.pk).exists()
-
-
-def _settle(delivery: Delivery, decisions: Sequence[Decision], is_unspecified: bool) -> None:
-    """Note on the delivery what became of it, in short."""
+def _outcome(decisions: Sequence[Decision], is_unspecified: bool) -> tuple[Outcome, str]:
+    """Return what became of a delivery, in short."""
     runs = [decision.run for decision in decisions if decision.run]
     if len(runs) == 1:
-        delivery.settle(Outcome.RUN, f"{runs[0]} of {runs[0].stack.name}")
-    elif runs:
-        delivery.settle(Outcome.RUN, f"{len(runs)} runs")
-    elif len(decisions) == 1:
-        delivery.settle(Outcome.NO_RUN, decisions[0].sentence)
-    elif decisions:
-        delivery.settle(Outcome.NO_RUN, f"Decided {len(decisions)} times: no run")
-    elif is_unspecified:
-        delivery.settle(Outcome.NO_RUN, "It tells no details: the repositories are read instead")
-    else:
-        delivery.settle(Outcome.NO_RUN, "No stack uses this repository")
+        return Outcome.RUN, f"{runs[0]} of {runs[0].stack.name}"
+    if runs:
+        return Outcome.RUN, f"{len(runs)} runs"
+    if len(decisions) == 1:
+        return Outcome.NO_RUN, decisions[0].sentence
+    if decisions:
+        return Outcome.NO_RUN, f"Decided {len(decisions)} times: no run"
+    if is_unspecified:
+        return Outcome.NO_RUN, "It tells no details: the repositories are read instead"
+    return Outcome.NO_RUN, "No stack uses this repository"

@@ -1,8 +1,10 @@
 """A push, for one stack: the head moves, and there is a run or a reason for none."""
 
+from django.db.models import QuerySet
+
 from stacks import triggers
 from stacks.facts import Facts
-from stacks.models import Decision, Kind, Run, Stack
+from stacks.models import DOES_NOT_COUNT, Decision, Kind, Run, Stack
 from stacks.runs import Code, enrich, start_proposed, start_tracked
 from stacks.triggers import Rule
 from vcs_integrations.events import RefChanged, RemoteCommit
@@ -21,8 +23,7 @@ def take_push(
     decided = stack.decisions.filter(subject=subject)
     if delivery is None and decided.exists():
         return None
-    run_of_push = _run_of_push(stack, event, subject)
-    run_of_commit = stack.runs.that_count().filter(kind=Kind.PROPOSED, sha=event.new_sha).first()
+    run_of_push, run_of_commit = _runs_of(stack, event, decided)
     decision = triggers.decide_ref(
         stack,
         event,
@@ -56,15 +57,26 @@ def _subject(event: RefChanged) -> str:
     return f"Push {event.push_id} to {event.branch or event.ref}"[:700]
 
 
-def _run_of_push(stack: Stack, event: RefChanged, subject: str) -> Run | None:
-    """Return the run that this push has: one of its own, or one of the same commit."""
-    own = stack.runs.filter(repository_id=stack.repository_id, push_id=event.push_id)
+def _runs_of(
+    stack: Stack, event: RefChanged, decided: QuerySet[Decision]
+) -> tuple[Run | None, Run | None]:
+    """Return the run that a push has or was told, and the one that counts for its commit."""
     if event.branch == stack.branch:
-        own = own.filter(kind=Kind.TRACKED)
-    else:
-        own = own.filter(kind=Kind.PROPOSED, sha=event.new_sha)
-    told = stack.decisions.filter(subject=subject).exclude(run=None).select_related("run").first()
-    return own.order_by("number").first() or (told.run if told else None)
+        tracked = stack.runs.filter(kind=Kind.TRACKED, repository_id=stack.repository_id)
+        return tracked.filter(push_id=event.push_id).first(), None
+    of_commit = list(stack.runs.filter(kind=Kind.PROPOSED, sha=event.new_sha).order_by("number"))
+    if not of_commit:
+        return None, None
+    push = (stack.repository_id, event.push_id)
+    own = (run for run in of_commit if (run.repository_id, run.push_id) == push)
+    counting = (run for run in of_commit if run.state not in DOES_NOT_COUNT)
+    return next(own, None) or _run_told(decided), next(counting, None)
+
+
+def _run_told(decided: QuerySet[Decision]) -> Run | None:
+    """Return the run of the same commit that a push was told before."""
+    told = decided.exclude(run=None).first()
+    return told.run if told else None
 
 
 def _move_head(stack: Stack, event: RefChanged, facts: Facts) -> None:

@@ -473,11 +473,17 @@ class Delivery(models.Model):
         """The event in the provider's words."""
         return self.integration.provider.events.get(self.event_type, self.event_type)
 
-    def settle(self, outcome: Outcome, reason: str = "") -> None:
-        """Note what processing it came to."""
-        self.outcome, self.reason = outcome, reason[:200]
-        self.process_at, self.processed_at = None, timezone.now()
-        self.save(update_fields=["outcome", "reason", "process_at", "processed_at"])
+    def settle(self, outcome: Outcome, reason: str = "") -> bool:
+        """Note what processing it came to; False where another worker has done so meanwhile."""
+        as_taken = Delivery.objects.waiting().filter(pk=self.pk, processed_at=self.processed_at)
+        return bool(
+            as_taken.update(
+                outcome=outcome,
+                reason=reason[:200],
+                process_at=None,
+                processed_at=timezone.now(),
+            )
+        )
 
     def postpone(self, reason: str, until: datetime) -> None:
         """Note why it could not be processed yet, and when to try again."""

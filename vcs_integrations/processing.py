@@ -11,13 +11,14 @@ from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 
 from django.conf import settings
-from django.db import transaction
+from django.db import InterfaceError, OperationalError
 from django.db.models import QuerySet
 from django.utils import timezone
 
 from vcs_integrations.events import Event, Ignored, Malformed
 from vcs_integrations.models import REPLAYABLE, Delivery, Integration
 from vcs_integrations.providers.base import Outcome, ProviderError
+from vcs_integrations.transactions import transaction_in_line
 
 logger = logging.getLogger(__name__)
 
@@ -66,6 +67,8 @@ def process(delivery: Delivery) -> None:
         if not error.is_transient:  # it takes a look at the organization, or a person
             Integration.objects.filter(pk=delivery.integration_id).update(refresh_at=timezone.now())
         delivery.postpone(f"Waiting: {error.cause}", _retry_at(delivery, error.retry_after))
+    except (OperationalError, InterfaceError):  # it is taken again, once the database is well
+        raise
     except Exception:  # a fault of ours must not hold up the deliveries behind it
         logger.exception("Delivery %s could not be processed", delivery.pk)
         delivery.postpone(
@@ -94,7 +97,7 @@ def prune() -> int:
 
 def _take() -> list[Delivery]:
     """Take the deliveries that have waited longest, so that no other worker does meanwhile."""
-    with transaction.atomic():
+    with transaction_in_line():
         due = Delivery.objects.due().order_by("process_at", "pk")
         taken = [
             *due.select_for_update(skip_locked=True)[:TAKEN_AT_ONCE].values_list("pk", flat=True)

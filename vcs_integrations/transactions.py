@@ -1,0 +1,29 @@
+"""Transactions of the background worker, which must not crowd others out."""
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from django.db import connection, transaction
+
+# For the others to come in, in seconds: they look again after growing pauses.
+GAP = 0.002
+_turn = threading.Lock()
+
+
+@contextmanager
+def transaction_in_line() -> Iterator[None]:
+    """A transaction; on SQLite the threads of a process take turns, with a gap in between.
+
+    SQLite lets one write at a time and has the others try again now and then. Without turns
+    one of some busy threads would starve, and without a gap the webhooks would.
+    """
+    if connection.vendor != "sqlite":
+        with transaction.atomic():
+            yield
+        return
+    with _turn:
+        with transaction.atomic():
+            yield
+        time.sleep(GAP)
