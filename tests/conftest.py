@@ -16,6 +16,7 @@ from accounts.forms import give_role
 from accounts.roles import Role
 from tests.emulator import Emulator
 from tests.emulator.model import Organization, Repository
+from tests.postgresql import PostgreSQL, postgresql
 from vcs_integrations.linking import Details, link
 from vcs_integrations.models import Integration
 from vcs_integrations.providers import PROVIDERS
@@ -62,6 +63,13 @@ def member(bob: User) -> Client:
 @pytest.fixture
 def stranger() -> Client:
     return over_https()
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[PostgreSQL]:
+    """A PostgreSQL server that does not wait for the disk."""
+    with postgresql("-F") as running:
+        yield running
 
 
 @pytest.fixture

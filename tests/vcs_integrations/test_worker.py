@@ -2,9 +2,6 @@
 
 import shutil
 import signal
-import sqlite3
-import subprocess
-from contextlib import AbstractContextManager, closing
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -13,9 +10,10 @@ import pytest
 from django.conf import settings as product
 from django_tasks_db.models import DBTaskResult
 
+from tests.databases import Database, migrate, sqlite_url, worker
 from tests.emulator import Emulator
 from tests.emulator.model import Organization
-from tests.processes import KEYS, run, running, wait_for
+from tests.processes import run, wait_for
 
 LINK = """
 import os
@@ -44,32 +42,12 @@ for days in (2, 0):
 def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A database file with all tables and no rows."""
     file = tmp_path_factory.mktemp("worker") / "migrated.sqlite3"
-    more = KEYS | {"DATABASE_URL": f"sqlite:///{file}"}
-    done = run(product.BASE_DIR, "manage.py", "migrate", "-v", "0", **more)
-    assert done.returncode == 0, done.stderr
+    migrate(sqlite_url(file))
     return file
 
 
-class Database:
-    """A database file that processes share."""
-
-    def __init__(self, file: Path, emulator: Emulator) -> None:
-        self.file = file
-        self.variables = KEYS | {
-            "DATABASE_URL": f"sqlite:///{file}",
-            "DJANGO_SETTINGS_MODULE": "config.settings",
-            "AZURE_DEVOPS_SERVERS": emulator.url,
-        }
-
-    def ask(self, statement: str, *values: object) -> list[tuple[Any, ...]]:
-        with closing(sqlite3.connect(self.file, timeout=10)) as data, data:
-            return data.execute(statement, values).fetchall()
-
-    def run(self, script: str, **more: str) -> None:
-        """Run a script of the product on it."""
-        setup = "import django; django.setup()\n"
-        done = run(product.BASE_DIR, "-c", setup + script, **(self.variables | more))
-        assert done.returncode == 0, done.stderr
+class LinkedDatabase(Database):
+    """A database in which an organization is linked."""
 
     def link(self, organization: Organization, token: str) -> None:
         self.run(LINK, ORGANIZATION=organization.url, TOKEN=token)
@@ -88,16 +66,13 @@ class Database:
 
 
 @pytest.fixture
-def database(migrated: Path, tmp_path: Path, emulator: Emulator) -> Database:
-    return Database(Path(shutil.copy(migrated, tmp_path / "data.sqlite3")), emulator)
-
-
-def worker(database: Database) -> AbstractContextManager["subprocess.Popen[str]"]:
-    return running(product.BASE_DIR, "manage.py", "background_worker", **database.variables)
+def database(migrated: Path, tmp_path: Path, emulator: Emulator) -> LinkedDatabase:
+    file = Path(shutil.copy(migrated, tmp_path / "data.sqlite3"))
+    return LinkedDatabase(sqlite_url(file), AZURE_DEVOPS_SERVERS=emulator.url)
 
 
 def test_an_organization_linked_while_azure_devops_was_down_gets_connected_by_itself(
-    database: Database, emulator: Emulator, organization: Organization, token: str
+    database: LinkedDatabase, emulator: Emulator, organization: Organization, token: str
 ) -> None:
     emulator.faults.add("unavailable")
     database.link(organization, token)
@@ -119,7 +94,7 @@ def test_an_organization_linked_while_azure_devops_was_down_gets_connected_by_it
 
 
 def test_it_stays_away_from_what_is_not_due(
-    database: Database, emulator: Emulator, organization: Organization, token: str
+    database: LinkedDatabase, emulator: Emulator, organization: Organization, token: str
 ) -> None:
     database.link(organization, token)
     database.run(OLD_AND_YOUNG)
@@ -130,7 +105,7 @@ def test_it_stays_away_from_what_is_not_due(
     assert len(emulator.requests) == before
 
 
-def test_it_tidies_old_results_and_sessions_and_keeps_the_young(database: Database) -> None:
+def test_it_tidies_old_results_and_sessions_and_keeps_the_young(database: LinkedDatabase) -> None:
     database.run(OLD_AND_YOUNG)
     with worker(database):
         assert wait_for(lambda: len(database.results()) == 3)
@@ -141,7 +116,7 @@ def test_it_tidies_old_results_and_sessions_and_keeps_the_young(database: Databa
 
 @pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_ends_it_at_once_when_it_has_nothing_to_do(
-    database: Database, end: signal.Signals
+    database: LinkedDatabase, end: signal.Signals
 ) -> None:
     with worker(database) as process:
         assert process.stdout
@@ -151,7 +126,7 @@ def test_a_signal_ends_it_at_once_when_it_has_nothing_to_do(
 
 
 def test_a_signal_lets_it_finish_what_it_does(
-    database: Database, emulator: Emulator, organization: Organization, token: str
+    database: LinkedDatabase, emulator: Emulator, organization: Organization, token: str
 ) -> None:
     database.link(organization, token)
     database.make_due()
@@ -164,7 +139,7 @@ def test_a_signal_lets_it_finish_what_it_does(
 
 
 def test_the_work_of_a_killed_worker_is_picked_up(
-    database: Database, emulator: Emulator, organization: Organization, token: str
+    database: LinkedDatabase, emulator: Emulator, organization: Organization, token: str
 ) -> None:
     emulator.faults.add("unavailable", times=1)
     database.link(organization, token)
@@ -184,7 +159,7 @@ def test_the_work_of_a_killed_worker_is_picked_up(
 
 
 def test_a_task_that_nobody_began_is_done_by_the_next_worker(
-    database: Database, organization: Organization, token: str
+    database: LinkedDatabase, organization: Organization, token: str
 ) -> None:
     database.link(organization, token)
     database.ask("UPDATE vcs_integrations_integration SET problem = 'timeout'")
@@ -194,7 +169,7 @@ def test_a_task_that_nobody_began_is_done_by_the_next_worker(
 
 
 def test_a_task_that_fails_does_not_end_it(
-    database: Database, organization: Organization, token: str
+    database: LinkedDatabase, organization: Organization, token: str
 ) -> None:
     database.link(organization, token)
     database.run("from vcs_integrations.tasks import refresh_integration as r; r.enqueue('x')")
@@ -206,7 +181,7 @@ def test_a_task_that_fails_does_not_end_it(
         assert process.poll() is None
 
 
-def test_it_names_a_wrong_setting(database: Database) -> None:
+def test_it_names_a_wrong_setting(database: LinkedDatabase) -> None:
     done = run(
         product.BASE_DIR, "manage.py", "background_worker", **(database.variables | {"PORT": "x"})
     )

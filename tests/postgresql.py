@@ -1,0 +1,89 @@
+"""A PostgreSQL server of the tests' own, where Debian's package is installed."""
+
+import os
+import pwd
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import psycopg
+import pytest
+
+
+@dataclass(frozen=True)
+class PostgreSQL:
+    """A running server, which listens on a socket in a folder that nobody else may enter."""
+
+    folder: Path
+
+    def url(self, database: str) -> str:
+        """Return what DATABASE_URL says for one of its databases, which need not exist."""
+        return f"postgres://stackhook@/{database}?host={self.folder}"
+
+    def create(self, database: str) -> str:
+        """Make an empty database; return its URL."""
+        with psycopg.connect(self.url("postgres"), autocommit=True) as connection:
+            connection.execute(f'CREATE DATABASE "{database}"'.encode())
+        return self.url(database)
+
+    def drop(self, database: str) -> None:
+        """Remove a database, whoever is connected to it."""
+        with psycopg.connect(self.url("postgres"), autocommit=True) as connection:
+            connection.execute(f'DROP DATABASE "{database}" WITH (FORCE)'.encode())
+
+
+def installed() -> Path | None:
+    """Return the folder of the newest server's programs; None where there is none."""
+    found = Path("/usr/lib/postgresql").glob("*/bin/initdb")
+    newest = sorted(found, key=lambda program: float(program.parts[-3]))
+    return newest[-1].parent if newest else None
+
+
+@contextmanager
+def postgresql(*options: str) -> Iterator[PostgreSQL]:
+    """Run a new, empty server with some options of `postgres`; it is gone afterwards.
+
+    The programs refuse to run as root, so they then run as a user who may do nothing else.
+    """
+    programs = installed()
+    assert programs, "no PostgreSQL server is installed"
+    user = _unprivileged()
+    # Apart from pytest's folders, which that user may not enter; a socket's path is short.
+    folder = Path(tempfile.mkdtemp(prefix="pg-"))
+    if user:
+        shutil.chown(folder, user)
+
+    def run(program: str, *arguments: str) -> None:
+        command = [str(programs / program), "-D", str(folder / "data"), *arguments]
+        log = folder / "log"
+        with log.open("a") as output:
+            done = subprocess.run(command, cwd=folder, user=user, stdout=output, stderr=output)
+        assert done.returncode == 0, log.read_text()
+
+    listen = f"-c listen_addresses='' -c unix_socket_directories='{folder}'"
+    try:
+        run("initdb", "-U", "stackhook", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync")
+        run("pg_ctl", "start", "-w", "-o", " ".join([listen, *options]))
+        try:
+            yield PostgreSQL(folder)
+        finally:
+            run("pg_ctl", "stop", "-m", "immediate")
+    finally:
+        shutil.rmtree(folder)
+
+
+def _unprivileged() -> str | None:
+    """Return whom to run the server as; None for whoever runs this."""
+    if os.geteuid() != 0:
+        return None
+    names = {entry.pw_name for entry in pwd.getpwall()}
+    return "postgres" if "postgres" in names else "nobody"
+
+
+needs_postgresql = pytest.mark.skipif(
+    installed() is None, reason="no PostgreSQL server: on Debian, apt-get install postgresql"
+)

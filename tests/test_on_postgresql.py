@@ -1,0 +1,27 @@
+"""The tests that lean on the database most, once more on PostgreSQL."""
+
+import subprocess
+import sys
+
+from django.conf import settings
+
+from tests.postgresql import PostgreSQL, needs_postgresql
+from tests.processes import environment
+
+TESTS = [
+    "tests/stacks/test_section_four.py",
+    "tests/stacks/test_stack_pages.py",
+    "tests/vcs_integrations/test_deliveries.py",
+    "tests/vcs_integrations/test_webhooks.py",
+]
+
+
+@needs_postgresql
+def test_deliveries_runs_and_pages_are_the_same_on_postgresql(server: PostgreSQL) -> None:
+    variables = environment(TEST_DATABASE_URL=server.url("suite"))
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *TESTS]
+    done = subprocess.run(
+        command, cwd=settings.BASE_DIR, env=variables, capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stdout
+    assert "skipped" in done.stdout  # what locks a SQLite file: so this was PostgreSQL
