@@ -55,10 +55,12 @@ class Facts:
     every method raises ProviderError where the same may be read later.
     """
 
-    def __init__(self, integration: Integration, *, gives_up: bool = False) -> None:
+    def __init__(
+        self, integration: Integration, client: Client | None = None, *, gives_up: bool = False
+    ) -> None:
         self._integration = integration
         self._gives_up = gives_up
-        self._client: Client | None = None
+        self._client = client
         self._known: dict[tuple[object, ...], object] = {}
 
     def forget_pull_requests(self) -> None:
@@ -105,7 +107,8 @@ class Facts:
         def read() -> RemoteCommit:
             try:
                 return self._calls().commit(repository_id, sha)
-            except ProviderError:
+            except ProviderError as error:
+                self._raise_unless_final(error)
                 return RemoteCommit(sha, "", "", None)
 
         return self._remember(("commit", repository_id, sha), read)
@@ -160,11 +163,15 @@ class Facts:
         """Return the commit of the tracked branch when something was pushed elsewhere."""
 
         def read() -> str:
-            pushes = self._calls().pushes_since(
-                event.repository_id, 0, ref=f"{BRANCHES}{stack.branch}"
-            )
+            ref = f"{BRANCHES}{stack.branch}"
             try:
-                return next((push.new_sha for push in pushes if push.push_id <= event.push_id), "")
+                pushes = self._calls().pushes_since(event.repository_id, 0, ref=ref)
+                then = (push for push in pushes if push.push_id <= event.push_id)
+                moves = [one.new_sha for one in next(then).changes if one.ref == ref]
+                return moves[0] if moves else ""
+            except StopIteration:  # imported, perhaps: there is no push that tells of it
+                branch = self._calls().branch(event.repository_id, stack.branch)
+                return branch.sha if branch else ""
             except ProviderError as error:
                 self._raise_unless_final(error)
                 return ""

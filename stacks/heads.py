@@ -1,11 +1,10 @@
 """Reading branches and head commits from the provider."""
 
 from django.core.cache import cache
-from django.utils import timezone
 
 from stacks.models import Stack
 from vcs_integrations.events import BRANCHES
-from vcs_integrations.models import RECONCILE_EVERY, Repository
+from vcs_integrations.models import Repository
 from vcs_integrations.providers.base import INTERACTIVE, Client, ProviderError, RemoteBranch
 
 KEEP_BRANCHES = 60  # seconds: a form is typed in for about as long
@@ -29,12 +28,9 @@ def follow_from_now(stack: Stack) -> ProviderError | None:
 
     Returns why that failed, if it did: the time at which it began has to do then.
     """
-    Repository.objects.filter(pk=stack.repository.pk, reconcile_at=None).update(
-        reconcile_at=timezone.now() + RECONCILE_EVERY
-    )
     try:
         client = stack.integration.client(INTERACTIVE)
-        newest = next(client.pushes_since(stack.repository.external_id, 0), None)
+        newest = client.newest_push(stack.repository.external_id)
     except ProviderError as error:
         return error
     stack.followed_push_id = newest.push_id if newest else 0
@@ -59,13 +55,14 @@ def update_head(stack: Stack, client: Client) -> None:
     Raises ProviderError.
     """
     repository_id = stack.repository.external_id
-    pushes = client.pushes_since(repository_id, 0, ref=f"{BRANCHES}{stack.branch}")
-    newest = next(pushes, None)
-    if newest is None:  # imported, perhaps: there is no push that brought it
+    ref = f"{BRANCHES}{stack.branch}"
+    newest = client.newest_push(repository_id, ref=ref)
+    moves = [change for change in newest.changes if change.ref == ref] if newest else []
+    if newest and moves:
+        push_id, sha = newest.push_id, moves[0].new_sha
+    else:  # imported, perhaps: there is no push that tells of it
         branch = client.branch(repository_id, stack.branch)
         push_id, sha = 0, branch.sha if branch else ""
-    else:
-        push_id, sha = newest.push_id, newest.new_sha
     if sha:
         stack.move_head(push_id, client.commit(repository_id, sha))
     else:

@@ -21,7 +21,7 @@ from vcs_integrations.events import (
     Unspecified,
 )
 from vcs_integrations.models import Delivery, Integration
-from vcs_integrations.providers.base import Outcome
+from vcs_integrations.providers.base import Client, Outcome
 from vcs_integrations.transactions import transaction_in_line
 
 # How often other workers may be faster before it is put off.
@@ -45,14 +45,16 @@ def take_in(
     events: Sequence[Event],
     delivery: Delivery | None = None,
     *,
+    client: Client | None = None,
     gives_up: bool = False,
 ) -> list[Decision]:
     """Decide what events mean for an integration's stacks, and store that.
 
-    Events without a delivery were found by a reconciliation. Raises ProviderError, having
-    stored nothing, where something has to be read from the provider and can't be.
+    Events without a delivery were found by a reconciliation, with its `client`. Raises
+    ProviderError, having stored nothing, where something has to be read from the provider and
+    can't be; with `gives_up` that is taken for unknown.
     """
-    facts = Facts(integration, gives_up=gives_up)
+    facts = Facts(integration, client, gives_up=gives_up)
     attempts = 0
     while True:
         try:

@@ -4,7 +4,7 @@ from datetime import timedelta
 from typing import Any, Self
 
 from django.conf import settings
-from django.db import models
+from django.db import models, transaction
 from django.db.models import Q
 from django.db.models.functions import Lower
 from django.urls import reverse
@@ -34,6 +34,7 @@ HEAD_FIELDS = [
     "branch_gone_at",
     "head_push_id",
 ]
+PRUNED_AT_ONCE = 500
 HEAD_IS_FRESH = timedelta(minutes=1)
 
 
@@ -105,7 +106,11 @@ class Stack(models.Model):
         if not self.slug:
             self.slug = unused_slug(self.name)
         self.search_text = search_key(" ".join([self.name, self.branch, *self.labels]))
-        super().save(*args, **kwargs)
+        with transaction.atomic():
+            super().save(*args, **kwargs)
+            # From now on its repository is read, at once: what is open there has to be known.
+            unread = Repository.objects.filter(pk=self.repository_id, reconcile_at=None)
+            unread.update(reconcile_at=timezone.now())
 
     def get_absolute_url(self) -> str:
         return reverse("stack", args=[self.slug])
@@ -152,15 +157,18 @@ class Stack(models.Model):
 
     def follow(self, repository: Repository, branch: str) -> None:
         """Track another branch, whose head is not known yet; runs of the old one are canceled."""
-        if (repository, branch) != (self.repository, self.branch):
+        if (repository, branch) == (self.repository, self.branch):
+            return
+        with transaction.atomic():
+            # No worker may start a run of the old branch meanwhile.
+            Repository.objects.select_for_update().get(pk=self.repository_id)
             self.runs.move_to(State.CANCELED)
             self.head_sha = self.head_message = self.head_author = ""
             self.head_authored_at = self.head_read_at = self.branch_gone_at = None
             self.head_push_id = self.followed_push_id = None
             self.followed_at = timezone.now()
-        self.repository, self.branch = repository, branch
-        followed = ["followed_at", "followed_push_id"]
-        self.save(update_fields=["repository", "branch", "search_text", *followed, *HEAD_FIELDS])
+            self.repository, self.branch = repository, branch
+            self.save()
 
     def _save_head(self, push_id: int) -> None:
         """Store the head, unless a later push or another branch is followed by now."""
@@ -443,7 +451,10 @@ class Decision(models.Model):
 def prune_decisions() -> None:
     """Delete the decisions that were kept as long as deliveries are; the runs stay."""
     oldest = timezone.now() - timedelta(days=settings.DELIVERY_RETENTION_DAYS)
-    Decision.objects.filter(decided_at__lt=oldest).delete()
+    old = Decision.objects.filter(decided_at__lt=oldest)
+    # In portions, so that a webhook gets its turn to write in between.
+    while portion := list(old.values_list("pk", flat=True)[:PRUNED_AT_ONCE]):
+        Decision.objects.filter(pk__in=portion).delete()
 
 
 def unused_slug(name: str) -> str:

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
 from itertools import takewhile
 
+from django.db import InterfaceError, OperationalError
 from django.db.models import Q
 from django.utils import timezone
 
@@ -17,14 +18,16 @@ from stacks.heads import update_head
 from stacks.intake import take_in
 from stacks.models import Decision, Stack
 from stacks.pull_requests import is_as_stored
-from vcs_integrations.events import PullRequestChanged, PullRequestFacts, RefChanged
+from vcs_integrations.events import PullRequestChanged, PullRequestFacts, Push, PushAnnounced
 from vcs_integrations.models import RECONCILE_EVERY, Repository
 from vcs_integrations.providers.base import BACKGROUND, Client, ProviderError
 
 logger = logging.getLogger(__name__)
 
 # A killed worker's repositories are taken up by others after this.
-LEASE = timedelta(seconds=30)
+LEASE = timedelta(minutes=1)
+# Then, after an hour, what the provider would tell of a push counts as unknown.
+PATIENT_FAILURES = 10
 RETRY_FIRST_AFTER = timedelta(seconds=30)
 
 
@@ -34,13 +37,16 @@ def reconcile_next() -> bool:
     repository = due.select_related("integration").first()
     if repository is None:
         return False
-    if due.filter(pk=repository.pk).update(reconcile_at=timezone.now() + LEASE):
+    if _take(repository):
         try:
             reconcile(repository)
         except ProviderError as error:
             logger.warning("Reconciling %s has to wait: %s", repository, error.problem)
+        except (OperationalError, InterfaceError):  # it is taken again once the database is well
+            raise
         except Exception:  # a fault of ours must not hold up the other repositories
             logger.exception("Reconciling %s failed", repository)
+            _postpone(repository)
     return True
 
 
@@ -50,10 +56,9 @@ def reconcile(repository: Repository) -> list[Decision]:
     Returns what was decided; raises ProviderError where something could not be read, having
     noted when to try again. What was taken in until then stays.
     """
-    started_at = timezone.now()
     stacks = list(Stack.objects.filter(repository=repository))
     if not stacks:
-        Repository.objects.filter(pk=repository.pk).update(reconcile_at=None)
+        Repository.objects.filter(pk=repository.pk, stacks=None).update(reconcile_at=None)
         return []
     try:
         client = repository.integration.client(BACKGROUND)
@@ -63,29 +68,42 @@ def reconcile(repository: Repository) -> list[Decision]:
     except ProviderError as error:
         _postpone(repository, error)
         raise
-    now = timezone.now()
-    done = Repository.objects.filter(pk=repository.pk)
-    # Somebody may have asked for another look since this one began.
-    done.exclude(reconcile_at__gt=started_at, reconcile_at__lte=now).update(
-        reconcile_at=now + RECONCILE_EVERY
-    )
-    done.update(reconciled_at=now, reconcile_failures=0)
+    _finish(repository, timezone.now() + RECONCILE_EVERY, failures=0)
+    Repository.objects.filter(pk=repository.pk).update(reconciled_at=timezone.now())
     return decisions
+
+
+def _take(repository: Repository) -> bool:
+    """Take a repository, so that no other worker reads it meanwhile; False when one does."""
+    free = Repository.objects.filter(pk=repository.pk, reconcile_lease=repository.reconcile_lease)
+    return free.update(reconcile_lease=timezone.now() + LEASE) == 1
+
+
+def _finish(repository: Repository, next_at: datetime, *, failures: int) -> None:
+    """Note when to read a repository again, unless somebody asked for that meanwhile."""
+    done = Repository.objects.filter(pk=repository.pk)
+    done.filter(reconcile_at=repository.reconcile_at).update(reconcile_at=next_at)
+    done.update(reconcile_lease=None, reconcile_failures=failures)
 
 
 def _read_pushes(repository: Repository, stacks: list[Stack], client: Client) -> Iterator[Decision]:
     """Take in the pushes since the last one seen, the oldest first."""
+    gives_up = repository.reconcile_failures >= PATIENT_FAILURES
     for push in reversed(_new_pushes(repository, stacks, client)):
-        yield from take_in(repository.integration, [push])
+        announced = [PushAnnounced(push.repository_id, push.push_id)]
+        yield from take_in(
+            repository.integration, push.changes or announced, client=client, gives_up=gives_up
+        )
         # One by one, so that whatever ends this goes on where it ended.
         not_seen = Repository.objects.filter(pk=repository.pk)
         not_seen.filter(Q(seen_push_id=None) | Q(seen_push_id__lt=push.push_id)).update(
-            seen_push_id=push.push_id, reconcile_at=timezone.now() + LEASE
+            seen_push_id=push.push_id, reconcile_failures=0
         )
+        not_seen.exclude(reconcile_lease=None).update(reconcile_lease=timezone.now() + LEASE)
 
 
-def _new_pushes(repository: Repository, stacks: list[Stack], client: Client) -> list[RefChanged]:
-    """Return what pushes changed that were not read before, the newest first."""
+def _new_pushes(repository: Repository, stacks: list[Stack], client: Client) -> list[Push]:
+    """Return the pushes that were not read before, the newest first."""
     seen = repository.seen_push_id
     if seen is None:  # the first time: since the first stack follows the repository
         seen = min(stack.followed_push_id or 0 for stack in stacks)
@@ -123,7 +141,7 @@ def _read_pull_requests(
         facts, row = listed.get(number), stored.get(number)
         if facts is None or row is None or not is_as_stored(row, facts):
             event = PullRequestChanged(repository.external_id, number, facts)
-            yield from take_in(repository.integration, [event])
+            yield from take_in(repository.integration, [event], client=client)
     if listed:
         Repository.objects.filter(pk=repository.pk, seen_pull_request__lt=max(listed)).update(
             seen_pull_request=max(listed)
@@ -145,11 +163,10 @@ def _followed_since(stacks: list[Stack]) -> datetime:
     return min(stack.followed_at for stack in stacks)
 
 
-def _postpone(repository: Repository, error: ProviderError) -> None:
+def _postpone(repository: Repository, error: ProviderError | None = None) -> None:
     """Note when to try again: soon, then less and less often, or when the provider said."""
-    failures = repository.reconcile_failures + 1
+    failures = Repository.objects.get(pk=repository.pk).reconcile_failures + 1
     doubled: timedelta = RETRY_FIRST_AFTER * 2 ** min(failures - 1, 10)
-    wait = max(min(doubled, RECONCILE_EVERY), timedelta(seconds=error.retry_after or 0))
-    Repository.objects.filter(pk=repository.pk).update(
-        reconcile_failures=failures, reconcile_at=timezone.now() + wait
-    )
+    asked = timedelta(seconds=(error.retry_after if error else None) or 0)
+    wait = max(min(doubled, RECONCILE_EVERY), asked)
+    _finish(repository, timezone.now() + wait, failures=failures)

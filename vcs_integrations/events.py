@@ -55,6 +55,16 @@ class RefChanged:
 
 
 @dataclass(frozen=True)
+class Push:
+    """One push and all that it changed; nothing, where that is not told."""
+
+    repository_id: str
+    push_id: int
+    pushed_at: datetime | None
+    changes: tuple[RefChanged, ...]
+
+
+@dataclass(frozen=True)
 class PullRequestFacts:
     """A pull request as the provider describes it at one moment.
 
@@ -77,12 +87,16 @@ class PullRequestFacts:
 
 @dataclass(frozen=True)
 class Iteration:
-    """One state of a pull request's source: its commit, and the push that brought it."""
+    """One state of a pull request's source: its commit, and the push that brought it.
+
+    `old_target` is the branch that was the target before, where the iteration is its change.
+    """
 
     number: int
     source_sha: str
     push_id: int | None
     created_at: datetime | None
+    old_target: str = ""
 
 
 @dataclass(frozen=True)

@@ -277,14 +277,20 @@ class RepositoryQuerySet(models.QuerySet["Repository"]):
             integration__duplicate_of=None,
         )
 
-    def due_for_reconciliation(self) -> Self:
-        """Those that stacks use and whose pushes and pull requests are to be read now."""
-        due = self.filter(reconcile_at__lte=timezone.now(), gone_at=None, is_disabled=False)
-        return due.filter(integration__unlinked_at=None)
-
     def in_use(self) -> Self:
         """Those that stacks use."""
         return self.filter(reconcile_at__isnull=False)
+
+    def to_reconcile(self) -> Self:
+        """Those that stacks use and that can be read."""
+        there = self.in_use().filter(gone_at=None, is_disabled=False)
+        return there.filter(integration__unlinked_at=None)
+
+    def due_for_reconciliation(self) -> Self:
+        """Those whose pushes and pull requests are to be read now."""
+        now = timezone.now()
+        free = Q(reconcile_lease=None) | Q(reconcile_lease__lt=now)
+        return self.to_reconcile().filter(free, reconcile_at__lte=now)
 
     def hurry(self) -> int:
         """Let those that stacks use be reconciled at once; return how many there are."""
@@ -336,6 +342,9 @@ class Repository(models.Model):
     reconcile_at = models.DateTimeField(null=True, blank=True)
     reconciled_at = models.DateTimeField(null=True, blank=True)
     reconcile_failures = models.PositiveIntegerField(default=0)
+    reconcile_lease = models.DateTimeField(
+        null=True, blank=True, help_text="until then a worker reads it, and no other does"
+    )
 
     objects = RepositoryQuerySet.as_manager()
 

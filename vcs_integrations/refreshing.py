@@ -175,6 +175,8 @@ def _move_repositories(source: Integration, target: Integration) -> None:
             continue
         fields = [relation.field for relation in Repository._meta.related_objects]
         left_behind = [one for one in fields if not _move_related(one, repository, twin)]
+        # What was read of the one may not have been read of the other.
+        Repository.objects.filter(pk=twin.pk).update(reconcile_at=timezone.now(), seen_push_id=None)
         if not left_behind:
             repository.delete()
 

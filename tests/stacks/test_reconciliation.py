@@ -7,13 +7,16 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.utils import timezone
 
+from stacks import reconciliation
 from stacks.heads import follow_from_now
+from stacks.management.commands.background_worker import tidy
 from stacks.models import Stack
 from stacks.reconciliation import reconcile, reconcile_next
 from tests.emulator import Emulator
 from tests.emulator.model import Organization, Repository
-from vcs_integrations.models import Integration
+from vcs_integrations.models import Delivery, Integration
 from vcs_integrations.models import Repository as OurRepository
+from vcs_integrations.providers.azure_devops import client as azure_devops
 from vcs_integrations.providers.base import INTERACTIVE, Problem, ProviderError
 from vcs_integrations.refreshing import refresh
 from vcs_integrations.unlinking import unlink
@@ -216,7 +219,12 @@ def test_a_good_answer_that_asks_to_wait_is_obeyed(
     following: Stack, emulator: Emulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     waited: list[float] = []
-    monkeypatch.setattr("vcs_integrations.providers.azure_devops.client.time.sleep", waited.append)
+
+    def sleep(seconds: float) -> None:
+        waited.append(seconds)
+        azure_devops._resumes_at.clear()  # the time is over
+
+    monkeypatch.setattr("time.sleep", sleep)
     emulator.faults.add("delayed", seconds=7, times=2)
     look(following)
     assert len(waited) == 2
@@ -284,12 +292,73 @@ def test_a_stack_that_follows_another_branch_begins_anew(
 def test_who_asks_while_it_is_read_gets_another_look(
     following: Stack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from stacks import reconciliation
-
     def correct_heads(*rest: object) -> None:
         OurRepository.objects.hurry()
 
+    look(following)
     assert not OurRepository.objects.due_for_reconciliation().exists()
     monkeypatch.setattr(reconciliation, "_correct_heads", correct_heads)
     look(following)
     assert OurRepository.objects.due_for_reconciliation().exists()
+
+
+def test_a_push_of_which_only_a_part_was_taken_in_is_taken_in_whole(
+    following: Stack, repository: Repository, emulator: Emulator
+) -> None:
+    Stack.objects.update(path_rule=False)
+    one = repository.commit({"a.tf": "1"}, [repository.sha("main")], "One")
+    two = repository.commit({"b.tf": "1"}, [repository.sha("main")], "Two")
+    repository.push_refs({"refs/heads/one": one, "refs/heads/two": two})
+    emulator.faults.add("unavailable", path="commits/" + two)
+    with pytest.raises(ProviderError):
+        look(following)
+    emulator.faults.clear()
+    look(following)
+    assert sorted(message for _, message, _ in runs(following)) == ["One", "Two"]
+
+
+def test_a_push_that_can_not_be_read_holds_up_others_for_an_hour_only(
+    following: Stack, repository: Repository, emulator: Emulator
+) -> None:
+    sha = repository.push({"main.tf": "2"}, message="Second")
+    repository.push({"main.tf": "3"}, message="Third")
+    emulator.faults.add("server-error", path="diffs/commits")
+    for _ in range(reconciliation.PATIENT_FAILURES):
+        with pytest.raises(ProviderError):
+            look(following)
+    look(following)
+    assert following.runs.get(sha=sha).note
+    assert [state for _, _, state in runs(following)] == ["superseded", "queued"]
+
+
+def test_of_two_workers_one_reads_a_repository(following: Stack) -> None:
+    look(following)
+    OurRepository.objects.hurry()
+    one, other = (OurRepository.objects.get(stacks=following) for _ in range(2))
+    assert (reconciliation._take(one), reconciliation._take(other)) == (True, False)
+    assert not OurRepository.objects.due_for_reconciliation().exists()
+    OurRepository.objects.update(reconcile_lease=timezone.now())  # it was killed
+    assert reconcile_next()
+
+
+def test_a_repository_that_is_disabled_is_left_alone_by_the_command(
+    following: Stack, repository: Repository
+) -> None:
+    repository.disable()
+    refresh(following.integration, INTERACTIVE)
+    call_command("reconcile")
+
+
+def test_what_was_kept_long_enough_is_deleted(following: Stack, repository: Repository) -> None:
+    repository.push({"main.tf": "2"})
+    look(following)
+    old = timezone.now() - timedelta(days=91)
+    Delivery.objects.create(
+        integration=following.integration, outcome="test", body=b"", received_at=old
+    )
+    Delivery.objects.create(integration=following.integration, outcome="test", body=b"")
+    following.decisions.update(decided_at=old)
+    tidy()
+    assert Delivery.objects.count() == 1
+    assert following.decisions.count() == 0
+    assert following.runs.count() == 1

@@ -324,9 +324,9 @@ def test_an_admin_has_the_repositories_read_that_stacks_use(
     admin: Client, linked: Integration
 ) -> None:
     address = f"{linked.get_absolute_url()}reconcile/"
-    make_stack(linked, "Network")
     response = admin.post(address, follow=True)
     assert said(response) == ["No stack uses a repository of this organization: nothing to read"]
+    make_stack(linked, "Network")
     later = timezone.now() + timedelta(minutes=9)
     Repository.objects.update(reconcile_at=later)
     response = admin.post(address, follow=True)

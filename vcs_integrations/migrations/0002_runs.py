@@ -35,6 +35,15 @@ class Migration(migrations.Migration):
         ),
         migrations.AddField(
             model_name="repository",
+            name="reconcile_lease",
+            field=models.DateTimeField(
+                blank=True,
+                help_text="until then a worker reads it, and no other does",
+                null=True,
+            ),
+        ),
+        migrations.AddField(
+            model_name="repository",
             name="reconcile_failures",
             field=models.PositiveIntegerField(default=0),
         ),

@@ -16,6 +16,7 @@ from vcs_integrations.events import (
     Iteration,
     Malformed,
     PullRequestFacts,
+    Push,
     RefChanged,
     RemoteCommit,
 )
@@ -262,10 +263,12 @@ class Client(Protocol):
         """Return what one push changed."""
         ...
 
-    def pushes_since(
-        self, repository_id: str, push_id: int, *, ref: str = ""
-    ) -> Iterator[RefChanged]:
-        """Yield what the pushes after one changed, the newest first; of one ref, if it is named."""
+    def pushes_since(self, repository_id: str, push_id: int, *, ref: str = "") -> Iterator[Push]:
+        """Yield the pushes after one, the newest first; those of one ref, if it is named."""
+        ...
+
+    def newest_push(self, repository_id: str, *, ref: str = "") -> Push | None:
+        """Return the newest push, of one ref, if it is named; None where there is none."""
         ...
 
     def pull_request(self, repository_id: str, number: int) -> PullRequestFacts:

@@ -14,8 +14,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         failed = 0
-        used = Repository.objects.filter(gone_at=None, integration__unlinked_at=None)
-        for repository in used.exclude(reconcile_at=None).select_related("integration"):
+        for repository in Repository.objects.to_reconcile().select_related("integration"):
             try:
                 found = [one for one in reconcile(repository) if one.run]
             except ProviderError as error:

@@ -12,9 +12,10 @@ import requests
 from requests.adapters import HTTPAdapter
 from urllib3.util.retry import Retry
 
-from vcs_integrations.events import Iteration, PullRequestFacts, RefChanged, RemoteCommit
+from vcs_integrations.events import Iteration, PullRequestFacts, Push, RefChanged, RemoteCommit
 from vcs_integrations.providers.azure_devops import diagnosis, shapes
 from vcs_integrations.providers.azure_devops.dates import read_date
+from vcs_integrations.providers.azure_devops.organization_url import own_server
 from vcs_integrations.providers.azure_devops.shapes import Json, child, text
 from vcs_integrations.providers.base import (
     ChangeSet,
@@ -38,8 +39,13 @@ CORE_AREA = "79134c72-4a58-4b42-976c-04e7115f32bf"
 REFS_PER_PAGE = 1000
 CHANGES_PER_PAGE = 2000
 LONGEST_REST = 60  # seconds; what has to wait longer is better done later
-PUSHES_PER_PAGE = 100
+PER_PAGE = 100
 T = TypeVar("T")
+
+
+# When an organization may be called again, by time.monotonic(): what one client of this process
+# was asked, all of them obey.
+_resumes_at: dict[str, float] = {}
 
 
 class _Session(requests.Session):
@@ -65,7 +71,6 @@ class AzureDevOpsClient:
         self._host = urlsplit(organization_url).netloc
         self._patience = patience
         self._ends_at = time.monotonic() + patience.seconds_in_all
-        self._resumes_at = 0.0
         self._session = _Session()
         # `auth` and not a header of our own: a .netrc entry would replace the header.
         self._session.auth = ("", token)
@@ -101,7 +106,8 @@ class AzureDevOpsClient:
         Azure DevOps documentation, "Work with URLs in extensions and integrations": an
         organization's address is found by its id.
         """
-        host = AzureDevOpsClient(self._base.rpartition("/")[0], self._token, self._patience)
+        server = own_server(self._base) or "https://dev.azure.com"
+        host = AzureDevOpsClient(server, self._token, self._patience)
         params = {"hostId": organization_id, "api-version": "5.0-preview.1"}
         try:
             answer, _ = host._get(f"_apis/resourceAreas/{CORE_AREA}", params)
@@ -159,22 +165,20 @@ class AzureDevOpsClient:
         push, _ = self._get(_git(repository_id, f"pushes/{push_id}"), params)
         return shapes.ref_changes(repository_id, push)
 
-    def pushes_since(
-        self, repository_id: str, push_id: int, *, ref: str = ""
-    ) -> Iterator[RefChanged]:
-        """Yield what pushes changed, the newest first ("Pushes - List")."""
-        params = {
-            "searchCriteria.includeRefUpdates": "true",
-            "$top": str(1 if ref else PUSHES_PER_PAGE),
-        }
-        if ref:
-            params["searchCriteria.refName"] = ref
-        for push in self._numbered_pages(_git(repository_id, "pushes"), params):
-            if (shapes.positive_integer(push, "pushId") or 0) <= push_id:
+    def pushes_since(self, repository_id: str, push_id: int, *, ref: str = "") -> Iterator[Push]:
+        """Yield pushes, the newest first ("Pushes - List")."""
+        for item in self._numbered_pages(_git(repository_id, "pushes"), _of_ref(ref), PER_PAGE):
+            push = shapes.push(repository_id, item)
+            if push and push.push_id <= push_id:
                 return
-            for change in shapes.ref_changes(repository_id, push):
-                if not ref or change.ref == ref:
-                    yield change
+            if push:
+                yield push
+
+    def newest_push(self, repository_id: str, *, ref: str = "") -> Push | None:
+        """Return the newest push ("Pushes - List")."""
+        params = _of_ref(ref) | {"$top": "1"}
+        found = self._values(self._get(_git(repository_id, "pushes"), params))
+        return next((push for item in found if (push := shapes.push(repository_id, item))), None)
 
     def pull_request(self, repository_id: str, number: int) -> PullRequestFacts:
         """Return one pull request ("Pull Requests - Get Pull Request")."""
@@ -207,8 +211,8 @@ class AzureDevOpsClient:
 
     def pull_requests(self, repository_id: str, status: str) -> Iterator[PullRequestFacts]:
         """Yield pull requests, the newest first ("Pull Requests - Get Pull Requests")."""
-        params = {"searchCriteria.status": status, "$top": str(PUSHES_PER_PAGE)}
-        for item in self._numbered_pages(_git(repository_id, "pullrequests"), params):
+        path, params = _git(repository_id, "pullrequests"), {"searchCriteria.status": status}
+        for item in self._numbered_pages(path, params, PER_PAGE):
             if facts := shapes.pull_request(item):
                 yield facts
 
@@ -264,12 +268,15 @@ class AzureDevOpsClient:
             following = answer[1].get("x-ms-continuationtoken")
             token = following if following != token else None
 
-    def _numbered_pages(self, path: str, params: dict[str, str]) -> Iterator[Json]:
-        """Yield the items of all pages of a list that is paged by numbers."""
+    def _numbered_pages(self, path: str, params: dict[str, str], size: int) -> Iterator[Json]:
+        """Yield the items of all pages of a list that is paged by numbers, until a short one."""
         skip = 0
-        while page := self._values(self._get(path, _skip(params, skip))):
+        while True:
+            page = self._values(self._get(path, _skip(params | {"$top": str(size)}, skip)))
             yield from page
             skip += len(page)
+            if len(page) < size:
+                return
 
     def _get(self, path: str, params: dict[str, str]) -> tuple[Json, Any]:
         """Return the JSON object of an answer and its headers."""
@@ -323,7 +330,8 @@ class AzureDevOpsClient:
         problem = diagnosis.of_response(response, body[:10_000].decode("utf-8", "replace"))
         if problem and not gone_without_text:
             raise problem
-        self._resumes_at = time.monotonic() + diagnosis.pause_asked(response)
+        if pause := diagnosis.pause_asked(response):
+            _resumes_at[self._base] = time.monotonic() + pause
         return response, body
 
     def _rest(self) -> None:
@@ -331,7 +339,7 @@ class AzureDevOpsClient:
 
         Where somebody is waiting for the page there is no time for that.
         """
-        seconds = self._resumes_at - time.monotonic()
+        seconds = _resumes_at.get(self._base, 0) - time.monotonic()
         if seconds > 0 and self._patience.obeys_pauses:
             if seconds > LONGEST_REST:
                 raise diagnosis.throttled(int(seconds) + 1)
@@ -373,6 +381,12 @@ def _within(seconds: float, function: Callable[[], T]) -> T:
 
 def _git(repository_id: str, rest: str) -> str:
     return f"_apis/git/repositories/{quote(repository_id, safe='')}/{rest}"
+
+
+def _of_ref(ref: str) -> dict[str, str]:
+    """Return how to ask for pushes with all that they changed, of one ref if it is named."""
+    params = {"searchCriteria.includeRefUpdates": "true"}
+    return params | {"searchCriteria.refName": ref} if ref else params
 
 
 def _skip(params: dict[str, str], count: int) -> dict[str, str]:

@@ -71,6 +71,14 @@ def parse_repository_url(text: str, servers: Sequence[str]) -> RepositoryPath | 
     return None
 
 
+def own_server(organization_url: str) -> str:
+    """Return the server of a collection; empty for an organization in Microsoft's cloud."""
+    host = urlsplit(organization_url).hostname or ""
+    if host == "dev.azure.com" or host.endswith(".visualstudio.com"):
+        return ""
+    return organization_url.rpartition("/")[0]
+
+
 def _branch(query: str) -> str:
     """Return the branch of a branch's page, `version=GBname`; tags and commits are `GT`, `GC`."""
     for pair in query.split("&"):

@@ -7,7 +7,7 @@ import re
 import uuid
 from typing import Any
 
-from vcs_integrations.events import BRANCHES, PullRequestFacts, RefChanged, RemoteCommit
+from vcs_integrations.events import BRANCHES, PullRequestFacts, Push, RefChanged, RemoteCommit
 from vcs_integrations.providers.azure_devops.dates import read_date
 
 Json = dict[str, Any]
@@ -88,6 +88,15 @@ def ref_changes(repository_id: str, push: Json) -> list[RefChanged]:
         )
         for update in updates
     ]
+
+
+def push(repository_id: str, item: Json) -> Push | None:
+    """Return a push of a list, or None where its id is missing."""
+    push_id = positive_integer(item, "pushId")
+    if push_id is None:
+        return None
+    changes = tuple(ref_changes(repository_id, item))
+    return Push(repository_id, push_id, read_date(text(item, "date")), changes)
 
 
 def commit(item: Json) -> RemoteCommit:
