@@ -1,8 +1,13 @@
-"""Runs the measurements and prints them; exits 0 whatever they are."""
+"""Runs the measurements and prints them; exits 0 whatever they are.
 
+python -m tests.bench [--deliveries 500000] [--only webhooks|field|processing]
+"""
+
+import argparse
 import json
 import os
 import secrets
+import shutil
 import socket
 import statistics
 import subprocess
@@ -10,11 +15,13 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from uuid import uuid4
 
 from tests.bench.load import Result, drive
+from tests.bench.processing import BACKLOG, STEADY_PER_SECOND
+from tests.postgresql import installed, postgresql
 
 ROOT = Path(__file__).resolve().parents[2]
 PASSWORD = secrets.token_urlsafe(32)
@@ -24,6 +31,10 @@ REPOSITORIES = 10_000
 
 
 def main() -> None:
+    options = argparse.ArgumentParser(prog="python -m tests.bench")
+    options.add_argument("--deliveries", type=int, default=500_000, help="stored before")
+    options.add_argument("--only", choices=["webhooks", "field", "processing"])
+    given = options.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         os.environ |= {
             "BENCH_DATABASE": f"{folder}/floor.sqlite3",
@@ -34,21 +45,33 @@ def main() -> None:
             "DATABASE_URL": f"sqlite:///{folder}/product.sqlite3",
             "SECURE_SSL_REDIRECT": "false",
         }
-        measure_webhooks()
-        measure_repository_field()
+        path = prepare_endpoint()
+        if given.only in {None, "webhooks"}:
+            measure_webhooks(Path(folder), path, given.deliveries)
+        if given.only in {None, "field"}:
+            measure_repository_field()
+        if given.only in {None, "processing"}:
+            measure_processing(Path(folder))
 
 
-def measure_webhooks() -> None:
-    """Compare the webhook endpoint with the bare floor, in turns."""
+def measure_webhooks(folder: Path, path: str, deliveries: int) -> None:
+    """Compare the webhook endpoint with the bare floor, in turns; also with much behind it."""
     run([sys.executable, "-m", "tests.bench.floor"])
-    run([sys.executable, "manage.py", "migrate", "-v", "0"])
-    path = prepare_endpoint()
-    as_shipped = ["-c", "config/gunicorn.py"]
-    with (
-        serving("tests.bench.floor:application", ["-w", "2"]) as floor,
-        serving("config.wsgi", as_shipped) as product,
-    ):
-        urls = {"floor": f"{floor}/hook", "product": f"{product}{path}"}
+    urls_of_databases = {"product": os.environ["DATABASE_URL"]}
+    for name, fill in {
+        "many stacks": "make_stacks(10_000, on=range(1000))",
+        "many deliveries": f"multiply_deliveries({deliveries})",
+    }.items():
+        copy = shutil.copy(folder / "product.sqlite3", folder / f"{name}.sqlite3")
+        urls_of_databases[name] = f"sqlite:///{copy}"
+        script = f"import django; django.setup(); from tests.bench.processing import *; {fill}"
+        run([sys.executable, "-c", script], DATABASE_URL=urls_of_databases[name])
+    with ExitStack() as servers:
+        floor = servers.enter_context(serving("tests.bench.floor:application", ["-w", "2"]))
+        urls = {"floor": f"{floor}/hook"}
+        for name, database in urls_of_databases.items():
+            as_shipped = serving("config.wsgi", ["-c", "config/gunicorn.py"], DATABASE_URL=database)
+            urls[name] = f"{servers.enter_context(as_shipped)}{path}"
         results: dict[str, list[Result]] = {name: [] for name in urls}
         for _ in range(ROUNDS):
             for name, url in urls.items():
@@ -58,6 +81,9 @@ def measure_webhooks() -> None:
     errors = sum(r.errors for all_ in results.values() for r in all_)
     show("webhooks accepted, to the floor", rates["product"] / rates["floor"], ">= 0.8")
     show("webhooks, slowest hundredth, to the floor", p99["product"] / p99["floor"], "<= 1.5")
+    few, stacks, stored = rates["product"], rates["many stacks"], rates["many deliveries"]
+    show("the same with 10000 stacks on 1000 repositories, to none", stacks / few, ">= 0.95")
+    show(f"the same with {deliveries} deliveries stored, to none", stored / few, ">= 0.9")
     say(f"  (floor {rates['floor']:.0f}/s, product {rates['product']:.0f}/s, {errors} wrong)")
 
 
@@ -110,8 +136,30 @@ def measure_repository_field() -> None:
     show("the same, to ten repositories", many / few, "")
 
 
-def prepare_endpoint() -> str:
-    """Make an integration in the product's database; return its endpoint's path."""
+def measure_processing(folder: Path) -> None:
+    """Time the way from a delivery to its run, on SQLite and on PostgreSQL where it is."""
+    time_processing("SQLite", f"sqlite:///{folder}/processing.sqlite3")
+    if installed():
+        with postgresql() as server:
+            time_processing("PostgreSQL", server.create("processing"))
+    else:
+        say("  (PostgreSQL is not installed, so nothing is measured on it)")
+
+
+def time_processing(name: str, database: str) -> None:
+    prepare_endpoint(DATABASE_URL=database)
+    command = [sys.executable, "-m", "tests.bench.processing"]
+    median, p99, few, many = json.loads(run(command, DATABASE_URL=database))
+    show(f"delivery to run at {STEADY_PER_SECOND}/s on {name}, median ms", median, "<= 300")
+    show("the same, slowest hundredth", p99, "<= 1000")
+    target = ">= 200" if name == "PostgreSQL" else ""
+    show(f"backlog of {BACKLOG} on {name}, one worker, per second", few, target)
+    show("the same with 10000 stacks on 1000 repositories, to 10", many / few, ">= 0.95")
+
+
+def prepare_endpoint(**variables: str) -> str:
+    """Make the product's database with one integration; return its endpoint's path."""
+    run([sys.executable, "manage.py", "migrate", "-v", "0"], **variables)
     code = (
         "import os, hashlib; from vcs_integrations.models import Integration;"
         "password = os.environ['BENCH_PASSWORD'].encode();"
@@ -121,7 +169,7 @@ def prepare_endpoint() -> str:
         "print(one.endpoint_url)"
     )
     shell = [sys.executable, "manage.py", "shell", "-v", "0", "-c", code]
-    url = subprocess.run(shell, cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    url = run(shell, **variables)
     return "/webhooks/" + url.strip().partition("/webhooks/")[2]
 
 
@@ -160,7 +208,7 @@ def new_body() -> Callable[[int], bytes]:
 
 
 @contextmanager
-def serving(application: str, how: list[str]) -> Iterator[str]:
+def serving(application: str, how: list[str], **variables: str) -> Iterator[str]:
     """Serve an application with gunicorn; yield its address."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -168,7 +216,7 @@ def serving(application: str, how: list[str]) -> Iterator[str]:
     options = [*how, "-b", f"127.0.0.1:{port}", "--log-level", "error", "--preload"]
     options += ["--no-control-socket"]
     command = [sys.executable, "-m", "gunicorn", *options, application]
-    process = subprocess.Popen(command, cwd=ROOT)
+    process = subprocess.Popen(command, cwd=ROOT, env=os.environ | variables)
     try:
         wait_for(port)
         yield f"http://127.0.0.1:{port}"
@@ -185,12 +233,16 @@ def wait_for(port: int) -> None:
         time.sleep(0.1)
 
 
-def run(command: list[str]) -> None:
-    subprocess.run(command, cwd=ROOT, check=True)
+def run(command: list[str], **variables: str) -> str:
+    """Run a program with some variables more; return what it prints."""
+    done = subprocess.run(
+        command, cwd=ROOT, env=os.environ | variables, check=True, stdout=subprocess.PIPE, text=True
+    )
+    return done.stdout
 
 
 def show(what: str, value: float, target: str) -> None:
-    say(f"{what:<55}{value:8.2f}  {target}")
+    say(f"{what:<60}{value:8.2f}  {target}")
 
 
 def say(text: str) -> None:
