@@ -46,7 +46,7 @@ class Database:
         variables = self.variables | more
         with running(settings.BASE_DIR, *_program(script), **variables) as process:
             yield
-            assert wait_for(lambda: process.poll() is not None, 60)
+            assert wait_for(lambda: process.poll() is not None, 180)
             assert process.stdout
             assert process.returncode == 0, process.stdout.read()
 
