@@ -360,12 +360,14 @@ def test_the_card_tells_when_repositories_were_read_and_which_could_not_be(
         reconciled_at=timezone.now(),
         reconcile_failures=3,
     )
-    Repository.objects.create(integration=linked, external_id="3", search_text="3")
+    unused = Repository.objects.create(integration=linked, external_id="3", search_text="3")
     assert "2 repositories, read <time" in card(member)
     assert "an hour ago</time>" in card(member)
     assert "1 could not be read</span>" in card(member)
     assert "Reconcile now" in card(admin)
     assert "Reconcile now" not in card(member)
+    Repository.objects.filter(pk=unused.pk).update(reconcile_at=timezone.now())
+    assert '3 repositories, <span class="quiet">not all read yet</span>' in card(member)
 
 
 # What pages cost
