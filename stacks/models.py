@@ -382,8 +382,8 @@ class Run(models.Model):
 
     @property
     def branch_url(self) -> str:
-        """The branch's page; empty for a fork's branch, which is not in the repository."""
-        if self.pull_request and self.pull_request.is_from_fork:
+        """The branch's page; empty where none is known, or it is a fork's."""
+        if not self.branch or (self.pull_request and self.pull_request.is_from_fork):
             return ""
         integration = self.repository.integration
         return integration.provider.branch_url(self.repository.web_url, self.branch)

@@ -12,5 +12,6 @@ document.addEventListener("htmx:beforeRequest", (event) => {
 
 document.addEventListener("htmx:afterRequest", (event) => {
   if (!isLive(event)) return;
-  note(event.detail.successful ? "" : "Stackhook can't be reached: what stands here may be old.");
+  const reason = reasons[event.detail.xhr.status] ?? "Stackhook can't be reached: what stands here may be old.";
+  note(event.detail.successful ? "" : reason);
 });

@@ -78,6 +78,15 @@ def test_a_page_that_can_not_ask_says_so_until_it_can(
     watch.complaints = [one for one in watch.complaints if "Response Status Error" not in one]
 
 
+def test_a_page_of_what_was_deleted_says_so(member_page: Page, stack: Stack, watch: Watch) -> None:
+    page = member_page
+    page.goto(stack.get_absolute_url())
+    watch.expected_refusals.add(404)
+    stack.delete()
+    expect(page.get_by_text("This is no longer there. Reload the page.")).to_be_visible()
+    watch.complaints = [one for one in watch.complaints if "Response Status Error" not in one]
+
+
 def test_the_ledger_filters_as_one_types_and_replays_what_is_selected(
     admin_page: Page, integration: Integration
 ) -> None:

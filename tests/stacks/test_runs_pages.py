@@ -112,6 +112,14 @@ def test_a_forks_branch_is_not_linked_in_the_repository_it_is_not_in(
     assert 'feature/7 <span class="quiet">in a fork</span>' in page
 
 
+def test_a_branch_that_is_not_known_is_not_linked(member: Client, stack: Stack) -> None:
+    make_run(stack, 1, kind=Kind.PROPOSED, branch="")
+    for path in (STACK, f"{STACK}runs/1/"):
+        page = text(member.get(path))
+        assert 'version=GB"' not in page
+        assert "in a fork" not in page
+
+
 def test_every_run_is_on_one_page_also_when_new_ones_come(member: Client, stack: Stack) -> None:
     count = 2 * RUNS_ON_A_PAGE + 3
     Run.objects.bulk_create(new_run(stack, number) for number in range(1, count + 1))
