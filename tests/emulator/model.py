@@ -22,6 +22,7 @@ from .clock import now
 from .git import NO_OBJECT, GitError, GitRepository
 from .hook_rules import check_inputs
 from .pull_requests import PullRequest, PullRequestError
+from .statuses import Context, Status, StatusPolicy
 
 if TYPE_CHECKING:
     from .state import State
@@ -134,6 +135,8 @@ class Repository:
     parent: Repository | None = None
     pushes: list[Push] = field(default_factory=list)
     pull_requests: list[PullRequest] = field(default_factory=list)
+    policies: list[StatusPolicy] = field(default_factory=list)
+    statuses: dict[str, list[Status]] = field(default_factory=dict)
     lock: threading.RLock = field(default_factory=threading.RLock, repr=False)
 
     def __post_init__(self) -> None:
@@ -368,6 +371,53 @@ class Repository:
             made.record_push({}, self.organization.identity("Ann Admin"))
         return made
 
+    # Statuses and policies
+
+    def post_status(
+        self,
+        sha: str,
+        context: str | Context,
+        state: str = "succeeded",
+        *,
+        description: str = "",
+        target_url: str = "",
+        user: str = "Ann Admin",
+    ) -> Status:
+        """Add a status to a commit, which a branch may name too.
+
+        A context given as text is `genre/name`, divided by the last slash. GitError if there is no
+        such commit, RefusedError if the status cannot be posted.
+        """
+        where = Context.of(context) if isinstance(context, str) else context
+        with self.lock:
+            sha = self.sha(sha)
+            posted = self.statuses.get(sha, [])
+            person = self.organization.identity(user)
+            made = Status(len(posted) + 1, where, state, description, target_url, person)
+            self.statuses[sha] = [*posted, made]
+            self.organization.state.save()
+        return made
+
+    def require_status(
+        self, context: str, branch: str = "main", *, reset_on_push: bool = True
+    ) -> StatusPolicy:
+        """Ask for a status (`genre/name`) before pull requests to a branch may be completed.
+
+        With `reset_on_push` it must be posted on an iteration, and only the newest one counts.
+        A second policy for the same status and branch takes the place of the first.
+        """
+        made = StatusPolicy(Context.of(context), f"refs/heads/{branch}", reset_on_push)
+        self.drop_policy(context, branch)
+        self.policies.append(made)
+        return made
+
+    def drop_policy(self, context: str, branch: str = "main") -> None:
+        """Ask for a status no more."""
+        key = (Context.of(context), f"refs/heads/{branch}")
+        with self.lock:
+            self.policies = [one for one in self.policies if (one.context, one.target_ref) != key]
+            self.organization.state.save()
+
     def _append_push(
         self, pushed_by: Identity, updates: tuple[RefUpdate, ...], commits: list[str]
     ) -> Push:
@@ -476,6 +526,7 @@ class Organization:
     last_push_id: int = 0
     last_pull_request_id: int = 0
     last_unsaved_notification: int = 0
+    last_thread_id: int = 0
 
     @property
     def url(self) -> str:

@@ -1,4 +1,4 @@
-"""Pull requests: iterations, merges tried with real git, votes, and how they end.
+"""Pull requests: iterations, merges tried with real git, what is posted, and how they end.
 
 What happens is told to the hooks in the order in which Azure DevOps raises it: created or updated
 first, then the attempted merge.
@@ -10,10 +10,13 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from .clock import now
+from .errors import RefusedError
 from .git import NO_OBJECT, GitError
+from .statuses import Context, Status, StatusPolicy, latest
+from .threads import Thread, check_thread_status
 
 if TYPE_CHECKING:
     from .model import Identity, Push, Repository
@@ -37,15 +40,8 @@ _VOTES = {
 }
 
 
-class PullRequestError(ValueError):
-    """A pull request cannot do this; the text is for a person."""
-
-    def __init__(
-        self, message: str, type_key: str = "InvalidArgumentValueException", status: int = 400
-    ) -> None:
-        super().__init__(message)
-        self.type_key = type_key
-        self.status = status
+class PullRequestError(RefusedError):
+    """A pull request cannot do this."""
 
 
 @dataclass(frozen=True)
@@ -108,6 +104,9 @@ class PullRequest:
     closed_by: Identity | None = None
     reviewers: list[Reviewer] = field(default_factory=list)
     iterations: list[Iteration] = field(default_factory=list)
+    statuses: list[Status] = field(default_factory=list)
+    last_status_id: int = 0
+    threads: list[Thread] = field(default_factory=list)
 
     @property
     def is_active(self) -> bool:
@@ -123,6 +122,11 @@ class PullRequest:
     def url(self) -> str:
         """Its address in the browser."""
         return f"{self.repository.clone_url}/pullrequest/{self.id}"
+
+    def iteration_missing(self, key: str) -> PullRequestError:
+        """Return the refusal for an iteration that does not exist."""
+        message = f"The iteration {key} of pull request {self.id} does not exist."
+        return PullRequestError(message, "GitPullRequestIterationNotFoundException", 404)
 
     # What people do
 
@@ -228,14 +232,16 @@ class PullRequest:
         delete_source: bool = False,
         message: str = "",
     ) -> str:
-        """Merge it into the target branch and return the commit; PullRequestError if it conflicts.
+        """Merge it into the target branch and return the commit.
 
-        The target branch moves by a push of its own, and so does a deleted source branch.
+        PullRequestError if it conflicts or if a branch policy misses a status. The target branch
+        moves by a push of its own, and so does a deleted source branch.
         """
         with self.repository.lock:
             self._check_active()
             if self.is_draft:
                 raise PullRequestError(f"Pull request {self.id} is a draft; publish it first.")
+            self._check_policies()
             self.target_commit = self._target_tip()
             tree = self._merged_tree()
             if tree is None:
@@ -256,6 +262,104 @@ class PullRequest:
             if delete_source and self._is_source_unmoved():
                 self.source.push_refs({self.source_ref: None}, author)
             return self.merge_commit
+
+    # Statuses and the policies that ask for them
+
+    def post_status(
+        self,
+        context: str | Context,
+        state: str = "succeeded",
+        *,
+        iteration: int | None = None,
+        description: str = "",
+        target_url: str = "",
+        properties: dict[str, Any] | None = None,
+        user: str = "Ann Admin",
+    ) -> Status:
+        """Add a status, of one iteration or of the pull request as a whole.
+
+        A context given as text is `genre/name`, divided by the last slash. RefusedError for a
+        pull request that is not active, an iteration that does not exist, and a status without
+        iteration where a policy is reset on push.
+        """
+        where = Context.of(context) if isinstance(context, str) else context
+        person = self._person(user)
+        with self.repository.lock:
+            self._check_active()
+            self._check_iteration(where, iteration)
+            number = self.last_status_id + 1
+            made = Status(
+                number, where, state, description, target_url, person, iteration, properties or {}
+            )
+            self.statuses.append(made)
+            self.last_status_id = number
+            self.repository.organization.state.save()
+        return made
+
+    def latest_statuses(self, iteration: int | None = None) -> list[Status]:
+        """Return the last status of each context that was posted to an iteration.
+
+        None stands for those that were posted to the pull request as a whole.
+        """
+        return latest(one for one in self.statuses if one.iteration_id == iteration)
+
+    def remove_statuses(self, *numbers: int) -> None:
+        """Remove statuses by their ids, all or none; the one before comes to light again."""
+        with self.repository.lock:
+            self._check_active()
+            if missing := set(numbers) - {one.id for one in self.statuses}:
+                raise self.status_missing(str(min(missing)))
+            self.statuses = [one for one in self.statuses if one.id not in numbers]
+            self.repository.organization.state.save()
+
+    def status_missing(self, key: str) -> PullRequestError:
+        """Return the refusal for a status that does not exist."""
+        message = f"The status {key} of pull request {self.id} does not exist."
+        return PullRequestError(message, "GitPullRequestStatusNotFoundException", 404)
+
+    @property
+    def policies(self) -> list[StatusPolicy]:
+        """The branch policies that concern it."""
+        return [one for one in self.repository.policies if one.target_ref == self.target_ref]
+
+    def deciding_status(self, policy: StatusPolicy) -> Status | None:
+        """Return the status that a policy looks at: with reset, one of the newest iteration."""
+        newest = self.iterations[-1].id
+        found = (
+            one
+            for one in reversed(self.statuses)
+            if one.context == policy.context
+            and (one.iteration_id == newest or not policy.reset_on_push)
+        )
+        return next(found, None)
+
+    # Threads
+
+    def add_thread(
+        self,
+        content: str,
+        *,
+        status: str = "active",
+        properties: dict[str, Any] | None = None,
+        context: dict[str, Any] | None = None,
+        pull_request_context: dict[str, Any] | None = None,
+        parent: int = 0,
+        comment_type: str = "text",
+        user: str = "Ann Admin",
+    ) -> Thread:
+        """Open a thread with a comment; the contexts are the place in a file, as REST says it.
+
+        Threads are numbered within the organization. RefusedError if the comment is not accepted.
+        """
+        check_thread_status(status)
+        organization = self.repository.organization
+        with self.repository.lock, organization.state.lock:
+            number = organization.last_thread_id + 1
+            made = Thread(self, number, status, properties or {}, context, pull_request_context)
+            made.reply(content, user, parent=parent, comment_type=comment_type)
+            organization.last_thread_id = number
+            self.threads.append(made)
+        return made
 
     # What pushes do
 
@@ -304,7 +408,36 @@ class PullRequest:
 
     def _check_active(self) -> None:
         if not self.is_active:
-            raise PullRequestError(f"Pull request {self.id} is {self.status}.")
+            raise PullRequestError(
+                "TF401181: The pull request cannot be edited due to its state: pull request "
+                f"{self.id} is {self.status}.",
+                "GitPullRequestNotEditableException",
+            )
+
+    def _check_iteration(self, context: Context, number: int | None) -> None:
+        if number is None:
+            if any(one.context == context and one.reset_on_push for one in self.policies):
+                raise PullRequestError(
+                    "Pull request status rejected by status policy. Policy configuration requires "
+                    "status to be posted on iteration",
+                    "GitPullRequestStatusRejectedByPolicyException",
+                    403,
+                )
+        elif number not in [one.id for one in self.iterations]:
+            raise self.iteration_missing(str(number))
+
+    def _check_policies(self) -> None:
+        for policy in self.policies:
+            found = self.deciding_status(policy)
+            if found is None or not found.passes:
+                where = f"iteration {self.iterations[-1].id}" if policy.reset_on_push else "it"
+                state = f"is {found.state}" if found else "is missing"
+                raise PullRequestError(
+                    f"Pull request {self.id} cannot be completed: a branch policy needs the status "
+                    f"{policy.context} of {where} to be succeeded, and it {state}.",
+                    "GitPullRequestUpdateRejectedByPolicyException",
+                    403,
+                )
 
     def _check_alone(self) -> None:
         key = (self.source.id, self.source_ref, self.target_ref)

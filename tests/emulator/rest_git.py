@@ -102,7 +102,7 @@ def branch_statistics(call: Call) -> Response:
     }
     items = [
         {
-            "commit": _commit_json(call, where, _commit(where, ref.sha)),
+            "commit": _commit_json(call, where, commit_of(where, ref.sha)),
             "name": ref.name.removeprefix("refs/heads/"),
             "aheadCount": counts[ref.sha][0],
             "behindCount": counts[ref.sha][1],
@@ -148,7 +148,7 @@ def listed_commit(call: Call, where: Repository, one: Commit) -> Json:
 def show_commit(call: Call) -> Response:
     """Show one commit with its push; `changeCount` adds that many changes."""
     where = call.repository()
-    commit = _commit(where, call.values["commit"])
+    commit = commit_of(where, call.values["commit"])
     shape = _commit_json(call, where, commit)
     push = next((one for one in where.pushes if commit.sha in one.commits), None)
     if push:
@@ -184,7 +184,7 @@ def _commit_json(call: Call, where: Repository, one: Commit) -> Json:
 def commit_changes(call: Call) -> Response:
     """List what a commit changed compared with its first parent."""
     where = call.repository()
-    commit = _commit(where, call.values["commit"])
+    commit = commit_of(where, call.values["commit"])
     changes = _changes(call, where, _parent(commit), commit.sha)
     skip = call.query.number("skip", 0)
     shown = changes[skip : skip + call.query.number("top", len(changes))]
@@ -375,7 +375,8 @@ def _parent(commit: Commit) -> str:
     return commit.parents[0] if commit.parents else EMPTY_TREE
 
 
-def _commit(where: Repository, sha: str) -> Commit:
+def commit_of(where: Repository, sha: str) -> Commit:
+    """Return a commit by its sha; 404 if there is none."""
     return where.git.commit(_version(where, "commit", sha))
 
 

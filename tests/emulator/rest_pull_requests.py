@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from functools import wraps
+from collections.abc import Iterable
 from typing import Any
 
 from werkzeug import Response
@@ -21,19 +20,6 @@ CHANGES_LIMIT = 2000
 DESCRIPTION_SHOWN = 400
 _BRANCH = "refs/heads/"
 _STRATEGIES = {"noFastForward": False, "squash": True}
-
-
-def _explained(handler: Callable[[Call], Response]) -> Callable[[Call], Response]:
-    """Turn what a pull request cannot do into an error answer."""
-
-    @wraps(handler)
-    def answer(call: Call) -> Response:
-        try:
-            return handler(call)
-        except PullRequestError as error:
-            raise ApiError(error.status, error.type_key, str(error)) from None
-
-    return answer
 
 
 # Pull requests
@@ -84,14 +70,13 @@ def _listed(call: Call, one: PullRequest, limit: int) -> Json:
 
 def show_pull_request(call: Call) -> Response:
     """Show one pull request, found in a repository or by its number alone."""
-    one = _pull_request(call)
+    one = pull_request_of(call)
     shape = shapes.pull_request(call.base, one)
     if call.query.flag("includeCommits"):
         shape["commits"] = _commits(call, one.repository, one.iterations[-1])
     return json_response(shape)
 
 
-@_explained
 def create_pull_request(call: Call) -> Response:
     """Open a pull request; `forkSource` says that the source branch stands in a fork."""
     where, body = call.repository(), call.json()
@@ -117,10 +102,9 @@ def create_pull_request(call: Call) -> Response:
     return json_response(shapes.pull_request(call.base, made), 201)
 
 
-@_explained
 def update_pull_request(call: Call) -> Response:
     """Change title, description, target, draft state or status, whatever the body names."""
-    one, body, user = _pull_request(call), call.json(), call.user.name
+    one, body, user = pull_request_of(call), call.json(), call.user.name
     if "title" in body or "description" in body:
         one.edit(body.get("title"), body.get("description"), user)
     if "targetRefName" in body:
@@ -165,10 +149,9 @@ def _complete(one: PullRequest, body: dict[str, Any], user: str) -> None:
     )
 
 
-@_explained
 def put_reviewer(call: Call) -> Response:
     """Add a reviewer or cast a vote."""
-    one, body = _pull_request(call), call.json()
+    one, body = pull_request_of(call), call.json()
     person = _person(call, call.values["reviewer"], str(body.get("displayName") or ""))
     vote = body.get("vote") or 0
     known = {each.person.id: each for each in one.reviewers}
@@ -187,23 +170,23 @@ def put_reviewer(call: Call) -> Response:
 
 def list_iterations(call: Call) -> Response:
     """List the iterations, oldest first."""
-    one = _pull_request(call)
+    one = pull_request_of(call)
     return collection(_iteration_json(call, one, each) for each in one.iterations)
 
 
 def show_iteration(call: Call) -> Response:
     """Show one iteration."""
-    one = _pull_request(call)
-    return json_response(_iteration_json(call, one, _iteration(call, one)))
+    one = pull_request_of(call)
+    return json_response(_iteration_json(call, one, iteration_of(call, one)))
 
 
 def list_changes(call: Call) -> Response:
     """List what an iteration changed since the merge base or, with `$compareTo`, since another."""
-    one = _pull_request(call)
-    iteration, query = _iteration(call, one), call.query
+    one = pull_request_of(call)
+    iteration, query = iteration_of(call, one), call.query
     number = query.number("$compareTo", 0)
     if number > len(one.iterations):
-        raise _iteration_missing(one, str(number))
+        raise one.iteration_missing(str(number))
     base = one.iterations[number - 1].source if number else iteration.common or EMPTY_TREE
     changes = [
         change
@@ -271,7 +254,7 @@ def _commits(call: Call, where: Repository, iteration: Iteration) -> list[Json]:
 # Shared
 
 
-def _pull_request(call: Call) -> PullRequest:
+def pull_request_of(call: Call) -> PullRequest:
     """Return the pull request in the path; its number alone is enough."""
     key = call.values["pull_request"]
     repositories: Iterable[Repository] = call.organization.repositories
@@ -292,17 +275,13 @@ def _pull_request(call: Call) -> PullRequest:
     return one
 
 
-def _iteration(call: Call, one: PullRequest) -> Iteration:
+def iteration_of(call: Call, one: PullRequest) -> Iteration:
+    """Return the iteration in the path."""
     key = call.values["iteration"]
     found = next((each for each in one.iterations if str(each.id) == key), None)
     if found is None:
-        raise _iteration_missing(one, key)
+        raise one.iteration_missing(key)
     return found
-
-
-def _iteration_missing(one: PullRequest, key: str) -> ApiError:
-    message = f"The iteration {key} of pull request {one.id} does not exist."
-    return ApiError(404, "GitPullRequestIterationNotFoundException", message)
 
 
 def _branch(body: dict[str, Any], name: str) -> str:
@@ -328,14 +307,14 @@ def _person(call: Call, key: str, name: str = "") -> Identity:
 
 _READ, _WRITE = frozenset({"vso.code"}), frozenset({"vso.code_write"})
 _ALL = "[{project}/]_apis/git/repositories/{repository}/pullrequests"
-_ONE = f"{_ALL}/{{pull_request}}"
-_ITERATIONS = f"{_ONE}/iterations"
+PULL_REQUEST = f"{_ALL}/{{pull_request}}"
+_ITERATIONS = f"{PULL_REQUEST}/iterations"
 ROUTES = [
     Route("GET", _ALL, list_pull_requests, _READ),
     Route("POST", _ALL, create_pull_request, _WRITE),
-    Route("GET", _ONE, show_pull_request, _READ),
-    Route("PATCH", _ONE, update_pull_request, _WRITE),
-    Route("PUT", f"{_ONE}/reviewers/{{reviewer}}", put_reviewer, _WRITE),
+    Route("GET", PULL_REQUEST, show_pull_request, _READ),
+    Route("PATCH", PULL_REQUEST, update_pull_request, _WRITE),
+    Route("PUT", f"{PULL_REQUEST}/reviewers/{{reviewer}}", put_reviewer, _WRITE),
     Route("GET", _ITERATIONS, list_iterations, _READ),
     Route("GET", f"{_ITERATIONS}/{{iteration}}", show_iteration, _READ),
     Route("GET", f"{_ITERATIONS}/{{iteration}}/changes", list_changes, _READ),

@@ -16,8 +16,9 @@ from werkzeug import Request, Response
 from werkzeug.exceptions import BadRequest
 from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
 
-from . import git_http, rest_core, rest_git, rest_pull_requests
+from . import git_http, rest_core, rest_git, rest_pull_requests, rest_statuses, rest_threads
 from .delivery import Deliveries
+from .errors import RefusedError
 from .faults import Faults
 from .locations import CORE_AREA, locations
 from .model import Organization
@@ -67,6 +68,7 @@ class Emulator:
         self.faults = Faults(self._stopping)
         self._pages = Pages(self.state, self.deliveries)
         self._routes = rest_core.ROUTES + rest_git.ROUTES + rest_pull_requests.ROUTES
+        self._routes += rest_statuses.ROUTES + rest_threads.ROUTES
         self._routes += Hooks(self.deliveries).routes()
         self._counts: Counter[str] = Counter()
         self._counting = threading.Lock()
@@ -199,6 +201,8 @@ class Emulator:
             return self._answer_rest(request, organization, path.rstrip("/"))
         except ApiError as error:
             return error.response()
+        except RefusedError as error:
+            return ApiError(error.status, error.type_key, str(error)).response()
 
     def _answer_without_organization(self, request: Request, path: str) -> Response:
         """Tell where an organization is by its id; nobody needs to sign in for that."""

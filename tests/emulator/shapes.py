@@ -7,8 +7,11 @@ from urllib.parse import quote
 from .git import Commit, Signature
 from .model import Identity, Project, Repository
 from .pull_requests import PullRequest, Reviewer
+from .statuses import Status
+from .threads import Comment, Thread
 
 Json = dict[str, Any]
+_TYPES = {int: "Int32", float: "Double", bool: "Boolean"}
 
 
 def timestamp(moment: datetime) -> str:
@@ -157,3 +160,84 @@ def reviewer(base: str, one: Reviewer) -> Json:
         "isRequired": one.is_required,
         "hasDeclined": False,
     }
+
+
+def status(base: str, where: Repository, owner: str, one: Status) -> Json:
+    """Return a status of an owner, e.g. `commits/{sha}`; what it does not have is left out."""
+    home = repository_url(base, where)
+    context = {"name": one.context.name, "genre": one.context.genre}
+    shape: Json = {
+        "id": one.id,
+        "iterationId": one.iteration_id,
+        "state": one.state,
+        "description": one.description,
+        "context": {name: value for name, value in context.items() if value},
+        "creationDate": timestamp(one.date),
+        "updatedDate": timestamp(one.date),
+        "createdBy": identity(base, one.created_by),
+        "targetUrl": one.target_url,
+        "properties": properties(one.properties),
+        "_links": {
+            "self": {"href": f"{home}/{owner}/statuses/{one.id}"},
+            "repository": {"href": home},
+        },
+    }
+    return {name: value for name, value in shape.items() if value not in (None, "", {})}
+
+
+def thread(base: str, one: Thread) -> Json:
+    """Return a thread with all its comments."""
+    shape: Json = {
+        "id": one.id,
+        "publishedDate": timestamp(one.published),
+        "lastUpdatedDate": timestamp(one.updated),
+        "comments": [comment(base, one, each) for each in one.comments],
+        "status": one.status,
+        "threadContext": one.context,
+        "pullRequestThreadContext": one.pull_request_context,
+        "properties": properties(one.properties),
+        "identities": None,
+        "isDeleted": one.is_deleted,
+        "_links": {"self": {"href": _thread_url(base, one)}},
+    }
+    if one.status == "unknown":
+        del shape["status"]
+    return shape
+
+
+def comment(base: str, where: Thread, one: Comment) -> Json:
+    """Return a comment; a deleted one has no content."""
+    shape: Json = {
+        "id": one.id,
+        "parentCommentId": one.parent_id,
+        "author": identity(base, one.author),
+        "content": one.content,
+        "publishedDate": timestamp(one.published),
+        "lastUpdatedDate": timestamp(one.updated),
+        "lastContentUpdatedDate": timestamp(one.updated),
+        "commentType": one.comment_type,
+        "usersLiked": [],
+        "_links": {"self": {"href": f"{_thread_url(base, where)}/comments/{one.id}"}},
+    }
+    if one.is_deleted:
+        del shape["content"]
+        shape["isDeleted"] = True
+    return shape
+
+
+def _thread_url(base: str, one: Thread) -> str:
+    where = one.pull_request
+    url = repository_url(base, where.repository)
+    return f"{url}/pullRequests/{where.id}/threads/{one.id}"
+
+
+def properties(values: dict[str, Any]) -> Json:
+    """Return properties with their .NET types, however they were given."""
+    return {name: _typed(value) for name, value in values.items()}
+
+
+def _typed(value: Any) -> Json:
+    if isinstance(value, dict) and "$value" in value:
+        return value
+    kind = _TYPES.get(type(value), "String")
+    return {"$type": f"System.{kind}", "$value": value if type(value) in _TYPES else str(value)}

@@ -22,6 +22,8 @@ from .model import (
     Token,
 )
 from .pull_requests import Change, Iteration, PullRequest, Reviewer
+from .statuses import Context, Status, StatusPolicy
+from .threads import Comment, Thread
 
 _TEMPLATE_FILES = {
     "main.tf": 'resource "terraform_data" "service" {\n  input = var.name\n}\n',
@@ -126,6 +128,8 @@ def _plain(value: object) -> object:
         return sorted(value)
     if isinstance(value, PullRequest):
         return vars(value) | {"repository": None, "source": value.source.id}
+    if isinstance(value, Thread):
+        return vars(value) | {"pull_request": None}
     if is_dataclass(value):
         return vars(value)
     raise TypeError(f"cannot save {value!r}")
@@ -143,6 +147,7 @@ def _organization_data(organization: Organization) -> dict[str, Any]:
         "last_push_id": organization.last_push_id,
         "last_unsaved_notification": organization.last_unsaved_notification,
         "last_pull_request_id": organization.last_pull_request_id,
+        "last_thread_id": organization.last_thread_id,
         "tokens": organization.tokens,
         "projects": [_project_data(project) for project in organization.projects],
         "subscriptions": organization.subscriptions,
@@ -169,6 +174,8 @@ def _repository_data(repository: Repository) -> dict[str, Any]:
         "parent": repository.parent.id if repository.parent else None,
         "pushes": repository.pushes,
         "pull_requests": repository.pull_requests,
+        "policies": repository.policies,
+        "statuses": repository.statuses,
     }
 
 
@@ -198,9 +205,13 @@ def _project(organization: Organization, data: dict[str, Any]) -> Project:
 
 def _repository(project: Project, data: dict[str, Any]) -> Repository:
     pushes = [_push(one) for one in data["pushes"]]
-    own = {"parent", "pushes", "pull_requests"}
+    policies = [
+        StatusPolicy(**one | {"context": Context(**one["context"])}) for one in data["policies"]
+    ]
+    statuses = {sha: [_status(one) for one in rows] for sha, rows in data["statuses"].items()}
+    own = {"parent", "pushes", "pull_requests", "policies", "statuses"}
     fields = {name: value for name, value in data.items() if name not in own}
-    return Repository(project, **fields, pushes=pushes)
+    return Repository(project, **fields, pushes=pushes, policies=policies, statuses=statuses)
 
 
 def _connect(organization: Organization, projects: list[dict[str, Any]]) -> None:
@@ -231,8 +242,12 @@ def _pull_request(repository: Repository, source: Repository, data: dict[str, An
             for one in data["reviewers"]
         ],
         "iterations": [_iteration(one) for one in data["iterations"]],
+        "statuses": [_status(one) for one in data["statuses"]],
     }
-    return PullRequest(**data | made)
+    threads = data.pop("threads")
+    one = PullRequest(**data | made)
+    one.threads = [_thread(one, each) for each in threads]
+    return one
 
 
 def _iteration(data: dict[str, Any]) -> Iteration:
@@ -242,6 +257,28 @@ def _iteration(data: dict[str, Any]) -> Iteration:
         "commits": tuple(data["commits"]),
     }
     return Iteration(**data | made)
+
+
+def _status(data: dict[str, Any]) -> Status:
+    made = {
+        "context": Context(**data["context"]),
+        "created_by": Identity(**data["created_by"]),
+        "date": datetime.fromisoformat(data["date"]),
+    }
+    return Status(**data | made)
+
+
+def _thread(one: PullRequest, data: dict[str, Any]) -> Thread:
+    made = {"pull_request": one, "comments": [_comment(each) for each in data["comments"]]}
+    return Thread(**data | _moments(data) | made)
+
+
+def _comment(data: dict[str, Any]) -> Comment:
+    return Comment(**data | _moments(data) | {"author": Identity(**data["author"])})
+
+
+def _moments(data: dict[str, Any]) -> dict[str, datetime]:
+    return {name: datetime.fromisoformat(data[name]) for name in ("published", "updated")}
 
 
 def _push(data: dict[str, Any]) -> Push:

@@ -61,6 +61,11 @@ def collection(items: Iterable[object], headers: Mapping[str, str] | None = None
     return json_response({"count": len(values), "value": values}, headers=headers)
 
 
+def done() -> Response:
+    """Return the answer of what has nothing to tell; without its type the SDK leaves it unread."""
+    return Response(status=200, content_type=JSON_TYPE)
+
+
 def not_found() -> Response:
     """Return the answer to an unknown route or organization: 29 bytes of plain text."""
     return Response(NOT_FOUND, 404, content_type="text/plain; charset=utf-8")

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from tests.emulator import Emulator
+from tests.emulator.pull_requests import PullRequest
 from tests.emulator_checks.world import FILES, Receiver, World, connect
 
 
@@ -53,3 +54,10 @@ def receiver() -> Iterator[Receiver]:
 @pytest.fixture
 def sdk(world: World) -> Any:
     return connect(world, world.token)
+
+
+@pytest.fixture
+def opened(world: World) -> PullRequest:
+    """An active pull request from topic to main."""
+    world.repository.push({"main.tf": "two\n"}, "topic")
+    return world.repository.open_pull_request("topic", title="Two", reviewers=["Bo Builder"])

@@ -22,13 +22,6 @@ MAIN, TOPIC = "refs/heads/main", "refs/heads/topic"
 URL = "http://127.0.0.1:9/hook"
 
 
-@pytest.fixture
-def opened(world: World) -> PullRequest:
-    """An active pull request from topic to main."""
-    world.repository.push({"main.tf": "two\n"}, "topic")
-    return world.repository.open_pull_request("topic", title="Two", reviewers=["Bo Builder"])
-
-
 def listen(world: World) -> None:
     """Subscribe to everything and hold back what comes."""
     for event_type in EVENT_TYPES:
