@@ -9,6 +9,7 @@ from markupsafe import Markup
 from werkzeug import Response
 
 from .model import Organization, Project, Repository
+from .statuses import Status
 
 Html: TypeAlias = Markup
 _PAGE = Markup(
@@ -23,8 +24,13 @@ _PAGE = Markup(
 SECTION = Markup("<section><h2>{}</h2>{}</section>")
 NOTICE = Markup('<section class="notice {}" role="status"><p>{}</p></section>')
 LINK = Markup('<a href="{}">{}</a>')
+_STATUS = Markup(
+    '<code>{context}</code> <span class="{kind}">{state}</span> {about} '
+    "<small>{where}by {author} on {date:%Y-%m-%d %H:%M:%S} UTC</small>"
+)
 _ROWS = Markup('<ul class="rows">{}</ul>')
 _ROW = Markup("<li>{}</li>")
+_KINDS = {"succeeded": "good", "failed": "bad", "error": "bad"}
 
 
 def page(
@@ -40,6 +46,21 @@ def listing(rows: list[Html]) -> Html:
     if not rows:
         return Markup('<p class="soft">None yet.</p>')
     return _ROWS.format(Markup("").join(_ROW.format(row) for row in rows))
+
+
+def status_row(one: Status, where: str = "") -> Html:
+    """Return a status as a row; `where` says what it was posted to."""
+    is_link = one.target_url.startswith(("http://", "https://"))
+    text = one.description or ("Details" if is_link else "")
+    return _STATUS.format(
+        context=one.context,
+        about=LINK.format(one.target_url, text) if is_link else text,
+        where=where,
+        author=one.created_by.name,
+        date=one.date,
+        kind=_KINDS.get(one.state, ""),
+        state=one.state,
+    )
 
 
 def project_path(project: Project) -> str:

@@ -30,10 +30,12 @@ from .page_parts import (
     project_path,
     repository_path,
     stamped_text,
+    status_row,
     trail_to,
 )
 from .pull_request_pages import pull_request_page, pull_requests_page
 from .state import State
+from .statuses import latest
 
 _STYLE = (Path(__file__).parent / "style.css").read_text(encoding="utf-8")
 _COMMITS_SHOWN = 20
@@ -280,7 +282,9 @@ class Pages:
         ).format(commit.message, commit.author.name, commit.author.date)
         notice = NOTICE.format("", "Pushed.") if request.args.get("pushed") else Markup("")
         trail = trail_to(repository.organization, repository.project, repository)
-        content = about + SECTION.format("Changes", listing(rows))
+        statuses = [status_row(one) for one in latest(repository.statuses.get(sha, []))]
+        content = about + SECTION.format("Statuses", listing(statuses))
+        content += SECTION.format("Changes", listing(rows))
         return page(f"Commit {sha[:8]}", trail, content, notice)
 
 

@@ -430,11 +430,11 @@ class PullRequest:
         for policy in self.policies:
             found = self.deciding_status(policy)
             if found is None or not found.passes:
-                where = f"iteration {self.iterations[-1].id}" if policy.reset_on_push else "it"
-                state = f"is {found.state}" if found else "is missing"
+                where = f" on iteration {self.iterations[-1].id}" if policy.reset_on_push else ""
+                state = found.state if found else "missing"
                 raise PullRequestError(
                     f"Pull request {self.id} cannot be completed: a branch policy needs the status "
-                    f"{policy.context} of {where} to be succeeded, and it {state}.",
+                    f"{policy.context}{where} to be succeeded, and it is {state}.",
                     "GitPullRequestUpdateRejectedByPolicyException",
                     403,
                 )

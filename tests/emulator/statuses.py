@@ -19,10 +19,14 @@ _PASSING = ("succeeded", "notApplicable")
 
 @dataclass(frozen=True)
 class Context:
-    """What a status is about; a policy compares both parts."""
+    """What a status is about; a policy compares both parts. RefusedError without a name."""
 
     genre: str
     name: str
+
+    def __post_init__(self) -> None:
+        if not self.name.strip():
+            raise RefusedError("A status needs a context with a name that is not empty.")
 
     @classmethod
     def of(cls, text: str) -> Context:
@@ -49,8 +53,6 @@ class Status:
     date: datetime = field(default_factory=now)
 
     def __post_init__(self) -> None:
-        if not self.context.name.strip():
-            raise RefusedError("A status needs a context with a name that is not empty.")
         if self.state not in STATES:
             raise RefusedError(f"The state '{self.state}' is none of {', '.join(STATES)}.")
 

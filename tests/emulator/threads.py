@@ -27,10 +27,10 @@ class Comment:
     parent_id: int
     author: Identity
     content: str
-    comment_type: str = "text"
+    comment_type: str
+    published: datetime
+    updated: datetime
     is_deleted: bool = False
-    published: datetime = field(default_factory=now)
-    updated: datetime = field(default_factory=now)
 
 
 @dataclass(eq=False)
@@ -81,8 +81,8 @@ class Thread:
         with self.pull_request.repository.lock:
             if len(self.comments) >= COMMENTS_LIMIT:
                 raise RefusedError(f"A thread cannot have more than {COMMENTS_LIMIT} comments.")
-            person = self._person(user)
-            made = Comment(len(self.comments) + 1, parent, person, content, comment_type)
+            number, person, moment = len(self.comments) + 1, self._person(user), now()
+            made = Comment(number, parent, person, content, comment_type, moment, moment)
             self.comments.append(made)
             self._changed()
         return made

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 from azure.devops.exceptions import AzureDevOpsServiceError
 from azure.devops.v7_1.git import models
 
@@ -296,7 +297,7 @@ def test_a_pull_request_is_completed_when_its_newest_iteration_passes(
         assert refused(f"is {state}")
     opened.post_status(NETWORK, "succeeded", iteration=1)
     opened.push({"x": "1"})
-    assert refused("of iteration 2 to be succeeded, and it is missing")
+    assert refused("on iteration 2 to be succeeded, and it is missing")
     opened.post_status("stackhook/cluster", "succeeded", iteration=2)
     world.repository.post_status(opened.source_commit, NETWORK)
     opened.post_status(NETWORK, "succeeded", iteration=1)
@@ -366,3 +367,50 @@ def test_a_second_start_keeps_statuses_and_policies(tmp_path: Path) -> None:
         assert kept.statuses == made.statuses
         assert kept.post_status(NETWORK, iteration=1).id == 3
         kept.complete()
+
+
+# Pages
+
+
+def test_visitors_see_statuses_and_policies(world: World, opened: PullRequest) -> None:
+    overview = f"{world.repository.clone_url}/pullrequests"
+    form = {"action": "require", "context": NETWORK, "branch": "main", "reset": "on"}
+    page = requests.post(overview, data=form, timeout=5)
+    assert f"<code>{NETWORK}</code> <small>for main, reset whenever" in page.text
+    [policy] = world.repository.policies
+    assert (policy.target_ref, policy.reset_on_push) == ("refs/heads/main", True)
+    opened.post_status(NETWORK, "failed", iteration=1, description="<b>Run 1</b>")
+    opened.push({"x": "1"})
+    page = requests.post(opened.url, data={"action": "complete"}, timeout=5)
+    assert opened.status == "active"
+    assert f"needs the status {NETWORK} on iteration 2 to be succeeded, and it is missing" in (
+        page.text
+    )
+    assert '<span class="bad">missing on iteration 2</span>' in page.text
+    assert "&lt;b&gt;Run 1&lt;/b&gt;" in page.text
+    assert '<span class="bad">failed</span>' in page.text
+    opened.post_status(NETWORK, "pending", iteration=2)
+    opened.post_status(NETWORK, iteration=2, target_url="https://ci.example/r/12")
+    opened.post_status("stackhook/cluster", "error", target_url="javascript:alert(1)")
+    text = requests.get(opened.url, timeout=5).text
+    assert '<span class="good">succeeded on iteration 2</span>' in text
+    assert '<a href="https://ci.example/r/12">Details</a>' in text
+    assert "javascript:" not in text
+    places = [text.index(part) for part in ("<small>iteration 2", "<small>iteration 1", "no iter")]
+    assert places == sorted(places)
+    assert ">pending<" not in text
+    page = requests.post(opened.url, data={"action": "complete"}, timeout=5)
+    assert "Completed." in page.text
+    page = requests.post(overview, data=form | {"action": "drop"}, timeout=5)
+    assert NETWORK not in page.text
+    page = requests.post(overview, data=form | {"context": " "}, timeout=5)
+    assert "needs a context with a name" in page.text
+
+
+def test_visitors_see_the_statuses_of_a_commit(world: World) -> None:
+    sha = world.repository.sha("main")
+    world.repository.post_status(sha, NETWORK, "pending")
+    world.repository.post_status(sha, NETWORK, "failed", description="Run 12")
+    text = requests.get(f"{world.repository.clone_url}/commit/{sha}", timeout=5).text
+    assert f'<code>{NETWORK}</code> <span class="bad">failed</span> Run 12' in text
+    assert "pending" not in text

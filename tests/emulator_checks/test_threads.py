@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 from azure.devops.exceptions import AzureDevOpsServiceError
 from azure.devops.v7_1.git import models
 
@@ -191,3 +192,20 @@ def test_a_second_start_keeps_threads(tmp_path: Path) -> None:
         assert kept.context == {"filePath": "/a"}
         kept.edit(1, "changed")
         assert one.add_thread("e").id == 2
+
+
+def test_visitors_see_threads(opened: PullRequest) -> None:
+    thread = opened.add_thread("<b>1 to add</b>")
+    thread.reply("Secret words", "Bo Builder")
+    text = requests.get(opened.url, timeout=5).text
+    assert f"<strong>Thread {thread.id}</strong> <small>active</small>" in text
+    assert "&lt;b&gt;1 to add&lt;/b&gt;" in text
+    assert ", edited" not in text
+    thread.edit(1, "2 to add")
+    thread.delete(2, "Bo Builder")
+    thread.update("closed")
+    text = requests.get(opened.url, timeout=5).text
+    assert "2 to add" in text
+    assert ", edited" in text
+    assert "<small>closed</small>" in text
+    assert "Secret words" not in text
