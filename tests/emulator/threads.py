@@ -119,7 +119,7 @@ class Thread:
         if found.author.id != self._person(user).id:
             raise RefusedError(
                 f"The comment {number} of thread {self.id} belongs to {found.author.name}.",
-                "GitPullRequestCommentCannotBeUpdatedException",
+                "GitNeedsPermissionException",
                 403,
             )
         return found
