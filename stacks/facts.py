@@ -47,6 +47,15 @@ class PullRequestNow:
     iterations: list[Iteration]
     stored_version: int | None
 
+    @property
+    def targets(self) -> dict[int, str]:
+        """The target branch that each iteration had, by its number."""
+        found, target = {}, self.facts.target_branch
+        for iteration in reversed(self.iterations):
+            found[iteration.number] = target
+            target = iteration.old_target or target
+        return found
+
 
 class Facts:
     """What one integration's provider tells about a few events.

@@ -52,11 +52,13 @@ def take_pull_request(
     _store(row, now)
     *past, newest = now.iterations
     unseen = [iteration for iteration in past if iteration.number > last_iteration]
+    is_new = newest.number > last_iteration
     decisions = []
     for stack in stacks:
         for iteration in unseen:
-            decisions += _take_past(stack, row, now.facts, iteration, delivery, facts)
-        decisions += _take_newest(stack, row, before, now.facts, newest, delivery, facts)
+            then = replace(now.facts, target_branch=now.targets[iteration.number])
+            decisions += _take_past(stack, row, then, iteration, delivery, facts)
+        decisions += _take_newest(stack, row, before, now.facts, newest, is_new, delivery, facts)
     return decisions
 
 
@@ -66,6 +68,7 @@ def _take_newest(
     before: PullRequestFacts | None,
     now: PullRequestFacts,
     iteration: Iteration,
+    is_new: bool,
     delivery: Delivery | None,
     facts: Facts,
 ) -> list[Decision]:
@@ -76,6 +79,7 @@ def _take_newest(
         now,
         iteration,
         before=before,
+        is_new_iteration=is_new,
         run_of_commit=run.number if run else None,
         read_paths=lambda: facts.paths_of_iteration(
             row.repository.external_id, now.number, iteration

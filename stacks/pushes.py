@@ -83,6 +83,9 @@ def _move_head(stack: Stack, event: RefChanged, facts: Facts) -> None:
     if stack.head_push_id is not None and event.push_id < stack.head_push_id:
         return
     if event.is_deletion:
+        # The push that brought the last commit may be late, or lost.
+        if event.old_sha and event.old_sha != stack.head_sha:
+            stack.move_head(event.push_id, facts.commit(event.repository_id, event.old_sha))
         stack.lose_head(event.push_id)
     else:
         stack.move_head(event.push_id, _commit(event, facts))

@@ -143,13 +143,15 @@ def decide_pull_request(
     iteration: Iteration,
     *,
     before: PullRequestFacts | None,
+    is_new_iteration: bool,
     run_of_commit: int | None,
     read_paths: ReadPaths,
 ) -> Decision:
     """Decide what a pull request's newest iteration means for a stack.
 
-    `before` is the pull request as it was last read, `run_of_commit` the number of the
-    proposed run that counts for its source commit.
+    `before` is the pull request as it was last read, `is_new_iteration` says that it had not
+    this iteration then, and `run_of_commit` is the number of the proposed run that counts for
+    its source commit.
     """
     name = f"Pull request {now.number}"
     if now.target_branch != stack.branch:
@@ -166,11 +168,12 @@ def decide_pull_request(
         return Decision(Rule.DRAFT, f"{name} is a draft, which the stack does not run.")
     if run_of_commit:
         return _same_commit(run_of_commit)
-    if before is None and _is_older(iteration, stack.followed_at):
+    # Whatever was read of it before: how often and when that was may not matter.
+    if _is_older(iteration, stack.followed_at):
         return Decision(
             Rule.BEFORE_STACK, f"{name} was last changed before the stack followed {stack.branch}."
         )
-    if before is not None and not _is_news(before, now):
+    if before is not None and not is_new_iteration and not _is_news(before, now):
         return _without_news(name, before, now)
     return _unless_outside(stack, Rule.PROPOSED, f"{name} proposes it.", read_paths)
 

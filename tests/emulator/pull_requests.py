@@ -60,6 +60,8 @@ class Iteration:
     reason: str
     push_id: int | None
     commits: tuple[str, ...]
+    old_target_ref: str = ""
+    new_target_ref: str = ""
 
 
 @dataclass
@@ -172,7 +174,9 @@ class PullRequest:
                 self.target_ref = before
                 raise
             person = self._person(user)
-            self._add_iteration(self.source_commit, target, "retarget", person)
+            self._add_iteration(
+                self.source_commit, target, "retarget", person, old_target_ref=before
+            )
             self._changed(person, "changed the target branch of")
             self._try_merge(person)
 
@@ -460,7 +464,13 @@ class PullRequest:
             )
 
     def _add_iteration(
-        self, source: str, target: str, reason: str, author: Identity, push_id: int | None = None
+        self,
+        source: str,
+        target: str,
+        reason: str,
+        author: Identity,
+        push_id: int | None = None,
+        old_target_ref: str = "",
     ) -> None:
         git = self.repository.git
         if self.is_from_fork and not git.is_commit(source):
@@ -470,7 +480,19 @@ class PullRequest:
         push_id = push_id or self._source_push()
         commits = tuple(git.new_commits([source], [target])[: COMMIT_LIMIT + 1])
         self.iterations.append(
-            Iteration(number, author, now(), source, target, common, reason, push_id, commits)
+            Iteration(
+                number,
+                author,
+                now(),
+                source,
+                target,
+                common,
+                reason,
+                push_id,
+                commits,
+                old_target_ref,
+                self.target_ref if old_target_ref else "",
+            )
         )
         self.source_commit, self.target_commit = source, target
         self.merge_status, self.merge_commit = QUEUED, None

@@ -241,6 +241,9 @@ def _iteration_json(call: Call, one: PullRequest, iteration: Iteration) -> Json:
     }
     if iteration.push_id:
         shape["push"] = {"pushId": iteration.push_id}
+    if iteration.old_target_ref:
+        shape["oldTargetRefName"] = iteration.old_target_ref
+        shape["newTargetRefName"] = iteration.new_target_ref
     if call.query.flag("includeCommits"):
         shape["commits"] = _commits(call, one.repository, iteration)
     return shape

@@ -139,6 +139,8 @@ def test_pushes_make_iterations(world: World, sdk: Any, opened: PullRequest) -> 
         expected = folder.run("merge-base", source, target).decode().strip()
         assert one.common_ref_commit.commit_id == expected
     assert [one.push.push_id for one in found] == [2, 3, 5, 5]
+    targets = [(one.old_target_ref_name, one.new_target_ref_name) for one in found]
+    assert targets == [(None, None)] * 3 + [("refs/heads/main", "refs/heads/release")]
     assert [one.commit_id for one in found[1].commits] == [second, first]
     one = sdk.get_git_client().get_pull_request_iteration(world.repository.id, opened.id, 3)
     assert (one.id, one.author.display_name, one.has_more_commits) == (3, "Ann Admin", False)

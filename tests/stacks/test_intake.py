@@ -9,6 +9,7 @@ from django.utils import timezone
 
 from stacks.heads import follow_from_now
 from stacks.models import IllegalMove, Run, Stack, State
+from stacks.reconciliation import reconcile_next
 from tests.emulator import Emulator
 from tests.emulator.model import Organization, Repository
 from vcs_integrations import processing
@@ -98,8 +99,6 @@ def test_with_reduced_details_the_rest_is_read(
     emulator: Emulator,
     details: str,
 ) -> None:
-    from stacks.reconciliation import reconcile_next
-
     hooks(details)
     follow_from_now(stack)
     repository.push({"a.tf": "1"}, branch="topic", message="First")
@@ -270,3 +269,95 @@ def test_an_ended_run_stays_as_it_is(
     assert following.runs.move_to(State.CANCELED) == 0
     [run] = following.runs.all()
     assert (run.state, run.has_ended) == (state, True)
+
+
+# What a lost delivery must not change
+
+
+def test_the_last_commit_of_a_deleted_branch_is_known_without_the_push_that_brought_it(
+    following: Stack, repository: Repository, emulator: Emulator
+) -> None:
+    last = repository.push({"main.tf": "2"}, message="The last one")
+    emulator.deliveries.drop()
+    repository.delete_branch("main")
+    deliver(emulator)
+    following.refresh_from_db()
+    assert following.branch_gone_at
+    assert (following.head_sha, following.head_title) == (last, "The last one")
+
+
+def test_a_target_that_changed_unseen_has_its_run_as_well(
+    following: Stack, repository: Repository, emulator: Emulator
+) -> None:
+    Stack.objects.update(pull_requests_only=True)
+    release = Stack.objects.create(
+        name="Release", repository=following.repository, branch="release", pull_requests_only=True
+    )
+    repository.push_refs({"refs/heads/release": "main"})
+    follow_from_now(release)
+    repository.push({"a.tf": "1"}, branch="topic", message="First")
+    one = repository.open_pull_request("topic", "release")
+    one.push({"a.tf": "2"}, message="Second")
+    one.retarget("main")
+    one.push({"a.tf": "3"}, message="Third")
+    emulator.deliveries.drop()
+    one.vote("Bo Builder", 10)
+    deliver(emulator)
+    assert [message for _, message, _ in runs(release)] == ["First", "Second"]
+    assert [message for _, message, _ in runs(following)] == ["Second", "Third"]
+
+
+def test_a_target_that_went_and_came_back_is_looked_at_again(
+    following: Stack, repository: Repository, emulator: Emulator
+) -> None:
+    Stack.objects.update(pull_requests_only=True)
+    repository.push_refs({"refs/heads/release": "main"})
+    repository.push({"a.tf": "1"}, branch="topic", message="First")
+    one = repository.open_pull_request("topic")
+    deliver(emulator)
+    following.runs.move_to(State.CANCELED)
+    one.retarget("release")
+    one.retarget("main")
+    deliver(emulator)
+    assert runs(following) == [("proposed", "First", "canceled"), ("proposed", "First", "queued")]
+
+
+@pytest.mark.parametrize("is_told", [True, False])
+def test_a_pull_request_from_before_the_stack_starts_nothing_when_it_is_active_again(
+    stack: Stack,
+    hooks: Callable[..., None],
+    repository: Repository,
+    emulator: Emulator,
+    is_told: bool,
+) -> None:
+    one = repository.open_pull_request("feature/network")
+    hooks()
+    stack.followed_at = timezone.now()
+    stack.save()
+    follow_from_now(stack)
+    one.abandon()
+    if not is_told:
+        emulator.deliveries.drop()
+    deliver(emulator)
+    one.reactivate()
+    deliver(emulator)
+    assert runs(stack) == []
+    one.push({"a.tf": "2"}, message="Second")
+    deliver(emulator)
+    assert runs(stack) == [("proposed", "Second", "queued")]
+
+
+def test_a_pull_request_from_before_the_stack_is_known_when_it_ends_unseen(
+    stack: Stack, repository: Repository
+) -> None:
+    stack.pull_requests_only = True
+    one = repository.open_pull_request("feature/network")
+    stack.followed_at = timezone.now()
+    stack.save()
+    follow_from_now(stack)
+    assert reconcile_next()
+    one.push({"a.tf": "2"}, message="Second")
+    one.abandon()
+    stack.integration.repositories.hurry()
+    assert reconcile_next()
+    assert runs(stack) == [("proposed", "Second", "canceled")]
