@@ -1,19 +1,23 @@
 """Deliveries of the emulator's hooks, through the endpoint and the queue, to runs."""
 
+import contextlib
 import re
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 from django.test import Client
 from django.utils import timezone
 
 from stacks.heads import follow_from_now
-from stacks.models import IllegalMove, Run, Stack, State
-from stacks.reconciliation import reconcile_next
+from stacks.intake import take_in
+from stacks.models import Decision, IllegalMove, Run, Stack, State
+from stacks.reconciliation import reconcile, reconcile_next
 from tests.emulator import Emulator
 from tests.emulator.model import Organization, Repository
 from vcs_integrations import processing
 from vcs_integrations.models import Delivery, Integration
+from vcs_integrations.models import Repository as OurRepository
 from vcs_integrations.processing import PATIENT_ATTEMPTS, process_due
 
 EVENTS = (
@@ -361,3 +365,28 @@ def test_a_pull_request_from_before_the_stack_is_known_when_it_ends_unseen(
     stack.integration.repositories.hurry()
     assert reconcile_next()
     assert runs(stack) == [("proposed", "Second", "canceled")]
+
+
+def test_a_push_of_several_refs_is_read_as_a_whole(
+    following: Stack, repository: Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Killed(BaseException):
+        pass
+
+    taken: list[int] = []
+
+    def take_in_once(*arguments: Any, **options: Any) -> list[Decision]:
+        taken.append(1)
+        if len(taken) == 2:
+            raise Killed
+        return take_in(*arguments, **options)
+
+    repository.push({"a.tf": "1"}, branch="topic", message="A topic")
+    sha = repository.push({"main.tf": "2"}, branch="next", message="Second")
+    reconcile(following.repository)
+    repository.push_refs({"refs/heads/main": sha, "refs/heads/topic": sha, "refs/tags/v1": sha})
+    with monkeypatch.context() as patch, contextlib.suppress(Killed):
+        patch.setattr("stacks.reconciliation.take_in", take_in_once)
+        reconcile(OurRepository.objects.get(stacks=following))
+    reconcile(OurRepository.objects.get(stacks=following))
+    assert ("tracked", "Second", "queued") in runs(following)

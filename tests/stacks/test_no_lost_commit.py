@@ -1,0 +1,332 @@
+"""Whatever happens to deliveries and workers, the same runs come of a history.
+
+Two worlds follow one repository of the emulator. In the one every delivery arrives at once and
+is processed at once. In the other deliveries are lost, doubled, late and shuffled, workers are
+killed or hang, and reconciliation mends it in the end. `make proof` runs more histories.
+"""
+
+from __future__ import annotations
+
+import base64
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import pytest
+from django.core.cache import cache
+from django.db import connection
+from django.db.models import Count
+from django.test import Client
+from django.urls import reverse
+from django.utils import timezone
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from pytest_django import Settings
+
+from stacks.heads import follow_from_now
+from stacks.models import DOES_NOT_COUNT, Decision, Kind, PullRequest, Run, Stack, State
+from stacks.reconciliation import reconcile, reconcile_next
+from tests.emulator import Emulator
+from tests.emulator.delivery import WebhookRequest
+from tests.emulator.model import Organization, Project
+from tests.emulator.model import Repository as Remote
+from tests.stacks.histories import History, Step, steps
+from vcs_integrations import processing
+from vcs_integrations.models import Delivery, Integration, Repository
+from vcs_integrations.providers.azure_devops.client import AzureDevOpsClient
+
+HISTORIES = int(os.environ.get("HISTORIES", "200"))
+EVENTS = (
+    "git.push",
+    "git.pullrequest.created",
+    "git.pullrequest.updated",
+    "git.pullrequest.merged",
+)
+# Different enough that they decide differently.
+STACKS: dict[str, dict[str, Any]] = {
+    "path": {"project_root": "infra", "extra_globs": ["modules/*"]},
+    "plain": {"path_rule": False, "runs_forks": True},
+    "pull requests": {"project_root": "infra", "pull_requests_only": True, "runs_drafts": False},
+    "release": {"branch": "release", "project_root": "docs", "runs_forks": True},
+}
+
+
+@dataclass(frozen=True)
+class Fate:
+    """What becomes of one delivery: how often it comes, how many steps late, and before which."""
+
+    times: int = 1
+    late: int = 0
+    comes_by_another_subscription: bool = False
+    rank: int = 0
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a worker does after a step; it may be killed at a query or call to the provider."""
+
+    what: str = "process"
+    killed_at: int | None = None
+
+
+@dataclass(frozen=True)
+class Moment:
+    """A step of a history, what becomes of its deliveries, and what a worker does then."""
+
+    step: Step
+    fates: list[Fate] = field(default_factory=list)
+    work: Work = field(default_factory=Work)
+
+
+fates = st.builds(
+    Fate,
+    times=st.sampled_from((1, 0, 2)),
+    late=st.sampled_from((0, 1, 2, 4, 99)),
+    comes_by_another_subscription=st.booleans(),
+    rank=st.integers(0, 3),
+)
+kills = st.none() | st.integers(0, 60)
+works = st.builds(Work, st.sampled_from(("process", "nothing", "hang", "reconcile")), kills)
+moments = st.builds(Moment, steps, st.lists(fates, max_size=6), works)
+
+
+class Killed(BaseException):
+    """A worker ends at once, whatever it is doing."""
+
+
+@contextmanager
+def killed_at(number: int | None) -> Iterator[None]:
+    """End what runs inside before its query or call to the provider of that number."""
+    left = -1 if number is None else number
+
+    def count() -> None:
+        nonlocal left
+        left -= 1
+        if left == -1:
+            raise Killed
+
+    def query(execute: Callable[..., Any], *arguments: Any) -> Any:
+        count()
+        return execute(*arguments)
+
+    def call(client: AzureDevOpsClient, *arguments: Any, **options: Any) -> Any:
+        count()
+        return really_call(client, *arguments, **options)
+
+    really_call = AzureDevOpsClient._call
+    with connection.execute_wrapper(query), mock.patch.object(AzureDevOpsClient, "_call", call):
+        try:
+            yield
+        except Killed:
+            return
+
+
+class World:
+    """Stacks that follow a repository, and what arrives of it."""
+
+    def __init__(self, name: str, remote: Remote, token: str) -> None:
+        self.integration = Integration.objects.create(
+            provider_key="azure_devops",
+            name=name,
+            organization_url=remote.organization.url,
+            organization_name=remote.organization.name,
+            organization_key=name,
+        )
+        self.integration.give_credentials(token)
+        password = self.integration.read_credentials().webhook_password
+        encoded = base64.b64encode(f":{password}".encode()).decode()
+        self.client = Client(headers={"Authorization": f"Basic {encoded}"})
+        self.path = reverse("webhook", args=["azure-devops", self.integration.endpoint_uuid])
+        self.repository = Repository.objects.create(
+            integration=self.integration, external_id=remote.id, name=remote.name
+        )
+        for key, own in STACKS.items():
+            changes = {"branch": "main"} | own
+            stack = Stack(name=f"{key} ({name})", repository=self.repository, **changes)
+            stack.save()
+            assert follow_from_now(stack) is None
+        assert reconcile_next()
+
+    def receive(self, request: WebhookRequest) -> None:
+        """Have a webhook request arrive."""
+        answer = self.client.post(self.path, request.body, content_type="application/json")
+        assert answer.status_code == 200
+
+    @property
+    def stacks(self) -> dict[str, Stack]:
+        return dict(zip(STACKS, self.repository.stacks.order_by("pk"), strict=True))
+
+    @property
+    def runs(self) -> set[tuple[str, str, str]]:
+        """Stack, commit and kind of every run."""
+        return {
+            (key, run.sha, run.kind)
+            for key, stack in self.stacks.items()
+            for run in stack.runs.all()
+        }
+
+    @property
+    def heads(self) -> dict[str, tuple[str, bool]]:
+        """The head of every stack, and whether its branch is gone."""
+        return {
+            key: (stack.head_sha, bool(stack.branch_gone_at)) for key, stack in self.stacks.items()
+        }
+
+    def reconcile(self) -> list[Decision]:
+        self.repository.refresh_from_db()
+        return reconcile(self.repository)
+
+    def check(self) -> None:
+        """Check that no run is there twice."""
+        runs = Run.objects.filter(stack__repository=self.repository)
+        proposed = runs.filter(kind=Kind.PROPOSED).exclude(state__in=DOES_NOT_COUNT)
+        assert not doubles(proposed, "stack", "sha")
+        assert not doubles(runs.filter(kind=Kind.TRACKED), "stack", "push_id")
+        assert not doubles(runs.filter(kind=Kind.TRACKED, state=State.QUEUED), "stack")
+
+
+def doubles(runs: Any, *fields: str) -> list[Any]:
+    counted = runs.order_by().values(*fields).annotate(count=Count("pk"))
+    return list(counted.filter(count__gt=1))
+
+
+class BrokenWorld(World):
+    """One where things go wrong: what happens to each delivery is told by its fate."""
+
+    def __init__(self, name: str, remote: Remote, token: str) -> None:
+        super().__init__(name, remote, token)
+        self.waiting: list[tuple[int, int, WebhookRequest]] = []
+        self.step = 0
+
+    def expect(self, request: WebhookRequest, other: WebhookRequest, fate: Fate) -> None:
+        """Let a request arrive as its fate says; the other is that of a second subscription."""
+        arrivals = [request] * fate.times
+        if fate.comes_by_another_subscription:
+            arrivals.append(other)
+        self.waiting += [(self.step + fate.late, fate.rank, each) for each in arrivals]
+
+    def arrive(self, until: int) -> None:
+        """Have those arrive whose time has come."""
+        coming = [one for one in self.waiting if one[0] <= until]
+        self.waiting = [one for one in self.waiting if one[0] > until]
+        for _, _, request in sorted(coming, key=lambda one: one[:2]):
+            self.receive(request)
+
+    def work(self, work: Work) -> None:
+        """Let a worker do something; another one finds free what a dead one had taken."""
+        self.deliveries.waiting().update(process_at=timezone.now())
+        with killed_at(work.killed_at):
+            if work.what == "process":
+                processing.process_due()
+            elif work.what == "reconcile":
+                self.reconcile()
+            elif work.what == "hang":
+                self.hang()
+        # Not due while the other world works.
+        self.deliveries.waiting().update(process_at=timezone.now() + processing.LEASE)
+
+    def hang(self) -> None:
+        """Take deliveries, fall asleep, and go on once another worker was through with them."""
+        taken = processing._take()
+        self.deliveries.waiting().update(process_at=timezone.now())
+        processing.process_due()
+        for delivery in taken:
+            processing.process(delivery)
+
+    def settle(self) -> None:
+        """Let everything come to rest: what arrived is processed and what was missed found."""
+        while self.deliveries.waiting().exists():
+            self.work(Work())
+        while self.reconcile():
+            pass
+
+    @property
+    def deliveries(self) -> Any:
+        return Delivery.objects.filter(integration=self.integration)
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulator]:
+    """An emulator that serves for all histories."""
+    with Emulator(Path(tmp_path_factory.mktemp("emulator")), allow_local_hooks=True) as emulator:
+        emulator.deliveries.hold()
+        yield emulator
+
+
+@pytest.fixture
+def allowed(running: Emulator, settings: Settings) -> Emulator:
+    settings.AZURE_DEVOPS_SERVERS = [running.url]
+    return running
+
+
+@contextmanager
+def fresh_project(emulator: Emulator) -> Iterator[Project]:
+    """Give a project that tells everything twice, and forget it and all that came of it."""
+    organization = emulator.add_organization("fabrikam")
+    project = organization.add_project("Platform")
+    try:
+        yield project
+    finally:
+        emulator.state.organizations.clear()
+        emulator.deliveries.drop()
+        cache.clear()
+        for model in (Decision, Run, Stack, PullRequest, Delivery, Repository, Integration):
+            model.objects.all().delete()
+
+
+def subscribe(organization: Organization, project: Project) -> None:
+    """Subscribe twice to all events, with all there is to tell."""
+    for _ in range(2):
+        for event in EVENTS:
+            organization.add_subscription(project, event, "http://127.0.0.1/", password="x")
+
+
+@pytest.mark.django_db(transaction=True)
+@settings(
+    max_examples=HISTORIES,
+    deadline=None,
+    derandomize=HISTORIES <= 200,
+    print_blob=True,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+@given(
+    before=st.lists(steps, max_size=2),
+    history=st.lists(moments, min_size=4, max_size=12),
+    usual=fates,
+)
+def test_no_commit_is_lost(
+    allowed: Emulator, before: list[Step], history: list[Moment], usual: Fate
+) -> None:
+    with fresh_project(allowed) as project:
+        past = History(project.add_repository("infrastructure"))
+        for step in before:
+            past.take(step)
+        subscribe(project.organization, project)
+        token = project.organization.add_token({"vso.code"})
+        perfect = World("perfect", past.repository, token)
+        broken = BrokenWorld("broken", past.repository, token)
+        for moment in history:
+            broken.step += 1
+            past.take(moment.step)
+            fates = iter(moment.fates)
+            told = allowed.deliveries.take()
+            for request, other in zip(told[::2], told[1::2], strict=True):
+                perfect.receive(request)
+                processing.process_due()
+                broken.expect(request, other, next(fates, usual))
+            broken.arrive(broken.step)
+            broken.work(moment.work)
+        broken.settle()
+        broken.arrive(1000)
+        broken.settle()
+        assert broken.runs == perfect.runs
+        assert broken.heads == perfect.heads
+        found = perfect.runs, perfect.heads
+        perfect.reconcile()
+        assert (perfect.runs, perfect.heads) == found
+        perfect.check()
+        broken.check()
