@@ -9,8 +9,9 @@ from dataclasses import replace
 
 from stacks import triggers
 from stacks.facts import Facts, PullRequestNow
-from stacks.models import Decision, Kind, PullRequest, Run, Stack, State
+from stacks.models import Decision, PullRequest, Run, Stack
 from stacks.runs import Code, cancel_unfinished, enrich, start_proposed
+from stacks.states import Kind, State
 from stacks.triggers import Rule
 from vcs_integrations.events import Iteration, PullRequestChanged, PullRequestFacts
 from vcs_integrations.models import Delivery, Repository

@@ -4,8 +4,9 @@ from django.db.models import QuerySet
 
 from stacks import triggers
 from stacks.facts import Facts
-from stacks.models import DOES_NOT_COUNT, Decision, Kind, Run, Stack
+from stacks.models import Decision, Run, Stack
 from stacks.runs import Code, enrich, start_proposed, start_tracked
+from stacks.states import DOES_NOT_COUNT, Kind
 from stacks.triggers import Rule
 from vcs_integrations.events import RefChanged, RemoteCommit
 from vcs_integrations.models import Delivery

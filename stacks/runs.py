@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 from django.db.models import Max, Q
 
-from stacks.models import Kind, PullRequest, Run, Stack, State
+from stacks.models import PullRequest, Run, Stack
+from stacks.states import Kind, State
 from vcs_integrations.events import RemoteCommit
 
 

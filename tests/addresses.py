@@ -13,7 +13,8 @@ from django.urls import URLPattern, URLResolver, get_resolver
 from django.utils import timezone
 
 from accounts.roles import Role
-from stacks.models import Kind, Run, Stack
+from stacks.models import Run, Stack
+from stacks.states import Kind
 from tests.conftest import make_person, over_https, signed_in
 from vcs_integrations.models import Delivery, Integration, Repository, Subscription
 

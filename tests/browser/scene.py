@@ -9,8 +9,9 @@ from django.contrib.auth.models import User
 from django.utils import timezone
 from playwright.sync_api import Page, expect
 
-from stacks.models import TRACKED_ONLY, Decision, Kind, PullRequest, Run, Stack
-from stacks.models import State as RunState
+from stacks.models import Decision, PullRequest, Run, Stack
+from stacks.states import TRACKED_ONLY, Kind
+from stacks.states import State as RunState
 from stacks.triggers import Rule
 from tests.browser.conftest import Watch, sign_in
 from tests.emulator import Emulator

@@ -11,8 +11,9 @@ from django.utils import timezone
 
 from stacks.heads import follow_from_now
 from stacks.intake import take_in
-from stacks.models import Decision, IllegalMove, Run, Stack, State
+from stacks.models import Decision, Run, Stack
 from stacks.reconciliation import reconcile, reconcile_next
+from stacks.states import IllegalMove, State
 from tests.emulator import Emulator
 from tests.emulator.model import Organization, Repository
 from vcs_integrations import processing

@@ -28,8 +28,9 @@ from hypothesis import strategies as st
 from pytest_django import Settings
 
 from stacks.heads import follow_from_now
-from stacks.models import DOES_NOT_COUNT, Decision, Kind, PullRequest, Run, Stack, State
+from stacks.models import Decision, PullRequest, Run, Stack
 from stacks.reconciliation import reconcile, reconcile_next
+from stacks.states import DOES_NOT_COUNT, Kind, State
 from tests.emulator import Emulator
 from tests.emulator.delivery import WebhookRequest
 from tests.emulator.model import Organization, Project

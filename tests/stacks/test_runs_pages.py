@@ -11,7 +11,8 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from stacks.models import Decision, Kind, PullRequest, Run, Stack, State
+from stacks.models import Decision, PullRequest, Run, Stack
+from stacks.states import Kind, State
 from stacks.views import DECISIONS_ON_A_PAGE, PULL_REQUESTS_SHOWN, RUNS_ON_A_PAGE
 from tests.addresses import make_run, make_stack, new_run
 from vcs_integrations.models import Delivery, Integration

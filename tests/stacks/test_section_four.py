@@ -16,7 +16,8 @@ import responses
 from django.test import Client
 from django.urls import reverse
 
-from stacks.models import PullRequest, Stack, State
+from stacks.models import PullRequest, Stack
+from stacks.states import State
 from vcs_integrations.models import Delivery, Integration, Repository
 from vcs_integrations.processing import process_due, replay
 

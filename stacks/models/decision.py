@@ -1,0 +1,75 @@
+"""What events meant for stacks: why there is a run, or none."""
+
+from datetime import timedelta
+from typing import Self
+
+from django.conf import settings
+from django.db import models
+from django.utils import timezone
+
+from stacks.models.run import Run
+from stacks.models.stack import Stack
+from stacks.triggers import RULE_TEXTS, Rule
+from vcs_integrations.models import Delivery
+
+PRUNED_AT_ONCE = 500
+
+
+class DecisionQuerySet(models.QuerySet["Decision"]):
+    def for_pages(self) -> Self:
+        """With all that a page shows of a decision; a delivery's body is not among it."""
+        related = self.select_related("stack", "run__stack", "delivery")
+        return related.defer("delivery__body", "delivery__headers")
+
+
+class Decision(models.Model):
+    """What an event meant for a stack, by which rule, in a sentence for people."""
+
+    stack = models.ForeignKey(
+        # The index below serves look-ups by stack, too.
+        Stack,
+        on_delete=models.CASCADE,
+        related_name="decisions",
+        db_index=False,
+    )
+    delivery = models.ForeignKey(
+        Delivery,
+        null=True,
+        blank=True,
+        on_delete=models.CASCADE,
+        related_name="decisions",
+        help_text="empty where a reconciliation found the event",
+    )
+    subject = models.CharField(max_length=700, help_text="the event: which push or pull request")
+    rule = models.CharField(max_length=40)
+    sentence = models.CharField(max_length=500)
+    run = models.ForeignKey(
+        Run, null=True, blank=True, on_delete=models.SET_NULL, related_name="decisions"
+    )
+    decided_at = models.DateTimeField(default=timezone.now)
+
+    objects = DecisionQuerySet.as_manager()
+
+    class Meta:
+        ordering = ("-pk",)
+        indexes = (
+            models.Index(fields=["stack", "-id"], name="decision_list"),
+            models.Index(fields=["stack", "subject"], name="decision_by_subject"),
+            models.Index(fields=["decided_at"], name="decision_age"),  # read by the pruning
+        )
+
+    def __str__(self) -> str:
+        return f"{self.rule}: {self.sentence}"
+
+    @property
+    def rule_text(self) -> str:
+        return RULE_TEXTS[Rule(self.rule)]
+
+
+def prune_decisions() -> None:
+    """Delete the decisions that were kept as long as deliveries are; the runs stay."""
+    oldest = timezone.now() - timedelta(days=settings.DELIVERY_RETENTION_DAYS)
+    old = Decision.objects.filter(decided_at__lt=oldest)
+    # In portions, so that a webhook gets its turn to write in between.
+    while portion := list(old.values_list("pk", flat=True)[:PRUNED_AT_ONCE]):
+        Decision.objects.filter(pk__in=portion).delete()

@@ -1,0 +1,182 @@
+"""Runs, and the pull requests that some of them are for."""
+
+from typing import Self
+
+from django.db import models
+from django.db.models import Q
+from django.urls import reverse
+from django.utils import timezone
+
+from stacks.models.stack import Stack
+from stacks.states import DOES_NOT_COUNT, ENDED, MOVES, TRACKED_ONLY, IllegalMove, Kind, State
+from vcs_integrations.models import Repository
+
+
+class PullRequest(models.Model):
+    """A pull request as it was last read."""
+
+    repository = models.ForeignKey(
+        # The constraint below serves look-ups by repository, too.
+        Repository,
+        on_delete=models.CASCADE,
+        related_name="pull_requests",
+        db_index=False,
+    )
+    number = models.BigIntegerField()
+    title = models.CharField(max_length=500, blank=True)
+    author = models.CharField(max_length=255, blank=True)
+    status = models.CharField(max_length=20)
+    is_draft = models.BooleanField(default=False)
+    is_from_fork = models.BooleanField(default=False)
+    source_branch = models.CharField(max_length=500, blank=True)
+    target_branch = models.CharField(max_length=500)
+    source_sha = models.CharField(max_length=64, blank=True)
+    merge_status = models.CharField(max_length=40, blank=True)
+    iteration = models.PositiveIntegerField(default=0, help_text="the newest one that was read")
+    version = models.PositiveIntegerField(default=0, help_text="how often it was stored")
+
+    class Meta:
+        ordering = ("-number",)
+        constraints = (
+            models.UniqueConstraint(
+                fields=["repository", "number"], name="one_pull_request_per_number"
+            ),
+        )
+        indexes = (
+            models.Index(
+                fields=["repository", "target_branch"],
+                condition=Q(status="active"),
+                name="pull_request_open",
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"Pull request {self.number}"
+
+    @property
+    def web_url(self) -> str:
+        integration = self.repository.integration
+        return integration.provider.pull_request_url(self.repository.web_url, self.number)
+
+    @property
+    def has_conflicts(self) -> bool:
+        return self.merge_status == "conflicts"
+
+
+class RunQuerySet(models.QuerySet["Run"]):
+    def for_pages(self) -> Self:
+        """With all that a page shows of a run."""
+        return self.select_related(
+            "stack", "repository__integration", "pull_request__repository__integration"
+        )
+
+    def that_count(self) -> Self:
+        return self.exclude(state__in=DOES_NOT_COUNT)
+
+    def move_to(self, state: State) -> int:
+        """Move those that may; return how many did."""
+        may = self.filter(state__in=[before for before, after in MOVES.items() if state in after])
+        return may.update(state=state, moved_at=timezone.now())
+
+
+class Run(models.Model):
+    """One execution of one stack for one commit."""
+
+    stack = models.ForeignKey(
+        # The constraints below serve look-ups by stack, too.
+        Stack,
+        on_delete=models.CASCADE,
+        related_name="runs",
+        db_index=False,
+    )
+    number = models.PositiveIntegerField(help_text="counts the runs of its stack")
+    kind = models.CharField(max_length=20, choices=Kind.choices)
+    state = models.CharField(max_length=20, choices=State.choices, default=State.QUEUED)
+    repository = models.ForeignKey(Repository, on_delete=models.PROTECT, related_name="runs")
+    sha = models.CharField(max_length=64)
+    message = models.CharField(max_length=200, blank=True, help_text="its first line")
+    author = models.CharField(max_length=255, blank=True)
+    branch = models.CharField(max_length=500, blank=True)
+    push_id = models.BigIntegerField(null=True, blank=True)
+    pull_request = models.ForeignKey(
+        PullRequest, null=True, blank=True, on_delete=models.SET_NULL, related_name="runs"
+    )
+    iteration = models.PositiveIntegerField(null=True, blank=True)
+    repeats = models.ForeignKey(
+        "self", null=True, blank=True, on_delete=models.SET_NULL, related_name="repeated_by"
+    )
+    is_reconciled = models.BooleanField(default=False, help_text="no webhook told of it")
+    note = models.CharField(max_length=500, blank=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+    moved_at = models.DateTimeField(default=timezone.now)
+
+    objects = RunQuerySet.as_manager()
+
+    class Meta:
+        ordering = ("-number",)
+        constraints = (
+            models.UniqueConstraint(fields=["stack", "number"], name="one_run_per_number"),
+            models.UniqueConstraint(
+                fields=["stack", "repository", "push_id"],
+                condition=Q(kind=Kind.TRACKED.value, repeats=None),
+                name="one_tracked_run_per_push",
+            ),
+            models.UniqueConstraint(
+                fields=["stack", "repository", "sha"],
+                condition=Q(kind=Kind.PROPOSED.value, repeats=None)
+                & ~Q(state__in=sorted(DOES_NOT_COUNT)),
+                name="one_proposed_run_per_commit",
+            ),
+            models.CheckConstraint(
+                condition=Q(kind__in=Kind.values) & Q(state__in=State.values), name="run_words"
+            ),
+            models.CheckConstraint(
+                condition=~Q(kind=Kind.PROPOSED.value, state__in=sorted(TRACKED_ONLY)),
+                name="proposed_runs_only_plan",
+            ),
+            models.CheckConstraint(
+                condition=Q(kind=Kind.PROPOSED.value)
+                | Q(push_id__isnull=False)
+                | Q(repeats__isnull=False),
+                name="tracked_runs_know_their_push",
+            ),
+        )
+        indexes = (
+            models.Index(fields=["stack", "sha"], name="run_by_commit"),
+            models.Index(fields=["stack", "branch", "push_id"], name="run_by_push"),
+        )
+
+    def __str__(self) -> str:
+        return f"Run {self.number}"
+
+    def get_absolute_url(self) -> str:
+        return reverse("run", args=[self.stack.slug, self.number])
+
+    @property
+    def has_ended(self) -> bool:
+        return self.state in ENDED
+
+    @property
+    def is_waiting(self) -> bool:
+        return self.state == State.QUEUED
+
+    @property
+    def commit_url(self) -> str:
+        integration = self.repository.integration
+        return integration.provider.commit_url(self.repository.web_url, self.sha)
+
+    @property
+    def branch_url(self) -> str:
+        """The branch's page; empty where none is known, or it is a fork's."""
+        if not self.branch or (self.pull_request and self.pull_request.is_from_fork):
+            return ""
+        integration = self.repository.integration
+        return integration.provider.branch_url(self.repository.web_url, self.branch)
+
+    def move_to(self, state: State) -> None:
+        """Go to another state. Raises IllegalMove where that may not follow, or not any more."""
+        if state not in MOVES[State(self.state)]:
+            raise IllegalMove(f"{self} is {self.state}: it can't become {state}.")
+        if not Run.objects.filter(pk=self.pk, state=self.state).move_to(state):
+            raise IllegalMove(f"{self} is not {self.state} any more.")
+        self.refresh_from_db(fields=["state", "moved_at"])

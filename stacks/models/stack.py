@@ -1,0 +1,188 @@
+"""What is run: a branch of a repository, from a folder of it."""
+
+from datetime import timedelta
+from typing import Any, Self
+
+from django.db import models, transaction
+from django.db.models import Q
+from django.db.models.functions import Lower
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.text import slugify
+
+from stacks.states import State
+from vcs_integrations.dependents import Dependents
+from vcs_integrations.events import RemoteCommit
+from vcs_integrations.models import Integration, Repository, search_key, search_words
+
+RESERVED_SLUGS = {"new"}
+HEAD_FIELDS = [
+    "head_sha",
+    "head_message",
+    "head_author",
+    "head_authored_at",
+    "head_read_at",
+    "branch_gone_at",
+    "head_push_id",
+]
+HEAD_IS_FRESH = timedelta(minutes=1)
+
+
+class StackQuerySet(models.QuerySet["Stack"]):
+    def with_repository(self) -> Self:
+        return self.select_related("repository__integration")
+
+    def of(self, integration: Integration) -> Self:
+        return self.filter(repository__integration=integration)
+
+    def detached(self) -> Self:
+        """Those whose integration was unlinked."""
+        return self.exclude(repository__integration__unlinked_at=None)
+
+    def matching(self, text: str) -> Self:
+        """Those that have every word of the text in their name, labels, branch or repository."""
+        stacks = self
+        for word in search_words(text):
+            stacks = stacks.filter(
+                Q(search_text__contains=word) | Q(repository__search_text__contains=word)
+            )
+        return stacks
+
+
+class Stack(models.Model):
+    """What is run: one branch of one repository, from one folder of it."""
+
+    name = models.CharField(max_length=100)
+    slug = models.SlugField(max_length=110, unique=True, editable=False)
+    description = models.CharField(max_length=500, blank=True)
+    repository = models.ForeignKey(Repository, on_delete=models.PROTECT, related_name="stacks")
+    branch = models.CharField(max_length=500, help_text="the tracked branch's short name")
+    project_root = models.CharField(max_length=500, blank=True, help_text="empty for the top")
+    labels = models.JSONField(default=list, blank=True)
+    search_text = models.TextField(editable=False)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    # Behavior: what becomes a run
+    path_rule = models.BooleanField(default=True)
+    extra_globs = models.JSONField(default=list, blank=True)
+    runs_drafts = models.BooleanField(default=True)
+    runs_forks = models.BooleanField(default=False)
+    pull_requests_only = models.BooleanField(default=False)
+
+    # Since when it follows this branch: what was pushed before starts nothing
+    followed_at = models.DateTimeField(default=timezone.now)
+    followed_push_id = models.BigIntegerField(null=True, blank=True)
+
+    # The tracked branch's newest commit; its push orders it, so that it never moves backwards
+    head_push_id = models.BigIntegerField(null=True, blank=True)
+    head_sha = models.CharField(max_length=64, blank=True)
+    head_message = models.TextField(blank=True)
+    head_author = models.CharField(max_length=255, blank=True)
+    head_authored_at = models.DateTimeField(null=True, blank=True)
+    head_read_at = models.DateTimeField(null=True, blank=True)
+    branch_gone_at = models.DateTimeField(null=True, blank=True)
+
+    objects = StackQuerySet.as_manager()
+
+    class Meta:
+        ordering = (Lower("name"),)
+        constraints = (models.UniqueConstraint(fields=["name"], name="one_stack_per_name"),)
+        indexes = (models.Index(Lower("name"), name="stack_list"),)
+
+    def __str__(self) -> str:
+        return self.name
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        if not self.slug:
+            self.slug = unused_slug(self.name)
+        self.search_text = search_key(" ".join([self.name, self.branch, *self.labels]))
+        with transaction.atomic():
+            super().save(*args, **kwargs)
+            # From now on its repository is read, at once: what is open there has to be known.
+            unread = Repository.objects.filter(pk=self.repository_id, reconcile_at=None)
+            unread.update(reconcile_at=timezone.now())
+
+    def get_absolute_url(self) -> str:
+        return reverse("stack", args=[self.slug])
+
+    @property
+    def integration(self) -> Integration:
+        return self.repository.integration
+
+    @property
+    def is_detached(self) -> bool:
+        return not self.integration.is_linked
+
+    @property
+    def branch_url(self) -> str:
+        return self.integration.provider.branch_url(self.repository.web_url, self.branch)
+
+    @property
+    def head_url(self) -> str:
+        return self.integration.provider.commit_url(self.repository.web_url, self.head_sha)
+
+    @property
+    def head_is_due(self) -> bool:
+        """Whether a page should read the head again: it is a while ago, and it can be read."""
+        if self.is_detached or self.integration.is_retrying:
+            return False
+        return self.head_read_at is None or timezone.now() - self.head_read_at > HEAD_IS_FRESH
+
+    @property
+    def head_title(self) -> str:
+        """The first line of the head commit's message."""
+        return self.head_message.strip().partition("\n")[0][:200]
+
+    def move_head(self, push_id: int, commit: RemoteCommit) -> None:
+        """Note the tracked branch's newest commit, unless a later push is known."""
+        self.head_sha, self.head_message = commit.sha[:64], commit.message[:10_000]
+        self.head_author, self.head_authored_at = commit.author[:255], commit.authored_at
+        self.branch_gone_at = None
+        self._save_head(push_id)
+
+    def lose_head(self, push_id: int) -> None:
+        """Note that the tracked branch was deleted; what was its head stays to be seen."""
+        self.branch_gone_at = self.branch_gone_at or timezone.now()
+        self._save_head(push_id)
+
+    def follow(self, repository: Repository, branch: str) -> None:
+        """Track another branch, whose head is not known yet; runs of the old one are canceled."""
+        if (repository, branch) == (self.repository, self.branch):
+            return
+        with transaction.atomic():
+            # No worker may start a run of the old branch meanwhile.
+            Repository.objects.select_for_update().get(pk=self.repository_id)
+            self.runs.move_to(State.CANCELED)
+            self.head_sha = self.head_message = self.head_author = ""
+            self.head_authored_at = self.head_read_at = self.branch_gone_at = None
+            self.head_push_id = self.followed_push_id = None
+            self.followed_at = timezone.now()
+            self.repository, self.branch = repository, branch
+            self.save()
+
+    def _save_head(self, push_id: int) -> None:
+        """Store the head, unless a later push or another branch is followed by now."""
+        self.head_push_id, self.head_read_at = push_id, timezone.now()
+        same = Stack.objects.filter(pk=self.pk, repository=self.repository, branch=self.branch)
+        same.filter(Q(head_push_id=None) | Q(head_push_id__lte=push_id)).update(
+            **{field: getattr(self, field) for field in HEAD_FIELDS}
+        )
+
+
+def unused_slug(name: str) -> str:
+    """Return a slug for a stack's name that no other stack has."""
+    base = slugify(name)[:100] or "stack"
+    taken = set(Stack.objects.filter(slug__startswith=base).values_list("slug", flat=True))
+    taken |= RESERVED_SLUGS
+    numbered = (f"{base}-{number}" for number in range(2, len(taken) + 3))
+    return next(slug for slug in [base, *numbered] if slug not in taken)
+
+
+def stacks_depending_on(integration: Integration) -> Dependents:
+    """Return the stacks that unlinking an integration would detach."""
+    stacks = Stack.objects.of(integration)
+    return Dependents(
+        kind="stack",
+        count=stacks.count(),
+        first=[(stack.name, stack.get_absolute_url()) for stack in stacks[:20]],
+    )

@@ -1,0 +1,51 @@
+"""The states of a run, and which may follow which."""
+
+from django.db.models import TextChoices
+
+
+class Kind(TextChoices):
+    """What a run is for: the tracked branch, or code that is proposed for it."""
+
+    TRACKED = "tracked"
+    PROPOSED = "proposed"
+
+
+class State(TextChoices):
+    """A run's own word; what the provider is told is its status."""
+
+    QUEUED = "queued"
+    PREPARING = "preparing"
+    PLANNING = "planning"
+    UNCONFIRMED = "unconfirmed"
+    CONFIRMED = "confirmed"
+    APPLYING = "applying"
+    FINISHED = "finished"
+    FAILED = "failed"
+    DISCARDED = "discarded"
+    CANCELED = "canceled"
+    SUPERSEDED = "superseded"
+
+
+_EARLY_ENDS = {State.CANCELED, State.SUPERSEDED}
+MOVES: dict[State, set[State]] = {
+    State.QUEUED: {State.PREPARING, *_EARLY_ENDS},
+    State.PREPARING: {State.PLANNING, State.FAILED, *_EARLY_ENDS},
+    State.PLANNING: {State.UNCONFIRMED, State.FINISHED, State.FAILED, *_EARLY_ENDS},
+    State.UNCONFIRMED: {State.CONFIRMED, State.DISCARDED, *_EARLY_ENDS},
+    State.CONFIRMED: {State.APPLYING, State.CANCELED},
+    State.APPLYING: {State.FINISHED, State.FAILED},
+    State.FINISHED: set(),
+    State.FAILED: set(),
+    State.DISCARDED: set(),
+    State.CANCELED: set(),
+    State.SUPERSEDED: set(),
+}
+ENDED = {state for state, moves in MOVES.items() if not moves}
+# A proposed run only plans.
+TRACKED_ONLY = {State.UNCONFIRMED, State.CONFIRMED, State.APPLYING, State.DISCARDED}
+# Ends after which a commit may be run again.
+DOES_NOT_COUNT = {State.CANCELED, State.SUPERSEDED}
+
+
+class IllegalMove(Exception):
+    """A run can't go from its state to that one, or no longer."""
