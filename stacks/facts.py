@@ -4,7 +4,7 @@ Reading takes long, and decisions are made in a transaction that must be short: 
 known yet raises `NotRead`, which the caller has read once the transaction is given up.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
@@ -34,7 +34,7 @@ T = TypeVar("T")
 class NotRead(Exception):
     """A decision needs something from the provider; `read` fetches it, or raises ProviderError."""
 
-    def __init__(self, read: Callable[[], None]) -> None:
+    def __init__(self, read: Callable[[], object]) -> None:
         super().__init__()
         self.read = read
 
@@ -76,20 +76,34 @@ class Facts:
         """Have pull requests read anew: what was stored of one changed meanwhile."""
         self._known = {key: value for key, value in self._known.items() if key[0] != "now"}
 
-    def refs_of(self, event: PushAnnounced) -> list[RefChanged]:
-        """Return what a push changed; empty where that can't be had."""
+    def read_ahead(self, asks: Iterable[Callable[[], object]]) -> None:
+        """Have all that is asked for read at once. Raises NotRead, unless it is known."""
+        missing = []
+        for ask in asks:
+            try:
+                ask()
+            except NotRead as unknown:
+                missing.append(unknown)
+        if missing:
+            raise NotRead(lambda: [unknown.read() for unknown in missing])
 
-        def read() -> list[RefChanged]:
+    def refs_of(self, event: PushAnnounced) -> list[RefChanged] | None:
+        """Return what a push changed; None where that can't be had."""
+
+        def read() -> list[RefChanged] | None:
             try:
                 return self._calls().push(event.repository_id, event.push_id)
             except ProviderError as error:
                 self._raise_unless_final(error)
-                return []
+                return None
 
         return self._remember(("push", event), read)
 
     def pull_request(self, event: PullRequestChanged) -> PullRequestNow | None:
-        """Return a pull request as it is now; None where neither provider nor event tells."""
+        """Return a pull request as it is now; None where that can't be had.
+
+        What the event tells may be older than what is stored, which a later reading shows.
+        """
 
         def read() -> PullRequestNow | None:
             stored = PullRequest.objects.filter(
@@ -103,7 +117,8 @@ class Facts:
                 iterations = self._calls().iterations(event.repository_id, event.number)
             except ProviderError as error:
                 self._raise_unless_final(error)
-                if event.facts is None:
+                may_be_older = version is not None and error.problem != Problem.NOT_FOUND
+                if may_be_older or event.facts is None or not event.facts.source_sha:
                     return None
                 facts, iterations = event.facts, []
             return _as_of_newest(facts, iterations, version)

@@ -1,13 +1,23 @@
 """Reading branches and head commits from the provider."""
 
+from dataclasses import dataclass
+
 from django.core.cache import cache
 
 from stacks.models import Stack
-from vcs_integrations.events import BRANCHES
+from vcs_integrations.events import BRANCHES, RemoteCommit
 from vcs_integrations.models import Repository
 from vcs_integrations.providers.base import INTERACTIVE, Client, ProviderError, RemoteBranch
 
 KEEP_BRANCHES = 60  # seconds: a form is typed in for about as long
+
+
+@dataclass(frozen=True)
+class Head:
+    """A branch's newest commit, None where the branch is gone, and the push that brought it."""
+
+    push_id: int
+    commit: RemoteCommit | None
 
 
 def branches_of(repository: Repository, *, anew: bool = False) -> list[RemoteBranch]:
@@ -43,27 +53,29 @@ def follow_from_now(stack: Stack) -> ProviderError | None:
 def read_head(stack: Stack) -> ProviderError | None:
     """Read the tracked branch's newest commit and note it; return why that failed, if it did."""
     try:
-        update_head(stack, stack.integration.client(INTERACTIVE))
+        client = stack.integration.client(INTERACTIVE)
+        note_head(stack, head_of_branch(client, stack.repository.external_id, stack.branch))
     except ProviderError as error:
         return error
     return None
 
 
-def update_head(stack: Stack, client: Client) -> None:
-    """Note the tracked branch's newest commit and the push that brought it.
-
-    Raises ProviderError.
-    """
-    repository_id = stack.repository.external_id
-    ref = f"{BRANCHES}{stack.branch}"
+def head_of_branch(client: Client, repository_id: str, name: str) -> Head:
+    """Return where a branch is. Raises ProviderError."""
+    ref = f"{BRANCHES}{name}"
     newest = client.newest_push(repository_id, ref=ref)
     moves = [change for change in newest.changes if change.ref == ref] if newest else []
     if newest and moves:
         push_id, sha = newest.push_id, moves[0].new_sha
     else:  # imported, perhaps: there is no push that tells of it
-        branch = client.branch(repository_id, stack.branch)
+        branch = client.branch(repository_id, name)
         push_id, sha = 0, branch.sha if branch else ""
-    if sha:
-        stack.move_head(push_id, client.commit(repository_id, sha))
+    return Head(push_id, client.commit(repository_id, sha) if sha else None)
+
+
+def note_head(stack: Stack, head: Head) -> None:
+    """Store where the tracked branch of a stack is."""
+    if head.commit:
+        stack.move_head(head.push_id, head.commit)
     else:
-        stack.lose_head(push_id)
+        stack.lose_head(head.push_id)

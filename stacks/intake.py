@@ -27,6 +27,11 @@ from vcs_integrations.transactions import transaction_in_line
 # How often other workers may be faster before it is put off.
 ATTEMPTS = 20
 
+# Why a delivery led to no decision
+NO_STACK = "No stack uses this repository"
+NO_DETAILS = "It tells no details: the repositories are read instead"
+UNREADABLE = "What happened could not be read: the repository is read again instead"
+
 
 class Settled(Exception):
     """Another worker has taken the same delivery in meanwhile."""
@@ -75,20 +80,38 @@ def _take_in(
     integration: Integration, events: Sequence[Event], delivery: Delivery | None, facts: Facts
 ) -> list[Decision]:
     decisions: list[Decision] = []
-    is_unspecified = False
+    without = NO_STACK
     for event in events:
         if isinstance(event, Unspecified):
             _hurry_reconciliation(integration, event)
-            is_unspecified = True
-        else:
-            decisions += _take(integration, event, delivery, facts)
+            without = NO_DETAILS
+            continue
+        taken = _take(integration, event, delivery, facts)
+        if taken is None:
+            integration.repositories.filter(external_id=event.repository_id).hurry()
+            without = UNREADABLE
+        decisions += taken or []
     if delivery:
         if delivery.processed_at:
-            # What a replay decides takes the place of what was decided before.
-            delivery.decisions.exclude(pk__in=[decision.pk for decision in decisions]).delete()
-        if not delivery.settle(*_outcome(decisions, is_unspecified)):
+            decisions = _merge_with_earlier(delivery, decisions)
+        if not delivery.settle(*_outcome(decisions, without)):
             raise Settled
     return decisions
+
+
+def _merge_with_earlier(delivery: Delivery, replayed: Sequence[Decision]) -> list[Decision]:
+    """Keep what a replayed delivery was told before where that named a run, else what is new."""
+    told = {(one.stack_id, one.subject): one for one in replayed}
+    for earlier in delivery.decisions.exclude(pk__in=[one.pk for one in replayed]):
+        key = (earlier.stack_id, earlier.subject)
+        now = told.get(key)
+        if earlier.run_id and (now is None or now.run_id in {None, earlier.run_id}):
+            if now:
+                now.delete()
+            told[key] = earlier
+        else:
+            earlier.delete()
+    return [*told.values()]
 
 
 def _take(
@@ -96,8 +119,8 @@ def _take(
     event: RefChanged | PushAnnounced | PullRequestChanged,
     delivery: Delivery | None,
     facts: Facts,
-) -> list[Decision]:
-    """Take one event in, for every stack of its repository."""
+) -> list[Decision] | None:
+    """Take one event in, for every stack of its repository; None where it can't be read."""
     # Held to the end: one worker at a time stores for a repository.
     held = integration.repositories.select_for_update().filter(external_id=event.repository_id)
     repository = held.first()
@@ -107,6 +130,8 @@ def _take(
     if isinstance(event, PullRequestChanged):
         return take_pull_request(repository, followers, event, delivery, facts)
     changes = facts.refs_of(event) if isinstance(event, PushAnnounced) else [event]
+    if changes is None:
+        return None
     return [
         decision
         for change in changes
@@ -125,8 +150,8 @@ def _hurry_reconciliation(integration: Integration, event: Unspecified) -> None:
     repositories.hurry()
 
 
-def _outcome(decisions: Sequence[Decision], is_unspecified: bool) -> tuple[Outcome, str]:
-    """Return what became of a delivery, in short."""
+def _outcome(decisions: Sequence[Decision], without: str) -> tuple[Outcome, str]:
+    """Return what became of a delivery, in short; `without` is told where nothing was decided."""
     runs = [decision.run for decision in decisions if decision.run]
     if len(runs) == 1:
         return Outcome.RUN, f"{runs[0]} of {runs[0].stack.name}"
@@ -136,6 +161,4 @@ def _outcome(decisions: Sequence[Decision], is_unspecified: bool) -> tuple[Outco
         return Outcome.NO_RUN, decisions[0].sentence
     if decisions:
         return Outcome.NO_RUN, f"Decided {len(decisions)} times: no run"
-    if is_unspecified:
-        return Outcome.NO_RUN, "It tells no details: the repositories are read instead"
-    return Outcome.NO_RUN, "No stack uses this repository"
+    return Outcome.NO_RUN, without

@@ -5,12 +5,19 @@ it before shows what is new; whoever stored it meanwhile makes the reading outda
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import partial
 
 from stacks import triggers
 from stacks.facts import Facts, PullRequestNow
 from stacks.models import Decision, PullRequest, Run, Stack
-from stacks.runs import Code, cancel_unfinished, enrich, start_proposed
+from stacks.runs import (
+    Source,
+    cancel_proposed,
+    start_proposed,
+    supersede_older,
+    tie_to_pull_request,
+)
 from stacks.states import Kind, State
 from stacks.triggers import Rule
 from vcs_integrations.events import Iteration, PullRequestChanged, PullRequestFacts
@@ -30,142 +37,192 @@ class Outdated(Exception):
     """Another worker stored the pull request after it was read."""
 
 
+@dataclass(frozen=True)
+class Reading:
+    """A pull request as it was stored (`before`), as it is `now`, and what told of it.
+
+    `row` is stored already as it is now.
+    """
+
+    row: PullRequest
+    before: PullRequestFacts | None
+    last_iteration: int
+    now: PullRequestNow
+    delivery: Delivery | None
+    facts: Facts
+
+    @property
+    def newest(self) -> Iteration:
+        return self.now.iterations[-1]
+
+    @property
+    def unseen(self) -> list[Iteration]:
+        """The iterations that were followed by another before anybody looked."""
+        return [one for one in self.now.iterations[:-1] if one.number > self.last_iteration]
+
+    def of(self, iteration: Iteration) -> PullRequestFacts:
+        """Return the pull request with the target that it had at an iteration."""
+        return replace(self.now.facts, target_branch=self.now.targets[iteration.number])
+
+    def read_paths(self, iteration: Iteration) -> triggers.ChangedPaths:
+        repository_id = self.row.repository.external_id
+        return self.facts.paths_of_iteration(repository_id, self.row.number, iteration)
+
+
 def take_pull_request(
     repository: Repository,
     stacks: Sequence[Stack],
     event: PullRequestChanged,
     delivery: Delivery | None,
     facts: Facts,
-) -> list[Decision]:
+) -> list[Decision] | None:
     """Decide what a pull request means for the stacks of its repository, and store it.
 
-    Raises NotRead, and Outdated where it has to be read again.
+    None where it can't be read. Raises NotRead, and Outdated where it has to be read again.
     """
+    row = repository.pull_requests.filter(number=event.number).first()
+    if row is None and event.facts and _is_for_none_of(stacks, event.facts):
+        return _without_reading(stacks, event.facts, delivery)
     now = facts.pull_request(event)
     if now is None:
-        return []
-    row = repository.pull_requests.filter(number=event.number).first()
+        return None
     if (row.version if row else None) != now.stored_version:
         raise Outdated
     before = _facts(row) if row else None
     last_iteration = row.iteration if row else 0
     row = row or PullRequest(repository=repository, number=event.number)
+    reading = Reading(row, before, last_iteration, now, delivery, facts)
+    _read_ahead(reading, stacks)
     _store(row, now)
-    *past, newest = now.iterations
-    unseen = [iteration for iteration in past if iteration.number > last_iteration]
-    is_new = newest.number > last_iteration
     decisions = []
     for stack in stacks:
-        for iteration in unseen:
-            then = replace(now.facts, target_branch=now.targets[iteration.number])
-            decisions += _take_past(stack, row, then, iteration, delivery, facts)
-        decisions += _take_newest(stack, row, before, now.facts, newest, is_new, delivery, facts)
+        for iteration in reading.unseen:
+            decisions += _take_past(stack, reading, iteration)
+        decisions += _take_newest(stack, reading)
     return decisions
 
 
-def _take_newest(
-    stack: Stack,
-    row: PullRequest,
-    before: PullRequestFacts | None,
-    now: PullRequestFacts,
-    iteration: Iteration,
-    is_new: bool,
-    delivery: Delivery | None,
-    facts: Facts,
+def _is_for_none_of(stacks: Sequence[Stack], told: PullRequestFacts) -> bool:
+    """Say whether a pull request targets a branch that no stack tracks, as it seems.
+
+    Where it targets another one by now, an event of its own tells of that.
+    """
+    return told.target_branch not in {stack.branch for stack in stacks}
+
+
+def _without_reading(
+    stacks: Sequence[Stack], told: PullRequestFacts, delivery: Delivery | None
 ) -> list[Decision]:
+    if delivery is None:
+        return []
+    subject = f"Pull request {told.number}"
+    return [
+        Decision.objects.record(stack, subject, triggers.other_target(stack, told), delivery)
+        for stack in stacks
+    ]
+
+
+def _read_ahead(reading: Reading, stacks: Sequence[Stack]) -> None:
+    """Read what past iterations need in one go rather than one by one. Raises NotRead."""
+    branches = {stack.branch for stack in stacks}
+    repository_id = reading.row.repository.external_id
+    unseen = [one for one in reading.unseen if reading.now.targets[one.number] in branches]
+    if any(stack.path_rule for stack in stacks):
+        reading.facts.read_ahead(partial(reading.read_paths, one) for one in unseen)
+    reading.facts.read_ahead(
+        partial(reading.facts.commit, repository_id, one.source_sha) for one in unseen
+    )
+
+
+def _take_newest(stack: Stack, reading: Reading) -> list[Decision]:
     """Decide about the commit that a pull request has now."""
-    run = stack.runs.that_count().filter(kind=Kind.PROPOSED, sha=now.source_sha).first()
+    row, now, iteration = reading.row, reading.now.facts, reading.newest
+    run = _run_of(stack, now.source_sha)
     decision = triggers.decide_pull_request(
         stack,
         now,
         iteration,
-        before=before,
-        is_new_iteration=is_new,
+        before=reading.before,
+        is_new_iteration=iteration.number > reading.last_iteration,
         run_of_commit=run.number if run else None,
-        read_paths=lambda: facts.paths_of_iteration(
-            row.repository.external_id, now.number, iteration
-        ),
+        read_paths=partial(reading.read_paths, iteration),
     )
     recorded: list[Decision] = []
     if decision.starts_run:
-        code = _code(row, now, iteration, facts)
-        is_reconciled = delivery is None
-        run = start_proposed(stack, code, note=decision.note, is_reconciled=is_reconciled)
+        run = _start(stack, reading, iteration, decision)
     elif decision.rule in {Rule.COMPLETED, Rule.ABANDONED}:
-        recorded = _take_past(stack, row, now, iteration, delivery, facts, ends_as=State.CANCELED)
-        if run:
-            enrich(run, pull_request=row, iteration=iteration.number)
-        cancel_unfinished(stack, row)
-        run = None
-    elif decision.rule == Rule.SAME_COMMIT and run:
-        enrich(run, pull_request=row, iteration=iteration.number)
-    else:
-        run = None
-    if delivery is None and decision.rule in WITHOUT_NEWS:
+        recorded = _take_past(stack, reading, iteration, ends_as=State.CANCELED)
+    elif run and decision.rule in {Rule.SAME_COMMIT, Rule.SAME_SOURCE, Rule.CONFLICTS}:
+        tie_to_pull_request(run, row, iteration.number)
+        supersede_older(stack, _source(reading, iteration))
+    if now.status != "active":
+        # Also the runs from when it targeted another branch.
+        cancel_proposed(stack, row)
+    if reading.delivery is None and decision.rule in WITHOUT_NEWS:
         return recorded
-    return [*recorded, _record(stack, str(row), decision, run, delivery)]
+    names_run = decision.starts_run or decision.rule in {Rule.SAME_COMMIT, Rule.CONFLICTS}
+    told = Decision.objects.record(
+        stack, str(row), decision, reading.delivery, run if names_run else None
+    )
+    return [*recorded, told]
 
 
 def _take_past(
-    stack: Stack,
-    row: PullRequest,
-    now: PullRequestFacts,
-    iteration: Iteration,
-    delivery: Delivery | None,
-    facts: Facts,
-    *,
-    ends_as: State = State.SUPERSEDED,
+    stack: Stack, reading: Reading, iteration: Iteration, *, ends_as: State = State.SUPERSEDED
 ) -> list[Decision]:
     """Record the run of a commit that nobody saw in time, or tie the one that it has."""
-    runs_of_commit = stack.runs.filter(kind=Kind.PROPOSED, sha=iteration.source_sha)
-    if now.target_branch == stack.branch:
-        for run in runs_of_commit.filter(pull_request=None):
-            enrich(run, pull_request=row, iteration=iteration.number)
+    then = reading.of(iteration)
+    if then.target_branch != stack.branch:
+        return []
+    runs = stack.runs.filter(
+        kind=Kind.PROPOSED, repository_id=stack.repository_id, sha=iteration.source_sha
+    )
+    for run in runs.filter(pull_request=None):
+        tie_to_pull_request(run, reading.row, iteration.number)
     decision = triggers.decide_past_iteration(
         stack,
-        now,
+        then,
         iteration,
-        has_run=runs_of_commit.exists(),
-        read_paths=lambda: facts.paths_of_iteration(
-            row.repository.external_id, now.number, iteration
-        ),
+        has_run=runs.exists(),
+        read_paths=partial(reading.read_paths, iteration),
     )
     if decision is None:
         return []
-    code = _code(row, now, iteration, facts)
-    is_reconciled = delivery is None
-    run = start_proposed(
-        stack, code, note=decision.note, is_reconciled=is_reconciled, ends_as=ends_as
-    )
-    subject = f"{row}, iteration {iteration.number}"
-    return [_record(stack, subject, decision, run, delivery)]
+    run = _start(stack, reading, iteration, decision, ends_as=ends_as)
+    subject = f"{reading.row}, iteration {iteration.number}"
+    return [Decision.objects.record(stack, subject, decision, reading.delivery, run)]
 
 
-def _code(row: PullRequest, now: PullRequestFacts, iteration: Iteration, facts: Facts) -> Code:
-    return Code(
-        commit=facts.commit(row.repository.external_id, iteration.source_sha),
-        branch=now.source_branch,
-        # A fork counts its pushes by itself.
-        push_id=None if now.is_from_fork else iteration.push_id,
-        pull_request=row,
-        iteration=iteration.number,
-    )
+def _run_of(stack: Stack, sha: str) -> Run | None:
+    """Return the proposed run that counts for a commit."""
+    of_commit = stack.runs.filter(kind=Kind.PROPOSED, repository_id=stack.repository_id, sha=sha)
+    return of_commit.that_count().first()
 
 
-def _record(
+def _start(
     stack: Stack,
-    subject: str,
+    reading: Reading,
+    iteration: Iteration,
     decision: triggers.Decision,
-    run: Run | None,
-    delivery: Delivery | None,
-) -> Decision:
-    return Decision.objects.create(
-        stack=stack,
-        delivery=delivery,
-        subject=subject,
-        rule=decision.rule,
-        sentence=decision.sentence[:500],
-        run=run,
+    ends_as: State | None = None,
+) -> Run:
+    return start_proposed(
+        stack,
+        reading.facts.commit(reading.row.repository.external_id, iteration.source_sha),
+        _source(reading, iteration),
+        note=decision.note,
+        is_reconciled=reading.delivery is None,
+        ends_as=ends_as,
+    )
+
+
+def _source(reading: Reading, iteration: Iteration) -> Source:
+    return Source(
+        branch=reading.now.facts.source_branch,
+        # A fork counts its pushes by itself.
+        push_id=None if reading.now.facts.is_from_fork else iteration.push_id,
+        pull_request=reading.row,
+        iteration=iteration.number,
     )
 
 

@@ -5,7 +5,7 @@ from django.db.models import QuerySet
 from stacks import triggers
 from stacks.facts import Facts
 from stacks.models import Decision, Run, Stack
-from stacks.runs import Code, enrich, start_proposed, start_tracked
+from stacks.runs import Source, start_proposed, start_tracked, supersede_older, tie_to_push
 from stacks.states import DOES_NOT_COUNT, Kind
 from stacks.triggers import Rule
 from vcs_integrations.events import RefChanged, RemoteCommit
@@ -21,7 +21,8 @@ def take_push(
     Raises NotRead.
     """
     subject = _subject(event)
-    decided = stack.decisions.filter(subject=subject)
+    # What was decided before is of another branch or repository, perhaps.
+    decided = stack.decisions.filter(subject=subject, decided_at__gte=stack.followed_at)
     if delivery is None and decided.exists():
         return None
     run_of_push, run_of_commit = _runs_of(stack, event, decided)
@@ -43,15 +44,9 @@ def take_push(
         run = run_of_push
     elif decision.rule == Rule.SAME_COMMIT and run_of_commit:
         run = run_of_commit
-        enrich(run, push_id=event.push_id)
-    return Decision.objects.create(
-        stack=stack,
-        delivery=delivery,
-        subject=subject,
-        rule=decision.rule,
-        sentence=decision.sentence[:500],
-        run=run,
-    )
+        tie_to_push(run, event.branch, event.push_id)
+        supersede_older(stack, Source(event.branch, event.push_id))
+    return Decision.objects.record(stack, subject, decision, delivery, run)
 
 
 def _subject(event: RefChanged) -> str:
@@ -65,11 +60,11 @@ def _runs_of(
     if event.branch == stack.branch:
         tracked = stack.runs.filter(kind=Kind.TRACKED, repository_id=stack.repository_id)
         return tracked.filter(push_id=event.push_id).first(), None
-    of_commit = list(stack.runs.filter(kind=Kind.PROPOSED, sha=event.new_sha).order_by("number"))
+    proposed = stack.runs.filter(kind=Kind.PROPOSED, repository_id=stack.repository_id)
+    of_commit = list(proposed.filter(sha=event.new_sha).order_by("number"))
     if not of_commit:
         return None, None
-    push = (stack.repository_id, event.push_id)
-    own = (run for run in of_commit if (run.repository_id, run.push_id) == push)
+    own = (run for run in of_commit if run.push_id == event.push_id)
     counting = (run for run in of_commit if run.state not in DOES_NOT_COUNT)
     return next(own, None) or _run_told(decided), next(counting, None)
 
@@ -101,8 +96,9 @@ def _start(
     is_reconciled: bool,
 ) -> Run:
     start = start_tracked if decision.rule == Rule.TRACKED else start_proposed
-    code = Code(_commit(event, facts), event.branch, event.push_id)
-    return start(stack, code, note=decision.note, is_reconciled=is_reconciled)
+    source = Source(event.branch, event.push_id)
+    commit = _commit(event, facts)
+    return start(stack, commit, source, note=decision.note, is_reconciled=is_reconciled)
 
 
 def _commit(event: RefChanged, facts: Facts) -> RemoteCommit:

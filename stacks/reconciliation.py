@@ -14,7 +14,7 @@ from django.db import InterfaceError, OperationalError
 from django.db.models import Q
 from django.utils import timezone
 
-from stacks.heads import update_head
+from stacks.heads import head_of_branch, note_head
 from stacks.intake import take_in
 from stacks.models import Decision, Stack
 from stacks.pull_requests import is_as_stored
@@ -120,10 +120,15 @@ def _correct_heads(repository: Repository, client: Client) -> None:
     for name in {stack.branch for stack in followers}:
         branch = client.branch(repository.external_id, name)
         sha = branch.sha if branch else ""
-        for stack in followers:
-            known = "" if stack.branch_gone_at else stack.head_sha
-            if stack.branch == name and known != sha:
-                update_head(stack, client)
+        wrong = [one for one in followers if one.branch == name and _known_head(one) != sha]
+        if wrong:
+            head = head_of_branch(client, repository.external_id, name)
+            for stack in wrong:
+                note_head(stack, head)
+
+
+def _known_head(stack: Stack) -> str:
+    return "" if stack.branch_gone_at else stack.head_sha
 
 
 def _read_pull_requests(

@@ -155,10 +155,7 @@ def decide_pull_request(
     """
     name = f"Pull request {now.number}"
     if now.target_branch != stack.branch:
-        return Decision(
-            Rule.OTHER_TARGET,
-            f"{name} targets {now.target_branch}, and the stack tracks {stack.branch}.",
-        )
+        return other_target(stack, now)
     if now.status != "active":
         rule = Rule.COMPLETED if now.status == "completed" else Rule.ABANDONED
         return Decision(rule, f"{name} is {now.status}: its unfinished proposed runs are canceled.")
@@ -166,16 +163,25 @@ def decide_pull_request(
         return Decision(Rule.FORK, f"{name} comes from a fork, which the stack does not run.")
     if now.is_draft and not stack.runs_drafts:
         return Decision(Rule.DRAFT, f"{name} is a draft, which the stack does not run.")
-    if run_of_commit:
-        return _same_commit(run_of_commit)
     # Whatever was read of it before: how often and when that was may not matter.
-    if _is_older(iteration, stack.followed_at):
+    if not run_of_commit and _is_older(iteration, stack.followed_at):
         return Decision(
             Rule.BEFORE_STACK, f"{name} was last changed before the stack followed {stack.branch}."
         )
     if before is not None and not is_new_iteration and not _is_news(before, now):
         return _without_news(name, before, now)
+    if run_of_commit:
+        return _same_commit(run_of_commit)
     return _unless_outside(stack, Rule.PROPOSED, f"{name} proposes it.", read_paths)
+
+
+def other_target(stack: Settings, now: PullRequestFacts) -> Decision:
+    """Return why a pull request is not for a stack that tracks another branch."""
+    return Decision(
+        Rule.OTHER_TARGET,
+        f"Pull request {now.number} targets {now.target_branch}, and the stack tracks "
+        f"{stack.branch}.",
+    )
 
 
 def decide_past_iteration(
@@ -207,10 +213,10 @@ def decide_past_iteration(
 
 
 def is_affected(stack: Settings, paths: Collection[str]) -> bool:
-    """Say whether a path lies under the project root or matches an extra glob."""
+    """Say whether a path is the project root, lies under it, or matches an extra glob."""
     root = f"{stack.project_root}/" if stack.project_root else ""
     return any(
-        path.startswith(root) or any(fnmatchcase(path, glob) for glob in stack.extra_globs)
+        f"{path}/".startswith(root) or any(fnmatchcase(path, glob) for glob in stack.extra_globs)
         for path in paths
     )
 

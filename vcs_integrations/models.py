@@ -28,6 +28,7 @@ from vcs_integrations.providers.base import (
 )
 
 REFRESH_EVERY = timedelta(minutes=15)
+LOOKED_AT_JUST_NOW = timedelta(minutes=1)
 RECONCILE_EVERY = timedelta(minutes=10)
 RETRY_FIRST_AFTER = timedelta(seconds=30)
 EXPIRY_NOTICE = timedelta(days=30)
@@ -58,6 +59,11 @@ class IntegrationQuerySet(models.QuerySet["Integration"]):
 
     def due_for_refresh(self) -> Self:
         return self.linked().filter(refresh_at__lte=timezone.now())
+
+    def hurry_refresh(self) -> None:
+        """Have those looked at soon that were well when they were last seen, a while ago."""
+        seen_before = timezone.now() - LOOKED_AT_JUST_NOW
+        self.filter(problem="", succeeded_at__lt=seen_before).update(refresh_at=timezone.now())
 
     def with_last_delivery(self) -> Self:
         """Each with `last_delivery_at`, when its newest delivery came."""

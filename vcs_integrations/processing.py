@@ -45,7 +45,12 @@ def register(consumer: Consumer) -> None:
 def process_due() -> int:
     """Process deliveries that are due; return how many were taken."""
     taken = _take()
-    for delivery in taken:
+    give_back_at = timezone.now() + LEASE / 2
+    for number, delivery in enumerate(taken):
+        if timezone.now() > give_back_at:  # the provider is slow: others may take the rest
+            rest = [one.pk for one in taken[number:]]
+            Delivery.objects.waiting().filter(pk__in=rest).update(process_at=timezone.now())
+            return number
         process(delivery)
     return len(taken)
 
@@ -65,7 +70,7 @@ def process(delivery: Delivery) -> None:
                 consumer(delivery, events, delivery.attempts >= PATIENT_ATTEMPTS)
     except ProviderError as error:
         if not error.is_transient:  # it takes a look at the organization, or a person
-            Integration.objects.filter(pk=delivery.integration_id).update(refresh_at=timezone.now())
+            Integration.objects.filter(pk=delivery.integration_id).hurry_refresh()
         delivery.postpone(f"Waiting: {error.cause}", _retry_at(delivery, error.retry_after))
     except (OperationalError, InterfaceError):  # it is taken again, once the database is well
         raise
@@ -96,6 +101,8 @@ def prune() -> None:
 
 def _take() -> list[Delivery]:
     """Take the deliveries that have waited longest, so that no other worker does meanwhile."""
+    if not Delivery.objects.due().exists():  # mostly, and that needs no transaction
+        return []
     with transaction_in_line():
         due = Delivery.objects.due().order_by("process_at", "pk")
         taken = [

@@ -7,6 +7,7 @@ from django.conf import settings
 from django.db import models
 from django.utils import timezone
 
+from stacks import triggers
 from stacks.models.run import Run
 from stacks.models.stack import Stack
 from stacks.triggers import RULE_TEXTS, Rule
@@ -16,6 +17,24 @@ PRUNED_AT_ONCE = 500
 
 
 class DecisionQuerySet(models.QuerySet["Decision"]):
+    def record(
+        self,
+        stack: Stack,
+        subject: str,
+        decided: triggers.Decision,
+        delivery: Delivery | None,
+        run: Run | None = None,
+    ) -> "Decision":
+        """Store what was decided about a subject, with the run that it has."""
+        return self.create(
+            stack=stack,
+            delivery=delivery,
+            subject=subject,
+            rule=decided.rule,
+            sentence=decided.sentence[:500],
+            run=run,
+        )
+
     def for_pages(self) -> Self:
         """With all that a page shows of a decision; a delivery's body is not among it."""
         related = self.select_related("stack", "run__stack", "delivery")

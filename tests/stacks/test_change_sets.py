@@ -341,7 +341,6 @@ def test_commits_that_are_gone_are_said_to_be_unknown(seen: Seen) -> None:
         ("infra", [], "infra/main.tf", True),
         ("infra", [], "infra/deep/er/main.tf", True),
         ("infra", [], "infrastructure/main.tf", False),
-        ("infra", [], "infra", False),
         ("infra", [], "modules/infra/main.tf", False),
         ("infra", [], "Infra/main.tf", False),
         ("infra/net", [], "infra/main.tf", False),
@@ -353,6 +352,8 @@ def test_commits_that_are_gone_are_said_to_be_unknown(seen: Seen) -> None:
         ("infra", ["*.tfvars"], "env/live.tfvars.bak", False),
         ("infra", ["env/live.tfvars"], "env/live.tfvars", True),
         ("größe", [], "größe/main.tf", True),
+        # A submodule, or a link to another folder
+        ("infra", [], "infra", True),
     ],
 )
 def test_a_path_affects_a_stack_by_its_segments_or_an_extra_glob(

@@ -2,10 +2,11 @@
 
 import contextlib
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import pytest
+from django.db import connection
 from django.test import Client
 from django.utils import timezone
 
@@ -15,12 +16,15 @@ from stacks.models import Decision, Run, Stack
 from stacks.reconciliation import reconcile, reconcile_next
 from stacks.states import IllegalMove, State
 from tests.emulator import Emulator
+from tests.emulator.delivery import WebhookRequest
 from tests.emulator.model import Organization, Repository
 from vcs_integrations import processing
+from vcs_integrations.events import RefChanged, RemoteCommit
 from vcs_integrations.models import Delivery, Integration
 from vcs_integrations.models import Repository as OurRepository
-from vcs_integrations.processing import PATIENT_ATTEMPTS, process_due
+from vcs_integrations.processing import PATIENT_ATTEMPTS, process_due, replay
 
+ELSEWHERE = RemoteCommit("1" * 40, "There", "Ann Admin", None)
 EVENTS = (
     "git.push",
     "git.pullrequest.created",
@@ -56,10 +60,10 @@ def following(stack: Stack, hooks: Callable[..., None]) -> Stack:
     return stack
 
 
-def deliver(emulator: Emulator) -> list[Delivery]:
+def deliver(emulator: Emulator, late: Sequence[WebhookRequest] = ()) -> list[Delivery]:
     """Hand over what the hooks sent, and process it; return the deliveries."""
     before = Delivery.objects.count()
-    for request in emulator.deliveries.take():
+    for request in [*late, *emulator.deliveries.take()]:
         path = re.sub(r"^https?://[^/]+", "", request.url)
         headers = {**request.headers, "X-Forwarded-Proto": "https"}
         answer = Client().post(path, request.body, content_type="application/json", headers=headers)
@@ -391,3 +395,205 @@ def test_a_push_of_several_refs_is_read_as_a_whole(
         reconcile(OurRepository.objects.get(stacks=following))
     reconcile(OurRepository.objects.get(stacks=following))
     assert ("tracked", "Second", "queued") in runs(following)
+
+
+# What belongs to whom
+
+
+def test_a_stack_that_moved_to_another_repository_counts_its_pushes_anew(
+    following: Stack, integration: Integration, repository: Repository, emulator: Emulator
+) -> None:
+    """Both repositories have a push 2 to main."""
+    Stack.objects.update(path_rule=False)
+    repository.push({"main.tf": "2"}, message="Here")
+    deliver(emulator)
+    other = OurRepository.objects.create(
+        integration=integration, external_id="other", name="other", search_text="other"
+    )
+    stack = Stack.objects.with_repository().get()
+    pushed = RefChanged(
+        "other", stack.runs.get().push_id or 0, "refs/heads/main", "", "1" * 40, None, ELSEWHERE
+    )
+    stack.follow(other, "main")
+    take_in(integration, [pushed])
+    assert [message for _, message, _ in runs(stack)] == ["Here", "There"]
+
+
+def test_code_that_a_pull_request_proposes_is_not_superseded_by_its_other_branch(
+    following: Stack, repository: Repository, emulator: Emulator
+) -> None:
+    repository.push({"a.tf": "1"}, branch="one", message="Shared")
+    repository.push_refs({"refs/heads/two": repository.sha("one")})
+    proposed = repository.open_pull_request("two")
+    deliver(emulator)
+    repository.push({"a.tf": "2"}, branch="one", message="Second")
+    deliver(emulator)
+    assert runs(following) == [("proposed", "Shared", "queued"), ("proposed", "Second", "queued")]
+    proposed.push({"a.tf": "3"}, message="Third")
+    deliver(emulator)
+    assert runs(following)[0] == ("proposed", "Shared", "superseded")
+
+
+@pytest.mark.parametrize("opened_before", [True, False])
+def test_a_commit_of_two_pull_requests_is_run_for_the_one_that_stays(
+    following: Stack, repository: Repository, emulator: Emulator, opened_before: bool
+) -> None:
+    Stack.objects.update(pull_requests_only=True)
+    repository.push({"a.tf": "1"}, branch="one", message="Shared")
+    repository.push_refs({"refs/heads/two": repository.sha("one")})
+    first = repository.open_pull_request("one")
+    if opened_before:
+        repository.open_pull_request("two")
+    deliver(emulator)
+    first.abandon()
+    deliver(emulator)
+    if not opened_before:
+        repository.open_pull_request("two")
+        deliver(emulator)
+    [run] = following.runs.that_count()
+    assert run.pull_request
+    assert (run.state, run.pull_request.number) == ("queued", 2)
+
+
+def test_the_end_of_a_pull_request_that_was_retargeted_cancels_its_run(
+    following: Stack, repository: Repository, emulator: Emulator
+) -> None:
+    repository.push_refs({"refs/heads/release": "main"})
+    repository.push({"a.tf": "1"}, branch="topic", message="First")
+    one = repository.open_pull_request("topic")
+    deliver(emulator)
+    one.retarget("release")
+    one.abandon()
+    deliver(emulator)
+    assert runs(following) == [("proposed", "First", "canceled")]
+
+
+def test_a_branch_that_is_forced_back_needs_its_newer_code_no_more(
+    following: Stack, repository: Repository, emulator: Emulator
+) -> None:
+    first = repository.push({"a.tf": "1"}, branch="topic", message="First")
+    deliver(emulator)
+    Run.objects.update(state=State.FINISHED)
+    repository.push({"a.tf": "2"}, branch="topic", message="Second")
+    deliver(emulator)
+    repository.push_refs({"refs/heads/topic": first})
+    deliver(emulator)
+    assert runs(following) == [
+        ("proposed", "First", "finished"),
+        ("proposed", "Second", "superseded"),
+    ]
+
+
+def test_a_vote_says_so_and_a_conflict_is_told_of_the_run(
+    following: Stack, repository: Repository, emulator: Emulator
+) -> None:
+    repository.push({"main.tf": "topic"}, branch="topic", message="First")
+    one = repository.open_pull_request("topic")
+    deliver(emulator)
+    one.vote("Bo Builder", 10)
+    [vote] = deliver(emulator)
+    assert vote.outcome == "no_run"
+    assert "only votes, reviewers, title or description changed" in vote.reason
+    repository.push({"main.tf": "main"}, message="Conflicting")
+    told = [delivery.reason for delivery in deliver(emulator)]
+    [decision] = Decision.objects.filter(rule="conflicts")
+    assert decision.run == following.runs.get(message="First")
+    assert "Run 1 of Network" in told
+
+
+def test_a_pull_request_of_no_stack_costs_no_calls(
+    following: Stack, repository: Repository, emulator: Emulator
+) -> None:
+    repository.push_refs({"refs/heads/release": "main"})
+    repository.push({"a.tf": "1"}, branch="topic", message="First")
+    deliver(emulator)
+    emulator.reset_requests()
+    one = repository.open_pull_request("topic", "release")
+    one.vote("Bo Builder", 10)
+    told = deliver(emulator)
+    assert "targets release, and the stack tracks main" in told[-1].reason
+    assert sum(emulator.request_counts().values()) == 0
+    one.retarget("main")
+    deliver(emulator)
+    assert following.runs.get(message="First").pull_request
+
+
+# What can't be read
+
+
+def test_what_could_not_be_read_is_said_and_read_again_by_itself(
+    stack: Stack,
+    hooks: Callable[..., None],
+    repository: Repository,
+    emulator: Emulator,
+) -> None:
+    hooks("minimal")
+    follow_from_now(stack)
+    assert reconcile_next()
+    repository.push({"a.tf": "1"}, branch="topic", message="First")
+    emulator.faults.add("unavailable")
+    deliver(emulator)
+    Delivery.objects.update(attempts=PATIENT_ATTEMPTS)
+    due_again()
+    process_due()
+    delivery = Delivery.objects.get()
+    assert "read again instead" in delivery.reason
+    emulator.faults.clear()
+    assert reconcile_next()
+    assert runs(stack) == [("proposed", "First", "queued")]
+
+
+def test_an_old_event_does_not_replace_what_was_read_when_nothing_can_be_read(
+    following: Stack, repository: Repository, emulator: Emulator
+) -> None:
+    repository.push({"a.tf": "1"}, branch="topic", message="First")
+    one = repository.open_pull_request("topic")
+    late = emulator.deliveries.take()
+    one.abandon()
+    deliver(emulator)
+    emulator.faults.add("unavailable")
+    deliver(emulator, late)
+    Delivery.objects.update(attempts=PATIENT_ATTEMPTS)
+    due_again()
+    process_due()
+    assert not following.runs.filter(pull_request__number=1, state="queued").exists()
+
+
+def test_a_replay_keeps_the_run_that_a_delivery_started(
+    following: Stack, repository: Repository, emulator: Emulator
+) -> None:
+    Stack.objects.update(pull_requests_only=True)
+    repository.push({"a.tf": "1"}, branch="topic", message="First")
+    deliver(emulator)
+    one = repository.open_pull_request("topic")
+    [created, *_] = deliver(emulator)
+    one.abandon()
+    deliver(emulator)
+    replay(Delivery.objects.filter(pk=created.pk))
+    assert process_due() == 1
+    [decision] = created.decisions.all()
+    assert (decision.rule, decision.run) == ("proposed", following.runs.get())
+    created.refresh_from_db()
+    assert (created.outcome, created.reason) == ("run", "Run 1 of Network")
+
+
+def test_many_iterations_that_nobody_saw_are_read_in_one_go(
+    following: Stack, repository: Repository, emulator: Emulator
+) -> None:
+    Stack.objects.update(pull_requests_only=True)
+    repository.push({"a.tf": "0"}, branch="topic")
+    one = repository.open_pull_request("topic")
+    for number in range(10):
+        one.push({"a.tf": str(number)}, f"Change {number}")
+    begun: list[str] = []
+
+    def note(execute: Any, sql: str, *arguments: Any) -> Any:
+        if sql.startswith("SAVEPOINT"):
+            begun.append(sql)
+        return execute(sql, *arguments)
+
+    emulator.deliveries.drop()
+    with connection.execute_wrapper(note):
+        reconcile(following.repository)
+    assert following.runs.count() == 11
+    assert len(begun) < 50

@@ -309,10 +309,10 @@ def test_a_replay_decides_again_and_doubles_no_run(admin: Client, linked: Integr
     stack = make_stack(linked, "Network")
     Stack.objects.update(path_rule=False, followed_at=datetime(2020, 1, 1, tzinfo=UTC))
     Repository.objects.update(external_id=pushed)
-    for sentence in ("main is the tracked branch.", "This push has run 1 already."):
+    for _ in range(2):
         admin.post(f"{delivery.get_absolute_url()}replay/")
         assert process_due() == 1
-        assert sentence in text(admin.get(delivery.get_absolute_url()))
+        assert "main is the tracked branch." in text(admin.get(delivery.get_absolute_url()))
     assert stack.runs.count() == 1
     assert "Run 1 of Network" in text(admin.get(ledger(linked)))
 

@@ -51,8 +51,7 @@ SAMPLE_REPOSITORIES = {
 UNSAVED_SUBSCRIPTION = str(uuid.UUID(int=0))
 # What a reduced request tells of its repository is the address of what happened.
 RESOURCE_URL = re.compile(
-    r"/_apis/git/repositories/(?P<repository>[0-9a-fA-F-]{36})"
-    r"/(?P<kind>pushes|pullrequests)/(?P<number>[0-9]{1,18})(?:\?|$)",
+    r"/_apis/git/repositories/([0-9a-f-]{36})/(?:pushes|pullrequests)/[0-9]{1,18}(?:\?|$)",
     re.IGNORECASE,
 )
 
@@ -161,7 +160,7 @@ def _outcome(
 def _repository_id(resource: dict[str, Any]) -> str:
     told = guid(child(resource, "repository"), "id")
     match = RESOURCE_URL.search(text(resource, "url")[:2000])
-    return told or (guid(match.groupdict(), "repository") if match else "")
+    return told or (guid({"id": match[1]}, "id") if match else "")
 
 
 def _project_id(payload: dict[str, Any]) -> str:
