@@ -76,16 +76,17 @@ class Facts:
         """Have pull requests read anew: what was stored of one changed meanwhile."""
         self._known = {key: value for key, value in self._known.items() if key[0] != "now"}
 
-    def read_ahead(self, asks: Iterable[Callable[[], object]]) -> None:
-        """Have all that is asked for read at once. Raises NotRead, unless it is known."""
-        missing = []
+    def all_of(self, asks: Iterable[Callable[[], T]]) -> list[T]:
+        """Return what all of them return. Raises one NotRead for whatever they miss together."""
+        found, missing = [], []
         for ask in asks:
             try:
-                ask()
+                found.append(ask())
             except NotRead as unknown:
                 missing.append(unknown)
         if missing:
             raise NotRead(lambda: [unknown.read() for unknown in missing])
+        return found
 
     def refs_of(self, event: PushAnnounced) -> list[RefChanged] | None:
         """Return what a push changed; None where that can't be had."""
@@ -220,7 +221,7 @@ class Facts:
 
     def _remember(self, key: tuple[object, ...], read: Callable[[], T]) -> T:
         if key not in self._known:
-            raise NotRead(lambda: self._known.update({key: read()}))
+            raise NotRead(lambda: key in self._known or self._known.update({key: read()}))
         return self._known[key]  # type: ignore[return-value]
 
     def _raise_unless_final(self, error: ProviderError) -> None:

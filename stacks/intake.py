@@ -6,6 +6,7 @@ read, and all begins anew.
 """
 
 from collections.abc import Sequence
+from functools import partial
 
 from django.db import IntegrityError
 
@@ -132,12 +133,12 @@ def _take(
     changes = facts.refs_of(event) if isinstance(event, PushAnnounced) else [event]
     if changes is None:
         return None
-    return [
-        decision
+    decided = facts.all_of(
+        partial(take_push, stack, change, delivery, facts)
         for change in changes
         for stack in followers
-        if (decision := take_push(stack, change, delivery, facts))
-    ]
+    )
+    return [decision for decision in decided if decision]
 
 
 def _hurry_reconciliation(integration: Integration, event: Unspecified) -> None:

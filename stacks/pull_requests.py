@@ -7,6 +7,7 @@ it before shows what is new; whoever stored it meanwhile makes the reading outda
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import chain
 
 from stacks import triggers
 from stacks.facts import Facts, PullRequestNow
@@ -94,12 +95,13 @@ def take_pull_request(
     reading = Reading(row, before, last_iteration, now, delivery, facts)
     _read_ahead(reading, stacks)
     _store(row, now)
-    decisions = []
-    for stack in stacks:
-        for iteration in reading.unseen:
-            decisions += _take_past(stack, reading, iteration)
-        decisions += _take_newest(stack, reading)
-    return decisions
+    decided = facts.all_of(partial(_take_for, stack, reading) for stack in stacks)
+    return [*chain.from_iterable(decided)]
+
+
+def _take_for(stack: Stack, reading: Reading) -> list[Decision]:
+    past = [_take_past(stack, reading, iteration) for iteration in reading.unseen]
+    return [*chain.from_iterable(past), *_take_newest(stack, reading)]
 
 
 def _is_for_none_of(stacks: Sequence[Stack], told: PullRequestFacts) -> bool:
@@ -128,8 +130,8 @@ def _read_ahead(reading: Reading, stacks: Sequence[Stack]) -> None:
     repository_id = reading.row.repository.external_id
     unseen = [one for one in reading.unseen if reading.now.targets[one.number] in branches]
     if any(stack.path_rule for stack in stacks):
-        reading.facts.read_ahead(partial(reading.read_paths, one) for one in unseen)
-    reading.facts.read_ahead(
+        reading.facts.all_of(partial(reading.read_paths, one) for one in unseen)
+    reading.facts.all_of(
         partial(reading.facts.commit, repository_id, one.source_sha) for one in unseen
     )
 
