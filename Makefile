@@ -5,7 +5,7 @@ BIN := .venv/bin
 # Checks and tests read no .env and need no configuration.
 CHECK_ENV := DJANGO_SETTINGS_MODULE=tests.settings
 
-.PHONY: setup demo run test check bench format lock clean
+.PHONY: setup demo run test check proof bench format lock clean
 
 setup: .venv/installed
 
@@ -24,7 +24,7 @@ run: setup
 
 test: setup
 	@$(BIN)/python -m tests.chromium
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses auto --dist worksteal
 
 check: setup
 	$(BIN)/ruff check .
@@ -34,6 +34,10 @@ check: setup
 	$(BIN)/djlint templates tests --lint --quiet
 	$(CHECK_ENV) $(BIN)/python manage.py makemigrations --check --dry-run
 	$(CHECK_ENV) $(BIN)/python manage.py check --deploy --fail-level WARNING
+
+# What `make test` does with 200 histories; it takes hours.
+proof: setup
+	HISTORIES=10000 $(BIN)/python -m pytest --numprocesses auto tests/stacks/test_no_lost_commit.py
 
 bench: setup
 	$(BIN)/python -m tests.bench

@@ -23,7 +23,7 @@ from django.db.models import Count
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given, seed, settings
 from hypothesis import strategies as st
 from pytest_django import Settings
 
@@ -41,6 +41,7 @@ from vcs_integrations.models import Delivery, Integration, Repository
 from vcs_integrations.providers.azure_devops.client import AzureDevOpsClient
 
 HISTORIES = int(os.environ.get("HISTORIES", "200"))
+PARTS = 4
 EVENTS = (
     "git.push",
     "git.pullrequest.created",
@@ -286,22 +287,37 @@ def subscribe(organization: Organization, project: Project) -> None:
             organization.add_subscription(project, event, "http://127.0.0.1/", password="x")
 
 
-@pytest.mark.django_db(transaction=True)
-@settings(
-    max_examples=HISTORIES,
-    deadline=None,
-    derandomize=HISTORIES <= 200,
-    print_blob=True,
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-)
-@given(
-    before=st.lists(steps, max_size=2),
-    history=st.lists(moments, min_size=4, max_size=12),
-    usual=fates,
-)
-def test_no_commit_is_lost(
-    allowed: Emulator, before: list[Step], history: list[Moment], usual: Fate
-) -> None:
+def part(number: int) -> Callable[..., None]:
+    """Return a test of some of the histories, so that processes can share them."""
+
+    @pytest.mark.django_db(transaction=True)
+    @seed(number)
+    @settings(
+        max_examples=HISTORIES // PARTS,
+        deadline=None,
+        print_blob=True,
+        suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+    )
+    @given(
+        before=st.lists(steps, max_size=2),
+        history=st.lists(moments, min_size=4, max_size=12),
+        usual=fates,
+    )
+    def test(allowed: Emulator, before: list[Step], history: list[Moment], usual: Fate) -> None:
+        check(allowed, before, history, usual)
+
+    found: Callable[..., None] = test
+    return found
+
+
+test_no_commit_is_lost_1 = part(1)
+test_no_commit_is_lost_2 = part(2)
+test_no_commit_is_lost_3 = part(3)
+test_no_commit_is_lost_4 = part(4)
+
+
+def check(allowed: Emulator, before: list[Step], history: list[Moment], usual: Fate) -> None:
+    """Let a history happen in both worlds, and compare what comes of it."""
     with fresh_project(allowed) as project:
         past = History(project.add_repository("infrastructure"))
         for step in before:
