@@ -37,7 +37,7 @@ class DecisionQuerySet(models.QuerySet["Decision"]):
 
     def for_pages(self) -> Self:
         """With all that a page shows of a decision; a delivery's body is not among it."""
-        related = self.select_related("stack", "run__stack", "delivery")
+        related = self.select_related("stack", "run__stack", "delivery__integration")
         return related.defer("delivery__body", "delivery__headers")
 
 
@@ -79,6 +79,11 @@ class Decision(models.Model):
 
     def __str__(self) -> str:
         return f"{self.rule}: {self.sentence}"
+
+    @property
+    def starts_run(self) -> bool:
+        """Whether its rule asks for a run; by other rules it may have one that was there."""
+        return self.rule in {Rule.TRACKED, Rule.PROPOSED}
 
     @property
     def rule_text(self) -> str:

@@ -62,16 +62,29 @@ def test_every_rule_has_words_for_people(member: Client, stack: Stack) -> None:
         assert f">{RULE_TEXTS[rule]}</span> Because of {rule.value}." in page
 
 
+def test_a_decision_that_started_a_run_stands_out_from_one_that_met_it(
+    member: Client, stack: Stack
+) -> None:
+    run = make_run(stack, 3)
+    decide(stack, Rule.PROPOSED, run=run)
+    decide(stack, Rule.SAME_COMMIT, run=run)
+    page = text(member.get(ACTIVITY))
+    assert '<span class="badge badge-accent">Proposed code</span>' in page
+    assert '<span class="badge badge-plain">Same commit</span>' in page
+
+
 def test_only_admins_are_led_to_deliveries(
     admin: Client, member: Client, stack: Stack, linked: Integration
 ) -> None:
-    delivery = Delivery.objects.create(integration=linked, outcome="no_run", body=b"{}")
+    delivery = Delivery.objects.create(
+        integration=linked, event_type="git.push", outcome="no_run", body=b"{}"
+    )
     decide(stack, Rule.FORK, delivery=delivery)
     link = f'href="{delivery.get_absolute_url()}"'
     assert link in text(admin.get(ACTIVITY))
     page = text(member.get(ACTIVITY))
     assert link not in page
-    assert "told by a webhook" in page
+    assert "Code pushed" in page
     assert "found by reconciliation" not in page
 
 

@@ -170,11 +170,12 @@ def test_open_pull_requests_to_the_tracked_branch_are_listed_with_their_newest_r
     proposed(other, 3, first)
     page = text(member.get(STACK))
     assert rows(page, "pull-request-table") == [
-        "8 Change 8 Fork Conflicts from feature/8 – none",
+        "8 Change 8 Fork Conflicts from feature/8 – No run, why?",
         "7 Change 7 Draft from feature/7 Ann Admin Run 2 Failed",
     ]
     assert 'href="https://dev.azure.com/fabrikam/Web/_git/tools/pullrequest/7"' in page
     assert f'href="{STACK}runs/2/"' in page
+    assert f'href="{STACK}activity/?show=no_run"' in page
 
 
 def test_many_pull_requests_are_cut_and_that_is_said(member: Client, stack: Stack) -> None:
