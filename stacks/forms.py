@@ -1,6 +1,5 @@
 """The steps of the form that creates a stack; its edit pages use the same steps."""
 
-import re
 from collections import Counter
 from typing import Any, cast
 
@@ -73,11 +72,15 @@ class IntegrateVcsForm(StepForm):
         label="Provider",
         queryset=Integration.objects.none(),
         empty_label=None,
-        error_messages={"invalid_choice": "This organization is not linked any more. Choose one."},
+        error_messages={
+            "required": "Choose an organization.",
+            "invalid_choice": "This organization is not linked any more. Choose one.",
+        },
     )
     repository = forms.CharField(
         label="Repository",
         max_length=2000,
+        error_messages={"required": "Choose a repository."},
         widget=ComboboxInput("repository_options"),
         help_text="project/repository. Type to search, or paste an address.",
     )
@@ -130,7 +133,9 @@ class NameStackForm(StepForm):
 
     title = "Name stack"
 
-    name = forms.CharField(label="Name", max_length=100)
+    name = forms.CharField(
+        label="Name", max_length=100, error_messages={"required": "Give the stack a name."}
+    )
     description = forms.CharField(
         label="Description",
         max_length=500,
@@ -142,7 +147,8 @@ class NameStackForm(StepForm):
         label="Project root",
         max_length=500,
         required=False,
-        help_text="Optional. The folder to run from, like infra/network; the top if empty.",
+        help_text="Optional. The folder to run from, like infra/network. Left empty, it is the top "
+        "of the repository.",
     )
     labels = forms.CharField(
         label="Labels",
@@ -188,7 +194,7 @@ class BehaviorForm(StepForm):
     title = "Define behavior"
 
     path_rule = forms.BooleanField(
-        label="Only runs when files under the project root change",
+        label="Run only when files under the project root change",
         required=False,
         initial=True,
         help_text="Off: every push of the tracked branch runs, and every push of any other branch "
@@ -200,29 +206,34 @@ class BehaviorForm(StepForm):
         required=False,
         widget=forms.Textarea(attrs={"rows": 3, "spellcheck": "false"}),
         help_text="Optional. Files elsewhere whose change also runs the stack, one glob a line, "
-        "like modules/* or *.tfvars. A * also stands for slashes.",
+        "like modules/* or *.tfvars. A * stands for any characters, slashes too.",
     )
     runs_drafts = forms.BooleanField(
-        label="Draft pull requests",
+        label="Run draft pull requests",
         required=False,
         initial=True,
         help_text="Off: a pull request runs once it is published.",
     )
     runs_forks = forms.BooleanField(
-        label="Pull requests from forks",
+        label="Run pull requests from forks",
         required=False,
         help_text="Careful: whoever can fork the repository can then have code of their own run "
         "here, before anybody of your team has read it.",
     )
     pull_requests_only = forms.BooleanField(
-        label="Pull requests only",
+        label="Run other branches through pull requests only",
         required=False,
         help_text="On: other branches run only once a pull request proposes them. The tracked "
         "branch always runs.",
     )
 
     def clean_extra_globs(self) -> list[str]:
-        typed = (glob.strip() for glob in re.split(r"[,\n]", self.cleaned_data["extra_globs"]))
+        typed = (
+            glob.strip()
+            for line in self.cleaned_data["extra_globs"].split("\n")
+            # Braces are refused as they were typed, so the commas in them divide nothing.
+            for glob in ([line] if "{" in line else line.split(","))
+        )
         globs = list(dict.fromkeys(_plain_glob(glob) for glob in typed if glob))
         if len(globs) > MOST_GLOBS:
             raise forms.ValidationError(

@@ -532,7 +532,7 @@ def _create_step_2(scene: Scene) -> None:
 def _create_step_2_with_errors(scene: Scene) -> None:
     _create_step_2(scene)
     scene.press("Continue")
-    expect(scene.page.get_by_text("This field is required.")).to_be_visible()
+    expect(scene.page.get_by_text("Give the stack a name.")).to_be_visible()
 
 
 @state("create stack, step 3")

@@ -205,7 +205,7 @@ def create_a_stack(page: Page) -> None:
     expect(page.get_by_label("Labels")).to_have_value("azure, prod")
     page.get_by_role("button", name="Continue").click()
     expect(drafts).not_to_be_checked()
-    expect(page.get_by_label("Only runs when files")).to_be_checked()
+    expect(page.get_by_label("Run only when files")).to_be_checked()
     expect(page.get_by_label("Extra globs")).to_have_value("modules/*")
     page.get_by_role("button", name="Create stack").click()
 

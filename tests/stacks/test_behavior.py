@@ -95,7 +95,7 @@ def test_globs_are_kept_plain_and_once(
         ("/", "“/” matches no file."),
         ("a\\b", "matches no file."),
         ("a\tb", "matches no file."),
-        ("modules/{a,b}/*", "“modules/{a” has braces, which are not understood."),
+        ("modules/{a,b}/*", "“modules/{a,b}/*” has braces, which are not understood."),
         ("x" * 201, "A glob has at most 200 characters."),
         ("\n".join(map(str, range(51))), "These are 51 globs, and a stack takes 50."),
         ("a\0b", "Null characters are not allowed."),

@@ -120,21 +120,24 @@ def test_a_strange_step_is_the_first_one(member: Client, world: Integration, num
     assert not Stack.objects.exists()
 
 
-@pytest.mark.parametrize("name", ["provider", "repository"])
+@pytest.mark.parametrize(
+    ("name", "what_to_do"),
+    [("provider", "Choose an organization."), ("repository", "Choose a repository.")],
+)
 def test_a_missing_field_of_the_first_step_is_named(
-    member: Client, world: Integration, name: str
+    member: Client, world: Integration, name: str, what_to_do: str
 ) -> None:
     for number in ("1", "2", "3"):
         response = member.post(NEW, source(world, step=number, name="N") | {name: ""})
         assert step(response) == "Integrate VCS"
-        assert errors(response, name) == "This field is required."
+        assert errors(response, name) == what_to_do
     assert not Stack.objects.exists()
 
 
 def test_a_missing_name_is_named_and_the_rest_is_kept(member: Client, world: Integration) -> None:
     response = create(member, world, **(ALL_TYPED | {"name": " "}))
     assert step(response) == "Name stack"
-    assert errors(response, "name") == "This field is required."
+    assert errors(response, "name") == "Give the stack a name."
     assert values(response)["project_root"] == "infra/network"
     assert values(response)["repository"] == INFRASTRUCTURE
 
