@@ -199,7 +199,9 @@ def reconcile(request: HttpRequest, pk: int) -> HttpResponse:
     count = found.repositories.hurry()
     if count:
         noun = "repository" if count == 1 else "repositories"
-        messages.success(request, f"The worker reads {count} {noun} now")
+        messages.success(
+            request, f"The worker reads {count} {noun} now; Activity of a stack shows what it finds"
+        )
     else:
         messages.info(request, "No stack uses a repository of this organization: nothing to read")
     return redirect(found)

@@ -594,7 +594,7 @@ def _activity(scene: Scene) -> None:
 def _activity_no_match(scene: Scene) -> None:
     scene.member(f"{scene.stack().get_absolute_url()}activity/")
     scene.page.get_by_label("Show").select_option("Fork")
-    expect(scene.page.get_by_text("No such decision.")).to_be_visible()
+    expect(scene.page.get_by_text("No decision matches.")).to_be_visible()
 
 
 @state("stack, branch gone")

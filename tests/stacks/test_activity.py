@@ -119,7 +119,7 @@ def test_it_is_filtered_by_rule_and_by_run(
         response = member.get(ACTIVITY, {"show": show}, headers=headers)
         assert shown(response) == [f"Push {number} to main" for number in found]
         assert ("<html" in text(response)) == (not headers)
-        assert ("No such decision." in text(response)) == (not found)
+        assert ("No decision matches." in text(response)) == (not found)
         assert "HX-Request" in response["Vary"]
 
 

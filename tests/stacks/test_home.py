@@ -101,7 +101,8 @@ def test_only_an_admin_is_led_to_deliveries(
     admin: Client, member: Client, world: Integration
 ) -> None:
     deliver(world)
-    assert "See the deliveries" in admin.get("/").content.decode()
+    link = f'<a href="/settings/vcs-providers/{world.pk}/deliveries/">See the deliveries</a>'
+    assert link in admin.get("/").content.decode()
     assert "See the deliveries" not in member.get("/").content.decode()
 
 

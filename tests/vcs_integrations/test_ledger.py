@@ -319,6 +319,8 @@ def test_a_replay_decides_again_and_doubles_no_run(admin: Client, linked: Integr
 
 # Reconcile now
 
+WHERE = "Activity of a stack shows what it finds"
+
 
 def test_an_admin_has_the_repositories_read_that_stacks_use(
     admin: Client, linked: Integration
@@ -330,13 +332,14 @@ def test_an_admin_has_the_repositories_read_that_stacks_use(
     later = timezone.now() + timedelta(minutes=9)
     Repository.objects.update(reconcile_at=later)
     response = admin.post(address, follow=True)
-    assert said(response) == ["The worker reads 1 repository now"]
+    assert said(response) == [f"The worker reads 1 repository now; {WHERE}"]
     assert response.redirect_chain == [(linked.get_absolute_url(), 302)]
     assert Repository.objects.due_for_reconciliation().count() == 1
     Repository.objects.create(
         integration=linked, external_id="2", search_text="2", reconcile_at=later
     )
-    assert said(admin.post(address, follow=True)) == ["The worker reads 2 repositories now"]
+    response = admin.post(address, follow=True)
+    assert said(response) == [f"The worker reads 2 repositories now; {WHERE}"]
 
 
 def test_the_card_tells_when_repositories_were_read_and_which_could_not_be(
