@@ -311,6 +311,13 @@ def test_a_run_shows_all_that_is_known_of_it(member: Client, stack: Stack) -> No
     assert f'href="{STACK}">Network</a>' in page
 
 
+def test_a_superseded_run_says_what_took_its_place(member: Client, stack: Stack) -> None:
+    make_run(stack, 1, state=State.SUPERSEDED)
+    make_run(stack, 2)
+    assert "A newer push took its place." in text(member.get(f"{STACK}runs/1/"))
+    assert "A newer push took its place." not in text(member.get(f"{STACK}runs/2/"))
+
+
 def test_a_repeated_run_names_the_one_it_repeats(member: Client, stack: Stack) -> None:
     first = make_run(stack, 1)
     make_run(stack, 2, repeats=first, push_id=1)

@@ -349,7 +349,8 @@ def test_the_card_tells_when_repositories_were_read_and_which_could_not_be(
         page = text(client.get("/settings/vcs-providers/"))
         return page.partition("<dt>Reconciliation</dt>")[2].partition("</dd>")[0]
 
-    assert "no stack uses a repository yet" in card(member)
+    assert "no stack uses a repository yet" in card(admin)
+    assert "Reconcile now" not in card(admin)
     make_stack(linked, "Network")
     Repository.objects.update(reconcile_at=timezone.now())
     assert '1 repository, <span class="quiet">not all read yet</span>' in card(member)
