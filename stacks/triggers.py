@@ -249,12 +249,18 @@ def _unless_outside(stack: Settings, rule: Rule, because: str, read_paths: ReadP
         return Decision(rule, f"{because} {note}", starts_run=True, note=note)
     if is_affected(stack, changed.paths):
         return Decision(rule, because, starts_run=True)
+    return Decision(Rule.OUTSIDE_PROJECT_ROOT, _outside(stack, len(changed.paths)))
+
+
+def _outside(stack: Settings, count: int) -> str:
+    if not count:
+        return "No file changed."
     where = f"under {stack.project_root}" if stack.project_root else "in the repository"
+    if count == 1:
+        globs = " and matches no extra glob" if stack.extra_globs else ""
+        return f"The changed path is not {where}{globs}."
     globs = " or matches an extra glob" if stack.extra_globs else ""
-    count = len(changed.paths)
-    files = "No file changed" if not count else f"None of the {count} changed paths is"
-    sentence = f"{files}." if not count else f"{files} {where}{globs}."
-    return Decision(Rule.OUTSIDE_PROJECT_ROOT, sentence)
+    return f"None of the {count} changed paths is {where}{globs}."
 
 
 def _without_news(name: str, before: PullRequestFacts, now: PullRequestFacts) -> Decision:
@@ -264,7 +270,8 @@ def _without_news(name: str, before: PullRequestFacts, now: PullRequestFacts) ->
         return Decision(Rule.SAME_SOURCE, f"{name} was tried to be merged; its commit is the same.")
     return Decision(
         Rule.SAME_SOURCE,
-        f"{name} has the same commit: only votes, reviewers, title or description changed.",
+        f"{name} has the same commit: only votes, reviewers, title, description or its trial "
+        f"merge changed.",
     )
 
 

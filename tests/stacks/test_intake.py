@@ -132,10 +132,7 @@ def test_the_path_rule_reads_the_changed_files(
     repository.push({"deep/x.tfvars": "1"}, message="A glob")
     delivered = deliver(emulator)
     assert [message for _, message, _ in runs(following)] == ["Inside", "A glob"]
-    assert (
-        delivered[0].reason
-        == "None of the 1 changed paths is under infra or matches an extra glob."
-    )
+    assert delivered[0].reason == "The changed path is not under infra and matches no extra glob."
     following.refresh_from_db()
     assert following.head_message == "A glob"
 
@@ -493,7 +490,7 @@ def test_a_vote_says_so_and_a_conflict_is_told_of_the_run(
     one.vote("Bo Builder", 10)
     [vote] = deliver(emulator)
     assert vote.outcome == "no_run"
-    assert "only votes, reviewers, title or description changed" in vote.reason
+    assert "only votes, reviewers, title, description or its trial merge" in vote.reason
     repository.push({"main.tf": "main"}, message="Conflicting")
     told = [delivery.reason for delivery in deliver(emulator)]
     [decision] = Decision.objects.filter(rule="conflicts")
