@@ -7,7 +7,7 @@ from django import forms
 from django.db.models import QuerySet, Value
 from django.db.models.functions import Lower
 
-from stacks.models import Decision, Stack
+from stacks.models import Backend, Decision, Stack, Tool
 from stacks.sources import find_branch, find_repository, pasted_branch
 from stacks.triggers import RULE_TEXTS
 from vcs_integrations.models import Integration
@@ -37,6 +37,12 @@ class StepForm(forms.Form):
     """A step of the form that creates a stack."""
 
     title: str
+    change_note = ""
+
+    @classmethod
+    def initial_of(cls, stack: Stack) -> dict[str, Any]:
+        """Return what the fields say of a stack now."""
+        return {name: getattr(stack, name) for name in cls.base_fields}
 
     @property
     def understood(self) -> dict[str, str]:
@@ -192,6 +198,7 @@ class BehaviorForm(StepForm):
     """What becomes a run."""
 
     title = "Define behavior"
+    change_note = "What becomes a run from now on; runs that exist stay as they are."
 
     path_rule = forms.BooleanField(
         label="Run only when files under the project root change",
@@ -226,6 +233,16 @@ class BehaviorForm(StepForm):
         help_text="On: other branches run only once a pull request proposes them. The tracked "
         "branch always runs.",
     )
+    autodeploy = forms.BooleanField(
+        label="Autodeploy",
+        required=False,
+        help_text="On: what is pushed to the tracked branch is applied as soon as it is planned. "
+        "Off: each plan waits until somebody has read and confirmed it.",
+    )
+
+    @classmethod
+    def initial_of(cls, stack: Stack) -> dict[str, Any]:
+        return super().initial_of(stack) | {"extra_globs": "\n".join(stack.extra_globs)}
 
     def clean_extra_globs(self) -> list[str]:
         typed = (
@@ -240,6 +257,32 @@ class BehaviorForm(StepForm):
                 f"These are {len(globs)} globs, and a stack takes {MOST_GLOBS}. Use wider ones."
             )
         return globs
+
+
+class BackendForm(StepForm):
+    """What plans and applies, and who keeps the state."""
+
+    title = "Configure backend"
+    change_note = (
+        "Moves no state: what the stack manages already is unknown to the new backend, and "
+        "planned anew, until you move its state there."
+    )
+
+    tool = forms.ChoiceField(
+        label="Tool",
+        choices=Tool.choices,
+        initial=Tool.TERRAFORM,
+        help_text="The one that the code is written for. A state that one of them has written is "
+        "not always readable for the other.",
+    )
+    backend = forms.ChoiceField(
+        label="State is kept by",
+        choices=Backend.choices,
+        initial=Backend.STACKHOOK,
+        help_text="Stackhook keeps it encrypted, with every version, and needs no set-up. If the "
+        "code names a backend, like azurerm, its state is there: choose that, or everything in it "
+        "is planned a second time. A backend needs credentials in the stack's environment.",
+    )
 
 
 class ActivityFilter(forms.Form):

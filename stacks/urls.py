@@ -16,6 +16,7 @@ urlpatterns = [
     path("stacks/<slug:slug>/head/", views.refresh_head, name="refresh_head"),
     path("stacks/<slug:slug>/edit/", views.edit_stack, name="edit_stack"),
     path("stacks/<slug:slug>/behavior/", views.change_behavior, name="change_behavior"),
+    path("stacks/<slug:slug>/backend/", views.change_backend, name="change_backend"),
     path("stacks/<slug:slug>/source/", views.change_source, name="change_source"),
     path("stacks/<slug:slug>/delete/", views.delete_stack, name="delete_stack"),
 ]

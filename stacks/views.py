@@ -17,6 +17,7 @@ from django.views.decorators.http import require_http_methods, require_safe
 from stacks.forms import (
     NAME_TAKEN,
     ActivityFilter,
+    BackendForm,
     BehaviorForm,
     IntegrateVcsForm,
     NameStackForm,
@@ -37,7 +38,12 @@ from vcs_integrations.keyset import keyset_page
 from vcs_integrations.models import Integration
 from vcs_integrations.providers.base import ProviderError
 
-STEPS: tuple[type[StepForm], ...] = (IntegrateVcsForm, NameStackForm, BehaviorForm)
+STEPS: tuple[type[StepForm], ...] = (
+    IntegrateVcsForm,
+    NameStackForm,
+    BehaviorForm,
+    BackendForm,
+)
 STACKS_ON_A_PAGE = 50
 RUNS_ON_A_PAGE = 30
 PULL_REQUESTS_SHOWN = 20
@@ -98,7 +104,7 @@ def create_stack(request: HttpRequest) -> HttpResponse:
 def _initial_values() -> dict[str, str]:
     """Return what the steps say at first, as a browser sends it."""
     return {
-        name: "on" if field.initial else ""
+        name: "on" if field.initial is True else field.initial or ""
         for step in STEPS
         for name, field in step.base_fields.items()
     }
@@ -311,17 +317,26 @@ def edit_stack(request: HttpRequest, slug: str) -> HttpResponse:
 @require_http_methods(["GET", "HEAD", "POST"])
 def change_behavior(request: HttpRequest, slug: str) -> HttpResponse:
     """Choose what becomes a run from now on."""
+    return _change_step(request, slug, BehaviorForm)
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+def change_backend(request: HttpRequest, slug: str) -> HttpResponse:
+    """Choose what plans and applies from now on, and who keeps the state."""
+    return _change_step(request, slug, BackendForm)
+
+
+def _change_step(request: HttpRequest, slug: str, step: type[StepForm]) -> HttpResponse:
+    """Let one step of the form be filled in again for a stack that there is."""
     found = get_object_or_404(Stack.objects.with_repository(), slug=slug)
-    now = {name: getattr(found, name) for name in BehaviorForm.base_fields}
-    now["extra_globs"] = "\n".join(found.extra_globs)
     # An empty form is one with nothing checked, and no reason to show the present choices.
     typed = request.POST if request.method == "POST" else None
-    form = BehaviorForm(typed, initial=now)
+    form = step(typed, initial=step.initial_of(found))
     if form.is_valid():
         Stack.objects.filter(pk=found.pk).update(**form.stack_fields)
         messages.success(request, f"Stack {found.name} was changed")
         return redirect(found)
-    return render(request, "stacks/change_behavior.html", {"form": form, "stack": found})
+    return render(request, "stacks/change_step.html", {"form": form, "stack": found})
 
 
 @require_http_methods(["GET", "HEAD", "POST"])

@@ -2,6 +2,15 @@
 
 from stacks.models.decision import Decision, prune_decisions
 from stacks.models.run import PullRequest, Run
-from stacks.models.stack import Stack, stacks_depending_on
+from stacks.models.stack import Backend, Stack, Tool, stacks_depending_on
 
-__all__ = ["Decision", "PullRequest", "Run", "Stack", "prune_decisions", "stacks_depending_on"]
+__all__ = [
+    "Backend",
+    "Decision",
+    "PullRequest",
+    "Run",
+    "Stack",
+    "Tool",
+    "prune_decisions",
+    "stacks_depending_on",
+]

@@ -28,6 +28,20 @@ HEAD_FIELDS = [
 HEAD_IS_FRESH = timedelta(minutes=1)
 
 
+class Tool(models.TextChoices):
+    """The program that plans and applies."""
+
+    TERRAFORM = "terraform", "Terraform"
+    OPENTOFU = "opentofu", "OpenTofu"
+
+
+class Backend(models.TextChoices):
+    """Who keeps the state of what a stack manages."""
+
+    STACKHOOK = "stackhook", "Stackhook"
+    OWN = "own", "The backend that the code names"
+
+
 class StackQuerySet(models.QuerySet["Stack"]):
     def with_repository(self) -> Self:
         return self.select_related("repository__integration")
@@ -68,6 +82,11 @@ class Stack(models.Model):
     runs_drafts = models.BooleanField(default=True)
     runs_forks = models.BooleanField(default=False)
     pull_requests_only = models.BooleanField(default=False)
+    autodeploy = models.BooleanField(default=False, help_text="a plan is applied unconfirmed")
+
+    # Backend: what plans and applies, and who keeps the state
+    tool = models.CharField(max_length=20, choices=Tool.choices, default=Tool.TERRAFORM)
+    backend = models.CharField(max_length=20, choices=Backend.choices, default=Backend.STACKHOOK)
 
     # Since when it follows this branch: what was pushed before starts nothing
     followed_at = models.DateTimeField(default=timezone.now)
@@ -86,7 +105,13 @@ class Stack(models.Model):
 
     class Meta:
         ordering = (Lower("name"),)
-        constraints = (models.UniqueConstraint(fields=["name"], name="one_stack_per_name"),)
+        constraints = (
+            models.UniqueConstraint(fields=["name"], name="one_stack_per_name"),
+            models.CheckConstraint(
+                condition=Q(tool__in=Tool.values) & Q(backend__in=Backend.values),
+                name="stack_words",
+            ),
+        )
         indexes = (models.Index(Lower("name"), name="stack_list"),)
 
     def __str__(self) -> str:

@@ -547,8 +547,15 @@ def _create_step_3(scene: Scene) -> None:
 def _create_step_3_with_errors(scene: Scene) -> None:
     _create_step_3(scene)
     scene.page.get_by_label("Extra globs").fill("modules/{a}")
-    scene.press("Create stack")
+    scene.press("Continue")
     expect(scene.page.get_by_text("has braces")).to_be_visible()
+
+
+@state("create stack, step 4")
+def _create_step_4(scene: Scene) -> None:
+    _create_step_3(scene)
+    scene.press("Continue")
+    expect(scene.page.get_by_label("Tool")).to_have_value("terraform")
 
 
 @state("stack")
@@ -620,6 +627,11 @@ def _edit_stack(scene: Scene) -> None:
 @state("change behavior")
 def _change_behavior(scene: Scene) -> None:
     scene.member(f"{scene.stack().get_absolute_url()}behavior/")
+
+
+@state("change backend")
+def _change_backend(scene: Scene) -> None:
+    scene.member(f"{scene.stack().get_absolute_url()}backend/")
 
 
 @state("change source")

@@ -207,6 +207,9 @@ def create_a_stack(page: Page) -> None:
     expect(drafts).not_to_be_checked()
     expect(page.get_by_label("Run only when files")).to_be_checked()
     expect(page.get_by_label("Extra globs")).to_have_value("modules/*")
+    expect(page.get_by_label("Autodeploy")).not_to_be_checked()
+    page.get_by_role("button", name="Continue").click()
+    expect(page.get_by_label("Tool")).to_have_value("terraform")
     page.get_by_role("button", name="Create stack").click()
 
 

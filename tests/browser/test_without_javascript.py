@@ -105,6 +105,8 @@ def test_a_member_creates_changes_and_deletes_a_stack(
     expect(page.get_by_label("Run only when files")).not_to_be_checked()
     expect(page.get_by_label("Draft pull requests")).to_be_checked()
     expect(page.get_by_label("Pull requests only")).to_be_checked()
+    press(page, "Continue")
+    page.get_by_label("Tool").select_option("OpenTofu")
     press(page, "Create stack")
     expect(page.get_by_text("Stack Network was created")).to_be_visible()
     expect(page.get_by_text("Initial commit")).to_be_visible()

@@ -12,6 +12,7 @@ from vcs_integrations.models import Integration
 NEW = "/stacks/new/"
 INFRASTRUCTURE = "Platform Team/infrastructure"
 CHECKED = {"path_rule": "on", "runs_drafts": "on"}
+BACKEND = {"tool": "terraform", "backend": "stackhook"}
 
 
 @pytest.fixture
@@ -41,7 +42,8 @@ def source(integration: Integration, **changes: str) -> dict[str, str]:
 
 def create(client: Client, integration: Integration, **changes: str) -> Any:
     """Send the last step of the form with everything typed so far."""
-    return client.post(NEW, source(integration, step="3", name="Network") | CHECKED | changes)
+    typed = source(integration, step="4", name="Network") | CHECKED | BACKEND
+    return client.post(NEW, typed | changes)
 
 
 def values(response: Any) -> dict[str, str]:

@@ -12,7 +12,7 @@ from tests.stacks.conftest import CHECKED, NEW, create, errors, source, step, va
 from vcs_integrations.models import Integration
 
 BEHAVIOR = "/stacks/network/behavior/"
-BOXES = ("path_rule", "runs_drafts", "runs_forks", "pull_requests_only")
+BOXES = ("path_rule", "runs_drafts", "runs_forks", "pull_requests_only", "autodeploy")
 
 
 def chosen(stack: Stack) -> dict[str, Any]:
@@ -30,15 +30,18 @@ def test_a_stack_follows_the_path_rule_and_drafts_unless_told_otherwise(
     for name in BOXES:
         is_checked = f'name="{name}" ' in page and "checked" in page.split(f'name="{name}"')[1][:99]
         assert is_checked == (name in CHECKED), name
-    member.post(NEW, values(third) | {"step": "3"})
+    sent = {name: text for name, text in values(third).items() if text}
+    fourth = member.post(NEW, sent | {"step": "3"})
+    member.post(NEW, values(fourth) | {"step": "4"})
     stack = Stack.objects.get()
     assert chosen(stack) == {name: name in CHECKED for name in BOXES}
     assert stack.extra_globs == []
 
 
-def test_what_is_not_checked_in_the_last_step_is_off(member: Client, world: Integration) -> None:
+def test_what_is_not_checked_in_its_step_is_off(member: Client, world: Integration) -> None:
     sent = source(world, step="3", name="Network", runs_forks="on", extra_globs="*.tfvars")
-    assert member.post(NEW, sent).status_code == 302
+    fourth = member.post(NEW, sent)
+    assert member.post(NEW, values(fourth) | {"step": "4"}).status_code == 302
     stack = Stack.objects.get()
     assert chosen(stack) == {name: name == "runs_forks" for name in BOXES}
     assert stack.extra_globs == ["*.tfvars"]
@@ -124,14 +127,19 @@ def test_a_star_also_stands_for_slashes_as_the_help_says(member: Client, stack: 
 def test_the_behavior_can_be_changed(member: Client, stack: Stack) -> None:
     form = member.get(BEHAVIOR).context["form"]
     assert {name: form[name].value() for name in BOXES} == chosen(stack)
-    sent = {"pull_requests_only": "on", "runs_forks": "on", "extra_globs": "a/*"}
+    sent = {
+        "pull_requests_only": "on",
+        "runs_forks": "on",
+        "autodeploy": "on",
+        "extra_globs": "a/*",
+    }
     response = member.post(BEHAVIOR, sent, follow=True)
     assert [str(one) for one in response.context["messages"]] == ["Stack Network was changed"]
     assert chosen(stack) == {name: name in sent for name in BOXES}
     page = " ".join(response.content.decode().split())
     assert "Runs whatever files change." in page
     assert "Other branches need a pull request." in page
-    assert "Not for drafts. Also for forks." in page
+    assert "Not for drafts. Also for forks. Plans are applied without confirmation." in page
     form = member.get(BEHAVIOR).context["form"]
     assert {name: form[name].value() for name in BOXES} == chosen(stack)
 

@@ -57,7 +57,9 @@ def test_the_form_leads_through_all_steps_to_the_stack(
     )
     third = member.post(NEW, values(second) | ALL_TYPED | {"step": "2"})
     assert step(third) == "Define behavior"
-    created = member.post(NEW, values(third) | {"step": "3"}, follow=True)
+    fourth = member.post(NEW, values(third) | {"step": "3"})
+    assert step(fourth) == "Configure backend"
+    created = member.post(NEW, values(fourth) | {"step": "4"}, follow=True)
     stack = Stack.objects.get()
     assert created.redirect_chain == [("/stacks/my-name/", 302)]
     assert [str(one) for one in created.context["messages"]] == ["Stack My näme was created"]
@@ -84,11 +86,16 @@ def test_back_keeps_all_that_was_typed_in_all_steps(member: Client, world: Integ
         "runs_drafts": "",
         "runs_forks": "on",
         "pull_requests_only": "on",
+        "autodeploy": "on",
     }
-    typed = source(world, branch="feature/network") | ALL_TYPED | behavior
+    backend = {"tool": "opentofu", "backend": "own"}
+    typed = source(world, branch="feature/network") | ALL_TYPED | behavior | backend
     everything = {name: text for name, text in typed.items() if name != "step"}
+    third = member.post(NEW, typed | {"step": "4", "back": "1"})
+    assert step(third) == "Define behavior"
+    assert values(third) == everything
     # A browser does not send what is not checked.
-    sent = {name: text for name, text in typed.items() if text}
+    sent = {name: text for name, text in values(third).items() if text}
     second = member.post(NEW, sent | {"step": "3", "back": "1"})
     assert step(second) == "Name stack"
     assert values(second) == everything
@@ -98,8 +105,11 @@ def test_back_keeps_all_that_was_typed_in_all_steps(member: Client, world: Integ
     again = member.post(NEW, values(first) | {"step": "1"})
     assert step(again) == "Name stack"
     assert values(again) == everything
-    last = member.post(NEW, values(again) | {"step": "2"})
-    assert step(last) == "Define behavior"
+    third = member.post(NEW, values(again) | {"step": "2"})
+    assert step(third) == "Define behavior"
+    sent = {name: text for name, text in values(third).items() if text}
+    last = member.post(NEW, sent | {"step": "3"})
+    assert step(last) == "Configure backend"
     assert values(last) == everything
 
 
@@ -112,7 +122,7 @@ def test_back_asks_nothing_of_azure_devops_and_checks_nothing(
     assert len(emulator.requests) == before
 
 
-@pytest.mark.parametrize("number", ["", "0", "-1", "4", "99", "2;", "٢", "1e9", "two", "\0"])
+@pytest.mark.parametrize("number", ["", "0", "-1", "5", "99", "2;", "٢", "1e9", "two", "\0"])
 def test_a_strange_step_is_the_first_one(member: Client, world: Integration, number: str) -> None:
     assert step(member.post(NEW, source(world, step=number))) == "Name stack"
     back = member.post(NEW, source(world, step=number, back="1"))
@@ -127,7 +137,7 @@ def test_a_strange_step_is_the_first_one(member: Client, world: Integration, num
 def test_a_missing_field_of_the_first_step_is_named(
     member: Client, world: Integration, name: str, what_to_do: str
 ) -> None:
-    for number in ("1", "2", "3"):
+    for number in ("1", "2", "3", "4"):
         response = member.post(NEW, source(world, step=number, name="N") | {name: ""})
         assert step(response) == "Integrate VCS"
         assert errors(response, name) == what_to_do
