@@ -264,8 +264,8 @@ class BackendForm(StepForm):
 
     title = "Configure backend"
     change_note = (
-        "Moves no state: what the stack manages already is unknown to the new backend, and "
-        "planned anew, until you move its state there."
+        "A change moves no state: what the stack manages already is unknown to another backend, "
+        "and planned a second time."
     )
 
     tool = forms.ChoiceField(
@@ -280,8 +280,8 @@ class BackendForm(StepForm):
         choices=Backend.choices,
         initial=Backend.STACKHOOK,
         help_text="Stackhook keeps it encrypted, with every version, and needs no set-up. If the "
-        "code names a backend, like azurerm, its state is there: choose that, or everything in it "
-        "is planned a second time. A backend needs credentials in the stack's environment.",
+        "code names a backend, like azurerm, and has a state there, choose that: otherwise all of "
+        "it is planned a second time.",
     )
 
 

@@ -41,6 +41,7 @@ MOVES: dict[State, set[State]] = {
     State.SUPERSEDED: set(),
 }
 ENDED = {state for state, moves in MOVES.items() if not moves}
+UNDER_WAY = set(State) - ENDED - {State.QUEUED}
 # A proposed run only plans.
 TRACKED_ONLY = {State.UNCONFIRMED, State.CONFIRMED, State.APPLYING, State.DISCARDED}
 # Ends after which a commit may be run again.

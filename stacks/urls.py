@@ -2,7 +2,8 @@
 
 from django.urls import path
 
-from stacks import home, views
+from stacks import home, state_pages, views
+from stacks.state_backend import state_backend
 
 urlpatterns = [
     path("", home.home, name="home"),
@@ -17,6 +18,14 @@ urlpatterns = [
     path("stacks/<slug:slug>/edit/", views.edit_stack, name="edit_stack"),
     path("stacks/<slug:slug>/behavior/", views.change_behavior, name="change_behavior"),
     path("stacks/<slug:slug>/backend/", views.change_backend, name="change_backend"),
+    path("stacks/<slug:slug>/state/", state_backend, name="state_backend"),
+    path("stacks/<slug:slug>/state/versions/", state_pages.state_versions, name="state_versions"),
+    path(
+        "stacks/<slug:slug>/state/versions/<int:version>/",
+        state_pages.download_state,
+        name="download_state",
+    ),
+    path("stacks/<slug:slug>/state/unlock/", state_pages.unlock_state, name="unlock_state"),
     path("stacks/<slug:slug>/source/", views.change_source, name="change_source"),
     path("stacks/<slug:slug>/delete/", views.delete_stack, name="delete_stack"),
 ]

@@ -34,6 +34,7 @@ from stacks.sources import (
     repositories_matching,
     without_password,
 )
+from stacks.states import UNDER_WAY
 from vcs_integrations.keyset import keyset_page
 from vcs_integrations.models import Integration
 from vcs_integrations.providers.base import ProviderError
@@ -322,7 +323,14 @@ def change_behavior(request: HttpRequest, slug: str) -> HttpResponse:
 
 @require_http_methods(["GET", "HEAD", "POST"])
 def change_backend(request: HttpRequest, slug: str) -> HttpResponse:
-    """Choose what plans and applies from now on, and who keeps the state."""
+    """Choose what plans and applies from now on, and who keeps the state.
+
+    A plan is applied with what it was made with: while a run is under way, that stays.
+    """
+    busy = Run.objects.filter(stack__slug=slug, state__in=UNDER_WAY).first()
+    if busy and request.method == "POST":
+        messages.error(request, f"{busy} is {busy.state}: change the backend once it has ended")
+        return redirect("change_backend", slug)
     return _change_step(request, slug, BackendForm)
 
 
@@ -363,7 +371,8 @@ def change_source(request: HttpRequest, slug: str) -> HttpResponse:
 def delete_stack(request: HttpRequest, slug: str) -> HttpResponse:
     found = get_object_or_404(Stack.objects.with_repository(), slug=slug)
     if request.method != "POST":
-        return render(request, "stacks/delete_stack.html", {"stack": found})
+        context = {"stack": found, "newest_state": found.state_versions.first()}
+        return render(request, "stacks/delete_stack.html", context)
     found.delete()
     messages.success(request, f"Stack {found.name} was deleted")
     return redirect("stack_list")

@@ -13,8 +13,8 @@ from django.urls import URLPattern, URLResolver, get_resolver
 from django.utils import timezone
 
 from accounts.roles import Role
-from stacks.models import Run, Stack
-from stacks.states import Kind
+from stacks.models import Run, Stack, StateLock, StateVersion
+from stacks.states import Kind, State
 from tests.conftest import make_person, over_https, signed_in
 from vcs_integrations.models import Delivery, Integration, Repository, Subscription
 
@@ -44,6 +44,7 @@ class World:
     stack: Stack
     detached: Stack
     run: Run
+    state_version: StateVersion
     delivery: Delivery
     person: User
 
@@ -57,6 +58,7 @@ class World:
             "delivery_pk": self.delivery.pk,
             "slug": self.stack.slug,
             "number": self.run.number,
+            "version": self.state_version.number,
             "provider_slug": "azure-devops",
             "endpoint": self.integration.endpoint_uuid,
         }
@@ -89,11 +91,14 @@ def make_world(integration: Integration) -> World:
         integration=unlinked, external_id="s", event_type="git.push", project_id="p"
     )
     stack = make_stack(integration, "Network")
+    broken_off = make_run(stack, 2, state=State.FAILED)
+    make_lock(broken_off)
     return World(
         integration=integration,
         unlinked=unlinked,
         stack=stack,
         run=make_run(stack, 1),
+        state_version=make_state_version(broken_off, 1),
         detached=make_stack(unlinked, "Old network"),
         delivery=Delivery.objects.create(
             integration=integration, outcome="test", event_type="git.push", body=b'{"a": 1}'
@@ -135,6 +140,28 @@ def new_run(stack: Stack, number: int, **changes: Any) -> Run:
         "push_id": number,
     }
     return Run(stack=stack, number=number, **values | changes)
+
+
+def make_state_version(run: Run, number: int, **changes: Any) -> StateVersion:
+    """Store a version of the state of a run's stack."""
+    content = b'{"version": 4}'
+    values = {"serial": number, "lineage": "a", "size": len(content), "digest": str(number)}
+    version = StateVersion.objects.create(
+        stack=run.stack, run=run, number=number, **values | changes
+    )
+    version.keep(content)
+    return version
+
+
+def make_lock(run: Run) -> StateLock:
+    """Lock the state of a run's stack, as the run's program does to apply."""
+    return StateLock.objects.create(
+        stack=run.stack,
+        run=run,
+        taken_while=State.APPLYING,
+        lock_id="a-lock",
+        info={"ID": "a-lock"},
+    )
 
 
 def clients() -> dict[str, Client]:

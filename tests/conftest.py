@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 from django.contrib.auth.models import User
 from django.core.cache import cache
-from django.test import Client
+from django.test import Client, override_settings
 from django.utils import timezone
 from pytest_django import Settings
+from pytest_django.live_server_helper import LiveServer
 
 from accounts.forms import give_role
 from accounts.roles import Role
@@ -70,6 +71,23 @@ def server() -> Iterator[PostgreSQL]:
     """A PostgreSQL server that does not wait for the disk."""
     with postgresql("-F") as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def live_server(django_db_setup: None) -> Iterator[LiveServer]:
+    """Stackhook on a free port, over plain http: the redirect to https is read at its start."""
+    with override_settings(SECURE_SSL_REDIRECT=False, SECURE_HSTS_SECONDS=0):
+        server = LiveServer("127.0.0.1")
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def site(live_server: LiveServer, settings: Settings, transactional_db: None) -> str:
+    """The address of Stackhook, which is also the one webhooks are sent to."""
+    settings.SESSION_COOKIE_SECURE = settings.CSRF_COOKIE_SECURE = False
+    settings.PUBLIC_URL = live_server.url
+    return live_server.url
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ from tests.processes import environment
 TESTS = [
     "tests/stacks/test_section_four.py",
     "tests/stacks/test_stack_pages.py",
+    "tests/stacks/test_state_backend.py",
     "tests/vcs_integrations/test_deliveries.py",
     "tests/vcs_integrations/test_webhooks.py",
 ]

@@ -3,13 +3,18 @@
 from stacks.models.decision import Decision, prune_decisions
 from stacks.models.run import PullRequest, Run
 from stacks.models.stack import Backend, Stack, Tool, stacks_depending_on
+from stacks.models.state import RunCredential, StateContent, StateLock, StateVersion
 
 __all__ = [
     "Backend",
     "Decision",
     "PullRequest",
     "Run",
+    "RunCredential",
     "Stack",
+    "StateContent",
+    "StateLock",
+    "StateVersion",
     "Tool",
     "prune_decisions",
     "stacks_depending_on",

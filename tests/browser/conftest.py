@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 import pytest
 from django.contrib.auth.models import Group, User
-from django.test import Client, override_settings
+from django.test import Client
 from playwright.sync_api import (
     Browser,
     BrowserContext,
@@ -18,8 +18,6 @@ from playwright.sync_api import (
     sync_playwright,
 )
 from playwright.sync_api import Request as BrowserRequest
-from pytest_django import Settings
-from pytest_django.live_server_helper import LiveServer
 
 from accounts.roles import Role
 from tests.chromium import find
@@ -44,23 +42,6 @@ def browser() -> Iterator[Browser]:
         browser = playwright.chromium.launch(executable_path=path, args=CHROMIUM_OPTIONS)
         yield browser
         browser.close()
-
-
-@pytest.fixture(scope="session")
-def live_server(django_db_setup: None) -> Iterator[LiveServer]:
-    """Stackhook on a free port, over plain http: the redirect to https is read at its start."""
-    with override_settings(SECURE_SSL_REDIRECT=False, SECURE_HSTS_SECONDS=0):
-        server = LiveServer("127.0.0.1")
-    yield server
-    server.stop()
-
-
-@pytest.fixture
-def site(live_server: LiveServer, settings: Settings, transactional_db: None) -> str:
-    """The address of Stackhook, which is also the one webhooks are sent to."""
-    settings.SESSION_COOKIE_SECURE = settings.CSRF_COOKIE_SECURE = False
-    settings.PUBLIC_URL = live_server.url
-    return live_server.url
 
 
 @pytest.fixture(autouse=True)

@@ -9,10 +9,11 @@ from django.contrib.auth.models import User
 from django.utils import timezone
 from playwright.sync_api import Page, expect
 
-from stacks.models import Decision, PullRequest, Run, Stack
+from stacks.models import Decision, PullRequest, Run, Stack, StateVersion
 from stacks.states import TRACKED_ONLY, Kind
 from stacks.states import State as RunState
 from stacks.triggers import Rule
+from tests.addresses import make_lock, make_state_version
 from tests.browser.conftest import Watch, sign_in
 from tests.emulator import Emulator
 from tests.emulator.model import Organization
@@ -602,6 +603,47 @@ def _activity_no_match(scene: Scene) -> None:
     scene.member(f"{scene.stack().get_absolute_url()}activity/")
     scene.page.get_by_label("Show").select_option("Fork")
     expect(scene.page.get_by_text("No decision matches.")).to_be_visible()
+
+
+@state("state, none")
+def _state_none(scene: Scene) -> None:
+    scene.member(f"{scene.stack().get_absolute_url()}state/versions/")
+
+
+@state("state, still locked")
+def _state_locked(scene: Scene) -> None:
+    stack = _locked_state(scene)
+    scene.admin(f"{stack.get_absolute_url()}state/versions/")
+
+
+@state("state, of another backend, for a member")
+def _state_for_a_member(scene: Scene) -> None:
+    stack = _locked_state(scene)
+    Stack.objects.update(backend="own")
+    stack.runs.filter(state_locks__isnull=False).update(state=RunState.APPLYING)
+    scene.member(f"{stack.get_absolute_url()}state/versions/")
+
+
+@state("unlock state")
+def _unlock_state(scene: Scene) -> None:
+    scene.admin(f"{_locked_state(scene).get_absolute_url()}state/unlock/")
+
+
+@state("delete stack, with state")
+def _delete_stack_with_state(scene: Scene) -> None:
+    scene.member(f"{_locked_state(scene).get_absolute_url()}delete/")
+
+
+def _locked_state(scene: Scene) -> Stack:
+    """A stack with many versions of its state, which a failed run left locked."""
+    stack = scene.busy_stack()
+    run = stack.runs.filter(state=RunState.FAILED, kind=Kind.TRACKED)[0]
+    for number in range(1, 33):
+        make_state_version(run, number, resources=number * 40, tool_version="1.11.4")
+    StateVersion.objects.filter(number=31).update(is_deletion=True)
+    StateVersion.objects.filter(number=30).update(run=None)
+    make_lock(run)
+    return stack
 
 
 @state("stack, branch gone")

@@ -4,7 +4,9 @@ import pytest
 from django.db import IntegrityError, transaction
 from django.test import Client
 
-from stacks.models import Stack
+from stacks.models import Run, Stack
+from stacks.states import UNDER_WAY, State
+from tests.addresses import make_run
 from tests.stacks.conftest import BACKEND, create, errors, step
 from vcs_integrations.models import Integration
 
@@ -50,7 +52,25 @@ def test_the_backend_can_be_changed(member: Client, stack: Stack) -> None:
     assert (stack.tool, stack.backend) == ("opentofu", "own")
 
 
+@pytest.mark.parametrize("state", sorted(UNDER_WAY))
+def test_the_backend_of_a_run_under_way_is_not_changed(
+    member: Client, stack: Stack, state: State
+) -> None:
+    make_run(stack, 1)
+    make_run(stack, 2, state=State.FINISHED)
+    make_run(stack, 3, state=state)
+    response = member.post(PATH, BACKEND | {"tool": "opentofu"}, follow=True)
+    said = [str(one) for one in response.context["messages"]]
+    assert said == [f"Run 3 is {state}: change the backend once it has ended"]
+    stack.refresh_from_db()
+    assert stack.tool == "terraform"
+    Run.objects.filter(number=3).update(state=State.FAILED)
+    assert member.post(PATH, BACKEND | {"tool": "opentofu"}).status_code == 302
+    stack.refresh_from_db()
+    assert stack.tool == "opentofu"
+
+
 def test_the_page_says_what_a_change_leads_to(member: Client, stack: Stack) -> None:
     page = " ".join(member.get(PATH).content.decode().split())
-    assert "Moves no state: what the stack manages already is unknown to the new backend" in page
+    assert "A change moves no state: what the stack manages already is unknown to another" in page
     assert f'href="{PATH}"' in member.get("/stacks/network/edit/").content.decode()

@@ -1,0 +1,105 @@
+"""The state that Stackhook keeps for a stack: its versions, its lock, and who may reach it."""
+
+import zlib
+
+from django.db import models
+from django.utils import timezone
+from django_cryptography.fields import encrypt
+
+from stacks.encryption import decrypting
+from stacks.models.run import Run
+from stacks.models.stack import Stack
+from stacks.states import State
+
+
+class StateVersion(models.Model):
+    """The state as it was at one time, without its content; the newest one counts."""
+
+    stack = models.ForeignKey(
+        # The constraint below serves look-ups by stack, too.
+        Stack,
+        on_delete=models.CASCADE,
+        related_name="state_versions",
+        db_index=False,
+    )
+    number = models.PositiveIntegerField(help_text="counts the versions of its stack")
+    run = models.ForeignKey(
+        Run, null=True, on_delete=models.SET_NULL, related_name="state_versions"
+    )
+    serial = models.BigIntegerField(help_text="Terraform's own count")
+    lineage = models.CharField(max_length=100, help_text="what versions of one state share")
+    tool_version = models.CharField(max_length=100, blank=True)
+    resources = models.PositiveIntegerField(default=0)
+    size = models.PositiveBigIntegerField(help_text="bytes")
+    digest = models.CharField(max_length=64)
+    is_deletion = models.BooleanField(default=False, help_text="since then there is no state")
+    written_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        ordering = ("-number",)
+        constraints = (
+            models.UniqueConstraint(fields=["stack", "number"], name="one_state_per_number"),
+        )
+
+    def __str__(self) -> str:
+        return f"Version {self.number}"
+
+    def keep(self, content: bytes) -> None:
+        """Store the content, compressed and encrypted."""
+        StateContent.objects.create(version=self, packed=zlib.compress(content))
+
+    def read(self) -> bytes:
+        """Return the content. Raises WrongKey where it can't be decrypted."""
+        with decrypting("The stored state"):
+            return zlib.decompress(StateContent.objects.get(version=self).packed)
+
+
+class StateContent(models.Model):
+    """What a version says, apart from it so that only who needs it decrypts it."""
+
+    version = models.OneToOneField(StateVersion, on_delete=models.CASCADE, primary_key=True)
+    packed = encrypt(models.BinaryField())
+
+    def __str__(self) -> str:
+        return f"Content of version {self.version_id}"
+
+
+class StateLock(models.Model):
+    """Who alone may write the state of a stack."""
+
+    stack = models.OneToOneField(
+        Stack, on_delete=models.CASCADE, primary_key=True, related_name="state_lock"
+    )
+    run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="state_locks")
+    taken_while = models.CharField(max_length=20, help_text="the state of its run then")
+    lock_id = models.CharField(max_length=100)
+    info = models.JSONField(help_text="what Terraform told of it, in its words")
+    locked_at = models.DateTimeField(default=timezone.now)
+
+    def __str__(self) -> str:
+        return f"Lock of {self.stack_id}"
+
+    @property
+    def is_for_writing(self) -> bool:
+        return self.taken_while == State.APPLYING
+
+    @property
+    def is_abandoned(self) -> bool:
+        """Whether it protects nothing any more: its run only planned, and does so no longer.
+
+        One that was taken to apply stays: its program may still be running, and what it did is
+        to be looked at.
+        """
+        return not self.is_for_writing and self.run.state != self.taken_while
+
+
+class RunCredential(models.Model):
+    """What the programs of a run prove themselves with towards the state."""
+
+    run = models.OneToOneField(
+        Run, on_delete=models.CASCADE, primary_key=True, related_name="credential"
+    )
+    password_digest = models.CharField(max_length=64)
+
+    def __str__(self) -> str:
+        return f"Credential of {self.run_id}"

@@ -1,0 +1,296 @@
+"""The state of stacks, as Terraform's and OpenTofu's `http` backend read, lock and write it.
+
+https://developer.hashicorp.com/terraform/language/backend/http names the requests. The programs
+of a run prove themselves with a password that the run was issued. A plan reads and locks; only
+what holds a lock that was taken to apply writes.
+"""
+
+import base64
+import binascii
+import hmac
+import json
+import secrets
+from hashlib import sha256
+
+from django.conf import settings
+from django.contrib.auth.decorators import login_not_required
+from django.db import transaction
+from django.http import HttpRequest, HttpResponse, JsonResponse, UnreadablePostError
+from django.urls import reverse
+from django.views.decorators.cache import never_cache
+from django.views.decorators.csrf import csrf_exempt
+from django.views.decorators.http import require_http_methods
+
+from stacks.encryption import WrongKey
+from stacks.models import Run, RunCredential, Stack, StateLock, StateVersion
+from stacks.states import State
+
+LARGEST_STATE = 64 * 1024 * 1024  # bytes
+LARGEST_SERIAL = 2**63 - 1
+LOCK_FIELDS = ("ID", "Operation", "Info", "Who", "Version", "Created", "Path")
+USERNAME = "run-"
+RUNNING = {State.PREPARING, State.PLANNING, State.APPLYING}
+
+
+class Refused(Exception):
+    """A request that is not done: the status to answer, why, and the lock in its way."""
+
+    def __init__(self, status: int, reason: str, lock: StateLock | None = None) -> None:
+        super().__init__(reason)
+        self.status, self.reason, self.lock = status, reason, lock
+
+
+def issue_credential(run: Run) -> str:
+    """Return a new password with which a run reaches its stack's state, as `username_of(run)`.
+
+    It holds while the run prepares, plans or applies. An earlier one of the same run no longer
+    does, and what an earlier planning of it had locked is free.
+    """
+    password = secrets.token_urlsafe(32)
+    RunCredential.objects.update_or_create(
+        run=run, defaults={"password_digest": _digest(password.encode())}
+    )
+    StateLock.objects.filter(run=run).exclude(taken_while=State.APPLYING).delete()
+    return password
+
+
+def username_of(run: Run) -> str:
+    return f"{USERNAME}{run.pk}"
+
+
+def address_of(stack: Stack) -> str:
+    """Return the address of a stack's state: the one to read, write, lock and unlock."""
+    return f"{settings.PUBLIC_URL}{reverse('state_backend', args=[stack.slug])}"
+
+
+@csrf_exempt
+@login_not_required
+@never_cache
+@require_http_methods(["GET", "POST", "DELETE", "LOCK", "UNLOCK"])
+def state_backend(request: HttpRequest, slug: str) -> HttpResponse:
+    """Answer a request of the `http` backend; the password stands for the run that asks."""
+    try:
+        run = _run_that_asks(request, slug)
+        match request.method:
+            case "LOCK":
+                return _lock(run, _read_lock(request))
+            case "UNLOCK":
+                return _unlock(run, _read_lock(request))
+            case "POST":
+                return _write(run, request.GET.get("ID", ""), _read_body(request))
+            case "DELETE":
+                return _delete(run)
+            case _:
+                return _read(run)
+    except Refused as refused:
+        if refused.lock:
+            return JsonResponse(refused.lock.info, status=refused.status)
+        answer = _answer(refused.status, refused.reason)
+        if refused.status == 401:
+            answer["WWW-Authenticate"] = 'Basic realm="Stackhook state", charset="UTF-8"'
+        return answer
+
+
+def _run_that_asks(request: HttpRequest, slug: str) -> Run:
+    """Return the run whose password came. Raises Refused without one that holds."""
+    username, password = _basic(request.headers.get("Authorization", ""))
+    pk = username.removeprefix(USERNAME)
+    credential = (
+        RunCredential.objects.filter(
+            run_id=int(pk) if pk.isascii() and pk.isdigit() and len(pk) < 19 else 0,
+            run__stack__slug=slug,
+        )
+        .select_related("run__stack")
+        .first()
+    )
+    expected = credential.password_digest if credential else ""
+    if credential is None or not hmac.compare_digest(_digest(password), expected):
+        raise Refused(401, "The user name or password is wrong.")
+    run = credential.run
+    # A run that was given up while it applied may still be going: what it did must not be lost.
+    if run.state not in RUNNING and not _locked_to_apply(run, _lock_of(run)):
+        raise Refused(403, f"{run} does not run, so its password does not hold.")
+    return run
+
+
+def _read(run: Run) -> HttpResponse:
+    newest = run.stack.state_versions.first()
+    if newest is None or newest.is_deletion:
+        return HttpResponse(status=204)
+    try:
+        return HttpResponse(newest.read(), content_type="application/json")
+    except WrongKey as error:
+        raise Refused(500, str(error)) from error
+
+
+def _lock(run: Run, info: dict[str, str]) -> HttpResponse:
+    lock_id = info.get("ID")
+    if not lock_id:
+        raise Refused(400, "A lock needs an ID.")
+    with transaction.atomic():
+        lock = _lock_of(run, and_hold=True)
+        if lock and lock.is_abandoned:
+            lock.delete()
+            lock = None
+        if lock is None:
+            StateLock.objects.create(
+                stack=run.stack, run=run, taken_while=run.state, lock_id=lock_id, info=info
+            )
+        elif (lock.run_id, lock.lock_id) != (run.pk, lock_id):  # else it came twice
+            raise Refused(423, "The state is locked.", lock)
+    return HttpResponse()
+
+
+def _unlock(run: Run, info: dict[str, str]) -> HttpResponse:
+    """Release a run's own lock; `force-unlock` sends no lock to compare with."""
+    with transaction.atomic():
+        lock = _lock_of(run, and_hold=True)
+        if lock is None:
+            return HttpResponse()
+        if lock.run_id != run.pk or info.get("ID", lock.lock_id) != lock.lock_id:
+            raise Refused(409, "The state is locked by another one.", lock)
+        lock.delete()
+    return HttpResponse()
+
+
+def _write(run: Run, lock_id: str, content: bytes) -> HttpResponse:
+    new = _understand(content)
+    with transaction.atomic():
+        lock = _hold_to_write(run)
+        if lock.lock_id != lock_id:
+            raise Refused(409, "The state is locked with another ID.", lock)
+        newest = run.stack.state_versions.first()
+        if newest and newest.digest == new.digest:  # it came twice
+            return HttpResponse()
+        if newest and not newest.is_deletion:
+            _refuse_older(new, newest)
+        new.stack, new.run = run.stack, run
+        new.number = newest.number + 1 if newest else 1
+        new.save()
+        new.keep(content)
+    return HttpResponse()
+
+
+def _delete(run: Run) -> HttpResponse:
+    """Note that there is no state from now on; what there was is kept."""
+    with transaction.atomic():
+        _hold_to_write(run)
+        newest = run.stack.state_versions.first()
+        if newest and not newest.is_deletion:
+            StateVersion.objects.create(
+                stack=run.stack,
+                run=run,
+                number=newest.number + 1,
+                serial=newest.serial,
+                lineage=newest.lineage,
+                size=0,
+                is_deletion=True,
+            )
+    return HttpResponse()
+
+
+def _lock_of(run: Run, *, and_hold: bool = False) -> StateLock | None:
+    """Return the lock of a run's stack; held, nobody else changes lock or state meanwhile."""
+    if and_hold:
+        Stack.objects.select_for_update().get(pk=run.stack_id)
+    return StateLock.objects.select_related("run", "stack").filter(stack=run.stack_id).first()
+
+
+def _locked_to_apply(run: Run, lock: StateLock | None) -> bool:
+    return bool(lock and lock.run_id == run.pk and lock.is_for_writing)
+
+
+def _hold_to_write(run: Run) -> StateLock:
+    """Return the lock under which a run may write. Raises Refused where it has none."""
+    lock = _lock_of(run, and_hold=True)
+    if lock and _locked_to_apply(run, lock):
+        return lock
+    if run.state != State.APPLYING:
+        raise Refused(403, "Only a run that applies may write the state.")
+    raise Refused(409, "The state is not locked by this run.", lock)
+
+
+def _understand(content: bytes) -> StateVersion:
+    """Return what a state says of itself, not stored yet. Raises Refused where it is none."""
+    try:
+        state = json.loads(content)
+    except (ValueError, RecursionError):
+        raise Refused(400, "This is no state: it is not JSON.") from None
+    if not isinstance(state, dict):
+        raise Refused(400, "This is no state: it is no JSON object.")
+    serial, lineage = state.get("serial"), _line(state.get("lineage"))
+    if type(serial) is not int or not 0 <= serial <= LARGEST_SERIAL:
+        raise Refused(400, "This is no state: it has no serial.")
+    if not lineage:
+        raise Refused(400, "This is no state: it has no lineage.")
+    return StateVersion(
+        serial=serial,
+        lineage=lineage,
+        tool_version=_line(state.get("terraform_version")),
+        resources=_count_resources(state.get("resources")),
+        size=len(content),
+        digest=_digest(content),
+    )
+
+
+def _count_resources(resources: object) -> int:
+    """Return how many resources are managed, each instance for itself."""
+    if not isinstance(resources, list):
+        return 0
+    described = [one for one in resources if isinstance(one, dict)]
+    managed = [one.get("instances") for one in described if one.get("mode") == "managed"]
+    return sum(len(instances) for instances in managed if isinstance(instances, list))
+
+
+def _refuse_older(new: StateVersion, newest: StateVersion) -> None:
+    if new.lineage != newest.lineage:
+        raise Refused(409, "This is the state of something else: its lineage is another one.")
+    if new.serial <= newest.serial:
+        raise Refused(409, f"A newer state is stored: serial {newest.serial}.")
+
+
+def _read_lock(request: HttpRequest) -> dict[str, str]:
+    """Return what came of a lock, empty where nothing did. Raises Refused where it is none."""
+    body = _read_body(request)
+    try:
+        info = json.loads(body) if body else {}
+    except (ValueError, RecursionError):
+        info = None
+    if not isinstance(info, dict):
+        raise Refused(400, "This is no lock: it is no JSON object.")
+    return {name: _line(info.get(name)) for name in LOCK_FIELDS if name in info}
+
+
+def _line(value: object) -> str:
+    """Return a short text as a column takes it, empty where it is none."""
+    return value[:100] if isinstance(value, str) and value.isprintable() else ""
+
+
+def _read_body(request: HttpRequest) -> bytes:
+    try:
+        body = request.read(LARGEST_STATE + 1)
+    except UnreadablePostError:
+        raise Refused(400, "The body could not be read to its end.") from None
+    if len(body) > LARGEST_STATE:
+        raise Refused(413, f"A state has at most {LARGEST_STATE // 1024 // 1024} MB.")
+    return body
+
+
+def _basic(authorization: str) -> tuple[str, bytes]:
+    """Return user name and password of a Basic header, empty where it is none."""
+    scheme, _, encoded = authorization.strip().partition(" ")
+    try:
+        decoded = base64.b64decode(encoded.strip(), validate=True)
+    except (binascii.Error, ValueError):
+        decoded = b""
+    username, _, password = decoded.partition(b":")
+    return (username.decode(errors="replace"), password) if scheme.lower() == "basic" else ("", b"")
+
+
+def _digest(content: bytes) -> str:
+    """Return what tells contents apart; a password has 256 random bits, so a fast one will do."""
+    return sha256(content).hexdigest()
+
+
+def _answer(status: int, text: str) -> HttpResponse:
+    return HttpResponse(f"{text}\n", status=status, content_type="text/plain; charset=utf-8")
