@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from stacks import home, state_pages, views
+from stacks import environment_pages, home, state_pages, views
 from stacks.state_backend import state_backend
 
 urlpatterns = [
@@ -26,6 +26,17 @@ urlpatterns = [
         name="download_state",
     ),
     path("stacks/<slug:slug>/state/unlock/", state_pages.unlock_state, name="unlock_state"),
+    path("stacks/<slug:slug>/environment/", environment_pages.environment, name="environment"),
+    path(
+        "stacks/<slug:slug>/environment/<int:variable_pk>/",
+        environment_pages.change_variable,
+        name="change_variable",
+    ),
+    path(
+        "stacks/<slug:slug>/environment/<int:variable_pk>/remove/",
+        environment_pages.remove_variable,
+        name="remove_variable",
+    ),
     path("stacks/<slug:slug>/source/", views.change_source, name="change_source"),
     path("stacks/<slug:slug>/delete/", views.delete_stack, name="delete_stack"),
 ]

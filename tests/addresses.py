@@ -13,7 +13,7 @@ from django.urls import URLPattern, URLResolver, get_resolver
 from django.utils import timezone
 
 from accounts.roles import Role
-from stacks.models import Run, Stack, StateLock, StateVersion
+from stacks.models import Run, Stack, StackVariable, StateLock, StateVersion
 from stacks.states import Kind, State
 from tests.conftest import make_person, over_https, signed_in
 from vcs_integrations.models import Delivery, Integration, Repository, Subscription
@@ -45,6 +45,7 @@ class World:
     detached: Stack
     run: Run
     state_version: StateVersion
+    variable: StackVariable
     delivery: Delivery
     person: User
 
@@ -58,6 +59,7 @@ class World:
             "delivery_pk": self.delivery.pk,
             "slug": self.stack.slug,
             "number": self.run.number,
+            "variable_pk": self.variable.pk,
             "version": self.state_version.number,
             "provider_slug": "azure-devops",
             "endpoint": self.integration.endpoint_uuid,
@@ -98,6 +100,7 @@ def make_world(integration: Integration) -> World:
         unlinked=unlinked,
         stack=stack,
         run=make_run(stack, 1),
+        variable=StackVariable.objects.create(stack=stack, name="TF_VAR_region", value="eu"),
         state_version=make_state_version(broken_off, 1),
         detached=make_stack(unlinked, "Old network"),
         delivery=Delivery.objects.create(

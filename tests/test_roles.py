@@ -68,6 +68,9 @@ EXPECTED: dict[str, tuple[Row, Row]] = {
     "stacks/<slug:slug>/behavior/": (MEMBERS, MEMBERS_DO),
     "stacks/<slug:slug>/delete/": (MEMBERS, MEMBERS_DO),
     "stacks/<slug:slug>/edit/": (MEMBERS, MEMBERS),
+    "stacks/<slug:slug>/environment/": (MEMBERS, MEMBERS),
+    "stacks/<slug:slug>/environment/<int:variable_pk>/": (MEMBERS, MEMBERS),
+    "stacks/<slug:slug>/environment/<int:variable_pk>/remove/": (MEMBERS, MEMBERS_DO),
     "stacks/<slug:slug>/head/": (MEMBERS_DO, MEMBERS_DO),
     "stacks/<slug:slug>/runs/<int:number>/": (MEMBERS, NOBODY),
     "stacks/<slug:slug>/source/": (MEMBERS, MEMBERS),
@@ -249,6 +252,7 @@ def test_a_member_is_led_to_no_page_they_may_not_open(world: World, member: Clie
         f"{stack}activity/",
         f"{stack}runs/1/",
         f"{stack}state/versions/",
+        f"{stack}environment/",
     ):
         page = member.get(path).content.decode()
         for link in {part.split('"')[0] for part in page.split('href="/')[1:]}:

@@ -4,6 +4,7 @@ from stacks.models.decision import Decision, prune_decisions
 from stacks.models.run import PullRequest, Run
 from stacks.models.stack import Backend, Stack, Tool, stacks_depending_on
 from stacks.models.state import RunCredential, StateContent, StateLock, StateVersion
+from stacks.models.variable import StackVariable
 
 __all__ = [
     "Backend",
@@ -12,6 +13,7 @@ __all__ = [
     "Run",
     "RunCredential",
     "Stack",
+    "StackVariable",
     "StateContent",
     "StateLock",
     "StateVersion",

@@ -6,10 +6,11 @@ from typing import TypeVar
 
 import pytest
 from django.contrib.auth.models import User
+from django.db import connection
 from django.utils import timezone
 from playwright.sync_api import Page, expect
 
-from stacks.models import Decision, PullRequest, Run, Stack, StateVersion
+from stacks.models import Decision, PullRequest, Run, Stack, StackVariable, StateVersion
 from stacks.states import TRACKED_ONLY, Kind
 from stacks.states import State as RunState
 from stacks.triggers import Rule
@@ -644,6 +645,48 @@ def _locked_state(scene: Scene) -> Stack:
     StateVersion.objects.filter(number=30).update(run=None)
     make_lock(run)
     return stack
+
+
+@state("environment, empty")
+def _environment_empty(scene: Scene) -> None:
+    scene.member(f"{scene.stack().get_absolute_url()}environment/")
+
+
+@state("environment, with errors")
+def _environment_with_errors(scene: Scene) -> None:
+    _some_variable(scene)
+    scene.member("/stacks/network/environment/")
+    scene.page.get_by_label("Name", exact=True).fill("TF_LOG")
+    scene.press("Add variable")
+    expect(scene.page.get_by_text("Stackhook sets what begins with TF_")).to_be_visible()
+
+
+@state("environment, of another key")
+def _environment_of_another_key(scene: Scene) -> None:
+    _some_variable(scene)
+    with connection.cursor() as cursor:
+        cursor.execute("UPDATE stacks_stackvariable SET value = %s", [b"of another key"])
+    scene.member("/stacks/network/environment/")
+
+
+@state("change variable")
+def _change_variable(scene: Scene) -> None:
+    scene.member(f"/stacks/network/environment/{_some_variable(scene).pk}/")
+
+
+@state("remove variable")
+def _remove_variable(scene: Scene) -> None:
+    scene.member(f"/stacks/network/environment/{_some_variable(scene).pk}/remove/")
+
+
+def _some_variable(scene: Scene) -> StackVariable:
+    """A secret one, of a stack that has others, too."""
+    stack = scene.stack()
+    for name, value in (("TF_VAR_region", "westeurope"), ("TF_VAR_long", f"{LONG_NAME}\n" * 9)):
+        StackVariable.objects.create(stack=stack, name=name, value=value)
+    return StackVariable.objects.create(
+        stack=stack, name=f"TF_VAR_{LONG_NAME}", value="a-secret", is_secret=True
+    )
 
 
 @state("stack, branch gone")

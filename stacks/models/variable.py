@@ -1,0 +1,30 @@
+"""The environment that the programs of a stack's runs find."""
+
+from django.db import models
+from django_cryptography.fields import encrypt
+
+from stacks.models.stack import Stack
+
+
+class StackVariable(models.Model):
+    """A variable of a stack's environment; a secret one is never shown again."""
+
+    stack = models.ForeignKey(
+        # The constraint below serves look-ups by stack, too.
+        Stack,
+        on_delete=models.CASCADE,
+        related_name="variables",
+        db_index=False,
+    )
+    name = models.CharField(max_length=200)
+    value = encrypt(models.TextField())
+    is_secret = models.BooleanField(default=False)
+
+    class Meta:
+        ordering = ("name",)
+        constraints = (
+            models.UniqueConstraint(fields=["stack", "name"], name="one_variable_per_name"),
+        )
+
+    def __str__(self) -> str:
+        return self.name
