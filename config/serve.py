@@ -26,7 +26,7 @@ BASE_DIR = environment.BASE_DIR
 ENV_FILE = BASE_DIR / ".env"
 NEW_ENV_FILE = """\
 # Written once by `make run` or `make demo`. Keep it: without FIELD_ENCRYPTION_KEY the stored
-# tokens are lost. Every variable is explained in .env.example.
+# tokens, variables and states are lost. Every variable is explained in .env.example.
 SECRET_KEY=
 FIELD_ENCRYPTION_KEY=
 

@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import subprocess
+import zlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -249,6 +250,15 @@ def test_a_state_is_written_only_under_its_lock(run: Run, lock_id: str) -> None:
     assert not StateVersion.objects.exists()
 
 
+def test_the_lock_of_another_run_is_no_leave_to_write(run: Run) -> None:
+    first, second = Program(run), Program(make_run(run.stack, 2, state=State.APPLYING))
+    first.lock("one")
+    first.write(state(1))
+    assert second.write(state(2), "one").status_code == 409
+    assert second.send("DELETE").status_code == 409
+    assert StateVersion.objects.get().run == run
+
+
 @pytest.mark.parametrize("body", ["", "[]", "{", {"ID": ""}, {"ID": 1}, {"ID": "\0"}])
 def test_a_lock_without_an_id_is_refused(run: Run, body: Any) -> None:
     assert Program(run).send("LOCK", body).status_code == 400
@@ -350,6 +360,19 @@ def test_what_a_given_up_apply_did_is_kept_as_long_as_it_holds_the_lock(run: Run
     assert program.send("UNLOCK", {"ID": "one"}).status_code == 200
     assert program.write(state(3)).status_code == 403
     assert after.lock("two").status_code == 200
+
+
+def test_a_state_is_stored_as_bytes_that_tell_nothing(run: Run) -> None:
+    program = Program(run)
+    program.lock()
+    program.write(state(1, outputs={"password": SECRET}))
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT packed FROM stacks_statecontent")
+        stored = bytes(cursor.fetchone()[0])
+    assert SECRET.encode() not in stored
+    for start in range(len(stored) - 1):  # the state is compressed, then encrypted
+        with pytest.raises(zlib.error):
+            zlib.decompress(stored[start:])
 
 
 def test_a_state_stored_with_another_key_is_not_readable_and_says_so(run: Run) -> None:
