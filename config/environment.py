@@ -77,6 +77,32 @@ def count(name: str, default: int) -> int:
     return _number(name, default, 999)
 
 
+def megabytes(name: str, default: int) -> int:
+    """Return a size; less than a gigabyte is too little for any job."""
+    value = _number(name, default, 1024 * 1024)
+    if value < 1024:
+        raise ImproperlyConfigured(f"{name} is {value}: use a number of megabytes from 1024 on.")
+    return value
+
+
+def choice(name: str, choices: list[str]) -> str:
+    """Return one of some words; the first is the default."""
+    value = text(name, choices[0])
+    if value not in choices:
+        raise ImproperlyConfigured(f"{name} is {value!r}: use {' or '.join(choices)}.")
+    return value
+
+
+def program(name: str) -> str:
+    """Return the path of a program that can be started; empty where none is named."""
+    value = text(name, "")
+    if value and not (Path(value).is_absolute() and os.access(value, os.X_OK)):
+        raise ImproperlyConfigured(
+            f"{name} is {value!r}: use the whole path of a program, like /usr/local/bin/terraform."
+        )
+    return value
+
+
 def _number(name: str, default: int, largest: int) -> int:
     value = text(name, str(default))
     if not (value.isascii() and value.isdigit() and 0 < int(value) <= largest):

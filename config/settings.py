@@ -150,6 +150,17 @@ WEBHOOK_BODY_LIMIT = 4 * 1024 * 1024
 DATA_UPLOAD_MAX_MEMORY_SIZE = WEBHOOK_BODY_LIMIT
 # How long deliveries and decisions can be looked up.
 DELIVERY_RETENTION_DAYS = environment.count("DELIVERY_RETENTION_DAYS", 90)
+# Executing runs: the programs (else they are looked for on PATH), and what a job may take.
+TERRAFORM_BIN = environment.program("TERRAFORM_BIN")
+TOFU_BIN = environment.program("TOFU_BIN")
+RUN_ISOLATION = environment.choice("RUN_ISOLATION", ["bubblewrap", "none"])
+RUN_FOLDER = environment.text("RUN_FOLDER", "")
+RUN_PLAN_MINUTES = environment.count("RUN_PLAN_MINUTES", 60)
+RUN_APPLY_MINUTES = environment.count("RUN_APPLY_MINUTES", 240)
+RUN_MEMORY_MB = environment.megabytes("RUN_MEMORY_MB", 4096)
+RUN_DISK_MB = environment.megabytes("RUN_DISK_MB", 4096)
+RUN_PROCESSES = environment.count("RUN_PROCESSES", 512)
+RUN_LOG_MB = environment.count("RUN_LOG_MB", 10)
 # No form takes files; with a handler a stranger could fill the disk.
 FILE_UPLOAD_HANDLERS: list[str] = []
 TASKS = {"default": {"BACKEND": "django_tasks_db.DatabaseBackend"}}

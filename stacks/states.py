@@ -29,8 +29,16 @@ class State(TextChoices):
 _EARLY_ENDS = {State.CANCELED, State.SUPERSEDED}
 MOVES: dict[State, set[State]] = {
     State.QUEUED: {State.PREPARING, *_EARLY_ENDS},
-    State.PREPARING: {State.PLANNING, State.FAILED, *_EARLY_ENDS},
-    State.PLANNING: {State.UNCONFIRMED, State.FINISHED, State.FAILED, *_EARLY_ENDS},
+    # Back to the queue goes what a worker had begun when it ended.
+    State.PREPARING: {State.PLANNING, State.FAILED, State.QUEUED, *_EARLY_ENDS},
+    State.PLANNING: {
+        State.UNCONFIRMED,
+        State.CONFIRMED,  # with autodeploy
+        State.FINISHED,
+        State.FAILED,
+        State.QUEUED,
+        *_EARLY_ENDS,
+    },
     State.UNCONFIRMED: {State.CONFIRMED, State.DISCARDED, *_EARLY_ENDS},
     State.CONFIRMED: {State.APPLYING, State.CANCELED},
     State.APPLYING: {State.FINISHED, State.FAILED},
@@ -44,6 +52,14 @@ ENDED = {state for state, moves in MOVES.items() if not moves}
 UNDER_WAY = set(State) - ENDED - {State.QUEUED}
 # A proposed run only plans.
 TRACKED_ONLY = {State.UNCONFIRMED, State.CONFIRMED, State.APPLYING, State.DISCARDED}
+# While a tracked run is in one of these, no other one of its stack begins.
+HOLDS_STACK = {
+    State.PREPARING,
+    State.PLANNING,
+    State.UNCONFIRMED,
+    State.CONFIRMED,
+    State.APPLYING,
+}
 # Ends after which a commit may be run again.
 DOES_NOT_COUNT = {State.CANCELED, State.SUPERSEDED}
 

@@ -1,6 +1,7 @@
 """The models of stacks, each in the file of its name."""
 
 from stacks.models.decision import Decision, prune_decisions
+from stacks.models.job import LogChunk, PlanFile, RunAction
 from stacks.models.run import PullRequest, Run
 from stacks.models.stack import Backend, Stack, Tool, stacks_depending_on
 from stacks.models.state import RunCredential, StateContent, StateLock, StateVersion
@@ -9,8 +10,11 @@ from stacks.models.variable import StackVariable
 __all__ = [
     "Backend",
     "Decision",
+    "LogChunk",
+    "PlanFile",
     "PullRequest",
     "Run",
+    "RunAction",
     "RunCredential",
     "Stack",
     "StackVariable",

@@ -8,7 +8,16 @@ from django.urls import reverse
 from django.utils import timezone
 
 from stacks.models.stack import Stack
-from stacks.states import DOES_NOT_COUNT, ENDED, MOVES, TRACKED_ONLY, IllegalMove, Kind, State
+from stacks.states import (
+    DOES_NOT_COUNT,
+    ENDED,
+    HOLDS_STACK,
+    MOVES,
+    TRACKED_ONLY,
+    IllegalMove,
+    Kind,
+    State,
+)
 from vcs_integrations.models import Repository
 
 
@@ -79,6 +88,16 @@ class RunQuerySet(models.QuerySet["Run"]):
         return may.update(state=state, moved_at=timezone.now())
 
 
+_RunManager = models.Manager.from_queryset(RunQuerySet)
+
+
+class RunManager(_RunManager["Run"]):
+    """Leaves the list of a plan, which may be long, until somebody looks at it."""
+
+    def get_queryset(self) -> RunQuerySet:
+        return RunQuerySet(self.model, using=self._db).defer("plan")
+
+
 class Run(models.Model):
     """One execution of one stack for one commit."""
 
@@ -110,7 +129,23 @@ class Run(models.Model):
     created_at = models.DateTimeField(auto_now_add=True)
     moved_at = models.DateTimeField(default=timezone.now)
 
-    objects = RunQuerySet.as_manager()
+    # Executing: which worker has it and until when, unless it says that it still works
+    worker = models.CharField(max_length=100, blank=True)
+    lease_until = models.DateTimeField(null=True, blank=True)
+    attempts = models.PositiveSmallIntegerField(default=0, help_text="how often it was begun")
+    plan_started_at = models.DateTimeField(null=True, blank=True)
+    plan_ended_at = models.DateTimeField(null=True, blank=True)
+    apply_started_at = models.DateTimeField(null=True, blank=True)
+    apply_ended_at = models.DateTimeField(null=True, blank=True)
+
+    # What came of it: why it failed, how many resources its plan names, and the plan as a list
+    failure = models.CharField(max_length=1000, blank=True)
+    added = models.PositiveIntegerField(null=True, blank=True)
+    changed = models.PositiveIntegerField(null=True, blank=True)
+    destroyed = models.PositiveIntegerField(null=True, blank=True)
+    plan = models.JSONField(null=True, blank=True)
+
+    objects = RunManager()
 
     class Meta:
         ordering = ("-number",)
@@ -140,10 +175,19 @@ class Run(models.Model):
                 | Q(repeats__isnull=False),
                 name="tracked_runs_know_their_push",
             ),
+            models.UniqueConstraint(
+                fields=["stack"],
+                condition=Q(kind=Kind.TRACKED.value, state__in=sorted(HOLDS_STACK)),
+                name="one_tracked_run_holds_its_stack",
+            ),
         )
         indexes = (
             models.Index(fields=["stack", "sha"], name="run_by_commit"),
             models.Index(fields=["stack", "branch", "push_id"], name="run_by_push"),
+            # Read by workers all the time
+            models.Index(
+                fields=["state"], condition=~Q(state__in=sorted(ENDED)), name="run_unfinished"
+            ),
         )
 
     def __str__(self) -> str:

@@ -196,7 +196,8 @@ def test_a_deleted_state_is_gone_for_terraform_and_kept_by_us(run: Run) -> None:
 
 
 def test_of_many_who_lock_at_once_one_succeeds(site: str, stack: Stack) -> None:
-    programs = [make_run(stack, number, state=State.PLANNING) for number in range(1, 7)]
+    planning = {"kind": Kind.PROPOSED, "state": State.PLANNING}
+    programs = [make_run(stack, number, **planning) for number in range(1, 7)]
     passwords = [issue_credential(run) for run in programs]
 
     def lock(run: Run, password: str) -> int:
@@ -217,7 +218,7 @@ def test_of_many_who_lock_at_once_one_succeeds(site: str, stack: Stack) -> None:
 
 def test_who_comes_second_is_told_who_holds_the_lock(run: Run) -> None:
     first = Program(run)
-    second = Program(make_run(run.stack, 2, state=State.PLANNING))
+    second = Program(make_run(run.stack, 2, kind=Kind.PROPOSED, state=State.PLANNING))
     assert first.lock("one").status_code == 200
     assert first.lock("one").status_code == 200  # sent again, as the answer was lost
     for program in (first, second):
@@ -251,9 +252,11 @@ def test_a_state_is_written_only_under_its_lock(run: Run, lock_id: str) -> None:
 
 
 def test_the_lock_of_another_run_is_no_leave_to_write(run: Run) -> None:
-    first, second = Program(run), Program(make_run(run.stack, 2, state=State.APPLYING))
+    first = Program(run)
     first.lock("one")
     first.write(state(1))
+    Run.objects.update(state=State.FAILED)  # given up, and maybe still going
+    second = Program(make_run(run.stack, 2, state=State.APPLYING))
     assert second.write(state(2), "one").status_code == 409
     assert second.send("DELETE").status_code == 409
     assert StateVersion.objects.get().run == run
@@ -309,6 +312,7 @@ def test_a_plan_reads_and_locks_and_does_not_write(run: Run) -> None:
     applying.lock()
     applying.write(state(1))
     applying.send("UNLOCK", {"ID": "one"})
+    Run.objects.update(state=State.FINISHED)
     for number, kind in ((2, Kind.TRACKED), (3, Kind.PROPOSED)):
         planning = Program(make_run(run.stack, number, kind=kind, state=State.PLANNING))
         assert planning.send("GET").status_code == 200
@@ -433,12 +437,13 @@ class Workspace:
 
 @pytest.fixture
 def workspace(site: str, tmp_path: Path, stack: Stack) -> Callable[[int], Workspace]:
-    """Makes the workspace of a new run that plans."""
+    """Makes the workspace of a new run that plans; one tracked run at a time holds the stack."""
     if TERRAFORM is None:
         pytest.skip("There is no terraform here.")
 
     def make(number: int) -> Workspace:
-        run = make_run(stack, number, state=State.PLANNING)
+        kind = Kind.TRACKED if number == 1 else Kind.PROPOSED
+        run = make_run(stack, number, kind=kind, state=State.PLANNING)
         workspace = Workspace(tmp_path / str(number), run)
         done = workspace.terraform("init", "-input=false")
         assert done.returncode == 0, done.stderr

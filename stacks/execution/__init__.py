@@ -1,0 +1,1 @@
+"""Executing runs: what `manage.py run_worker` does."""

@@ -1,0 +1,134 @@
+"""Which run may go, who has it, and what becomes of runs whose worker died.
+
+A worker has a run as long as it renews its lease. Every move below is made by one statement that
+names the state it leaves, so that of two workers one moves the run and the other finds nothing.
+"""
+
+from datetime import timedelta
+
+from django.db import IntegrityError, transaction
+from django.db.models import Exists, OuterRef
+from django.utils import timezone
+
+from stacks.models import PlanFile, Run
+from stacks.models.run import RunQuerySet
+from stacks.states import ENDED, HOLDS_STACK, Kind, State
+
+LEASE = timedelta(seconds=60)
+MOST_ATTEMPTS = 3
+PLANNING = {State.PREPARING, State.PLANNING}
+APPLY_WAS_LOST = (
+    "The worker stopped while it applied, so it is not known how far it came. Compare the log with "
+    "what there is, and look at the stack's state: a lock that is left there has to be released. "
+    "Then push again or retry: the next plan shows what is missing."
+)
+PLAN_WAS_LOST = (
+    f"The worker stopped {MOST_ATTEMPTS} times while it planned. Look at the worker's own log: the "
+    "machine may be short of memory."
+)
+
+
+def take_next(worker: str) -> Run | None:
+    """Give a worker the run whose turn it is; it is preparing or applying then.
+
+    What was confirmed comes first, then tracked runs, then proposed ones, each the oldest first.
+    """
+    give_back_lost()
+    return _take_confirmed(worker) or _take_queued(worker)
+
+
+def renew(run: Run) -> bool:
+    """Renew a worker's lease of a run; False when the run is not the worker's any more."""
+    held = Run.objects.filter(pk=run.pk, worker=run.worker, state=run.state)
+    return bool(held.update(lease_until=timezone.now() + LEASE))
+
+
+def is_wanted(run: Run) -> bool:
+    """Say whether a run is still in the state in which its worker knows it."""
+    return Run.objects.filter(pk=run.pk, worker=run.worker, state=run.state).exists()
+
+
+def give_back_lost() -> None:
+    """See to the runs whose worker does not work any more."""
+    lost = Run.objects.filter(lease_until__lt=timezone.now())
+    planning = lost.filter(state__in=PLANNING)
+    for run in planning.filter(attempts__gte=MOST_ATTEMPTS):
+        _end(run, State.FAILED, failure=PLAN_WAS_LOST, plan_ended_at=timezone.now())
+    for run in planning:
+        _end(run, State.QUEUED)
+    for run in lost.filter(state=State.APPLYING):
+        _end(run, State.FAILED, failure=APPLY_WAS_LOST, apply_ended_at=timezone.now())
+
+
+def give_back(run: Run) -> None:
+    """Put a run that is planned by a worker that ends back into the queue."""
+    with transaction.atomic():
+        if Run.objects.filter(pk=run.pk, worker=run.worker).move_to(State.QUEUED):
+            Run.objects.filter(pk=run.pk).update(worker="", lease_until=None)
+
+
+def forget_plans() -> None:
+    """Remove the plan files of runs that will not be applied any more."""
+    PlanFile.objects.filter(run__state__in=ENDED).delete()
+
+
+def _end(run: Run, state: State, **fields: object) -> None:
+    """Move a lost run, unless its worker was only slow and renewed its lease."""
+    with transaction.atomic():
+        same = Run.objects.filter(pk=run.pk, state=run.state, lease_until=run.lease_until)
+        if same.move_to(state):
+            Run.objects.filter(pk=run.pk).update(worker="", lease_until=None, **fields)
+
+
+def _confirmed() -> RunQuerySet:
+    return _of_linked().filter(state=State.CONFIRMED)
+
+
+def _waiting(kind: Kind) -> RunQuerySet:
+    """Return the queued runs of a kind that may go, the oldest first."""
+    queued = _of_linked().filter(state=State.QUEUED, kind=kind).order_by("created_at", "pk")
+    if kind == Kind.PROPOSED:
+        return queued
+    holders = Run.objects.filter(
+        stack=OuterRef("stack"), kind=Kind.TRACKED, state__in=sorted(HOLDS_STACK)
+    )
+    return queued.exclude(Exists(holders))
+
+
+def _of_linked() -> RunQuerySet:
+    """Return runs whose code can be fetched: those of others wait until they are linked again."""
+    return Run.objects.filter(repository__integration__unlinked_at=None)
+
+
+def _take_confirmed(worker: str) -> Run | None:
+    for run in _confirmed().order_by("moved_at", "pk"):
+        if _take(run, worker, State.APPLYING, apply_started_at=timezone.now()):
+            return run
+    return None
+
+
+def _take_queued(worker: str) -> Run | None:
+    for kind in (Kind.TRACKED, Kind.PROPOSED):
+        for run in _waiting(kind):
+            if _take(
+                run,
+                worker,
+                State.PREPARING,
+                attempts=run.attempts + 1,
+                plan_started_at=timezone.now(),
+            ):
+                return run
+    return None
+
+
+def _take(run: Run, worker: str, state: State, **fields: object) -> bool:
+    try:
+        with transaction.atomic():
+            if not Run.objects.filter(pk=run.pk, state=run.state).move_to(state):
+                return False
+            lease = {"worker": worker, "lease_until": timezone.now() + LEASE}
+            Run.objects.filter(pk=run.pk).update(**lease, **fields)
+    except IntegrityError:  # another run of its stack went first
+        return False
+    run.refresh_from_db()
+    return True

@@ -1,0 +1,473 @@
+"""Running a command that is not trusted: bubblewrap around it, limits on it, and its end.
+
+What a job may reach is the folder of its job, the system read-only, and the network, which
+providers are downloaded through. A worker that is root gives each job a user of its own, for
+which no limit is waived; another worker's jobs are users of their own in bubblewrap alone.
+"""
+
+import fcntl
+import os
+import pwd
+import shutil
+import signal
+import stat
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from django.conf import settings
+
+MEGABYTE = 1024 * 1024
+# Users that nothing else on a machine has; the kernel counts processes by user.
+USER_IDS = range(64700, 64764)
+LOOK_EVERY = 0.1  # seconds
+MEASURE_EVERY = 0.5
+MOST_FILES = 300_000
+# More than the log keeps, and more than the plan of anybody's stack has as text.
+PRINTED_LIMIT = 100 * MEGABYTE
+COLLECT_SECONDS = 300
+PROGRAMS = ("bwrap", "prlimit", "setpriv", "timeout")
+SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+# What a program needs of /etc: names of hosts, certificates, the linker's cache.
+ETC = (
+    "ssl",
+    "pki",
+    "ca-certificates",
+    "resolv.conf",
+    "hosts",
+    "nsswitch.conf",
+    "ld.so.cache",
+    "alternatives",
+)
+PASSED_ON = ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy")
+
+
+class NotIsolated(Exception):
+    """Jobs can't be isolated on this machine; the text says why and what to do."""
+
+
+class LimitReached(Exception):
+    """A job was ended because it took too much; the text says of what."""
+
+
+class Stopped(Exception):
+    """A job was ended because nobody wants its result any more."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a command may take. Seconds, bytes, numbers.
+
+    With `outlives` it is never ended but by its own time limit, and goes on when the worker dies.
+    """
+
+    seconds: float
+    outlives: bool = False
+
+
+class Sandbox:
+    """The folder of one job, and the commands that are run in it.
+
+    `folder` has three parts: `workspace`, which belongs to the job; `tmp`, its /tmp; and `input`,
+    which it can only read. Nothing outside of a sandbox may follow a path into the first two: the
+    job could have put a link there.
+    """
+
+    def __init__(self, folder: Path, user_id: int | None, is_isolated: bool) -> None:
+        self.folder = folder
+        self.user_id = user_id
+        self.is_isolated = is_isolated
+        self.measured_at = 0.0
+        for name in ("workspace", "tmp", "input"):
+            (folder / name).mkdir(0o755)
+        if user_id is not None:
+            for name in ("workspace", "tmp"):
+                os.chown(folder / name, user_id, user_id)
+
+    def path(self, part: str, name: str = "") -> str:
+        """Return where a job sees a file of one part of its folder."""
+        top = Path("/", part) if self.is_isolated else self.folder / part
+        return str(top / name)
+
+    def give(self, name: str, content: bytes) -> str:
+        """Let the job read a file; return its path there."""
+        (self.folder / "input" / name).write_bytes(content)
+        (self.folder / "input" / name).chmod(0o644)
+        return self.path("input", name)
+
+    def certificates(self, *names: str) -> dict[str, str]:
+        """Return variables that lead to the operator's own certificate authorities, if any."""
+        bundle = os.environ.get("REQUESTS_CA_BUNDLE", "")
+        if not Path(bundle).is_file():
+            return {}
+        return dict.fromkeys(names, self.give("certificates.pem", Path(bundle).read_bytes()))
+
+    def take(self, name: str, most: int, is_unwanted: Callable[[], bool]) -> bytes:
+        """Return a file that the job wrote into its workspace; empty where there is none.
+
+        It is read inside, where a link leads nowhere that the job can't read anyway. Raises
+        LimitReached when it is larger, and Stopped.
+        """
+        command = ["cat", "--", self.path("workspace", name)]
+        content, code = self.collect(command, {}, is_unwanted, most)
+        return b"" if code else content
+
+    def collect(
+        self,
+        command: Sequence[str],
+        environment: Mapping[str, str],
+        is_unwanted: Callable[[], bool],
+        most: int,
+        folder: str = "",
+    ) -> tuple[bytes, int]:
+        """Run a command; return what it printed, without errors, and its exit code.
+
+        Raises LimitReached when it printed more than that many bytes, and Stopped.
+        """
+        found = bytearray()
+
+        def keep(part: bytes) -> None:
+            found.extend(part)
+            if len(found) > most:
+                raise LimitReached(f"It printed more than {most // MEGABYTE} MB.")
+
+        limits = Limits(COLLECT_SECONDS)
+        code = self.run(command, environment, keep, is_unwanted, limits, folder, errors=False)
+        return bytes(found), code
+
+    def run(
+        self,
+        command: Sequence[str],
+        environment: Mapping[str, str],
+        output: Callable[[bytes], None],
+        is_unwanted: Callable[[], bool],
+        limits: Limits,
+        folder: str = "",
+        *,
+        errors: bool = True,
+    ) -> int:
+        """Run a command in a folder of the workspace; return its exit code.
+
+        `output` is given what it prints, errors too unless told otherwise; `is_unwanted` is asked
+        all the time. Raises LimitReached, or Stopped when it is unwanted; nothing of it runs on.
+        """
+        if limits.outlives:
+            command = [
+                "timeout",
+                "--signal=INT",
+                "--kill-after=60",
+                f"{limits.seconds:.0f}",
+                *command,
+            ]
+        with (
+            Printed(self.folder / "output", output) as printed,
+            self._started(command, environment, folder, printed.file, limits, errors) as process,
+        ):
+            until = time.monotonic() + limits.seconds + (90 if limits.outlives else 0)
+            while process.poll() is None:
+                printed.pass_on()
+                if not limits.outlives:
+                    self._check(process.pid)
+                if is_unwanted() and not limits.outlives:
+                    raise Stopped
+                if time.monotonic() > until:
+                    raise LimitReached(f"It took more than {limits.seconds / 60:.0f} minutes.")
+                with suppress(subprocess.TimeoutExpired):
+                    process.wait(LOOK_EVERY)
+            printed.pass_on()
+            return process.returncode
+
+    @contextmanager
+    def _started(
+        self,
+        command: Sequence[str],
+        environment: Mapping[str, str],
+        folder: str,
+        output: int,
+        limits: Limits,
+        errors: bool,
+    ) -> Iterator["subprocess.Popen[bytes]"]:
+        """Start a command; at the end nothing of it is left, unless it outlives the worker."""
+        # Dynamic linkers obey these, also that of what starts the job.
+        known = {name: value for name, value in environment.items() if not name.startswith("LD_")}
+        known = {"PATH": SYSTEM_PATH, "HOME": self.path("tmp"), "LC_ALL": "C.UTF-8"} | known
+        known |= {name: os.environ[name] for name in PASSED_ON if name in os.environ}
+        with tempfile.TemporaryFile() as arguments:
+            if self.is_isolated:
+                arguments.write(
+                    b"\0".join(map(os.fsencode, self._isolation(known, folder, limits)))
+                )
+                arguments.seek(0)
+                full = [*self._limits(), "bwrap", "--args", str(arguments.fileno()), "--", *command]
+                # Whoever is in the sandbox can read the environment of what started it.
+                known = {"PATH": SYSTEM_PATH}
+            else:
+                full = [*self._limits(), *command]
+            process = subprocess.Popen(
+                full,
+                env=known,
+                cwd="/" if self.is_isolated else self.folder / "workspace" / folder,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output if errors else subprocess.DEVNULL,
+                pass_fds=[arguments.fileno()] if self.is_isolated else [],
+                start_new_session=True,
+            )
+        try:
+            yield process
+        finally:
+            # Its whole group: bubblewrap, and the first process inside, with which all others end.
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+    def _limits(self) -> list[str]:
+        """Return what sets the limits of a job and takes on its user."""
+        disk = settings.RUN_DISK_MB * MEGABYTE
+        limits = [
+            "prlimit",
+            f"--as={settings.RUN_MEMORY_MB * MEGABYTE}",
+            f"--fsize={disk}",
+            "--nofile=4096",
+            "--core=0",
+        ]
+        if self.user_id is None:
+            return [*limits, "--"]
+        user = [
+            "setpriv",
+            f"--reuid={self.user_id}",
+            f"--regid={self.user_id}",
+            "--clear-groups",
+            "--no-new-privs",
+            "--inh-caps=-all",
+            "--bounding-set=-all",
+            "--",
+        ]
+        return [*limits, f"--nproc={settings.RUN_PROCESSES}", "--", *user]
+
+    def _isolation(self, environment: Mapping[str, str], folder: str, limits: Limits) -> list[str]:
+        """Return bubblewrap's arguments; they are passed by file, as they hold secrets."""
+        arguments = [
+            "--unshare-user",
+            "--unshare-pid",
+            "--unshare-ipc",
+            "--unshare-uts",
+            "--unshare-cgroup-try",
+            "--hostname",
+            "stackhook",
+            "--clearenv",
+            *(() if limits.outlives else ("--die-with-parent",)),
+            *("--ro-bind", "/usr", "/usr"),
+        ]
+        for name in ("bin", "sbin", "lib", "lib32", "lib64"):
+            top = Path("/", name)
+            if top.is_symlink():
+                arguments += ["--symlink", str(top.readlink()), str(top)]
+            elif top.is_dir():
+                arguments += ["--ro-bind", str(top), str(top)]
+        for name in ETC:
+            arguments += ["--ro-bind-try", f"/etc/{name}", f"/etc/{name}"]
+        for binary in (settings.TERRAFORM_BIN, settings.TOFU_BIN):
+            if binary and not binary.startswith("/usr/"):
+                arguments += ["--ro-bind-try", binary, binary]
+        arguments += ["--proc", "/proc", "--dev", "/dev"]
+        for part, option in (("workspace", "--bind"), ("tmp", "--bind"), ("input", "--ro-bind")):
+            arguments += [option, str(self.folder / part), f"/{part}"]
+        # What bubblewrap made itself is memory without a limit.
+        arguments += ["--remount-ro", "/dev", "--remount-ro", "/"]
+        for name, value in environment.items():
+            arguments += ["--setenv", name, value]
+        return [*arguments, "--chdir", self.path("workspace", folder)]
+
+    def _check(self, pid: int) -> None:
+        """Raise LimitReached when the processes below one, all in all, take too much."""
+        if time.monotonic() < self.measured_at + MEASURE_EVERY:
+            return
+        processes = descendants(pid)
+        if sum(map(memory_of, processes)) > settings.RUN_MEMORY_MB * MEGABYTE:
+            raise LimitReached(f"It needed more than {settings.RUN_MEMORY_MB} MB of memory.")
+        used = files = 0
+        for size in self._file_sizes(processes):
+            used, files = used + size, files + 1
+            if used > settings.RUN_DISK_MB * MEGABYTE:
+                raise LimitReached(f"It needed more than {settings.RUN_DISK_MB} MB of disk.")
+            if files > MOST_FILES:
+                raise LimitReached(f"It made more than {MOST_FILES} files.")
+        self.measured_at = time.monotonic()
+
+    def _file_sizes(self, processes: Sequence[int]) -> Iterator[int]:
+        """Yield what each file takes on the disk, also those that are open and have no name."""
+        waiting = [self.folder / "workspace", self.folder / "tmp"]
+        while waiting:
+            with suppress(OSError), os.scandir(waiting.pop()) as entries:
+                for entry in entries:
+                    with suppress(OSError):
+                        yield entry.stat(follow_symlinks=False).st_blocks * 512
+                        if entry.is_dir(follow_symlinks=False):
+                            waiting.append(Path(entry.path))
+        nameless = {}
+        for pid in processes:
+            with suppress(OSError):
+                for file in Path(f"/proc/{pid}/fd").iterdir():
+                    with suppress(OSError):
+                        found = file.stat()
+                        if found.st_nlink == 0:
+                            nameless[found.st_dev, found.st_ino] = found.st_blocks * 512
+        yield from nameless.values()
+
+
+class Printed:
+    """A file that a job prints into, read while it grows.
+
+    It is a file and no pipe: a job that outlives the worker must not break off over it.
+    """
+
+    def __init__(self, path: Path, output: Callable[[bytes], None]) -> None:
+        self.file = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_TRUNC, 0o600)
+        self.output = output
+        self.read = 0
+
+    def __enter__(self) -> "Printed":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self.file)
+
+    def pass_on(self) -> None:
+        """Give on what was printed since."""
+        while part := os.pread(self.file, MEGABYTE, self.read):
+            self.read += len(part)
+            self.output(part)
+        if self.read > PRINTED_LIMIT:
+            # More than anybody reads: it goes on at the start, so that the disk does not fill.
+            os.ftruncate(self.file, 0)
+            self.read = 0
+
+
+@contextmanager
+def sandbox() -> Iterator[Sandbox]:
+    """Yield a sandbox with a folder of its own, which is removed at the end.
+
+    Raises NotIsolated where jobs can't be isolated as the operator wants it.
+    """
+    top = runs_folder()
+    with free_user() as user_id:
+        folder = Path(tempfile.mkdtemp(prefix="job-", dir=top))
+        folder.chmod(0o711)
+        try:
+            yield Sandbox(folder, user_id, settings.RUN_ISOLATION == "bubblewrap")
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def remove_left_folders() -> None:
+    """Remove what workers that died left behind, once no apply can be working there any more."""
+    oldest = time.time() - 60 * (max(settings.RUN_APPLY_MINUTES, settings.RUN_PLAN_MINUTES) + 60)
+    for folder in runs_folder().glob("job-*"):
+        with suppress(OSError):
+            if folder.stat().st_mtime < oldest:
+                shutil.rmtree(folder, ignore_errors=True)
+
+
+def runs_folder() -> Path:
+    """Return the folder that holds the folders of jobs; other users may pass through, no more."""
+    top = Path(settings.RUN_FOLDER or Path(tempfile.gettempdir(), f"stackhook-runs-{os.getuid()}"))
+    top.mkdir(mode=0o711, exist_ok=True)
+    found = top.lstat()
+    is_ours = found.st_uid == os.getuid() and not found.st_mode & 0o022
+    if not stat.S_ISDIR(found.st_mode) or not is_ours:
+        raise NotIsolated(
+            f"{top} belongs to somebody else, or others may write there. Remove it, or name "
+            f"another folder in RUN_FOLDER."
+        )
+    return top
+
+
+@contextmanager
+def free_user() -> Iterator[int | None]:
+    """Yield a user that no other job on this machine has; None where the worker is not root."""
+    if os.getuid() != 0 or settings.RUN_ISOLATION != "bubblewrap":
+        yield None
+        return
+    for user_id in USER_IDS:
+        # A job may go on after its worker died.
+        if is_known(user_id) or has_processes(user_id):
+            continue
+        lock = os.open(runs_folder() / f"user-{user_id}", os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(lock)
+            continue
+        try:
+            yield user_id
+        finally:
+            os.close(lock)
+        return
+    raise NotIsolated("Every user for jobs is taken on this machine. Run fewer workers.")
+
+
+def is_known(user_id: int) -> bool:
+    try:
+        pwd.getpwuid(user_id)
+    except KeyError:
+        return False
+    return True
+
+
+def has_processes(user_id: int) -> bool:
+    wanted = f"Uid:\t{user_id}\t"
+    for folder in Path("/proc").iterdir():
+        if folder.name.isdigit():
+            with suppress(OSError):
+                if wanted in (folder / "status").read_text(errors="replace"):
+                    return True
+    return False
+
+
+def check_isolation() -> None:
+    """Raise NotIsolated when jobs can't be isolated here as the operator wants it."""
+    if settings.RUN_ISOLATION == "none":
+        return
+    missing = [name for name in PROGRAMS if shutil.which(name, path=SYSTEM_PATH) is None]
+    if missing:
+        raise NotIsolated(
+            f"Runs are isolated with bubblewrap, and {', '.join(missing)} is missing. Install it "
+            f"(on Debian: apt-get install bubblewrap), or set RUN_ISOLATION=none, which lets code "
+            f"of repositories do whatever this worker may."
+        )
+    with sandbox() as one:
+        said = bytearray()
+        if one.run(["true"], {}, said.extend, lambda: False, Limits(20)):
+            raise NotIsolated(
+                f"bubblewrap does not work here: {said.decode(errors='replace').strip()[:300]}. "
+                "Allow unprivileged user namespaces, or set RUN_ISOLATION=none, which lets code of "
+                "repositories do whatever this worker may."
+            )
+
+
+def descendants(pid: int) -> list[int]:
+    """Return a process and all that it started, in any generation."""
+    children: dict[int, list[int]] = {}
+    for folder in Path("/proc").iterdir():
+        if folder.name.isdigit():
+            with suppress(OSError, ValueError):
+                fields = (folder / "stat").read_text(errors="replace").rpartition(")")[2].split()
+                children.setdefault(int(fields[1]), []).append(int(folder.name))
+    found = [pid]
+    for one in found:
+        found += children.get(one, [])
+    return found
+
+
+def memory_of(pid: int) -> int:
+    """Return the bytes of memory that a process takes, those it shares divided by the sharers."""
+    with suppress(OSError):
+        for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
+            if line.startswith("Pss:"):
+                return int(line.split()[1]) * 1024
+    return 0

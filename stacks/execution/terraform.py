@@ -1,0 +1,126 @@
+"""Terraform and OpenTofu: which one, their commands, and reading a plan."""
+
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from django.conf import settings
+
+from stacks.execution.logs import harmless
+from stacks.execution.sandbox import SYSTEM_PATH
+from stacks.models.stack import Tool
+
+OVERRIDE = "zz_stackhook_override.tf"
+LOCK_FILE = ".terraform.lock.hcl"
+PLAN = "plan"
+NO_CHANGES, CHANGES = 0, 2
+# How long a plan waits for the lock of the state, which another program may hold.
+LOCK_TIMEOUT = "-lock-timeout=60s"
+MOST_LISTED = 1000
+LONGEST_VALUE = 200
+# Ours wins over what the code says; a file of that name completes the code's own settings.
+BACKEND = b'terraform {\n  backend "http" {}\n}\n'
+ACTIONS = {
+    ("create",): "add",
+    ("update",): "change",
+    ("delete",): "destroy",
+    ("delete", "create"): "replace",
+    ("create", "delete"): "replace",
+    ("read",): "read",
+    ("forget",): "forget",
+    ("no-op",): "",
+}
+
+
+VARIABLES = {Tool.TERRAFORM: "TERRAFORM_BIN", Tool.OPENTOFU: "TOFU_BIN"}
+
+
+def binary(tool: str) -> str | None:
+    """Return the path of a tool's program on this machine, or None where it is not there."""
+    named = {Tool.TERRAFORM: settings.TERRAFORM_BIN, Tool.OPENTOFU: settings.TOFU_BIN}[Tool(tool)]
+    name = {Tool.TERRAFORM: "terraform", Tool.OPENTOFU: "tofu"}[Tool(tool)]
+    return named or shutil.which(name, path=SYSTEM_PATH)
+
+
+def init_command(program: str) -> list[str]:
+    return [program, "init", "-input=false"]
+
+
+def plan_command(program: str, plan: str) -> list[str]:
+    return [
+        program, "plan", "-input=false", LOCK_TIMEOUT, "-detailed-exitcode", f"-out={plan}"
+    ]  # fmt: skip
+
+
+def show_command(program: str, plan: str) -> list[str]:
+    return [program, "show", "-json", plan]
+
+
+def apply_command(program: str, plan: str) -> list[str]:
+    return [program, "apply", "-input=false", LOCK_TIMEOUT, plan]
+
+
+@dataclass
+class PlanSummary:
+    """What a plan will do: how many resources, and which resources and outputs."""
+
+    added: int = 0
+    changed: int = 0
+    destroyed: int = 0
+    resources: list[dict[str, str]] = field(default_factory=list)
+    outputs: list[dict[str, str]] = field(default_factory=list)
+    left_out: int = 0
+
+    @property
+    def listed(self) -> dict[str, Any]:
+        """What is stored beside the counts."""
+        return {"resources": self.resources, "outputs": self.outputs, "left_out": self.left_out}
+
+
+def read_plan(text: bytes, mask: Callable[[str], str]) -> PlanSummary | None:
+    """Read what `show -json` printed; None when that is no plan.
+
+    Of values only those of outputs are kept that are not marked as sensitive, masked.
+    """
+    try:
+        summary = _summary(json.loads(text))
+    except (ValueError, RecursionError, AttributeError, TypeError, KeyError):
+        return None
+    for row in [*summary.resources, *summary.outputs]:
+        row |= {name: harmless(mask(value)) for name, value in row.items() if name != "action"}
+    return summary
+
+
+def _summary(plan: dict[str, Any]) -> PlanSummary:
+    summary = PlanSummary()
+    for resource in plan.get("resource_changes") or []:
+        action = ACTIONS.get(tuple(resource["change"]["actions"]), "change")
+        if not action or resource.get("mode") == "data":
+            continue
+        summary.added += action in {"add", "replace"}
+        summary.changed += action == "change"
+        summary.destroyed += action in {"destroy", "replace"}
+        summary.resources.append({"address": str(resource["address"])[:500], "action": action})
+    for name, change in sorted((plan.get("output_changes") or {}).items()):
+        if action := ACTIONS.get(tuple(change["actions"]), "change"):
+            summary.outputs.append(
+                {"name": str(name)[:200], "action": action, "value": _value(change)}
+            )
+    listed = len(summary.resources) + len(summary.outputs)
+    summary.resources = summary.resources[:MOST_LISTED]
+    summary.outputs = summary.outputs[:MOST_LISTED]
+    summary.left_out = listed - len(summary.resources) - len(summary.outputs)
+    return summary
+
+
+def _value(change: dict[str, Any]) -> str:
+    if change.get("after_sensitive") or change.get("before_sensitive"):
+        return "(sensitive)"
+    if change.get("after_unknown"):
+        return "(known after apply)"
+    if change.get("after") is None:
+        return ""
+    text = json.dumps(change["after"], ensure_ascii=False)
+    return text if len(text) <= LONGEST_VALUE else text[:LONGEST_VALUE] + "…"

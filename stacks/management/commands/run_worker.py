@@ -1,0 +1,62 @@
+"""The worker that executes runs: fetches, plans, applies.
+
+Any number may run, on any machine that reaches the database; each does one run at a time. It may
+be killed at any point: what it planned is planned again, by another or by itself.
+"""
+
+import logging
+import os
+import secrets
+import signal
+import socket
+import threading
+import time
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+from django.db import DatabaseError, InterfaceError, close_old_connections
+
+from stacks.execution import job, queue, terraform
+from stacks.execution.sandbox import NotIsolated, check_isolation, remove_left_folders
+from stacks.models import Tool
+
+logger = logging.getLogger(__name__)
+
+LOOK_EVERY = 0.5  # seconds
+TIDY_EVERY = 60
+WAIT_FOR_DATABASE = 5
+
+
+class Command(BaseCommand):
+    help = "Execute runs: plan, and apply what was confirmed. `make run` starts it, too."
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        try:
+            check_isolation()
+        except NotIsolated as error:
+            raise CommandError(str(error)) from error
+        ending = threading.Event()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda *_: ending.set())
+        worker = f"{socket.gethostname()[:60]}:{os.getpid()}:{secrets.token_hex(8)}"
+        for tool in Tool:
+            self.stdout.write(f"{tool.label}: {terraform.binary(tool) or 'not found'}")
+        self.stdout.write("The run worker is running.")
+        self.stdout.flush()
+        tidied_at = 0.0
+        while not ending.is_set():
+            try:
+                close_old_connections()
+                if time.monotonic() > tidied_at + TIDY_EVERY:
+                    queue.forget_plans()
+                    remove_left_folders()
+                    tidied_at = time.monotonic()
+                run = queue.take_next(worker)
+            except (DatabaseError, InterfaceError) as error:
+                logger.warning("The worker waits for the database: %s", error.__class__.__name__)
+                ending.wait(WAIT_FOR_DATABASE)
+                continue
+            if run is None:
+                ending.wait(LOOK_EVERY)
+            else:
+                job.execute(run, ending.is_set)

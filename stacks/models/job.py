@@ -1,0 +1,74 @@
+"""What executing a run stores beside the run: its plan file, its log, who did what."""
+
+from django.conf import settings
+from django.db import models
+from django.utils import timezone
+from django_cryptography.fields import encrypt
+
+from stacks.models.run import Run
+
+
+class PlanFile(models.Model):
+    """The plan that waits to be applied, and the versions of providers it was made with.
+
+    A plan holds secrets: it is encrypted, read only to apply it, and removed with its run's end.
+    """
+
+    run = models.OneToOneField(
+        Run, on_delete=models.CASCADE, primary_key=True, related_name="plan_file"
+    )
+    content = encrypt(models.BinaryField())
+    lock_file = models.BinaryField(default=b"")
+
+    def __str__(self) -> str:
+        return f"Plan of run {self.run_id}"
+
+
+class LogChunk(models.Model):
+    """A piece of a run's log, harmless and without secrets; `number` counts within the run."""
+
+    run = models.ForeignKey(
+        # The constraint below serves look-ups by run, too.
+        Run,
+        on_delete=models.CASCADE,
+        related_name="log",
+        db_index=False,
+    )
+    number = models.PositiveIntegerField()
+    phase = models.CharField(max_length=20, help_text="the run's state while it was written")
+    text = models.TextField()
+    written_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        ordering = ("number",)
+        constraints = (
+            models.UniqueConstraint(fields=["run", "number"], name="one_log_chunk_per_number"),
+        )
+
+    def __str__(self) -> str:
+        return f"Log of run {self.run_id}, part {self.number}"
+
+
+class RunAction(models.Model):
+    """What a person did with a run, and when. The name stays when the person is removed."""
+
+    class Action(models.TextChoices):
+        CONFIRM = "confirm", "Confirmed"
+        DISCARD = "discard", "Discarded"
+        CANCEL = "cancel", "Canceled"
+        RETRY = "retry", "Retried"
+
+    run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="actions")
+    action = models.CharField(max_length=20, choices=Action.choices)
+    person = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="+"
+    )
+    username = models.CharField(max_length=150)
+    at = models.DateTimeField(default=timezone.now)
+    note = models.CharField(max_length=500, blank=True)
+
+    class Meta:
+        ordering = ("pk",)
+
+    def __str__(self) -> str:
+        return f"{self.get_action_display()} by {self.username}"

@@ -1,0 +1,87 @@
+"""What tests of executing runs share: a worker in this process, with nothing faked."""
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from pytest_django import Settings
+
+from stacks.execution import job, queue
+from stacks.models import Backend, Run, Stack
+from stacks.states import Kind
+from tests.emulator.model import Repository
+from vcs_integrations.models import Integration
+
+# It names a backend, and so keeps its state itself: it is gone after the run.
+LOCAL = 'terraform {\n  backend "local" {}\n}\n'
+# Three to add, and an output of each kind.
+THREE = """
+resource "terraform_data" "network" {
+  count = 3
+  input = count.index
+}
+output "names" {
+  value = ["a", "b"]
+}
+output "password" {
+  value     = "not for pages"
+  sensitive = true
+}
+"""
+
+
+@pytest.fixture(autouse=True)
+def runs_folder(settings: Settings) -> Iterator[Path]:
+    """A folder for jobs that their users can pass through, unlike the tests' own."""
+    folder = Path(tempfile.mkdtemp(prefix="runs-"))
+    folder.chmod(0o711)
+    settings.RUN_FOLDER = str(folder)
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def stack(integration: Integration, repository: Repository) -> Stack:
+    """A stack of the repository's branch main, whose code names its backend."""
+    return Stack.objects.create(
+        name="Network",
+        repository=integration.repositories.get(name="infrastructure"),
+        branch="main",
+        backend=Backend.OWN,
+    )
+
+
+def pushed(
+    stack: Stack,
+    repository: Repository,
+    files: dict[str, str | None],
+    kind: Kind = Kind.TRACKED,
+) -> Run:
+    """Push files, and return a queued run of that commit."""
+    branch = "main" if kind == Kind.TRACKED else "feature"
+    sha = repository.push(files, branch=branch)
+    number = stack.runs.count() + 1
+    return Run.objects.create(
+        stack=stack,
+        number=number,
+        kind=kind,
+        repository=stack.repository,
+        sha=sha,
+        branch=branch,
+        push_id=number,
+    )
+
+
+def work(worker: str = "here") -> list[Run]:
+    """Do what there is to do, and return the runs that were taken, as they are now."""
+    done = []
+    while run := queue.take_next(worker):
+        job.execute(run, lambda: False)
+        done.append(Run.objects.get(pk=run.pk))
+    return done
+
+
+def log_of(run: Run) -> str:
+    return "".join(run.log.values_list("text", flat=True))
