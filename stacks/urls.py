@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from stacks import environment_pages, home, state_pages, views
+from stacks import environment_pages, home, run_views, state_pages, views
 from stacks.state_backend import state_backend
 
 urlpatterns = [
@@ -13,7 +13,10 @@ urlpatterns = [
     path("stacks/new/branches/", views.branch_options, name="branch_options"),
     path("stacks/<slug:slug>/", views.stack, name="stack"),
     path("stacks/<slug:slug>/activity/", views.activity, name="activity"),
-    path("stacks/<slug:slug>/runs/<int:number>/", views.run, name="run"),
+    path("stacks/<slug:slug>/runs/<int:number>/", run_views.run, name="run"),
+    path("stacks/<slug:slug>/runs/<int:number>/act/", run_views.act_on_run, name="act_on_run"),
+    path("stacks/<slug:slug>/runs/<int:number>/log/", run_views.log_part, name="log_part"),
+    path("stacks/<slug:slug>/runs/<int:number>/log.txt", run_views.log_file, name="log_file"),
     path("stacks/<slug:slug>/head/", views.refresh_head, name="refresh_head"),
     path("stacks/<slug:slug>/edit/", views.edit_stack, name="edit_stack"),
     path("stacks/<slug:slug>/behavior/", views.change_behavior, name="change_behavior"),

@@ -210,7 +210,6 @@ def stack(request: HttpRequest, slug: str) -> HttpResponse:
             "stack": found,
             "page": page,
             "pull_requests": pull_requests[:PULL_REQUESTS_SHOWN],
-            "has_queued": any(run.is_waiting for run in page.rows),
             "has_more_pull_requests": len(pull_requests) > PULL_REQUESTS_SHOWN,
             "version": version,
             "is_fresh": is_live,
@@ -249,21 +248,6 @@ def _version(
         timezone.now().replace(second=0, microsecond=0),
     )
     return sha256(repr(shown).encode()).hexdigest()[:16]
-
-
-@require_safe
-def run(request: HttpRequest, slug: str, number: int) -> HttpResponse:
-    """One run, and every decision about it."""
-    runs = Run.objects.for_pages().select_related("repeats__stack")
-    found = get_object_or_404(runs, stack__slug=slug, number=number)
-    decisions = list(found.decisions.for_pages()[: DECISIONS_ON_A_PAGE + 1])
-    context = {
-        "run": found,
-        "stack": found.stack,
-        "decisions": decisions[:DECISIONS_ON_A_PAGE],
-        "has_more_decisions": len(decisions) > DECISIONS_ON_A_PAGE,
-    }
-    return render(request, "stacks/run.html", context)
 
 
 @require_safe

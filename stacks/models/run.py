@@ -1,5 +1,6 @@
 """Runs, and the pull requests that some of them are for."""
 
+from datetime import datetime, timedelta
 from typing import Self
 
 from django.db import models
@@ -217,6 +218,14 @@ class Run(models.Model):
         integration = self.repository.integration
         return integration.provider.branch_url(self.repository.web_url, self.branch)
 
+    @property
+    def plan_duration(self) -> timedelta | None:
+        return _duration(self.plan_started_at, self.plan_ended_at)
+
+    @property
+    def apply_duration(self) -> timedelta | None:
+        return _duration(self.apply_started_at, self.apply_ended_at)
+
     def move_to(self, state: State) -> None:
         """Go to another state. Raises IllegalMove where that may not follow, or not any more."""
         if state not in MOVES[State(self.state)]:
@@ -224,3 +233,8 @@ class Run(models.Model):
         if not Run.objects.filter(pk=self.pk, state=self.state).move_to(state):
             raise IllegalMove(f"{self} is not {self.state} any more.")
         self.refresh_from_db(fields=["state", "moved_at"])
+
+
+def _duration(start: datetime | None, end: datetime | None) -> timedelta | None:
+    """Return how long something took, in whole seconds; None as long as it is not over."""
+    return timedelta(seconds=int((end - start).total_seconds())) if start and end else None

@@ -87,14 +87,16 @@ def test_the_newest_run_is_first_with_all_that_matters(member: Client, stack: St
         assert f'href="{address}"' in page, address
 
 
-def test_a_queued_run_says_that_it_is_not_executed_yet(member: Client, stack: Stack) -> None:
-    waiting = "executing them comes with a later version"
+def test_a_queued_run_says_what_it_waits_for(
+    member: Client, stack: Stack, linked: Integration
+) -> None:
+    waiting = "It waits for a worker, and for the tracked run before it to end."
     make_run(stack, 1, state=State.FINISHED)
-    assert waiting not in text(member.get(STACK))
-    assert waiting not in text(member.get(f"{STACK}runs/1/"))
+    assert "It waits" not in text(member.get(f"{STACK}runs/1/"))
     make_run(stack, 2)
-    assert waiting in text(member.get(STACK))
     assert waiting in text(member.get(f"{STACK}runs/2/"))
+    Integration.objects.update(unlinked_at=timezone.now())
+    assert "It waits until the stack is attached again." in text(member.get(f"{STACK}runs/2/"))
 
 
 def test_without_runs_it_says_what_starts_one(member: Client, stack: Stack) -> None:

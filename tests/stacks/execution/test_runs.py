@@ -1,15 +1,239 @@
 """A run from the queue to its end, with real git, Terraform and bubblewrap."""
 
+from datetime import timedelta
+
+import pytest
+from django.contrib.auth.models import User
+from django.utils import timezone
+
+from stacks.actions import Action, NotPossible, act, actions_for
+from stacks.execution import queue
 from stacks.execution.logs import as_text
-from stacks.models import Stack
+from stacks.models import PlanFile, Run, Stack
 from stacks.states import Kind, State
 from tests.emulator.model import Repository
 from tests.stacks.execution.conftest import LOCAL, THREE, log_of, pushed, work
+
+OUTPUT = 'output "a" {\n  value = "%s"\n}\n'
 
 
 def test_a_proposed_run_plans_and_ends(stack: Stack, repository: Repository) -> None:
     run = pushed(stack, repository, {"main.tf": LOCAL + THREE}, Kind.PROPOSED)
     (done,) = work()
-    assert "terraform_data.network[2] will be created" in as_text(log_of(run))
     assert done.state == State.FINISHED
     assert (done.added, done.changed, done.destroyed) == (3, 0, 0)
+    assert done.plan == {
+        "resources": [
+            {"address": f"terraform_data.network[{number}]", "action": "add"} for number in range(3)
+        ],
+        "outputs": [
+            {"name": "names", "action": "add", "value": '["a", "b"]'},
+            {"name": "password", "action": "add", "value": "(sensitive)"},
+        ],
+        "left_out": 0,
+    }
+    assert not PlanFile.objects.exists()
+    log = as_text(log_of(run))
+    assert "Fetching commit" in log and "terraform_data.network[2] will be created" in log
+    assert "not for pages" not in log
+    assert done.plan_duration is not None
+
+
+def test_a_tracked_run_waits_and_applies_exactly_its_plan(
+    stack: Stack, repository: Repository, bob: User
+) -> None:
+    run = pushed(stack, repository, {"main.tf": LOCAL + THREE + OUTPUT % "first"})
+    repository.push({"main.tf": LOCAL + OUTPUT % "never applied"}, branch="main")
+    (waiting,) = work()
+    assert waiting.state == State.UNCONFIRMED
+    assert work() == []  # nothing goes on by itself
+    secret = PlanFile.objects.get(run=run)
+    assert secret.content
+    act(waiting, Action.CONFIRM, bob, "Looks right")
+    (done,) = work()
+    assert done.state == State.FINISHED, done.failure
+    log = as_text(log_of(run))
+    assert "Apply complete! Resources: 3 added, 0 changed, 0 destroyed." in log
+    assert 'a = "first"' in log and "never applied" not in log
+    (action,) = run.actions.all()
+    assert (action.username, action.note) == ("bob", "Looks right")
+    queue.forget_plans()
+    assert not PlanFile.objects.exists()
+
+
+def test_a_plan_without_changes_ends_at_once(stack: Stack, repository: Repository) -> None:
+    pushed(stack, repository, {"main.tf": LOCAL})
+    (done,) = work()
+    assert done.state == State.FINISHED
+    assert (done.added, done.changed, done.destroyed) == (0, 0, 0)
+    assert done.plan == {"resources": [], "outputs": [], "left_out": 0}
+
+
+def test_with_autodeploy_a_plan_is_applied_unconfirmed(
+    stack: Stack, repository: Repository
+) -> None:
+    Stack.objects.update(autodeploy=True)
+    run = pushed(stack, repository, {"main.tf": LOCAL + OUTPUT % "now"})
+    planned, applied = work()
+    assert (planned.pk, applied.pk) == (run.pk, run.pk)
+    assert applied.state == State.FINISHED
+    assert not run.actions.exists()
+
+
+@pytest.mark.parametrize(
+    ("files", "reason", "logged"),
+    [
+        ({"main.tf": LOCAL + "nonsense\n"}, "The initialization failed", "nonsense"),
+        ({"main.tf": LOCAL + 'output "a" {\n  value = file("no")\n}\n'}, "The plan failed", "file"),
+        ({"main.tf": OUTPUT % "x"}, "The code names no backend", "initialized"),
+    ],
+)
+def test_what_fails_says_why(
+    stack: Stack, repository: Repository, files: dict[str, str | None], reason: str, logged: str
+) -> None:
+    run = pushed(stack, repository, files)
+    (done,) = work()
+    assert done.state == State.FAILED
+    assert reason in done.failure
+    assert logged in as_text(log_of(run))
+
+
+def test_a_commit_that_is_not_there_and_a_folder_that_is_not(
+    stack: Stack, repository: Repository
+) -> None:
+    run = pushed(stack, repository, {"main.tf": LOCAL})
+    Stack.objects.update(project_root="infra")
+    (done,) = work()
+    assert "The commit has no folder “infra”" in done.failure
+    Run.objects.filter(pk=run.pk).update(state=State.QUEUED, sha="1" * 40)
+    (done,) = work()
+    assert "The commit could not be fetched" in done.failure
+
+
+def test_a_tool_that_is_not_there_is_named(stack: Stack, repository: Repository) -> None:
+    Stack.objects.update(tool="opentofu")
+    pushed(stack, repository, {"main.tf": LOCAL})
+    (done,) = work()
+    assert done.failure.startswith("OpenTofu is not there") and "TOFU_BIN" in done.failure
+
+
+# Which may go
+
+
+def queued(stack: Stack, number: int, kind: Kind = Kind.TRACKED, **changes: object) -> Run:
+    values = {
+        "stack": stack, "number": number, "kind": kind, "repository": stack.repository,
+        "sha": f"{number:040x}", "branch": "main", "push_id": number,
+    }  # fmt: skip
+    return Run.objects.create(**values | changes)
+
+
+def taken(worker: str = "here") -> int | None:
+    run = queue.take_next(worker)
+    return run.number if run else None
+
+
+def test_one_tracked_run_at_a_time_holds_its_stack_and_proposed_ones_go_beside(
+    stack: Stack,
+) -> None:
+    for number, kind in ((1, Kind.PROPOSED), (2, Kind.TRACKED), (3, Kind.TRACKED)):
+        queued(stack, number, kind)
+    other = Stack.objects.create(name="Other", repository=stack.repository, branch="main")
+    queued(other, 4)
+    assert [taken(), taken(), taken(), taken()] == [2, 4, 1, None]
+    Run.objects.filter(number=2).update(state=State.UNCONFIRMED, lease_until=None)
+    assert taken() is None
+    Run.objects.filter(number=2).update(state=State.CONFIRMED)
+    assert taken() == 2
+    assert Run.objects.get(number=2).state == State.APPLYING
+    Run.objects.filter(number=2).update(state=State.FINISHED)
+    assert taken() == 3
+
+
+def test_runs_of_an_unlinked_organization_wait(stack: Stack) -> None:
+    queued(stack, 1)
+    stack.integration.unlinked_at = timezone.now()
+    stack.integration.save()
+    assert taken() is None
+
+
+# Workers that die
+
+
+def died(run: Run) -> None:
+    Run.objects.filter(pk=run.pk).update(lease_until=timezone.now() - timedelta(seconds=1))
+
+
+def test_what_a_dead_worker_planned_is_planned_again_but_not_for_ever(stack: Stack) -> None:
+    run = queued(stack, 1)
+    for worker in ("first", "second", "third"):
+        assert taken(worker) == 1
+        assert taken("another") is None
+        died(run)
+    assert taken() is None
+    run.refresh_from_db()
+    assert run.state == State.FAILED
+    assert "stopped 3 times" in run.failure
+
+
+def test_what_a_dead_worker_applied_is_never_applied_again(stack: Stack) -> None:
+    run = queued(stack, 1, state=State.CONFIRMED)
+    assert taken("first") == 1
+    died(run)
+    assert taken("second") is None
+    run.refresh_from_db()
+    assert run.state == State.FAILED
+    assert "it is not known how far it came" in run.failure
+
+
+def test_a_worker_that_lost_its_run_does_not_move_it(stack: Stack, repository: Repository) -> None:
+    pushed(stack, repository, {"main.tf": LOCAL})
+    run = queue.take_next("slow")
+    assert run
+    died(run)
+    assert taken("quick") == 1
+    assert not queue.renew(run)
+    assert not queue.is_wanted(run)
+
+
+# What people do
+
+
+def test_each_state_offers_what_can_be_done(stack: Stack) -> None:
+    run = queued(stack, 1)
+    offered = {}
+    for state in State:
+        run.state = state
+        offered[state] = [one.value for one in actions_for(run)]
+    assert offered == {
+        State.QUEUED: ["cancel"],
+        State.PREPARING: ["cancel"],
+        State.PLANNING: ["cancel"],
+        State.UNCONFIRMED: ["confirm", "discard", "cancel"],
+        State.CONFIRMED: ["cancel"],
+        State.APPLYING: [],
+        State.FINISHED: ["retry"],
+        State.FAILED: ["retry"],
+        State.DISCARDED: ["retry"],
+        State.CANCELED: ["retry"],
+        State.SUPERSEDED: [],
+    }
+
+
+def test_a_retry_repeats_the_newest_tracked_run_alone(stack: Stack, bob: User) -> None:
+    old, new = queued(stack, 1, state=State.FAILED), queued(stack, 2, state=State.FAILED)
+    with pytest.raises(NotPossible, match="newer"):
+        act(old, Action.RETRY, bob, "")
+    again = act(new, Action.RETRY, bob, "Once more")
+    assert (again.repeats, again.number, again.sha, again.state) == (new, 3, new.sha, State.QUEUED)
+    with pytest.raises(NotPossible, match="newer"):
+        act(new, Action.RETRY, bob, "")
+
+
+def test_of_two_who_act_at_once_one_is_told(stack: Stack, bob: User) -> None:
+    run = queued(stack, 1, state=State.UNCONFIRMED)
+    same = Run.objects.get(pk=run.pk)
+    act(run, Action.DISCARD, bob, "")
+    with pytest.raises(NotPossible, match="Run 1 is discarded"):
+        act(same, Action.CONFIRM, bob, "")
+    assert run.actions.count() == 1
