@@ -1,6 +1,6 @@
 """Starts what makes up Stackhook on one machine: `make run`.
 
-Writes the keys into .env once, migrates, and runs the web server and the background worker
+Writes the keys into .env once, migrates, and runs the web server and both workers
 until Ctrl-C. The demo starts the same way and adds its emulator.
 """
 
@@ -51,7 +51,7 @@ def main() -> int:
     except ImproperlyConfigured as error:
         return fail(str(error))
     return run_together(
-        {"web server": WEB_SERVER, "background worker": WORKER},
+        {"web server": WEB_SERVER, "background worker": WORKER, "run worker": RUN_WORKER},
         ready_url=f"http://127.0.0.1:{port}/healthz",
         welcome=f"""
 Stackhook runs at http://127.0.0.1:{port}/
@@ -63,6 +63,7 @@ Ctrl-C ends it.
 
 WEB_SERVER = [sys.executable, "-m", "gunicorn", "-c", "config/gunicorn.py", "config.wsgi"]
 WORKER = [sys.executable, "manage.py", "background_worker"]
+RUN_WORKER = [sys.executable, "manage.py", "run_worker"]
 
 
 def prepare() -> None:

@@ -4,6 +4,7 @@ Data stays under .demo/, so that a second start goes on with it.
 """
 
 import os
+import subprocess
 import sys
 from urllib.parse import quote
 
@@ -41,6 +42,7 @@ def main() -> int:
             "emulator": emulator_command(emulator_port),
             "web server": serve.WEB_SERVER,
             "background worker": serve.WORKER,
+            "run worker": serve.RUN_WORKER,
         },
         ready_url=f"http://127.0.0.1:{port}/healthz",
         welcome=welcome(port, emulator, sign_ins),
@@ -61,7 +63,18 @@ def settings_of_demo(port: int, emulator: str) -> dict[str, str]:
         "CSRF_COOKIE_SECURE": "false",
         "SECURE_PROXY_SSL_HEADER": "off",
         "NO_PROXY": "127.0.0.1,localhost",
+        "RUN_ISOLATION": "bubblewrap" if can_isolate() else "none",
+        "RUN_FOLDER": "",
     }
+
+
+def can_isolate() -> bool:
+    """Say whether bubblewrap is there and works."""
+    command = ["bwrap", "--unshare-user", "--unshare-pid", "--ro-bind", "/", "/", "true"]
+    try:
+        return subprocess.run(command, capture_output=True).returncode == 0
+    except OSError:
+        return False
 
 
 def emulator_command(port: int) -> list[str]:
@@ -101,6 +114,16 @@ def left_links(organization_url: str) -> list[str]:
     ]
 
 
+def left_open() -> list[str]:
+    """Return a line that warns where runs are not isolated."""
+    if os.environ["RUN_ISOLATION"] == "bubblewrap":
+        return []
+    return [
+        "Runs are NOT isolated, as bubblewrap is missing or does not work here: code of the demo's",
+        "repositories may do whatever you may. On Debian: apt-get install bubblewrap.",
+    ]
+
+
 def welcome(port: int, emulator: str, sign_ins: list[str]) -> str:
     from tests.emulator.demo import ORGANIZATION, TOKEN
 
@@ -116,6 +139,7 @@ def welcome(port: int, emulator: str, sign_ins: list[str]) -> str:
         *left_links(organization_url),
         "",
         f"The local Azure DevOps is at  {organization_url}/",
+        *left_open(),
         "It delivers to this machine over http; the real one would not. Ctrl-C ends everything.",
         "",
     ]

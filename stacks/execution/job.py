@@ -166,7 +166,7 @@ class Job:
                 f"{name} is not there on the worker's machine. The operator installs it, or names "
                 f"its place in {terraform.VARIABLES[Tool(self.stack.tool)]}."
             )
-        return program
+        return self.sandbox.program(program)
 
     def _environment(self) -> tuple[dict[str, str], list[str]]:
         """Return what the job's programs find in their environment, and what of it is secret."""

@@ -83,7 +83,8 @@ class Sandbox:
         self.is_isolated = is_isolated
         self.measured_at = 0.0
         for name in ("workspace", "tmp", "input"):
-            (folder / name).mkdir(0o755)
+            (folder / name).mkdir()
+            (folder / name).chmod(0o755)  # whatever the umask is
         if user_id is not None:
             for name in ("workspace", "tmp"):
                 os.chown(folder / name, user_id, user_id)
@@ -97,6 +98,15 @@ class Sandbox:
         """Let the job read a file; return its path there."""
         (self.folder / "input" / name).write_bytes(content)
         (self.folder / "input" / name).chmod(0o644)
+        return self.path("input", name)
+
+    def program(self, path: str) -> str:
+        """Return where a job finds a program of the operator; a copy, unless the system has it."""
+        if not self.is_isolated or path.startswith("/usr/"):
+            return path
+        name = Path(path).name
+        shutil.copyfile(path, self.folder / "input" / name)
+        (self.folder / "input" / name).chmod(0o755)
         return self.path("input", name)
 
     def certificates(self, *names: str) -> dict[str, str]:
@@ -271,9 +281,6 @@ class Sandbox:
                 arguments += ["--ro-bind", str(top), str(top)]
         for name in ETC:
             arguments += ["--ro-bind-try", f"/etc/{name}", f"/etc/{name}"]
-        for binary in (settings.TERRAFORM_BIN, settings.TOFU_BIN):
-            if binary and not binary.startswith("/usr/"):
-                arguments += ["--ro-bind-try", binary, binary]
         arguments += ["--proc", "/proc", "--dev", "/dev"]
         for part, option in (("workspace", "--bind"), ("tmp", "--bind"), ("input", "--ro-bind")):
             arguments += [option, str(self.folder / part), f"/{part}"]
@@ -376,7 +383,9 @@ def remove_left_folders() -> None:
 def runs_folder() -> Path:
     """Return the folder that holds the folders of jobs; other users may pass through, no more."""
     top = Path(settings.RUN_FOLDER or Path(tempfile.gettempdir(), f"stackhook-runs-{os.getuid()}"))
-    top.mkdir(mode=0o711, exist_ok=True)
+    with suppress(FileExistsError):
+        top.mkdir()
+        top.chmod(0o711)  # whatever the umask is
     found = top.lstat()
     is_ours = found.st_uid == os.getuid() and not found.st_mode & 0o022
     if not stat.S_ISDIR(found.st_mode) or not is_ours:
