@@ -26,6 +26,7 @@ from stacks.execution.sandbox import (
 )
 from stacks.execution.terraform import PlanSummary
 from stacks.models import Backend, PlanFile, Run, Tool
+from stacks.state_backend import address_of, issue_credential, username_of
 from stacks.states import Kind, State
 from vcs_integrations.providers.base import ProviderError
 
@@ -176,7 +177,18 @@ class Job:
             "TF_DATA_DIR": self.sandbox.path("workspace", "data"),
             "CHECKPOINT_DISABLE": "1",
         }
-        return environment | self.sandbox.certificates("SSL_CERT_FILE"), []
+        environment |= self.sandbox.certificates("SSL_CERT_FILE")
+        if self.stack.backend != Backend.STACKHOOK:
+            return environment, []
+        password, address = issue_credential(self.run), address_of(self.stack)
+        environment |= {
+            "TF_HTTP_ADDRESS": address,
+            "TF_HTTP_LOCK_ADDRESS": address,
+            "TF_HTTP_UNLOCK_ADDRESS": address,
+            "TF_HTTP_USERNAME": username_of(self.run),
+            "TF_HTTP_PASSWORD": password,
+        }
+        return environment, [password]
 
     def _prepare(self, lock_file: bytes = b"") -> None:
         """Fetch the commit, and have its project root initialized."""
