@@ -30,6 +30,7 @@ MOST_FILES = 300_000
 # More than the log keeps, and more than the plan of anybody's stack has as text.
 PRINTED_LIMIT = 100 * MEGABYTE
 COLLECT_SECONDS = 300
+END_SECONDS = 10
 PROGRAMS = ("bwrap", "prlimit", "setpriv", "timeout")
 SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 # What a program needs of /etc: names of hosts, certificates, the linker's cache.
@@ -230,10 +231,7 @@ class Sandbox:
         try:
             yield process
         finally:
-            # Its whole group: bubblewrap, and the first process inside, with which all others end.
-            with suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+            end_group(process)
 
     def _limits(self) -> list[str]:
         """Return what sets the limits of a job and takes on its user."""
@@ -457,6 +455,25 @@ def check_isolation() -> None:
                 "Allow unprivileged user namespaces, or set RUN_ISOLATION=none, which lets code of "
                 "repositories do whatever this worker may."
             )
+
+
+def end_group(process: "subprocess.Popen[bytes]") -> None:
+    """End what was started: bubblewrap, and the first process inside, with which all others end."""
+    started = descendants(process.pid)
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    until = time.monotonic() + END_SECONDS
+    while any(map(is_running, started)) and time.monotonic() < until:
+        time.sleep(0.01)
+
+
+def is_running(pid: int) -> bool:
+    """Say whether a process is there; one that ended and was not waited for is not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2][1] != "Z"
+    except OSError:
+        return False
 
 
 def descendants(pid: int) -> list[int]:

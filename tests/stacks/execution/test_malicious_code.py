@@ -1,0 +1,257 @@
+"""Repositories that mean harm: what they try does nothing outside of their own job."""
+
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from django.conf import settings as configured
+from pytest_django import Settings
+
+from stacks.execution.logs import as_html, as_text
+from stacks.models import PullRequest, Run, Stack
+from stacks.states import Kind, State
+from tests.emulator.model import Repository
+from tests.stacks.execution.conftest import LOCAL, log_of, pushed, work
+
+LINK, SUBMODULE = "120000", "160000"
+
+
+def committed(repository: Repository, entries: dict[str, tuple[str, str]]) -> str:
+    """Push a commit of raw entries, path: (mode, content); return its id."""
+    git = repository.git
+    listed = ""
+    for path, (mode, content) in entries.items():
+        sha = content
+        if mode != SUBMODULE:
+            sha = git.run("hash-object", "-w", "--stdin", stdin=content.encode()).decode().strip()
+        kind = "commit" if mode == SUBMODULE else "blob"
+        listed += f"{mode} {kind} {sha}\t{path}\n"
+    tree = git.run("mktree", "--missing", stdin=listed.encode()).decode().strip()
+    author = ["-c", "user.name=Eve", "-c", "user.email=eve@example.com"]
+    sha = git.run(*author, "commit-tree", tree, "-m", "Harmless").decode().strip()
+    repository.push_refs({"refs/heads/main": sha})
+    return sha
+
+
+def queued(stack: Stack, sha: str, **changes: object) -> Run:
+    number = stack.runs.count() + 1
+    values = {
+        "stack": stack, "number": number, "kind": Kind.TRACKED, "repository": stack.repository,
+        "sha": sha, "branch": "main", "push_id": number,
+    }  # fmt: skip
+    return Run.objects.create(**values | changes)
+
+
+def executed(script: str) -> str:
+    """Return code that runs a script when it is applied."""
+    quoted = script.replace("\\", "\\\\").replace('"', '\\"')
+    return f"""{LOCAL}
+resource "terraform_data" "evil" {{
+  provisioner "local-exec" {{
+    command = "{quoted}"
+  }}
+}}
+"""
+
+
+@pytest.fixture
+def autodeploy(stack: Stack) -> Stack:
+    stack.autodeploy = True
+    stack.save()
+    return stack
+
+
+def test_code_can_not_read_the_workers_secrets(
+    autodeploy: Stack, repository: Repository, token: str, runs_folder: Path
+) -> None:
+    database = configured.DATABASES["default"]["TEST"]["NAME"]
+    # Written backwards, so that no mask hides what was found.
+    script = (
+        "(env; cat /proc/*/environ /proc/*/cmdline /input/* /root/.* /home/*/.*"
+        f" {configured.BASE_DIR}/.env {configured.BASE_DIR}/manage.py {database};"
+        f" ls -R {runs_folder} /workspace /tmp) 2>/dev/null | tr '\\0' '\\n' | cat -v | rev"
+    )
+    run = pushed(autodeploy, repository, {"main.tf": executed(script)})
+    *_, done = work()
+    assert done.state == State.FINISHED, log_of(run)
+    seen = as_text(log_of(run))
+    assert "TF_IN_AUTOMATION"[::-1] in seen  # it did look
+    for secret in (token, configured.SECRET_KEY, configured.FIELD_ENCRYPTION_KEY, "DJANGO"):
+        assert secret[::-1] not in seen
+    assert "execute_from_command_line"[::-1] not in seen
+    assert list(runs_folder.glob("job-*")) == []
+
+
+def test_links_out_of_the_workspace_lead_nowhere(stack: Stack, repository: Repository) -> None:
+    files = {
+        "main.tf": ("100644", LOCAL + 'output "a" {\n  value = file("shadow")\n}\n'),
+        "shadow": (LINK, "/etc/shadow"),
+    }
+    run = queued(stack, committed(repository, files))
+    (done,) = work()
+    assert done.state == State.FAILED
+    assert "root:" not in as_text(log_of(run))
+
+
+def test_a_project_root_and_files_of_ours_that_are_links_change_nothing_outside(
+    stack: Stack, repository: Repository, tmp_path: Path
+) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    target = outside / "zz_stackhook_override.tf"
+    target.write_text("untouched")
+    stack.backend = "stackhook"
+    stack.save()
+    linked_folder = queued(stack, committed(repository, {"infra": (LINK, str(outside))}))
+    Stack.objects.update(project_root="infra")
+    work()
+    linked_file = queued(
+        stack, committed(repository, {"zz_stackhook_override.tf": (LINK, str(target))})
+    )
+    Stack.objects.update(project_root="")
+    work()
+    assert target.read_text() == "untouched"
+    assert [one.name for one in outside.iterdir()] == [target.name]
+    linked_folder.refresh_from_db()
+    assert "has no folder “infra”" in linked_folder.failure
+    assert linked_file.log.exists()
+
+
+def test_hooks_filters_and_submodules_are_not_obeyed(
+    stack: Stack, repository: Repository, tmp_path: Path
+) -> None:
+    mark = "touch /workspace/was-here; exit 1"
+    files = {
+        "main.tf": ("100644", LOCAL + 'output "seen" {\n  value = fileset(path.module, "**")\n}\n'),
+        "post-checkout": ("100755", f"#!/bin/sh\n{mark}\n"),
+        ".gitattributes": ("100644", "* filter=evil diff=evil\n*.tf filter=lfs\n"),
+        ".gitmodules": (
+            "100644",
+            f'[submodule "sub"]\n\tpath = sub\n\turl = {repository.git.path}\n\tupdate = !{mark}\n',
+        ),
+        "sub": (SUBMODULE, repository.tip("main")),
+    }
+    run = queued(stack, committed(repository, files), kind=Kind.PROPOSED)
+    (done,) = work()
+    assert done.state == State.FINISHED, as_text(log_of(run))
+    assert done.plan
+    (output,) = done.plan["outputs"]
+    names = output["value"]
+    assert "post-checkout" in names
+    assert "sub/" not in names and ".git/" not in names
+
+
+def test_a_huge_file_ends_the_job_alone(
+    stack: Stack, repository: Repository, settings: Settings
+) -> None:
+    settings.RUN_DISK_MB = 30
+    # It takes nothing while it is packed.
+    sha = committed(
+        repository, {"main.tf": ("100644", LOCAL), "huge": ("100644", "0" * 50_000_000)}
+    )
+    run = queued(stack, sha)
+    (done,) = work()
+    assert done.state == State.FAILED
+    assert "File size limit exceeded" in as_text(log_of(run))
+
+
+def test_a_fork_bomb_is_over_with_its_job(
+    autodeploy: Stack, repository: Repository, settings: Settings
+) -> None:
+    settings.RUN_PROCESSES = 80
+    bomb = "bash -c 'bomb() { bomb | bomb & }; bomb; sleep 2' 2>/dev/null"
+    pushed(autodeploy, repository, {"main.tf": executed(bomb)})
+    started = time.monotonic()
+    *_, done = work()
+    assert done.has_ended
+    assert time.monotonic() - started < 60
+    assert "bomb" not in subprocess.run(["ps", "ax"], capture_output=True, text=True).stdout
+
+
+def test_nothing_that_a_terminal_or_a_page_obeys_is_left_of_the_output(
+    autodeploy: Stack, repository: Repository
+) -> None:
+    octal = r"\033]0;title\007 \033[2J\033[1;1H \033]8;;http://evil\007link\033]8;;\007 \033c"
+    script = rf"printf '{octal} \033[31mred\033[0m <script>alert(1)</script> \342\200\256 \233'"
+    run = pushed(autodeploy, repository, {"main.tf": executed(script)})
+    *_, done = work()
+    assert done.state == State.FINISHED
+    lines = log_of(run).split("\n")
+    text = "\n".join(line for line in lines if "Executing:" not in line)
+    assert "link" in text
+    assert "title" not in text and "http://evil" not in text
+    assert "\x1b[2J" not in text and "\x1bc" not in text and "\u202e" not in text
+    html = "".join(as_html(one) for one in run.log.values_list("text", flat=True))
+    assert '<span class="log-red">red</span>' in html
+    assert "&lt;script&gt;" in html and "<script" not in html
+    assert "\x1b" not in html
+
+
+# The token
+
+
+def test_the_token_is_on_no_command_line_in_no_log_and_not_left_for_the_code(
+    stack: Stack, repository: Repository, token: str
+) -> None:
+    with command_lines() as seen:
+        run = queued(stack, "1" * 40)  # git fails, and says why
+        work()
+        again = pushed(stack, repository, {"main.tf": LOCAL})
+        work()
+    assert "git -C git fetch" in " ".join(seen.lines) or "fetch" in " ".join(seen.lines)
+    assert not [line for line in seen.lines if token in line]
+    assert "not our ref" in as_text(log_of(run))
+    for one in (run, again):
+        assert token not in log_of(one)
+
+
+class Seen:
+    lines: list[str]
+
+
+@contextmanager
+def command_lines() -> Iterator[Seen]:
+    """Collect every command line of the machine meanwhile."""
+    script = (
+        "import pathlib, select, sys\n"
+        "seen = set()\n"
+        "while not select.select([sys.stdin], [], [], 0.005)[0]:\n"
+        "    for one in pathlib.Path('/proc').glob('[0-9]*/cmdline'):\n"
+        "        try: seen.add(one.read_bytes().replace(b'\\0', b' ').replace(b'\\n', b' '))\n"
+        "        except OSError: pass\n"
+        "sys.stdout.buffer.write(b'\\n'.join(seen))\n"
+    )
+    seen = Seen()
+    with subprocess.Popen(
+        [sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as watcher:
+        yield seen
+        seen.lines = watcher.communicate(b"end")[0].decode(errors="replace").splitlines()
+
+
+# Forks
+
+
+def test_a_forks_code_does_not_run_unless_that_is_allowed(
+    stack: Stack, repository: Repository
+) -> None:
+    repository.fork("infrastructure.eve")
+    sha = repository.push({"main.tf": LOCAL}, branch="main")
+    request = PullRequest.objects.create(
+        repository=stack.repository, number=7, status="active", is_from_fork=True,
+        target_branch="main", source_branch="evil",
+    )  # fmt: skip
+    of_fork = {"kind": Kind.PROPOSED, "push_id": None, "pull_request": request, "branch": "evil"}
+    refused = queued(stack, sha, **of_fork)
+    (done,) = work()
+    assert (done.pk, done.state) == (refused.pk, State.FAILED)
+    assert "fork" in done.failure
+    assert not refused.log.exists()
+    Stack.objects.update(runs_forks=True)
+    queued(stack, sha, repeats=refused, **of_fork)
+    (done,) = work()
+    assert done.state == State.FINISHED

@@ -1,0 +1,298 @@
+"""What is not trusted runs in bubblewrap: what it can't see, and what it can't take."""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from django.conf import settings as configured
+from pytest_django import Settings
+
+from stacks.execution.sandbox import (
+    USER_IDS,
+    LimitReached,
+    Limits,
+    NotIsolated,
+    Sandbox,
+    Stopped,
+    check_isolation,
+    free_user,
+    runs_folder,
+    sandbox,
+)
+
+SECONDS = 60
+AS_ROOT = pytest.mark.skipif(os.getuid() != 0, reason="only root gives each job its own user")
+
+
+@pytest.fixture
+def box() -> Iterator[Sandbox]:
+    with sandbox() as one:
+        yield one
+
+
+def run(box: Sandbox, script: str, limits: Limits | None = None, **variables: str) -> str:
+    """Run a shell script to its end; return what it printed."""
+    printed = bytearray()
+    command = ["sh", "-c", script]
+    box.run(command, variables, printed.extend, lambda: False, limits or Limits(SECONDS))
+    return printed.decode(errors="replace")
+
+
+def left_of(box: Sandbox) -> list[str]:
+    """Return the command lines of what still runs as the user of a sandbox, or in its folder."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            is_its = str(box.folder) in str((folder / "cwd").readlink())
+            if is_its or folder.stat().st_uid == box.user_id:
+                found.append((folder / "cmdline").read_text())
+        except OSError:
+            continue
+    return [line for line in found if line]  # without those that ended
+
+
+def test_a_job_sees_nothing_of_its_worker(box: Sandbox, tmp_path: Path) -> None:
+    secret = tmp_path / "secret"
+    secret.write_text("the secret of another")
+    database = configured.DATABASES["default"]["NAME"]
+    places = f"{secret} {database} {configured.BASE_DIR} /root /home /var /run /etc/shadow"
+    seen = run(
+        box,
+        f"env; tr '\\0' '\\n' < /proc/1/environ; cat /proc/*/environ /proc/*/cmdline {places};"
+        f"ls -a {places}; ls {box.folder} {box.folder.parent}; ps ax",
+        GIVEN="to the job",
+    )
+    assert "GIVEN=to the job" in seen
+    assert "the secret of another" not in seen
+    assert configured.SECRET_KEY not in seen
+    assert "FIELD_ENCRYPTION_KEY" not in seen
+    assert "pytest" not in seen.replace(str(tmp_path), "")
+    assert "manage.py" not in seen
+    for place in ("/root", "/home", "/var", "/run", "/etc/shadow", str(box.folder)):
+        assert f"cannot access '{place}'" in seen
+
+
+def test_a_job_has_namespaces_of_its_own(box: Sandbox) -> None:
+    kinds = ("pid", "ipc", "mnt", "user", "uts")
+    script = "; ".join(f"readlink /proc/self/ns/{kind}" for kind in kinds)
+    ours = [str(Path(f"/proc/self/ns/{kind}").readlink()) for kind in kinds]
+    assert not set(run(box, script).split()) & set(ours)
+
+
+def test_a_job_writes_its_own_folders_alone(box: Sandbox) -> None:
+    places = "/new /usr/new /etc/new /dev/new /input/new /proc/new /workspace/new /tmp/new"
+    script = f"touch {places}"
+    said = run(box, script)
+    refused = {line.split("'")[1] for line in said.splitlines()}
+    assert refused == {"/new", "/usr/new", "/etc/new", "/dev/new", "/input/new", "/proc/new"}
+
+
+@AS_ROOT
+def test_a_job_is_a_user_of_its_own_without_rights(box: Sandbox) -> None:
+    said = run(box, "id -u; grep -i ^cap /proc/self/status; grep NoNewPrivs /proc/self/status")
+    user, *rights = said.split("\n")
+    assert int(user) in USER_IDS
+    assert {line.split()[-1] for line in rights if line.startswith("Cap")} == {"0" * 16}
+    assert "NoNewPrivs:\t1" in rights
+    with sandbox() as beside:
+        assert beside.user_id != box.user_id
+
+
+def test_a_secret_is_in_no_command_line_of_the_machine(box: Sandbox) -> None:
+    seen = b""
+
+    def look() -> bool:
+        nonlocal seen
+        for one in Path("/proc").glob("[0-9]*/cmdline"):
+            try:
+                seen += one.read_bytes()
+            except OSError:
+                continue
+        return False
+
+    variables = {"PASSWORD": "only-for-the-job"}
+    box.run(["sleep", "1"], variables, lambda _: None, look, Limits(SECONDS))
+    assert b"sleep" in seen
+    assert b"only-for-the-job" not in seen
+
+
+def test_variables_of_the_dynamic_linker_are_dropped(box: Sandbox) -> None:
+    assert "LD_PRELOAD" not in run(box, "env", LD_PRELOAD="/workspace/evil.so")
+
+
+# Limits
+
+
+def test_memory_is_limited_for_one_process_and_for_all(box: Sandbox, settings: Settings) -> None:
+    settings.RUN_MEMORY_MB = 256
+    said = run(box, "head -c 300M /dev/zero | tail")
+    assert "memory exhausted" in said
+    part = "(head -c 90M /dev/zero; sleep 30) | tail"
+    with pytest.raises(LimitReached, match="256 MB of memory"):
+        run(box, " & ".join([part] * 5) + " & wait")
+    assert left_of(box) == []
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        "head -c 200M /dev/zero > one; head -c 200M /dev/zero > two; sleep 30",
+        "exec 3> one; rm one; head -c 200M /dev/zero >&3; head -c 200M /dev/zero > two; sleep 30",
+        "head -c 200M /dev/zero > /tmp/one; head -c 200M /dev/zero > two; sleep 30",
+    ],
+)
+def test_disk_is_limited_also_for_files_without_a_name(
+    box: Sandbox, settings: Settings, script: str
+) -> None:
+    settings.RUN_DISK_MB = 300
+    with pytest.raises(LimitReached, match="300 MB of disk"):
+        run(box, script)
+
+
+def test_one_file_is_limited_by_the_kernel(box: Sandbox, settings: Settings) -> None:
+    settings.RUN_DISK_MB = 20
+    run(box, "head -c 100M /dev/zero > one", Limits(SECONDS, outlives=True))
+    assert (box.folder / "workspace" / "one").stat().st_size <= 20 * 1024 * 1024
+
+
+def test_a_fork_bomb_meets_its_limit_and_leaves_nothing(box: Sandbox, settings: Settings) -> None:
+    settings.RUN_PROCESSES = 50
+    most = 0
+
+    def count() -> bool:
+        nonlocal most
+        most = max(most, len(left_of(box)))
+        return False
+
+    bomb = ["bash", "-c", "bomb() { bomb | bomb & }; bomb; sleep 3"]
+    with pytest.raises(LimitReached):
+        box.run(bomb, {}, lambda _: None, count, Limits(2))
+    assert 10 < most <= 52  # with the two of bubblewrap
+    assert left_of(box) == []
+
+
+def test_time_is_limited_and_what_hides_in_the_background_ends_too(box: Sandbox) -> None:
+    with pytest.raises(LimitReached, match="minutes"):
+        run(box, "setsid sleep 60 & trap '' TERM INT; sleep 60", Limits(1))
+    assert left_of(box) == []
+    run(box, "setsid sleep 60 & true")
+    assert left_of(box) == []
+
+
+def test_a_job_that_is_not_wanted_ends_at_once(box: Sandbox) -> None:
+    started = time.monotonic()
+    with pytest.raises(Stopped):
+        box.run(["sleep", "60"], {}, lambda _: None, lambda: True, Limits(SECONDS))
+    assert time.monotonic() - started < 2
+    assert left_of(box) == []
+
+
+def test_an_apply_is_ended_by_its_time_alone_and_asked_first(box: Sandbox) -> None:
+    printed = bytearray()
+    script = "trap 'echo asked; exit 7' INT; for i in $(seq 100); do sleep 0.1; done"
+    code = box.run(["sh", "-c", script], {}, printed.extend, lambda: True, Limits(1, outlives=True))
+    assert (printed, code) == (b"asked\n", 124)
+
+
+def test_a_link_that_a_job_left_is_not_followed_out(box: Sandbox, tmp_path: Path) -> None:
+    secret = tmp_path / "secret"
+    secret.write_text("the secret of another")
+    run(box, f"ln -s {secret} plan; ln -s /etc/shadow lock; mkfifo pipe")
+    assert box.take("plan", 1000, lambda: False) == b""
+    assert box.take("lock", 1000, lambda: False) == b""
+
+
+def test_more_output_than_fits_does_not_fill_the_disk(
+    box: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("stacks.execution.sandbox.PRINTED_LIMIT", 1024 * 1024)
+    printed = 0
+
+    def count(part: bytes) -> None:
+        nonlocal printed
+        printed += len(part)
+
+    script = "for i in 1 2 3 4 5 6; do head -c 2M /dev/zero; sleep 0.4; done"
+    box.run(["sh", "-c", script], {}, count, lambda: False, Limits(SECONDS))
+    assert printed == 12 * 1024 * 1024
+    assert (box.folder / "output").stat().st_size < 4 * 1024 * 1024
+
+
+# The worker
+
+
+def test_users_of_jobs_are_taken_once_and_given_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.getuid", lambda: 0)
+    if not os.access("/proc/1/environ", os.R_OK):
+        pytest.skip("only root may")
+    with free_user() as first, free_user() as second:
+        assert first != second
+    with free_user() as again:
+        assert again == first
+
+
+def test_a_folder_of_somebody_else_is_refused(settings: Settings, tmp_path: Path) -> None:
+    theirs = tmp_path / "runs"
+    theirs.mkdir()
+    theirs.chmod(0o777)
+    settings.RUN_FOLDER = str(theirs)
+    with pytest.raises(NotIsolated, match="RUN_FOLDER"):
+        runs_folder()
+
+
+def test_without_bubblewrap_the_worker_refuses_to_start(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("stacks.execution.sandbox.SYSTEM_PATH", str(tmp_path))
+    with pytest.raises(NotIsolated, match="RUN_ISOLATION=none"):
+        check_isolation()
+    settings.RUN_ISOLATION = "none"
+    check_isolation()
+
+
+def test_the_worker_says_so_on_its_command_line(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "manage.py", "run_worker"],
+        env={"PATH": os.environ["PATH"], "RUN_ISOLATION": "chroot", "SECRET_KEY": "a",
+             "FIELD_ENCRYPTION_KEY": "b"},
+        cwd=configured.BASE_DIR, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert "RUN_ISOLATION is 'chroot': use bubblewrap or none." in done.stderr
+
+
+@AS_ROOT
+def test_a_worker_that_is_not_root_isolates_as_well(tmp_path: Path) -> None:
+    """The whole check, as the user nobody: its user namespace is all it needs."""
+    script = (
+        "import os, django; django.setup()\n"
+        "from stacks.execution.sandbox import check_isolation, sandbox\n"
+        "check_isolation()\n"
+        "with sandbox() as box:\n"
+        "    said, code = box.collect(['sh', '-c', 'id -u; ls /'], {}, lambda: False, 9999)\n"
+        "    assert 'workspace' in said.decode() and 'root' not in said.decode(), said\n"
+    )
+    variables = {
+        "PATH": os.environ["PATH"],
+        "DJANGO_SETTINGS_MODULE": "config.settings",
+        "SECRET_KEY": "a",
+        "FIELD_ENCRYPTION_KEY": "b",
+        "PYTHONPATH": ":".join([str(configured.BASE_DIR), *sys.path]),
+    }
+
+    def as_nobody(python: str, script: str) -> "subprocess.CompletedProcess[str]":
+        nobody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--"]
+        return subprocess.run(
+            [*nobody, python, "-c", script], env=variables, cwd="/", capture_output=True, text=True
+        )
+
+    for python in (sys.executable, "/usr/bin/python3"):
+        if as_nobody(python, "import config.settings, django").returncode == 0:
+            done = as_nobody(python, script)
+            assert done.returncode == 0, done.stderr
+            return
+    pytest.skip("no Python here that another user may start")
