@@ -12,6 +12,8 @@ from django.conf import settings
 from django.db import DatabaseError, InterfaceError, transaction
 from django.utils import timezone
 
+from stacks.encryption import WrongKey, decrypting
+from stacks.environment import environment_of
 from stacks.execution import queue, terraform, workspace
 from stacks.execution.logs import Log, Masker
 from stacks.execution.patience import patiently
@@ -65,7 +67,7 @@ def execute(run: Run, is_ending: Callable[[], bool]) -> None:
         logger.info("%s of %s was stopped", run, run.stack)
     except WorkerEnds:
         queue.give_back(run)
-    except (JobFailed, LimitReached, NotIsolated, ProviderError) as error:
+    except (JobFailed, LimitReached, NotIsolated, ProviderError, WrongKey) as error:
         fail(run, str(error))
     except Exception:
         logger.exception("%s of %s failed", run, run.stack)
@@ -139,7 +141,8 @@ class Job:
 
     def apply(self) -> None:
         """Apply exactly the plan that was confirmed. What began to be applied never is again."""
-        stored = PlanFile.objects.filter(run=self.run).first()
+        with decrypting("The plan"):
+            stored = PlanFile.objects.filter(run=self.run).first()
         if stored is None:
             raise JobFailed("Its plan is not there any more, so nothing was applied. Retry it.")
         plan = self.sandbox.give(terraform.PLAN, bytes(stored.content))
@@ -177,9 +180,10 @@ class Job:
             "TF_DATA_DIR": self.sandbox.path("workspace", "data"),
             "CHECKPOINT_DISABLE": "1",
         }
-        environment |= self.sandbox.certificates("SSL_CERT_FILE")
+        chosen, secrets = environment_of(self.stack)
+        environment = chosen | environment | self.sandbox.certificates("SSL_CERT_FILE")
         if self.stack.backend != Backend.STACKHOOK:
-            return environment, []
+            return environment, secrets
         password, address = issue_credential(self.run), address_of(self.stack)
         environment |= {
             "TF_HTTP_ADDRESS": address,
@@ -188,7 +192,7 @@ class Job:
             "TF_HTTP_USERNAME": username_of(self.run),
             "TF_HTTP_PASSWORD": password,
         }
-        return environment, [password]
+        return environment, [*secrets, password]
 
     def _prepare(self, lock_file: bytes = b"") -> None:
         """Fetch the commit, and have its project root initialized."""

@@ -3,7 +3,7 @@
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -20,11 +20,12 @@ from tests.stacks.execution.conftest import LOCAL, log_of, pushed, work
 LINK, SUBMODULE = "120000", "160000"
 
 
-def committed(repository: Repository, entries: dict[str, tuple[str, str]]) -> str:
-    """Push a commit of raw entries, path: (mode, content); return its id."""
+def committed(repository: Repository, entries: Mapping[str, tuple[str, str | None]]) -> str:
+    """Push a commit of raw entries, path: (mode, content or commit); return its id."""
     git = repository.git
     listed = ""
     for path, (mode, content) in entries.items():
+        assert content
         sha = content
         if mode != SUBMODULE:
             sha = git.run("hash-object", "-w", "--stdin", stdin=content.encode()).decode().strip()

@@ -1,5 +1,7 @@
 """A run from the queue to its end, with real git, Terraform and bubblewrap."""
 
+import json
+from base64 import b64encode
 from datetime import timedelta
 
 import pytest
@@ -9,7 +11,7 @@ from django.utils import timezone
 from stacks.actions import Action, NotPossible, act, actions_for
 from stacks.execution import queue
 from stacks.execution.logs import as_text
-from stacks.models import PlanFile, Run, Stack
+from stacks.models import PlanFile, Run, Stack, StackVariable
 from stacks.states import Kind, State
 from tests.emulator.model import Repository
 from tests.stacks.execution.conftest import LOCAL, THREE, log_of, pushed, work
@@ -237,3 +239,31 @@ def test_of_two_who_act_at_once_one_is_told(stack: Stack, bob: User) -> None:
     with pytest.raises(NotPossible, match="Run 1 is discarded"):
         act(same, Action.CONFIRM, bob, "")
     assert run.actions.count() == 1
+
+
+# The environment
+
+
+def test_a_stacks_variables_reach_its_code_and_its_secrets_no_log_and_no_page(
+    stack: Stack, repository: Repository
+) -> None:
+    secret = 'correct "horse"\nbattery staple'
+    StackVariable.objects.create(stack=stack, name="TF_VAR_plain", value="seen by all")
+    StackVariable.objects.create(stack=stack, name="TF_VAR_secret", value=secret, is_secret=True)
+    code = """
+variable "plain" {}
+variable "secret" {}
+output "all" {
+  value = "${var.plain} ${var.secret}"
+}
+output "encoded" {
+  value = base64encode(var.secret)
+}
+"""
+    run = pushed(stack, repository, {"main.tf": LOCAL + code}, Kind.PROPOSED)
+    (done,) = work()
+    assert done.state == State.FINISHED, log_of(run)
+    shown = as_text(log_of(run)) + json.dumps(done.plan)
+    assert "seen by all ********" in shown
+    for part in ("horse", "battery", "staple", b64encode(secret.encode()).decode()):
+        assert part not in shown

@@ -195,7 +195,7 @@ def test_an_apply_is_ended_by_its_time_alone_and_asked_first(box: Sandbox) -> No
     printed = bytearray()
     script = "trap 'echo asked; exit 7' INT; for i in $(seq 100); do sleep 0.1; done"
     code = box.run(["sh", "-c", script], {}, printed.extend, lambda: True, Limits(1, outlives=True))
-    assert (printed, code) == (b"asked\n", 124)
+    assert (bytes(printed), code) == (b"asked\n", 124)
 
 
 def test_a_link_that_a_job_left_is_not_followed_out(box: Sandbox, tmp_path: Path) -> None:
