@@ -1,7 +1,11 @@
 """A run from the queue to its end, with real git, Terraform and bubblewrap."""
 
 import json
+import socket
+import subprocess
+import time
 from base64 import b64encode
+from collections.abc import Iterator
 from datetime import timedelta
 
 import pytest
@@ -9,7 +13,7 @@ from django.contrib.auth.models import User
 from django.utils import timezone
 
 from stacks.actions import Action, NotPossible, act, actions_for
-from stacks.execution import queue
+from stacks.execution import job, queue
 from stacks.execution.logs import as_text
 from stacks.models import PlanFile, Run, Stack, StackVariable
 from stacks.states import Kind, State
@@ -267,3 +271,58 @@ output "encoded" {
     assert "seen by all ********" in shown
     for part in ("horse", "battery", "staple", b64encode(secret.encode()).decode()):
         assert part not in shown
+
+
+# While it goes
+
+
+@pytest.fixture
+def stuck() -> Iterator[str]:
+    """Code whose initialization waits for a server that never answers."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = silent.getsockname()[1]
+        yield LOCAL + f'module "a" {{\n  source = "http://127.0.0.1:{port}/a.zip"\n}}\n'
+
+
+def terraforms() -> int:
+    listed = subprocess.run(["ps", "ax", "-o", "stat=,args="], capture_output=True, text=True)
+    lines = [line.split(None, 1) for line in listed.stdout.splitlines()]
+    return sum("terraform init" in args for state, args in lines if not state.startswith("Z"))
+
+
+def test_a_cancelled_run_is_over_within_seconds(
+    stack: Stack, repository: Repository, bob: User, stuck: str
+) -> None:
+    run = pushed(stack, repository, {"main.tf": stuck})
+    before = terraforms()
+    canceled_at = 0.0
+
+    def cancel_once() -> bool:
+        nonlocal canceled_at
+        if not canceled_at and terraforms() > before:
+            canceled_at = time.monotonic()
+            act(Run.objects.get(pk=run.pk), Action.CANCEL, bob, "")
+        return False
+
+    found = queue.take_next("here")
+    assert found
+    job.execute(found, cancel_once)
+    assert canceled_at
+    assert time.monotonic() - canceled_at < 5
+    assert terraforms() == before
+    run.refresh_from_db()
+    assert (run.state, run.failure) == (State.CANCELED, "")
+
+
+def test_what_a_worker_planned_that_ends_is_planned_by_the_next(
+    stack: Stack, repository: Repository, stuck: str
+) -> None:
+    run = pushed(stack, repository, {"main.tf": stuck})
+    before = terraforms()
+    found = queue.take_next("here")
+    assert found
+    job.execute(found, lambda: terraforms() > before)
+    assert terraforms() == before
+    run.refresh_from_db()
+    assert (run.state, run.worker) == (State.QUEUED, "")
+    assert queue.take_next("another") == run
