@@ -1,0 +1,203 @@
+"""The page of a run: its plan, its log in parts, and the buttons."""
+
+import re
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.test import Client
+
+from stacks.models import LogChunk, Run, RunAction, Stack
+from stacks.run_views import LOG_SHOWN
+from stacks.states import State
+from tests.addresses import make_run, make_stack
+from vcs_integrations.models import Integration
+
+PAGE = "/stacks/network/runs/1/"
+LIVE = {"HX-Request": "true"}
+MEGABYTE = 1024 * 1024
+
+
+@pytest.fixture
+def stack(linked: Integration) -> Stack:
+    return make_stack(linked, "Network")
+
+
+@pytest.fixture
+def run(stack: Stack) -> Run:
+    return make_run(stack, 1, state=State.PLANNING)
+
+
+def text(response: Any) -> str:
+    assert response.status_code == 200
+    body = b"".join(response.streaming_content) if response.streaming else response.content
+    return " ".join(body.decode().replace("\xa0", " ").split())
+
+
+def write(run: Run, *texts: str) -> None:
+    last = run.log.count()
+    LogChunk.objects.bulk_create(
+        LogChunk(run=run, number=last + number, phase="planning", text=one)
+        for number, one in enumerate(texts, start=1)
+    )
+
+
+def next_part(page: str) -> str:
+    found = re.search(r'hx-get="([^"]*/log/\?after=\d+)"', page)
+    assert found
+    return found[1]
+
+
+# The log
+
+
+def test_a_log_comes_part_by_part_and_ends_with_its_run(member: Client, run: Run) -> None:
+    page = text(member.get(PAGE))
+    assert "Nothing was logged yet." in page
+    assert member.get(next_part(page), headers=LIVE).status_code == 204
+    write(run, "first\n", "\x1b[32msecond\x1b[0m <b>\n")
+    part = text(member.get(next_part(page), headers=LIVE))
+    assert "first" in part
+    assert '<span class="log-green">second</span> &lt;b&gt;' in part
+    assert member.get(next_part(part), headers=LIVE).status_code == 204
+    Run.objects.update(state=State.FINISHED)
+    write(run, "last\n")
+    end = text(member.get(next_part(part), headers=LIVE))
+    assert "last" in end and "first" not in end and "hx-get" not in end
+    assert text(member.get(next_part(part).replace("=2", "=3"), headers=LIVE)) == ""
+    assert "hx-get" not in text(member.get(PAGE))
+
+
+def test_a_log_of_ten_megabytes_is_shown_by_its_end_and_downloaded_whole(
+    member: Client, run: Run
+) -> None:
+    line = "x" * 63 + "\n"
+    write(run, *(f"part {number}\n" + line * 512 for number in range(1, 321)))
+    page = member.get(PAGE)
+    assert len(page.content) < LOG_SHOWN + 50_000
+    assert "part 320\n" in page.content.decode()
+    earlier = re.search(r"\?before=(\d+)#log", text(page))
+    assert earlier
+    before = member.get(PAGE, {"before": earlier[1]})
+    assert f"part {int(earlier[1]) - 1}\n" in before.content.decode()
+    assert "part 320\n" not in before.content.decode()
+    assert "after=" not in before.content.decode()  # the past does not grow
+
+    behind = member.get(f"{PAGE}log/?after=1", headers=LIVE)
+    assert len(behind.content) < LOG_SHOWN + 50_000
+    assert "Lines are left out here" in text(behind) and "part 320 " in text(behind)
+
+    whole = member.get(f"{PAGE}log.txt")
+    assert whole["Content-Disposition"] == 'attachment; filename="network-run-1.log"'
+    content = b"".join(whole.streaming_content)  # type: ignore[attr-defined]
+    assert len(content) > 10 * MEGABYTE
+    assert content.count(b"part ") == 320
+
+
+def test_the_download_has_no_colours(member: Client, run: Run) -> None:
+    write(run, "\x1b[1;31mred\x1b[0m\n")
+    response = member.get(f"{PAGE}log.txt")
+    assert b"".join(response.streaming_content) == b"red\n"  # type: ignore[attr-defined]
+    assert response["Content-Type"] == "text/plain; charset=utf-8"
+
+
+@pytest.mark.parametrize("number", ["", "x", "-1", "9" * 30, "²"])
+def test_a_part_that_makes_no_sense_is_a_part(member: Client, run: Run, number: str) -> None:
+    write(run, "first\n")
+    assert "first" in text(member.get(f"{PAGE}log/?after={number}", headers=LIVE))
+    assert "first" in text(member.get(f"{PAGE}?before={number}"))
+
+
+# The plan
+
+
+def test_a_plan_is_shown_as_counts_and_as_a_list(member: Client, run: Run) -> None:
+    Run.objects.update(
+        added=2, changed=0, destroyed=1, state=State.FINISHED,
+        plan={
+            "resources": [
+                {"address": "a.new", "action": "add"},
+                {"address": "a.<b>", "action": "replace"},
+            ],
+            "outputs": [{"name": "url", "action": "change", "value": '"http://x"'}],
+            "left_out": 7,
+        },
+    )  # fmt: skip
+    page = text(member.get(PAGE))
+    for shown in (
+        "2 to add", "0 to change", "1 to destroy", "<code>a.new</code>", "<code>a.&lt;b&gt;</code>",
+        "output <code>url</code>", "&quot;http://x&quot;", "7 more are not listed here",
+    ):  # fmt: skip
+        assert shown in page, shown
+    Run.objects.update(plan={"resources": [], "outputs": [], "left_out": 0})
+    assert "No changes: what there is matches the code." in text(member.get(PAGE))
+
+
+def test_a_failure_says_why(member: Client, run: Run) -> None:
+    Run.objects.update(state=State.FAILED, failure="The <plan> failed.")
+    assert "<strong>Failed.</strong> The &lt;plan&gt; failed." in text(member.get(PAGE))
+
+
+# The buttons
+
+
+def buttons(page: str) -> list[str]:
+    return re.findall(r'name="action" value="(\w+)"', page)
+
+
+def test_a_member_confirms_with_a_note_and_everybody_sees_it(
+    member: Client, admin: Client, run: Run
+) -> None:
+    Run.objects.update(state=State.UNCONFIRMED)
+    assert buttons(text(member.get(PAGE))) == ["confirm", "discard", "cancel"]
+    form = {"action": "confirm", "note": "  Looks <b>right</b>\0 "}
+    answer = member.post(f"{PAGE}act/", form, follow=True)
+    run.refresh_from_db()
+    assert run.state == State.CONFIRMED
+    assert "Run 1 was confirmed" in text(answer)
+    page = text(admin.get(PAGE))
+    assert "<strong>Confirmed</strong> by bob, " in page
+    assert ": Looks &lt;b&gt;right&lt;/b&gt;" in page
+
+
+def test_what_is_not_possible_any_more_is_said(member: Client, run: Run) -> None:
+    Run.objects.update(state=State.APPLYING)
+    answer = member.post(f"{PAGE}act/", {"action": "cancel"}, follow=True)
+    assert "Nothing was done. Run 1 is applying, so that is not possible any more." in text(answer)
+    run.refresh_from_db()
+    assert run.state == State.APPLYING
+    assert not RunAction.objects.exists()
+    assert member.post(f"{PAGE}act/", {"action": "explode"}).status_code == 302
+
+
+def test_a_retry_leads_to_the_run_that_repeats(member: Client, run: Run) -> None:
+    Run.objects.update(state=State.FAILED)
+    answer = member.post(f"{PAGE}act/", {"action": "retry"})
+    assert answer["Location"] == PAGE.replace("/1/", "/2/")
+    assert 'Repeated by <a href="/stacks/network/runs/2/">Run 2</a>' in text(member.get(PAGE))
+    assert 'Repeats</dt><dd><a href="/stacks/network/runs/1/">' in text(
+        member.get(answer["Location"])
+    )
+
+
+def test_a_name_stays_when_its_person_is_removed(
+    member: Client, admin: Client, run: Run, bob: User
+) -> None:
+    member.post(f"{PAGE}act/", {"action": "cancel", "note": "Too late"})
+    bob.delete()
+    assert "<strong>Canceled</strong> by bob" in text(admin.get(PAGE))
+
+
+# Live
+
+
+def test_the_page_asks_again_and_gets_nothing_while_nothing_changed(
+    member: Client, run: Run
+) -> None:
+    found = re.search(r"version=(\w+)", text(member.get(PAGE)))
+    assert found
+    live = f"{PAGE}?version={found[1]}"
+    assert member.get(live, headers=LIVE).status_code == 204
+    Run.objects.update(state=State.FAILED, failure="It broke.")
+    part = text(member.get(live, headers=LIVE))
+    assert "It broke." in part and "<html" not in part and "hx-get" not in part
