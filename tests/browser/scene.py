@@ -10,8 +10,17 @@ from django.db import connection
 from django.utils import timezone
 from playwright.sync_api import Page, expect
 
-from stacks.models import Decision, PullRequest, Run, Stack, StackVariable, StateVersion
-from stacks.states import TRACKED_ONLY, Kind
+from stacks.models import (
+    Decision,
+    LogChunk,
+    PullRequest,
+    Run,
+    RunAction,
+    Stack,
+    StackVariable,
+    StateVersion,
+)
+from stacks.states import HOLDS_STACK, TRACKED_ONLY, Kind
 from stacks.states import State as RunState
 from stacks.triggers import Rule
 from tests.addresses import make_lock, make_state_version
@@ -112,9 +121,13 @@ class Scene:
             )
             for number, title in ((12, "Add a subnet"), (13, LONG_NAME), (14, "Remove a peering"))
         ]
+        held = False  # one run at a time may hold the stack
         for number in range(1, 35):
             state = RunState.values[number % len(RunState)]
-            is_proposed = number % 2 == 0 and state not in TRACKED_ONLY
+            if held and state in HOLDS_STACK & TRACKED_ONLY:
+                state = RunState.SUPERSEDED
+            is_proposed = state not in TRACKED_ONLY and (number % 2 == 0 or state in HOLDS_STACK)
+            held = held or (not is_proposed and state in HOLDS_STACK)
             Run.objects.create(
                 stack=stack,
                 number=number,
@@ -586,6 +599,35 @@ def _run(scene: Scene) -> None:
 def _run_queued(scene: Scene) -> None:
     stack = scene.busy_stack()
     run = stack.runs.filter(state=RunState.QUEUED)[0]
+    scene.member(run.get_absolute_url())
+
+
+@state("run, with plan and log")
+def _run_with_plan(scene: Scene) -> None:
+    run = scene.busy_stack().runs.get(state=RunState.UNCONFIRMED)
+    Run.objects.filter(pk=run.pk).update(
+        added=1,
+        changed=0,
+        destroyed=1,
+        plan={
+            "resources": [
+                {"address": f"module.{LONG_NAME}.azurerm_subnet.a", "action": "replace"},
+                {"address": "azurerm_subnet.b", "action": "read"},
+            ],
+            "outputs": [{"name": "url", "action": "change", "value": f'"{LONG_NAME}"'}],
+            "left_out": 3,
+        },
+    )
+    text = "".join(f"\x1b[{code}m{code} {LONG_NAME * 3}\n" for code in (0, 1, 2, 4, *range(30, 38)))
+    LogChunk.objects.create(run=run, number=2, phase="planning", text=text)
+    RunAction.objects.create(run=run, action="cancel", username="ann", note=LONG_NAME)
+    scene.member(run.get_absolute_url())
+
+
+@state("run, failed")
+def _run_failed(scene: Scene) -> None:
+    run = scene.busy_stack().runs.filter(state=RunState.FAILED)[0]
+    Run.objects.filter(pk=run.pk).update(failure="The plan failed. The end of the log says why.")
     scene.member(run.get_absolute_url())
 
 

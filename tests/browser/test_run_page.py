@@ -1,0 +1,68 @@
+"""The page of a run while it goes: its log grows, its state changes, a person confirms."""
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from stacks.models import LogChunk, Run, Stack
+from stacks.states import State
+from tests.addresses import make_run
+from vcs_integrations.models import Integration
+
+
+@pytest.fixture
+def run(integration: Integration) -> Run:
+    repository = integration.repositories.get()
+    stack = Stack.objects.create(name="Network", repository=repository, branch="main")
+    return make_run(stack, 1, state=State.PLANNING)
+
+
+def write(run: Run, number: int, text: str) -> None:
+    LogChunk.objects.create(run=run, number=number, phase="planning", text=text)
+
+
+def test_the_log_grows_without_a_reload_and_a_person_confirms(member_page: Page, run: Run) -> None:
+    page = member_page
+    page.goto(run.get_absolute_url())
+    page.evaluate("window.wasHere = true")
+    log = page.get_by_role("region", name="Lines of the log")
+    expect(log).to_contain_text("Nothing was logged yet.")
+    write(run, 1, "\x1b[32mInitializing\x1b[0m\n")
+    expect(log.locator(".log-green")).to_have_text("Initializing")
+    expect(log).not_to_contain_text("Nothing was logged yet.")
+
+    # Who reads at the end stays there; who reads above is left alone.
+    write(run, 2, "one line\n" * 400)
+    expect(log).to_contain_text("one line")
+    at_end = "log => log.scrollHeight - log.scrollTop - log.clientHeight"
+    expect(log).to_contain_text("one line\none line")
+    assert log.evaluate(at_end) < 5
+    log.evaluate("log => log.scrollTop = 0")
+    write(run, 3, "the last line\n")
+    expect(log).to_contain_text("the last line")
+    assert log.evaluate("log => log.scrollTop") == 0
+
+    Run.objects.update(added=1, changed=0, destroyed=0, plan={"resources": [], "outputs": []})
+    run.move_to(State.UNCONFIRMED)
+    page.get_by_label("Note").fill("Looks right")
+    page.get_by_role("button", name="Confirm").click()
+    expect(page.get_by_text("Run 1 was confirmed")).to_be_visible()
+    expect(page.get_by_role("listitem").filter(has_text="Looks right")).to_contain_text(
+        "Confirmed by bob"
+    )
+
+
+def test_a_long_log_leaves_the_page_light(member_page: Page, run: Run) -> None:
+    page = member_page
+    line = "0123456789abcdef" * 6 + "\n"
+    LogChunk.objects.bulk_create(
+        LogChunk(run=run, number=number, phase="planning", text=line * 330)
+        for number in range(1, 321)
+    )
+    page.goto(run.get_absolute_url())
+    log = page.get_by_role("region", name="Lines of the log")
+    assert log.evaluate("log => log.textContent.length") < 300_000
+    for number in range(321, 360):
+        write(run, number, line * 330)
+    write(run, 360, "the last line\n")
+    expect(log).to_contain_text("the last line")
+    assert log.evaluate("log => log.textContent.length") < 1_100_000
