@@ -85,7 +85,8 @@ def read_plan(text: bytes, mask: Callable[[str], str]) -> PlanSummary | None:
     Of values only those of outputs are kept that are not marked as sensitive, masked.
     """
     try:
-        summary = _summary(json.loads(text))
+        # Terraform 0.15 may print "o:" first, which its two processes use between them.
+        summary = _summary(json.loads(text[text.find(b"{") :]))
     except (ValueError, RecursionError, AttributeError, TypeError, KeyError):
         return None
     for row in [*summary.resources, *summary.outputs]:

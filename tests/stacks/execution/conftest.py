@@ -12,6 +12,7 @@ from stacks.execution import job, queue
 from stacks.models import Backend, Run, Stack
 from stacks.states import Kind
 from tests.emulator.model import Repository
+from tests.stacks.execution.terraforms import installed, packaged
 from vcs_integrations.models import Integration
 
 # It names a backend, and so keeps its state itself: it is gone after the run.
@@ -40,6 +41,12 @@ def runs_folder(settings: Settings) -> Iterator[Path]:
     settings.RUN_FOLDER = str(folder)
     yield folder
     shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(autouse=True)
+def terraform(settings: Settings) -> None:
+    """The machine's own Terraform, else the packaged one."""
+    settings.TERRAFORM_BIN = installed() or packaged() or ""
 
 
 @pytest.fixture
