@@ -379,19 +379,28 @@ def remove_left_folders() -> None:
 
 
 def runs_folder() -> Path:
-    """Return the folder that holds the folders of jobs; other users may pass through, no more."""
-    top = Path(settings.RUN_FOLDER or Path(tempfile.gettempdir(), f"stackhook-runs-{os.getuid()}"))
+    """Return the folder that holds the folders of jobs."""
+    named = settings.RUN_FOLDER
+    return own_folder(Path(named) if named else temporary(f"stackhook-runs-{os.getuid()}"))
+
+
+def temporary(name: str) -> Path:
+    return Path(tempfile.gettempdir(), name)
+
+
+def own_folder(path: Path) -> Path:
+    """Return a folder that is made if need be; other users may pass through, no more."""
     with suppress(FileExistsError):
-        top.mkdir()
-        top.chmod(0o711)  # whatever the umask is
-    found = top.lstat()
+        path.mkdir()
+        path.chmod(0o711)  # whatever the umask is
+    found = path.lstat()
     is_ours = found.st_uid == os.getuid() and not found.st_mode & 0o022
     if not stat.S_ISDIR(found.st_mode) or not is_ours:
         raise NotIsolated(
-            f"{top} belongs to somebody else, or others may write there. Remove it, or name "
+            f"{path} belongs to somebody else, or others may write there. Remove it, or name "
             f"another folder in RUN_FOLDER."
         )
-    return top
+    return path
 
 
 @contextmanager
@@ -400,11 +409,13 @@ def free_user() -> Iterator[int | None]:
     if os.getuid() != 0 or settings.RUN_ISOLATION != "bubblewrap":
         yield None
         return
+    # The same for all workers of the machine, wherever their jobs work.
+    locks = own_folder(temporary("stackhook-users"))
     for user_id in USER_IDS:
         # A job may go on after its worker died.
         if is_known(user_id) or has_processes(user_id):
             continue
-        lock = os.open(runs_folder() / f"user-{user_id}", os.O_RDWR | os.O_CREAT, 0o600)
+        lock = os.open(locks / str(user_id), os.O_RDWR | os.O_CREAT, 0o600)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:

@@ -92,3 +92,15 @@ def work(worker: str = "here") -> list[Run]:
 
 def log_of(run: Run) -> str:
     return "".join(run.log.values_list("text", flat=True))
+
+
+def commands_below(folder: Path) -> list[str]:
+    """Return the command lines of what runs in the sandboxes of a folder."""
+    found = []
+    for one in Path("/proc").glob("[0-9]*"):
+        try:
+            if str(folder) in (one / "mountinfo").read_text():
+                found.append((one / "cmdline").read_text().replace("\0", " "))
+        except OSError:
+            continue
+    return [line for line in found if line]  # without those that ended

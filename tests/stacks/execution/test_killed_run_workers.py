@@ -1,7 +1,6 @@
 """Run workers that are killed: no plan is applied twice, no state is lost, every run ends."""
 
 import json
-import os
 import shutil
 import socket
 import tempfile
@@ -19,6 +18,7 @@ from django.conf import settings as configured
 from tests.databases import Database, migrate, sqlite_url
 from tests.emulator.model import Organization, Repository
 from tests.processes import free_port, running, wait_for
+from tests.stacks.execution.conftest import commands_below
 
 # In which state a worker is killed, and how many seconds after that began.
 POINTS = [
@@ -48,7 +48,6 @@ repository, _ = Repository.objects.update_or_create(
 Stack.objects.create(name="Network", repository=repository, branch="main", autodeploy=True)
 """
 START = """
-import os
 from stacks.models import Run, Stack
 stack = Stack.objects.get()
 number = stack.runs.count() + 1
@@ -132,7 +131,7 @@ def test_ten_kills(
             database.run(START, SHA=sha)
             kill_worker(database, number, state, delay)
             # What an apply began that outlived its worker is brought to its end.
-            assert wait_for(lambda: not list_jobs(folder), 30)
+            assert wait_for(lambda: not commands_below(folder), 30)
             end_leases(database)
         sha = repository.push({"main.tf": code(port, len(POINTS))}, branch="main")
         database.run(START, SHA=sha)
@@ -160,18 +159,6 @@ def kill_worker(database: Database, number: int, state: str, delay: float) -> No
         time.sleep(delay)
         worker.kill()
         worker.wait()
-
-
-def list_jobs(folder: Path) -> list[str]:
-    """Return what still runs in the folder of a job."""
-    found = []
-    for one in Path("/proc").glob("[0-9]*"):
-        try:
-            if str(folder) in (one / "mountinfo").read_text() and one.name != str(os.getpid()):
-                found.append(one.name)
-        except OSError:
-            continue
-    return found
 
 
 def end_leases(database: Database) -> None:

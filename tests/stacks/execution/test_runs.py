@@ -2,11 +2,11 @@
 
 import json
 import socket
-import subprocess
 import time
 from base64 import b64encode
 from collections.abc import Iterator
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 from django.contrib.auth.models import User
@@ -18,7 +18,7 @@ from stacks.execution.logs import as_text
 from stacks.models import PlanFile, Run, Stack, StackVariable
 from stacks.states import Kind, State
 from tests.emulator.model import Repository
-from tests.stacks.execution.conftest import LOCAL, THREE, log_of, pushed, work
+from tests.stacks.execution.conftest import LOCAL, THREE, commands_below, log_of, pushed, work
 
 OUTPUT = 'output "a" {\n  value = "%s"\n}\n'
 
@@ -284,22 +284,19 @@ def stuck() -> Iterator[str]:
         yield LOCAL + f'module "a" {{\n  source = "http://127.0.0.1:{port}/a.zip"\n}}\n'
 
 
-def terraforms() -> int:
-    listed = subprocess.run(["ps", "ax", "-o", "stat=,args="], capture_output=True, text=True)
-    lines = [line.split(None, 1) for line in listed.stdout.splitlines()]
-    return sum("terraform init" in args for state, args in lines if not state.startswith("Z"))
+def is_initializing(folder: Path) -> bool:
+    return any("terraform init" in command for command in commands_below(folder))
 
 
 def test_a_cancelled_run_is_over_within_seconds(
-    stack: Stack, repository: Repository, bob: User, stuck: str
+    stack: Stack, repository: Repository, bob: User, stuck: str, runs_folder: Path
 ) -> None:
     run = pushed(stack, repository, {"main.tf": stuck})
-    before = terraforms()
     canceled_at = 0.0
 
     def cancel_once() -> bool:
         nonlocal canceled_at
-        if not canceled_at and terraforms() > before:
+        if not canceled_at and is_initializing(runs_folder):
             canceled_at = time.monotonic()
             act(Run.objects.get(pk=run.pk), Action.CANCEL, bob, "")
         return False
@@ -309,20 +306,19 @@ def test_a_cancelled_run_is_over_within_seconds(
     job.execute(found, cancel_once)
     assert canceled_at
     assert time.monotonic() - canceled_at < 5
-    assert terraforms() == before
+    assert commands_below(runs_folder) == []
     run.refresh_from_db()
     assert (run.state, run.failure) == (State.CANCELED, "")
 
 
 def test_what_a_worker_planned_that_ends_is_planned_by_the_next(
-    stack: Stack, repository: Repository, stuck: str
+    stack: Stack, repository: Repository, stuck: str, runs_folder: Path
 ) -> None:
     run = pushed(stack, repository, {"main.tf": stuck})
-    before = terraforms()
     found = queue.take_next("here")
     assert found
-    job.execute(found, lambda: terraforms() > before)
-    assert terraforms() == before
+    job.execute(found, lambda: is_initializing(runs_folder))
+    assert commands_below(runs_folder) == []
     run.refresh_from_db()
     assert (run.state, run.worker) == (State.QUEUED, "")
     assert queue.take_next("another") == run

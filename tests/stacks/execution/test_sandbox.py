@@ -23,6 +23,7 @@ from stacks.execution.sandbox import (
     runs_folder,
     sandbox,
 )
+from tests.stacks.execution.conftest import commands_below
 
 SECONDS = 60
 AS_ROOT = pytest.mark.skipif(os.getuid() != 0, reason="only root gives each job its own user")
@@ -43,16 +44,8 @@ def run(box: Sandbox, script: str, limits: Limits | None = None, **variables: st
 
 
 def left_of(box: Sandbox) -> list[str]:
-    """Return the command lines of what still runs as the user of a sandbox, or in its folder."""
-    found = []
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            is_its = str(box.folder) in str((folder / "cwd").readlink())
-            if is_its or folder.stat().st_uid == box.user_id:
-                found.append((folder / "cmdline").read_text())
-        except OSError:
-            continue
-    return [line for line in found if line]  # without those that ended
+    """Return the command lines of what still runs in a sandbox."""
+    return commands_below(box.folder)
 
 
 def test_a_job_sees_nothing_of_its_worker(box: Sandbox, tmp_path: Path) -> None:
@@ -225,12 +218,13 @@ def test_more_output_than_fits_does_not_fill_the_disk(
 # The worker
 
 
+@AS_ROOT
 def test_users_of_jobs_are_taken_once_and_given_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("os.getuid", lambda: 0)
-    if not os.access("/proc/1/environ", os.R_OK):
-        pytest.skip("only root may")
+    monkeypatch.setattr("stacks.execution.sandbox.USER_IDS", range(64800, 64802))
     with free_user() as first, free_user() as second:
-        assert first != second
+        assert {first, second} == {64800, 64801}
+        with pytest.raises(NotIsolated, match="Every user"), free_user():
+            pass
     with free_user() as again:
         assert again == first
 
