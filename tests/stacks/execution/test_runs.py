@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from django.contrib.auth.models import User
 from django.utils import timezone
+from pytest_django import Settings
 
 from stacks.actions import Action, NotPossible, act, actions_for
 from stacks.execution import job, queue
@@ -322,3 +323,15 @@ def test_what_a_worker_planned_that_ends_is_planned_by_the_next(
     run.refresh_from_db()
     assert (run.state, run.worker) == (State.QUEUED, "")
     assert queue.take_next("another") == run
+
+
+def test_without_isolation_a_run_goes_the_same_way(
+    stack: Stack, repository: Repository, settings: Settings, runs_folder: Path
+) -> None:
+    settings.RUN_ISOLATION = "none"
+    Stack.objects.update(autodeploy=True)
+    pushed(stack, repository, {"main.tf": LOCAL + THREE})
+    *_, done = work()
+    assert done.state == State.FINISHED, as_text(log_of(done))
+    assert done.added == 3
+    assert list(runs_folder.glob("job-*")) == []
