@@ -209,6 +209,9 @@ class Sandbox:
         known |= {name: os.environ[name] for name in PASSED_ON if name in os.environ}
         with tempfile.TemporaryFile() as arguments:
             if self.is_isolated:
+                if self.user_id is None:
+                    # Inside, where only the job's own processes count (from Linux 5.14 on).
+                    command = ["prlimit", f"--nproc={settings.RUN_PROCESSES}", "--", *command]
                 arguments.write(
                     b"\0".join(map(os.fsencode, self._isolation(known, folder, limits)))
                 )
