@@ -91,6 +91,8 @@ class Log:
 
     def write(self, printed: bytes) -> None:
         """Add what was printed; it is stored soon."""
+        if self.left <= 0:
+            return
         self._raw += self._decoder.decode(printed).replace("\r\n", "\n").replace("\r", "\n")
         end = self._raw.rfind("\n") + 1
         if len(self._raw) - end > CHUNK:  # a line without an end

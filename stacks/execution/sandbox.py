@@ -31,6 +31,7 @@ MOST_FILES = 300_000
 PRINTED_LIMIT = 100 * MEGABYTE
 COLLECT_SECONDS = 300
 END_SECONDS = 10
+PARTS_AT_ONCE = 8
 PROGRAMS = ("bwrap", "prlimit", "setpriv", "timeout")
 SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 # What a program needs of /etc: names of hosts, certificates, the linker's cache.
@@ -180,7 +181,7 @@ class Sandbox:
         ):
             until = time.monotonic() + limits.seconds + (90 if limits.outlives else 0)
             while process.poll() is None:
-                printed.pass_on()
+                printed.pass_on(PARTS_AT_ONCE)
                 if not limits.outlives:
                     self._check(process.pid)
                 if is_unwanted() and not limits.outlives:
@@ -189,7 +190,7 @@ class Sandbox:
                     raise LimitReached(f"It took more than {limits.seconds / 60:.0f} minutes.")
                 with suppress(subprocess.TimeoutExpired):
                     process.wait(LOOK_EVERY)
-            printed.pass_on()
+            printed.pass_on(PRINTED_LIMIT // MEGABYTE)
             return process.returncode
 
     @contextmanager
@@ -345,9 +346,12 @@ class Printed:
     def __exit__(self, *_: object) -> None:
         os.close(self.file)
 
-    def pass_on(self) -> None:
-        """Give on what was printed since."""
-        while part := os.pread(self.file, MEGABYTE, self.read):
+    def pass_on(self, parts: int) -> None:
+        """Give on what was printed since, up to some megabytes: it may grow meanwhile."""
+        for _ in range(parts):
+            part = os.pread(self.file, MEGABYTE, self.read)
+            if not part:
+                break
             self.read += len(part)
             self.output(part)
         if self.read > PRINTED_LIMIT:

@@ -15,7 +15,8 @@ from pytest_django import Settings
 
 from stacks.actions import Action, NotPossible, act, actions_for
 from stacks.execution import job, queue
-from stacks.execution.logs import as_text
+from stacks.execution.logs import Log, Masker, as_text
+from stacks.execution.sandbox import LimitReached, Limits, sandbox
 from stacks.models import PlanFile, Run, Stack, StackVariable
 from stacks.states import Kind, State
 from tests.emulator.model import Repository
@@ -323,6 +324,21 @@ def test_what_a_worker_planned_that_ends_is_planned_by_the_next(
     run.refresh_from_db()
     assert (run.state, run.worker) == (State.QUEUED, "")
     assert queue.take_next("another") == run
+
+
+def test_a_job_that_never_stops_printing_is_cut_and_ended(
+    stack: Stack, repository: Repository, settings: Settings, runs_folder: Path
+) -> None:
+    settings.RUN_LOG_MB = 1
+    run = pushed(stack, repository, {"main.tf": LOCAL})
+    with sandbox() as box:
+        log = Log(run, "planning", Masker(["y" * 40]))
+        started = time.monotonic()
+        with pytest.raises(LimitReached, match="minutes"):
+            box.run(["yes"], {}, log.write, lambda: False, Limits(3))
+        assert time.monotonic() - started < 8
+    assert "The log is cut here: it has 1 MB." in log_of(run)
+    assert list(runs_folder.glob("job-*")) == []
 
 
 def test_without_isolation_a_run_goes_the_same_way(
