@@ -155,7 +155,7 @@ def test_a_member_confirms_with_a_note_and_everybody_sees_it(
     assert "Run 1 was confirmed" in text(answer)
     page = text(admin.get(PAGE))
     assert "<strong>Confirmed</strong> by bob, " in page
-    assert ": Looks &lt;b&gt;right&lt;/b&gt;" in page
+    assert "<br>Looks &lt;b&gt;right&lt;/b&gt;" in page
 
 
 def test_what_is_not_possible_any_more_is_said(member: Client, run: Run) -> None:
