@@ -61,10 +61,11 @@ def give_back_lost() -> None:
 
 
 def give_back(run: Run) -> None:
-    """Put a run that is planned by a worker that ends back into the queue."""
+    """Put a run that is planned by a worker that ends back into the queue, as if never begun."""
     with transaction.atomic():
         if Run.objects.filter(pk=run.pk, worker=run.worker).move_to(State.QUEUED):
-            Run.objects.filter(pk=run.pk).update(worker="", lease_until=None)
+            before = {"worker": "", "lease_until": None, "attempts": run.attempts - 1}
+            Run.objects.filter(pk=run.pk).update(**before)
 
 
 def forget_plans() -> None:

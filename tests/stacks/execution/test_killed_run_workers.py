@@ -48,6 +48,7 @@ repository, _ = Repository.objects.update_or_create(
 Stack.objects.create(name="Network", repository=repository, branch="main", autodeploy=True)
 """
 START = """
+import os
 from stacks.models import Run, Stack
 stack = Stack.objects.get()
 number = stack.runs.count() + 1

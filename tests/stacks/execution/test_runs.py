@@ -322,7 +322,7 @@ def test_what_a_worker_planned_that_ends_is_planned_by_the_next(
     job.execute(found, lambda: is_initializing(runs_folder))
     assert commands_below(runs_folder) == []
     run.refresh_from_db()
-    assert (run.state, run.worker) == (State.QUEUED, "")
+    assert (run.state, run.worker, run.attempts) == (State.QUEUED, "", 0)
     assert queue.take_next("another") == run
 
 
