@@ -4,8 +4,10 @@ The run's state is moved by the worker that has it, and only as long as it has i
 """
 
 import logging
+import os
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 from django.conf import settings
@@ -120,7 +122,8 @@ class Job:
         _move(self.run, State.PLANNING)
         self.log.phase = State.PLANNING
         plan = self.sandbox.path("workspace", terraform.PLAN)
-        command = terraform.plan_command(self.program, plan)
+        locks = self.run.kind == Kind.TRACKED
+        command = terraform.plan_command(self.program, plan, locks=locks)
         code = self._execute(command, Limits(settings.RUN_PLAN_MINUTES * 60))
         if code not in {terraform.NO_CHANGES, terraform.CHANGES}:
             raise JobFailed("The plan failed. The end of the log says why.")
@@ -214,6 +217,7 @@ class Job:
                 f"the stack, or add the folder."
             )
         if self.stack.backend == Backend.STACKHOOK:
+            self._check_names_no_backend()
             self._put(terraform.OVERRIDE, terraform.BACKEND)
         if lock_file:
             self._put(terraform.LOCK_FILE, lock_file)
@@ -224,6 +228,22 @@ class Job:
             raise JobFailed(
                 "The code names no backend, so its state would be lost. Name one, or let Stackhook "
                 "keep the state: Configure backend."
+            )
+
+    def _check_names_no_backend(self) -> None:
+        """Fail where the code says who keeps its state.
+
+        Ours would win, begin with an empty state, and have all that is there made once more.
+        """
+        where = [self.sandbox.path("workspace", self.folder), "-maxdepth", "1", "-name", "*.tf"]
+        command = ["find", *where, "-exec", "grep", "-lE", terraform.NAMES_BACKEND, "{}", "+"]
+        found, _ = self.sandbox.collect(command, {}, self._is_unwanted, MEGABYTE)
+        if found:
+            file = Path(os.fsdecode(found.splitlines()[0])).name
+            raise JobFailed(
+                f"{file} names a backend, and Stackhook is to keep the state, which would begin "
+                f"empty. Choose the backend that the code names under Configure backend, or remove "
+                f"it from the code."
             )
 
     def _put(self, name: str, content: bytes) -> None:

@@ -21,6 +21,8 @@ LOCK_TIMEOUT = "-lock-timeout=60s"
 MOST_LISTED = 1000
 LONGEST_VALUE = 200
 # Ours wins over what the code says; a file of that name completes the code's own settings.
+# A block in the code that says who keeps the state; extended regular expression of grep.
+NAMES_BACKEND = r'^([^#/]*[{[:space:]])?backend[[:space:]]+"[a-z0-9_]+"[[:space:]]*[{]|^[[:space:]]*cloud[[:space:]]*[{]'
 BACKEND = b'terraform {\n  backend "http" {}\n}\n'
 ACTIONS = {
     ("create",): "add",
@@ -48,10 +50,10 @@ def init_command(program: str) -> list[str]:
     return [program, "init", "-input=false"]
 
 
-def plan_command(program: str, plan: str) -> list[str]:
-    return [
-        program, "plan", "-input=false", LOCK_TIMEOUT, "-detailed-exitcode", f"-out={plan}"
-    ]  # fmt: skip
+def plan_command(program: str, plan: str, *, locks: bool) -> list[str]:
+    """Return how to plan; what is only proposed is not applied, and needs no lock of the state."""
+    lock = LOCK_TIMEOUT if locks else "-lock=false"
+    return [program, "plan", "-input=false", lock, "-detailed-exitcode", f"-out={plan}"]
 
 
 def show_command(program: str, plan: str) -> list[str]:

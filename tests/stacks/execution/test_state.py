@@ -66,11 +66,34 @@ def test_what_was_applied_is_there_for_the_next_run(
     assert (proposed.added, proposed.changed, proposed.destroyed) == (0, 1, 2)
 
 
-def test_a_backend_that_the_code_names_gives_way(kept: Stack, repository: Repository) -> None:
+@pytest.mark.parametrize(
+    "named",
+    [
+        'terraform {\n  backend "local" {\n    path = "/tmp/elsewhere"\n  }\n}\n',
+        'terraform { backend "s3" {} }\n',
+        'terraform {\n  cloud {\n    organization = "fabrikam"\n  }\n}\n',
+    ],
+)
+def test_code_that_names_a_backend_does_not_begin_with_an_empty_state(
+    kept: Stack, repository: Repository, named: str
+) -> None:
     Stack.objects.update(autodeploy=True)
-    named = 'terraform {\n  backend "local" {\n    path = "/tmp/elsewhere"\n  }\n}\n'
-    override: dict[str, str | None] = {"main.tf": named + THREE, "zz_override.tf": named}
-    pushed(kept, repository, override)
+    pushed(kept, repository, {"main.tf": THREE, "versions.tf": named})
+    (failed,) = work()
+    assert failed.state == State.FAILED
+    assert "versions.tf names a backend" in failed.failure
+
+
+def test_a_backend_in_a_comment_or_of_an_example_is_none(
+    kept: Stack, repository: Repository
+) -> None:
+    Stack.objects.update(autodeploy=True)
+    named = 'terraform { backend "s3" {} }\n'
+    files: dict[str, str | None] = {
+        "main.tf": f"# {named}// {named}{THREE}",
+        "examples/main.tf": named,
+    }
+    pushed(kept, repository, files)
     _, applied = work()
     assert applied.state == State.FINISHED, as_text(log_of(applied))
     assert kept.state_versions.count() == 1
