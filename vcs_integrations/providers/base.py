@@ -50,6 +50,7 @@ class Problem(StrEnum):
     PERMISSION_DENIED = "permission_denied"
     NOT_FOUND = "not_found"
     NOT_ALLOWED = "not_allowed"
+    REFUSED = "refused"
     WRONG_KEY = "wrong_key"
 
 
@@ -159,6 +160,51 @@ class RemoteSubscription:
     event_type: str
     project_id: str
     url: str
+
+
+class Status(StrEnum):
+    """What the provider is told of a commit or of a pull request's iteration."""
+
+    PENDING = "pending"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    ERROR = "error"
+    NOT_APPLICABLE = "not_applicable"
+
+
+@dataclass(frozen=True)
+class StatusReport:
+    """A status as it is posted; of those with the same genre and name the last one counts.
+
+    `url` leads to a page about it, `description` is plain text of one line.
+    """
+
+    genre: str
+    name: str
+    status: Status | None
+    description: str
+    url: str
+
+
+@dataclass(frozen=True)
+class RemoteStatus:
+    """A status that the provider holds of a pull request; an iteration that is not told is None.
+
+    A status of another's making may have a word that is none of ours: `report.status` is None.
+    """
+
+    external_id: int
+    iteration: int | None
+    report: StatusReport
+
+
+@dataclass(frozen=True)
+class RemoteComment:
+    """The first comment of a thread of a pull request."""
+
+    thread_id: int
+    comment_id: int
+    content: str
 
 
 @dataclass(frozen=True)
@@ -289,6 +335,38 @@ class Client(Protocol):
         """Yield pull requests with a status ("active", "all"), the newest first."""
         ...
 
+    def create_commit_status(self, repository_id: str, sha: str, report: StatusReport) -> None:
+        """Add a status to a commit."""
+        ...
+
+    def commit_statuses(self, repository_id: str, sha: str) -> list[StatusReport]:
+        """Return the statuses of a commit that count: the last of each genre and name."""
+        ...
+
+    def create_pull_request_status(
+        self, repository_id: str, number: int, iteration: int, report: StatusReport
+    ) -> None:
+        """Add a status to an iteration of a pull request."""
+        ...
+
+    def pull_request_statuses(self, repository_id: str, number: int) -> list[RemoteStatus]:
+        """Return all statuses of a pull request, the oldest first."""
+        ...
+
+    def create_thread(self, repository_id: str, number: int, content: str) -> RemoteComment:
+        """Open a thread of a pull request with a comment that nobody has to resolve."""
+        ...
+
+    def edit_comment(
+        self, repository_id: str, number: int, thread_id: int, comment_id: int, content: str
+    ) -> None:
+        """Change what a comment says."""
+        ...
+
+    def first_comments(self, repository_id: str, number: int) -> list[RemoteComment]:
+        """Return the first comment of every thread of a pull request that is not deleted."""
+        ...
+
     def subscriptions(self) -> list[RemoteSubscription]:
         """Return all web-hook subscriptions of the organization that the token may see."""
         ...
@@ -310,6 +388,8 @@ class Provider(Protocol):
     token_help: ClassVar[str]
     # Event type → the words the provider's own pages use for it.
     events: ClassVar[Mapping[str, str]]
+    # How long a comment may be, in UTF-16 code units.
+    longest_comment: ClassVar[int]
 
     def parse_organization_url(self, text: str) -> OrganizationUrl:
         """Reduce what was typed or pasted to an organization, or raise InvalidOrganizationUrl."""

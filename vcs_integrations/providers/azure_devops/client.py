@@ -25,8 +25,12 @@ from vcs_integrations.providers.base import (
     ProviderError,
     RemoteBranch,
     RemoteChange,
+    RemoteComment,
     RemoteRepository,
+    RemoteStatus,
     RemoteSubscription,
+    Status,
+    StatusReport,
 )
 
 API_VERSION = "7.1"
@@ -40,6 +44,14 @@ REFS_PER_PAGE = 1000
 CHANGES_PER_PAGE = 2000
 LONGEST_REST = 60  # seconds; what has to wait longer is better done later
 PER_PAGE = 100
+STATUSES_READ = 1000
+STATUS_WORDS = {
+    Status.PENDING: "pending",
+    Status.SUCCEEDED: "succeeded",
+    Status.FAILED: "failed",
+    Status.ERROR: "error",
+    Status.NOT_APPLICABLE: "notApplicable",
+}
 T = TypeVar("T")
 
 
@@ -216,6 +228,67 @@ class AzureDevOpsClient:
             if facts := shapes.pull_request(item):
                 yield facts
 
+    def create_commit_status(self, repository_id: str, sha: str, report: StatusReport) -> None:
+        """Add a status to a commit ("Statuses - Create")."""
+        self._send("POST", _statuses_of_commit(repository_id, sha), _status_body(report))
+
+    def commit_statuses(self, repository_id: str, sha: str) -> list[StatusReport]:
+        """Return the last status of each context ("Statuses - List")."""
+        params = {"latestOnly": "true", "top": str(STATUSES_READ)}
+        answer = self._get(_statuses_of_commit(repository_id, sha), params)
+        return [_status_report(item) for item in self._values(answer)]
+
+    def create_pull_request_status(
+        self, repository_id: str, number: int, iteration: int, report: StatusReport
+    ) -> None:
+        """Add a status to an iteration ("Pull Request Statuses - Create").
+
+        A policy that is reset by new changes refuses a status that names no iteration.
+        """
+        path = _git(repository_id, f"pullRequests/{number}/statuses")
+        self._send("POST", path, _status_body(report) | {"iterationId": iteration})
+
+    def pull_request_statuses(self, repository_id: str, number: int) -> list[RemoteStatus]:
+        """Return all statuses of a pull request ("Pull Request Statuses - List")."""
+        answer = self._get(_git(repository_id, f"pullRequests/{number}/statuses"), {})
+        found = [
+            RemoteStatus(
+                external_id=shapes.positive_integer(item, "id") or 0,
+                iteration=shapes.positive_integer(item, "iterationId"),
+                report=_status_report(item),
+            )
+            for item in self._values(answer)
+        ]
+        return sorted(found, key=lambda one: one.external_id)
+
+    def create_thread(self, repository_id: str, number: int, content: str) -> RemoteComment:
+        """Open a thread with a comment ("Pull Request Threads - Create").
+
+        It is closed from the start: a policy may want each active thread to be resolved.
+        """
+        comment = {"parentCommentId": 0, "content": content, "commentType": "text"}
+        made = self._send(
+            "POST",
+            _git(repository_id, f"pullRequests/{number}/threads"),
+            {"comments": [comment], "status": "closed"},
+        )
+        found = _first_comment(made)
+        if found is None:
+            raise diagnosis.not_azure_devops(self._host, "the comment that was posted is missing")
+        return found
+
+    def edit_comment(
+        self, repository_id: str, number: int, thread_id: int, comment_id: int, content: str
+    ) -> None:
+        """Change what a comment says ("Pull Request Thread Comments - Update")."""
+        path = f"pullRequests/{number}/threads/{thread_id}/comments/{comment_id}"
+        self._send("PATCH", _git(repository_id, path), {"content": content})
+
+    def first_comments(self, repository_id: str, number: int) -> list[RemoteComment]:
+        """Return the first comment of every thread ("Pull Request Threads - List")."""
+        answer = self._get(_git(repository_id, f"pullRequests/{number}/threads"), {})
+        return [found for item in self._values(answer) if (found := _first_comment(item))]
+
     def subscriptions(self) -> list[RemoteSubscription]:
         """Return the organization's web-hook subscriptions ("Subscriptions - List")."""
         answer = self._get(
@@ -281,6 +354,15 @@ class AzureDevOpsClient:
     def _get(self, path: str, params: dict[str, str]) -> tuple[Json, Any]:
         """Return the JSON object of an answer and its headers."""
         response, body = self._call("GET", path, {"api-version": API_VERSION} | params)
+        return self._object(body), response.headers
+
+    def _send(self, method: str, path: str, sent: Json) -> Json:
+        """Send a JSON object; return the one that comes back. Nothing is sent twice by itself."""
+        _, body = self._call(method, path, {"api-version": API_VERSION}, sent=sent)
+        return self._object(body)
+
+    def _object(self, body: bytes) -> Json:
+        """Read the JSON object of an answer."""
         if body.count(b"{") > MOST_OBJECTS:  # parsed, it would take a hundred times its size
             raise diagnosis.too_large(self._host, ANSWER_LIMIT)
         try:
@@ -289,7 +371,7 @@ class AzureDevOpsClient:
             answer = None
         if not isinstance(answer, dict):
             raise diagnosis.not_azure_devops(self._host, "it is not the JSON that was asked for")
-        return answer, response.headers
+        return answer
 
     def _values(self, answer: tuple[Json, Any]) -> list[Json]:
         return self._list(answer[0], "value")
@@ -301,7 +383,13 @@ class AzureDevOpsClient:
         return values
 
     def _call(
-        self, method: str, path: str, params: dict[str, str], *, wants_json: bool = True
+        self,
+        method: str,
+        path: str,
+        params: dict[str, str],
+        *,
+        sent: Json | None = None,
+        wants_json: bool = True,
     ) -> tuple[requests.Response, bytes]:
         """Send a request within the time there is; return a good answer and its body."""
         self._rest()
@@ -314,6 +402,7 @@ class AzureDevOpsClient:
                 method,
                 f"{self._base}/{path}",
                 params=params,
+                json=sent,
                 timeout=seconds,
                 allow_redirects=False,
                 stream=True,
@@ -383,6 +472,10 @@ def _git(repository_id: str, rest: str) -> str:
     return f"_apis/git/repositories/{quote(repository_id, safe='')}/{rest}"
 
 
+def _statuses_of_commit(repository_id: str, sha: str) -> str:
+    return _git(repository_id, f"commits/{quote(sha, safe='')}/statuses")
+
+
 def _of_ref(ref: str) -> dict[str, str]:
     """Return how to ask for pushes with all that they changed, of one ref if it is named."""
     params = {"searchCriteria.includeRefUpdates": "true"}
@@ -426,6 +519,37 @@ def _iteration(item: Json) -> Iteration | None:
         created_at=read_date(text(item, "createdDate")),
         old_target=shapes.branch(text(item, "oldTargetRefName"))[:500],
     )
+
+
+def _status_body(report: StatusReport) -> Json:
+    return {
+        "state": STATUS_WORDS[report.status] if report.status else "notSet",
+        "description": report.description,
+        "targetUrl": report.url,
+        "context": {"genre": report.genre, "name": report.name},
+    }
+
+
+def _status_report(item: Json) -> StatusReport:
+    context = child(item, "context")
+    words = {word: status for status, word in STATUS_WORDS.items()}
+    return StatusReport(
+        genre=text(context, "genre"),
+        name=text(context, "name"),
+        status=words.get(text(item, "state")),
+        description=text(item, "description"),
+        url=text(item, "targetUrl"),
+    )
+
+
+def _first_comment(thread: Json) -> RemoteComment | None:
+    """Return what a thread begins with; None where that is deleted or can't be read."""
+    number = shapes.positive_integer(thread, "id")
+    comment = next(iter(shapes.children(thread, "comments")), {})
+    comment_number = shapes.positive_integer(comment, "id")
+    if number is None or comment_number is None or comment.get("isDeleted") is True:
+        return None
+    return RemoteComment(number, comment_number, text(comment, "content"))
 
 
 def _repository(item: Json) -> RemoteRepository:

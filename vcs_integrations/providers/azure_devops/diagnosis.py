@@ -91,11 +91,11 @@ def of_response(response: requests.Response, text: str) -> ProviderError | None:
     """
     host = urlsplit(response.url).netloc.rpartition("@")[2]
     status = response.status_code
-    code = _error_code(text)
+    code = _error_code(text) or _refusal(text)
     evidence = f"HTTP {status}" + (f", {code}" if code else "")
 
     if 200 <= status < 300 and status != 203:
-        if response.headers.get("Content-Type", "").lower().startswith("application/json"):
+        if _is_json(response):
             return None
         return not_azure_devops(host, "it is not JSON", evidence)
     if code == "VS403463":
@@ -121,18 +121,22 @@ def of_response(response: requests.Response, text: str) -> ProviderError | None:
         if "_signin" in response.headers.get("Location", "").lower():
             return _refused(response, text, evidence)
         return not_azure_devops(host, "it redirects elsewhere, which is not followed", evidence)
+    if status in {400, 403, 409} and code.startswith("GitPullRequest"):
+        return refused(evidence)
     if status == 403:
         return ProviderError(
             Problem.PERMISSION_DENIED,
             "The token's owner lacks a permission for this.",
-            "Grant the owner Read on the repositories (Project settings → Repositories → "
-            "Security), or use the token of somebody who has it.",
+            f"Grant the owner {_permission(response)} on the repositories (Project settings → "
+            "Repositories → Security), or use the token of somebody who has it.",
             evidence=evidence,
         )
     if status == 404:
         return _not_found(response, code, evidence, host)
     if code == "VS850015":
         return _organization_unknown(host, evidence)
+    if status in {400, 409} and response.request.method != "GET" and _is_json(response):
+        return refused(evidence)
     return not_azure_devops(host, f"HTTP {status} is unexpected", evidence)
 
 
@@ -142,6 +146,16 @@ def not_azure_devops(host: str, because: str, evidence: str = "") -> ProviderErr
         Problem.NOT_THE_PROVIDER,
         f"The answer of {host} is not Azure DevOps': {because}.",
         "Check the organization URL, and whether a proxy or sign-in portal answers in its place.",
+        evidence=evidence,
+    )
+
+
+def refused(evidence: str) -> ProviderError:
+    """Return the diagnosis of something that Azure DevOps understood and won't do."""
+    return ProviderError(
+        Problem.REFUSED,
+        "Azure DevOps refused it.",
+        "A closed pull request takes nothing any more; else look at its branch policies.",
         evidence=evidence,
     )
 
@@ -209,6 +223,16 @@ def _error_code(text: str) -> str:
     return match[0] if match else ""
 
 
+def _refusal(text: str) -> str:
+    """Return the kind of a refusal that concerns a pull request; "" where there is none."""
+    match = re.search(r'"typeKey"\s*:\s*"(GitPullRequest\w{1,60})"', text)
+    return match[1] if match else ""
+
+
+def _is_json(response: requests.Response) -> bool:
+    return response.headers.get("Content-Type", "").lower().startswith("application/json")
+
+
 def _retry_after(response: requests.Response) -> int | None:
     seconds = _number(response, "Retry-After")
     return None if seconds is None else min(seconds, 3600)
@@ -231,6 +255,13 @@ def _refused(response: requests.Response, text: str, evidence: str) -> ProviderE
         NEW_TOKEN,
         evidence=evidence,
     )
+
+
+def _permission(response: requests.Response) -> str:
+    """Return what a request needs, in the words of the pages that grant it."""
+    if response.request.method == "GET":
+        return "Read"
+    return "Read, Contribute and Contribute to pull requests"
 
 
 def _not_found(response: requests.Response, code: str, evidence: str, host: str) -> ProviderError:

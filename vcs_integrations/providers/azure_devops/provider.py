@@ -39,6 +39,8 @@ class AzureDevOps:
         "2026-12-01), and the scope Code: Read & write."
     )
     events: ClassVar[Mapping[str, str]] = webhook.EVENTS
+    # "A discussion comment cannot be longer than 150000 characters", it says.
+    longest_comment: ClassVar[int] = 150_000
 
     def parse_organization_url(self, text: str) -> OrganizationUrl:
         return organization_url.parse_organization_url(text, settings.AZURE_DEVOPS_SERVERS)
