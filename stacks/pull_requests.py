@@ -12,6 +12,7 @@ from itertools import chain
 from stacks import triggers
 from stacks.facts import Facts, PullRequestNow
 from stacks.models import Decision, PullRequest, Run, Stack
+from stacks.reporting import report_iteration
 from stacks.runs import (
     Source,
     cancel_proposed,
@@ -149,6 +150,7 @@ def _take_newest(stack: Stack, reading: Reading) -> list[Decision]:
         run_of_commit=run.number if run else None,
         read_paths=partial(reading.read_paths, iteration),
     )
+    report_iteration(stack, row, iteration, decision.rule)
     recorded: list[Decision] = []
     if decision.starts_run:
         run = _start(stack, reading, iteration, decision)

@@ -118,6 +118,10 @@ class Integration(models.Model):
     problem_evidence = models.CharField(max_length=100, blank=True)
     refresh_at = models.DateTimeField(null=True, blank=True)
 
+    # Reporting: how it is done, and until when nothing is sent
+    reports_all_stacks_at_once = models.BooleanField(default=False)
+    reports_held_until = models.DateTimeField(null=True, blank=True)
+
     objects = IntegrationQuerySet.as_manager()
 
     class Meta:

@@ -2,6 +2,7 @@
 
 from stacks.models.decision import Decision, prune_decisions
 from stacks.models.job import LogChunk, PlanFile, RunAction
+from stacks.models.report import Report
 from stacks.models.run import PullRequest, Run
 from stacks.models.stack import Backend, Stack, Tool, stacks_depending_on
 from stacks.models.state import RunCredential, StateContent, StateLock, StateVersion
@@ -13,6 +14,7 @@ __all__ = [
     "LogChunk",
     "PlanFile",
     "PullRequest",
+    "Report",
     "Run",
     "RunAction",
     "RunCredential",

@@ -1,13 +1,14 @@
 """Runs, and the pull requests that some of them are for."""
 
 from datetime import datetime, timedelta
-from typing import Self
+from typing import Any, Self
 
-from django.db import models
+from django.db import models, transaction
 from django.db.models import Q
 from django.urls import reverse
 from django.utils import timezone
 
+from stacks.models.report import Report
 from stacks.models.stack import Stack
 from stacks.states import (
     DOES_NOT_COUNT,
@@ -84,9 +85,16 @@ class RunQuerySet(models.QuerySet["Run"]):
         return self.exclude(state__in=DOES_NOT_COUNT)
 
     def move_to(self, state: State) -> int:
-        """Move those that may; return how many did."""
+        """Move those that may, and have that reported; return how many did."""
         may = self.filter(state__in=[before for before, after in MOVES.items() if state in after])
-        return may.update(state=state, moved_at=timezone.now())
+        with transaction.atomic():
+            moved = list(
+                may.select_for_update(of=("self",)).only("stack_id", "repository_id", "sha")
+            )
+            keys = [run.pk for run in moved]
+            Run.objects.filter(pk__in=keys).update(state=state, moved_at=timezone.now())
+            Report.objects.renew_about(moved)
+        return len(moved)
 
 
 _RunManager = models.Manager.from_queryset(RunQuerySet)
@@ -193,6 +201,11 @@ class Run(models.Model):
 
     def __str__(self) -> str:
         return f"Run {self.number}"
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        with transaction.atomic():
+            super().save(*args, **kwargs)
+            Report.objects.add_about(self)
 
     def get_absolute_url(self) -> str:
         return reverse("run", args=[self.stack.slug, self.number])

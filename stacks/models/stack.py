@@ -10,12 +10,13 @@ from django.urls import reverse
 from django.utils import timezone
 from django.utils.text import slugify
 
+from stacks.models.report import ALL_STACKS
 from stacks.states import State
 from vcs_integrations.dependents import Dependents
 from vcs_integrations.events import RemoteCommit
 from vcs_integrations.models import Integration, Repository, search_key, search_words
 
-RESERVED_SLUGS = {"new"}
+RESERVED_SLUGS = {"new", ALL_STACKS}
 HEAD_FIELDS = [
     "head_sha",
     "head_message",
@@ -184,6 +185,12 @@ class Stack(models.Model):
             self.followed_at = timezone.now()
             self.repository, self.branch = repository, branch
             self.save()
+
+    def delete(self, *args: Any, **kwargs: Any) -> tuple[int, dict[str, int]]:
+        with transaction.atomic():
+            # What was reported as pending would stay so for good.
+            self.reports.renew()
+            return super().delete(*args, **kwargs)
 
     def _save_head(self, push_id: int) -> None:
         """Store the head, unless a later push or another branch is followed by now."""

@@ -1,4 +1,4 @@
-"""The background worker: processes deliveries, reconciles, runs tasks, and tidies up.
+"""The background worker: processes deliveries, reconciles, reports, and tidies up.
 
 Any number may run side by side on PostgreSQL, one on SQLite. It may be killed at any point:
 what it had taken is taken again, by another or by itself.
@@ -21,6 +21,7 @@ from django_tasks_db.models import DBTaskResult
 
 from stacks.models import prune_decisions
 from stacks.reconciliation import reconcile_next
+from stacks.sending import send_next
 from vcs_integrations.models import Repository
 from vcs_integrations.processing import process_due, prune
 from vcs_integrations.tasks import sweep
@@ -29,9 +30,11 @@ logger = logging.getLogger(__name__)
 
 # While one waits for a slow provider, the others go on.
 PROCESSORS = 3
+SENDERS = 2
 # How long each waits, in seconds, when there is nothing to do.
 LOOK_FOR_DELIVERIES_EVERY = 0.1
 LOOK_FOR_REPOSITORIES_EVERY = 1
+LOOK_FOR_REPORTS_EVERY = 0.5
 SWEEP_EVERY = 5
 TIDY_EVERY = 3600
 WAIT_FOR_DATABASE = 5
@@ -40,13 +43,15 @@ KEEP_RESULTS = timedelta(days=1)
 
 class Command(BaseCommand):
     help = (
-        "Run background work: process deliveries, reconcile, connect again, tidy up. "
+        "Run background work: process deliveries, reconcile, report to Azure DevOps, tidy up. "
         "`make run` starts it beside the web server."
     )
 
     def handle(self, *args: Any, **options: Any) -> None:
         for _ in range(PROCESSORS):
             keep_doing(process_due, LOOK_FOR_DELIVERIES_EVERY)
+        for _ in range(SENDERS):
+            keep_doing(send_next, LOOK_FOR_REPORTS_EVERY)
         # What happened while no worker ran may have been missed.
         keep_doing(reconcile_next, LOOK_FOR_REPOSITORIES_EVERY, first=Repository.objects.hurry)
         keep_doing(sweep, SWEEP_EVERY)

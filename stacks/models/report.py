@@ -1,0 +1,245 @@
+"""Reports: what the provider is to be told of commits and pull requests, and was told."""
+
+from collections.abc import Collection
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Self
+
+from django.db import models
+from django.db.models import Exists, F, OuterRef, Q
+from django.utils import timezone
+
+from vcs_integrations.models import Integration, Repository
+
+if TYPE_CHECKING:
+    from stacks.models.run import PullRequest, Run
+    from stacks.models.stack import Stack
+
+# Azure DevOps divides a policy's `genre/name` at the last slash; no slug has one.
+GENRE = "stackhook"
+# The name of the status that stands for all stacks at once; no stack has this slug.
+ALL_STACKS = "all"
+# A killed sender's reports are taken up by others after this, longer than a sender may take.
+LEASE = timedelta(minutes=3)
+# So often an older iteration's status is waited for before a newer one's overtakes it.
+PATIENT_ATTEMPTS = 3
+
+
+def policy_name(stack: "Stack") -> str:
+    """Return `genre/name` as a branch policy asks for a stack's status."""
+    name = ALL_STACKS if stack.integration.reports_all_stacks_at_once else stack.slug
+    return f"{GENRE}/{name}"
+
+
+class What(models.TextChoices):
+    """What kind of thing a report is for the provider."""
+
+    COMMIT_STATUS = "commit_status"
+    PULL_REQUEST_STATUS = "pull_request_status"
+    COMMENT = "comment"
+
+
+class ReportState(models.TextChoices):
+    """Whether the provider knows; a refusal is final."""
+
+    WAITING = "waiting"
+    SENT = "sent"
+    REFUSED = "refused"
+
+
+class ReportQuerySet(models.QuerySet["Report"]):
+    def waiting(self) -> Self:
+        return self.filter(state=ReportState.WAITING)
+
+    def of(self, integration: Integration) -> Self:
+        return self.filter(repository__integration=integration)
+
+    def due(self) -> Self:
+        """Those to be sent now, each pull request's in the order of its iterations."""
+        now = timezone.now()
+        older = Report.objects.waiting().filter(
+            what=What.PULL_REQUEST_STATUS,
+            pull_request=OuterRef("pull_request"),
+            name=OuterRef("name"),
+            iteration__lt=OuterRef("iteration"),
+            attempts__lt=PATIENT_ATTEMPTS,
+        )
+        may = self.waiting().filter(
+            Q(lease_until=None) | Q(lease_until__lt=now),
+            Q(repository__integration__reports_held_until=None)
+            | Q(repository__integration__reports_held_until__lte=now),
+            send_at__lte=now,
+            repository__integration__unlinked_at=None,
+        )
+        comes_first = Q(what=What.PULL_REQUEST_STATUS) & Exists(older)
+        return may.exclude(comes_first).order_by("send_at", "pk")
+
+    def renew(self) -> int:
+        """Have them sent anew, since there may be something new to tell; return how many.
+
+        The provider's refusals stay.
+        """
+        return self.exclude(state=ReportState.REFUSED).update(
+            state=ReportState.WAITING, send_at=timezone.now(), version=F("version") + 1
+        )
+
+    def renew_overtaken(self, report: "Report") -> None:
+        """Have the statuses of newer iterations sent again, since an older one's came after them.
+
+        A policy that is not reset by new changes may look at the last one of all.
+        """
+        newer = self.filter(
+            what=What.PULL_REQUEST_STATUS,
+            pull_request=report.pull_request_id,
+            name=report.name,
+            iteration__gt=report.iteration or 0,
+        ).exclude(sent="")
+        newer.update(is_overtaken=True)
+        newer.renew()
+
+    def renew_about(self, runs: Collection["Run"]) -> None:
+        """Have all sent anew that tells of these runs, alone or with others."""
+        ours = Q(stack__in={run.stack_id for run in runs}) | Q(name=ALL_STACKS)
+        self.filter(
+            ours,
+            repository__in={run.repository_id for run in runs},
+            sha__in={run.sha for run in runs},
+        ).renew()
+
+    def add_about(self, run: "Run") -> None:
+        """Have a run reported on its commit, and on its pull request if it has one."""
+        commit = {"repository": run.repository, "sha": run.sha}
+        self._add(run.stack, What.COMMIT_STATUS, commit, {})
+        if run.pull_request and run.iteration:
+            self.add_iteration(run.stack, run.pull_request, run.iteration, run.sha)
+
+    def add_iteration(
+        self,
+        stack: "Stack",
+        pull_request: "PullRequest",
+        iteration: int,
+        sha: str,
+        *,
+        is_ignored: bool = False,
+    ) -> None:
+        """Have it reported what a stack makes of an iteration of a pull request."""
+        commit = {"repository": pull_request.repository, "sha": sha}
+        place = {"pull_request": pull_request, "iteration": iteration}
+        self._add(stack, What.PULL_REQUEST_STATUS, place, commit | {"is_ignored": is_ignored})
+        comments = self.filter(what=What.COMMENT, pull_request=pull_request, name=stack.slug)
+        if not comments.filter(iteration__gt=iteration).exists():
+            about = commit | {"iteration": iteration, "is_ignored": is_ignored}
+            self._put(stack, What.COMMENT, {"pull_request": pull_request}, about)
+
+    def _add(
+        self, stack: "Stack", what: What, place: dict[str, Any], about: dict[str, Any]
+    ) -> None:
+        """Have a status reported, alone and perhaps as a part of that of all stacks."""
+        self._put(stack, what, place, about)
+        if stack.integration.reports_all_stacks_at_once:
+            self._put(None, what, place, about | {"is_ignored": False})
+
+    def _put(
+        self, stack: "Stack | None", what: What, place: dict[str, Any], about: dict[str, Any]
+    ) -> None:
+        news = about | {"stack": stack, "state": ReportState.WAITING, "send_at": timezone.now()}
+        name = stack.slug if stack else ALL_STACKS
+        row, is_new = self.get_or_create(news, what=what, name=name, **place)
+        if not is_new:
+            self.filter(pk=row.pk).update(**news, version=F("version") + 1)
+
+
+class Report(models.Model):
+    """One place at the provider where something is told: a status, or a comment.
+
+    It does not say what: that is read from the runs when it is sent, so that it is never out
+    of date. `version` counts how often there was something new, and `sent` is a digest of what
+    the provider accepted last. Several runs of a commit share one report.
+    """
+
+    what = models.CharField(max_length=20, choices=What.choices)
+    name = models.CharField(max_length=110, help_text="the stack's slug, or that for all stacks")
+    stack = models.ForeignKey(
+        "stacks.Stack",
+        null=True,
+        blank=True,
+        on_delete=models.SET_NULL,
+        related_name="reports",
+        help_text="empty for all stacks at once, and once the stack was deleted",
+    )
+    repository = models.ForeignKey(Repository, on_delete=models.CASCADE, related_name="reports")
+    sha = models.CharField(max_length=64)
+    pull_request = models.ForeignKey(
+        "stacks.PullRequest",
+        null=True,
+        blank=True,
+        on_delete=models.CASCADE,
+        related_name="reports",
+    )
+    iteration = models.PositiveIntegerField(null=True, blank=True)
+    is_ignored = models.BooleanField(default=False, help_text="by the path rule")
+
+    state = models.CharField(
+        max_length=20, choices=ReportState.choices, default=ReportState.WAITING
+    )
+    version = models.PositiveIntegerField(default=1)
+    send_at = models.DateTimeField(default=timezone.now)
+    lease_until = models.DateTimeField(
+        null=True, blank=True, help_text="until then a worker sends it, and no other does"
+    )
+    attempts = models.PositiveIntegerField(default=0, help_text="that failed since the last good")
+    problem = models.CharField(max_length=500, blank=True)
+    failed_at = models.DateTimeField(null=True, blank=True)
+    is_uncertain = models.BooleanField(
+        default=False, help_text="something was posted, and may have arrived or not"
+    )
+    sent = models.CharField(max_length=64, blank=True)
+    is_overtaken = models.BooleanField(
+        default=False, help_text="an older iteration's status came after the last one sent"
+    )
+    is_pending = models.BooleanField(default=False, help_text="the provider was told so")
+    thread_id = models.BigIntegerField(null=True, blank=True)
+    comment_id = models.BigIntegerField(null=True, blank=True)
+
+    objects = ReportQuerySet.as_manager()
+
+    class Meta:
+        constraints = (
+            models.UniqueConstraint(
+                fields=["repository", "sha", "name"],
+                condition=Q(what=What.COMMIT_STATUS.value),
+                name="one_status_per_commit",
+            ),
+            models.UniqueConstraint(
+                fields=["pull_request", "iteration", "name"],
+                condition=Q(what=What.PULL_REQUEST_STATUS.value),
+                name="one_status_per_iteration",
+            ),
+            models.UniqueConstraint(
+                fields=["pull_request", "name"],
+                condition=Q(what=What.COMMENT.value),
+                name="one_comment_per_pull_request",
+            ),
+            models.CheckConstraint(
+                condition=Q(what__in=What.values) & Q(state__in=ReportState.values),
+                name="report_words",
+            ),
+        )
+        indexes = (
+            models.Index(fields=["repository", "sha"], name="report_by_commit"),
+            models.Index(
+                fields=["send_at"],
+                condition=Q(state=ReportState.WAITING.value),
+                name="report_due",  # read by the worker, all the time
+            ),
+        )
+
+    def __str__(self) -> str:
+        if self.what == What.COMMENT:
+            return f"Comment of {self.name} on {self.pull_request}"
+        if self.what == What.PULL_REQUEST_STATUS:
+            return f"Status {self.name} of {self.pull_request}, iteration {self.iteration}"
+        return f"Status {self.name} of commit {self.sha[:8]}"
+
+    @property
+    def is_for_all_stacks(self) -> bool:
+        return self.name == ALL_STACKS

@@ -1,0 +1,310 @@
+"""What the provider is told of runs: statuses and comments, in plain words.
+
+Everything is read from the runs as they are now; `stacks.sending` posts it. The rows that say
+where something is to be told are `stacks.models.Report`.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+
+from django.conf import settings
+from django.urls import reverse
+
+from stacks.models import PullRequest, Report, Run, Stack
+from stacks.models.report import GENRE, What
+from stacks.states import DOES_NOT_COUNT, Kind, State
+from stacks.triggers import Rule
+from vcs_integrations.events import Iteration
+from vcs_integrations.providers.base import Status, StatusReport
+
+# No limit is documented; longer ones would be cut on most pages in any case.
+LONGEST_DESCRIPTION = 250
+NOTE_OF_CUT = "\n… The run's page has the rest: a comment can't be longer.\n"
+SPECIAL_IN_MARKDOWN = re.compile(r"([\\`*_\[\]<>#@!|~])")
+
+STATUSES = {
+    State.QUEUED: Status.PENDING,
+    State.PREPARING: Status.PENDING,
+    State.PLANNING: Status.PENDING,
+    State.UNCONFIRMED: Status.PENDING,
+    State.CONFIRMED: Status.PENDING,
+    State.APPLYING: Status.PENDING,
+    State.FINISHED: Status.SUCCEEDED,
+    State.FAILED: Status.FAILED,
+    State.DISCARDED: Status.FAILED,
+}
+SENTENCES = {
+    State.QUEUED: "Run {} waits for its turn",
+    State.PREPARING: "Run {} is planning",
+    State.PLANNING: "Run {} is planning",
+    State.UNCONFIRMED: "Run {} waits for confirmation",
+    State.CONFIRMED: "Run {} is confirmed and will be applied",
+    State.APPLYING: "Run {} is being applied",
+    State.FAILED: "Run {} failed",
+    State.DISCARDED: "Run {} was discarded: its changes were not applied",
+    State.CANCELED: "Run {} was canceled",
+    State.SUPERSEDED: "Run {} was superseded by newer code",
+}
+TO_DO = ("to add", "to change", "to destroy")
+DONE = ("added", "changed", "destroyed")
+ACTION_MARKS = {"add": " +", "change": " ~", "destroy": " -", "replace": "-+"}
+# The first that any stack has speaks for all; each with how many stacks have it, in words.
+WORST_FIRST = {
+    Status.FAILED: "failed",
+    Status.ERROR: "without a result",
+    Status.PENDING: "not done yet",
+    Status.SUCCEEDED: "succeeded",
+    Status.NOT_APPLICABLE: "not concerned",
+}
+
+
+@dataclass(frozen=True)
+class Changes:
+    """How many resources a plan adds, changes and destroys, and how many outputs change."""
+
+    added: int
+    changed: int
+    destroyed: int
+    outputs: int = 0
+
+    def __bool__(self) -> bool:
+        return bool(self.added or self.changed or self.destroyed or self.outputs)
+
+    def text(self, add: str, change: str, destroy: str) -> str:
+        """Return the counts with the words given, like "2 to add"."""
+        counts = f"{self.added} {add}, {self.changed} {change}, {self.destroyed} {destroy}"
+        outputs = f"{self.outputs} output{'' if self.outputs == 1 else 's'}"
+        return f"{counts}, {outputs}" if self.outputs else counts
+
+
+@dataclass(frozen=True)
+class CommentReport:
+    """A comment as it is posted; `address` is in its first line, and in no other stack's."""
+
+    address: str
+    text: str
+
+
+def changes_of(run: Run) -> Changes | None:
+    """Return what a run's plan changes; None where it has no plan."""
+    counts = [getattr(run, name, None) for name in ("added", "changed", "destroyed")]
+    known = [count for count in counts if isinstance(count, int)]
+    if len(known) < len(counts):
+        return None
+    return Changes(*known, outputs=len(_listed(run, "outputs")))
+
+
+def plan_of(run: Run) -> str:
+    """Return a run's plan, a line for each resource and output; empty where it has none."""
+    lines = [f"{_mark(one)} {one.get('address', '')}" for one in _listed(run, "resources")]
+    for one in _listed(run, "outputs"):
+        value = f" = {one['value']}" if one.get("value") else ""
+        lines.append(f"{_mark(one)} output {one.get('name', '')}{value}")
+    return "\n".join(lines)
+
+
+def failure_of(run: Run) -> str:
+    """Return why a run failed, in a sentence; empty where that is not known."""
+    return str(getattr(run, "failure", "") or "")
+
+
+def report_iteration(
+    stack: Stack, pull_request: PullRequest, iteration: Iteration, rule: Rule
+) -> None:
+    """Have it reported where a decision about a pull request's newest commit starts no run.
+
+    Another run may have the commit already, and a branch policy must not wait for a stack that
+    is not concerned.
+    """
+    if rule in {Rule.SAME_COMMIT, Rule.OUTSIDE_PROJECT_ROOT}:
+        Report.objects.add_iteration(
+            stack,
+            pull_request,
+            iteration.number,
+            iteration.source_sha,
+            is_ignored=rule == Rule.OUTSIDE_PROJECT_ROOT,
+        )
+
+
+def status_for(report: Report) -> StatusReport | None:
+    """Return the status that belongs where a report says; None where there is nothing to tell."""
+    if report.is_for_all_stacks:
+        return _status_of_all(report)
+    if report.stack is None:
+        return _without_result(report, "The stack was deleted", "/") if report.is_pending else None
+    run = deciding_run(report)
+    if run and run.state in DOES_NOT_COUNT:
+        return _without_result(report, describe(run), run.get_absolute_url())
+    if run:
+        return _status(report, STATUSES[State(run.state)], describe(run), run.get_absolute_url())
+    if report.is_ignored:
+        activity = reverse("activity", args=[report.stack.slug])
+        return _status(report, Status.NOT_APPLICABLE, _ignored(report.stack), activity)
+    return None
+
+
+def comment_for(report: Report) -> CommentReport | None:
+    """Return the comment of a stack on a pull request; None where there is nothing to tell.
+
+    A comment is begun with a first result, and then says what became of later iterations.
+    """
+    stack = report.stack
+    if stack is None:
+        return None
+    run = deciding_run(report)
+    has_begun = report.thread_id is not None or report.is_uncertain
+    if run and (has_begun or run.state in {State.FINISHED, State.FAILED}):
+        told, more = describe(run), _details(report, run)
+    elif report.is_ignored and has_begun:
+        told, more = _ignored(stack), ""
+    else:
+        return None
+    address = f"{settings.PUBLIC_URL}{stack.get_absolute_url()}"
+    begin = f"**[{_escaped(stack.name)}]({address})**: {_escaped(told)}\n"
+    room = stack.integration.provider.longest_comment - _units(begin + more)
+    plan = plan_of(run) if run and run.state == State.FINISHED else ""
+    return CommentReport(address, f"{begin}{more}{_folded(plan, room)}")
+
+
+def deciding_run(report: Report) -> Run | None:
+    """Return the run whose result counts for a stack and a commit, or else the last one there was.
+
+    For a pull request that is one of proposed code.
+    """
+    runs = Run.objects.filter(stack=report.stack, repository=report.repository, sha=report.sha)
+    if report.what != What.COMMIT_STATUS:
+        runs = runs.filter(kind=Kind.PROPOSED)
+    newest = runs.select_related("stack").order_by("-number")
+    found = newest.that_count().first() or newest.first()
+    if found and found.state in DOES_NOT_COUNT and report.is_ignored:
+        return None
+    return found
+
+
+def describe(run: Run) -> str:
+    """Return what a run has come to, in a few words."""
+    if run.state == State.FINISHED:
+        return _describe_finished(run)
+    sentence = SENTENCES[State(run.state)].format(run.number)
+    if run.state == State.FAILED and failure_of(run):
+        return f"{sentence}: {failure_of(run)}"
+    changes = changes_of(run)
+    if run.state == State.UNCONFIRMED and changes:
+        return f"{sentence}: {changes.text(*TO_DO)}"
+    return sentence
+
+
+def digest_of(told: StatusReport | CommentReport) -> str:
+    """Return what stands for a status or a comment where only sameness matters."""
+    return sha256(repr(told).encode()).hexdigest()
+
+
+def _describe_finished(run: Run) -> str:
+    changes = changes_of(run)
+    if changes is None:
+        return f"Run {run.number} finished"
+    if not changes:
+        return f"Run {run.number} found no changes"
+    if run.kind == Kind.PROPOSED:
+        return f"Run {run.number} planned: {changes.text(*TO_DO)}"
+    return f"Run {run.number} applied: {changes.text(*DONE)}"
+
+
+def _listed(run: Run, kind: str) -> list[dict[str, str]]:
+    """Return what a plan lists of a kind, each with its action."""
+    plan = getattr(run, "plan", None)
+    found = plan.get(kind) if isinstance(plan, dict) else None
+    return found if isinstance(found, list) else []
+
+
+def _mark(listed: dict[str, str]) -> str:
+    """Return the sign that Terraform shows for an action."""
+    return ACTION_MARKS.get(listed.get("action", ""), "  ")
+
+
+def _ignored(stack: Stack) -> str:
+    where = f"under {stack.project_root}" if stack.project_root else "in the repository"
+    return f"No changed file is {where}: there is nothing to run"
+
+
+def _status(report: Report, status: Status, description: str, path: str) -> StatusReport:
+    line = " ".join(description.split())
+    if len(line) > LONGEST_DESCRIPTION:
+        line = f"{line[: LONGEST_DESCRIPTION - 1]}…"
+    return StatusReport(GENRE, report.name, status, line, f"{settings.PUBLIC_URL}{path}")
+
+
+def _without_result(report: Report, description: str, path: str) -> StatusReport:
+    """Return the status for a run that was given up.
+
+    A branch policy is content with what does not apply, so a pull request is not told that.
+    """
+    is_commit = report.what == What.COMMIT_STATUS
+    return _status(report, Status.NOT_APPLICABLE if is_commit else Status.ERROR, description, path)
+
+
+def _status_of_all(report: Report) -> StatusReport | None:
+    """Return one status for all stacks that have something to tell there."""
+    parts = Report.objects.filter(what=report.what).exclude(stack=None)
+    if report.what == What.COMMIT_STATUS:
+        parts = parts.filter(repository=report.repository, sha=report.sha)
+    else:
+        parts = parts.filter(pull_request=report.pull_request, iteration=report.iteration)
+    found = [
+        (part.stack, status)
+        for part in parts.select_related("stack", "repository").order_by("name")
+        if part.stack and (status := status_for(part))
+    ]
+    if not found:
+        return None
+    words = list(WORST_FIRST)
+    stack, worst = min(found, key=lambda one: words.index(one[1].status or Status.ERROR))
+    text = f"{stack.name}: {worst.description}"
+    if len(found) > 1:
+        text = _counted([status for _, status in found])
+    path = worst.url.removeprefix(settings.PUBLIC_URL)
+    return _status(report, worst.status or Status.ERROR, text, path)
+
+
+def _counted(statuses: Sequence[StatusReport]) -> str:
+    counts = Counter(one.status for one in statuses)
+    told = ", ".join(f"{counts[one]} {text}" for one, text in WORST_FIRST.items() if counts[one])
+    return f"{len(statuses)} stacks: {told}"
+
+
+def _details(report: Report, run: Run) -> str:
+    link = f"[Run {run.number}]({settings.PUBLIC_URL}{run.get_absolute_url()})"
+    return f"\n{link} of commit {run.sha[:8]}, iteration {report.iteration}\n"
+
+
+def _folded(plan: str, room: int) -> str:
+    """Return a plan that opens with a click, cut to the room there is."""
+    if not plan.strip():
+        return ""
+    # Longer than any within, so that the plan can't end it.
+    fence = "`" * max(3, 1 + max((len(found) for found in re.findall("`+", plan)), default=0))
+    begin = f"\n<details>\n<summary>Plan</summary>\n\n{fence}text\n"
+    end = f"\n{fence}\n\n</details>\n"
+    return f"{begin}{_cut(plan.rstrip(), room - _units(begin + end))}{end}"
+
+
+def _cut(text: str, room: int) -> str:
+    """Return as many whole lines as fit, with a note where some do not."""
+    if _units(text) <= room:
+        return text
+    room -= _units(NOTE_OF_CUT)
+    kept = text.encode("utf-16-le", "surrogatepass")[: 2 * room].decode("utf-16-le", "ignore")
+    return f"{kept.rpartition(chr(10))[0] or kept}{NOTE_OF_CUT}"
+
+
+def _units(text: str) -> int:
+    """Return a text's length in UTF-16 code units, in which .NET counts."""
+    return len(text.encode("utf-16-le", "surrogatepass")) // 2
+
+
+def _escaped(text: str) -> str:
+    """Return a text of one line that Markdown shows as it is."""
+    return SPECIAL_IN_MARKDOWN.sub(r"\\\1", " ".join(text.split()))

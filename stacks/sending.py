@@ -1,0 +1,237 @@
+"""Sending reports to the provider, each as often as it takes, and nothing twice.
+
+A report is taken by a lease, so that one worker at a time sends it. Before something is posted
+the row says that this is uncertain; where that is found later, the worker was killed or the
+answer was lost, and what the provider holds is read before anything is repeated.
+"""
+
+import logging
+import random
+from datetime import timedelta
+
+from django.db import InterfaceError, OperationalError, transaction
+from django.db.models import Q
+from django.utils import timezone
+
+from stacks.models import PullRequest, Report
+from stacks.models.report import LEASE, ReportState, What
+from stacks.reporting import CommentReport, comment_for, digest_of, status_for
+from vcs_integrations.models import Integration
+from vcs_integrations.providers.base import (
+    Client,
+    Patience,
+    Problem,
+    ProviderError,
+    Status,
+    StatusReport,
+)
+
+logger = logging.getLogger(__name__)
+
+# All of it, with the longest pause that is waited for, has to end before the lease does.
+SENDING = Patience(seconds_per_call=40, seconds_in_all=90, retries=0, obeys_pauses=True)
+RETRY_FIRST_AFTER = timedelta(seconds=5)
+RETRY_AT_LEAST_EVERY = timedelta(minutes=5)
+# Then, after an hour, what is not there is not waited for.
+PATIENT_ATTEMPTS = 17
+# Problems that another report of the same organization need not have.
+OF_ONE_REPORT = {
+    Problem.UNAVAILABLE,
+    Problem.NOT_FOUND,
+    Problem.PERMISSION_DENIED,
+    Problem.REFUSED,
+}
+HOLD_WHILE_UNREACHABLE = timedelta(seconds=15)
+HOLD_UNTIL_MENDED = timedelta(minutes=1)
+# What Azure DevOps may answer to a post to a closed pull request; which, is not documented.
+MAY_MEAN_CLOSED = {Problem.REFUSED, Problem.PERMISSION_DENIED, Problem.NOT_FOUND}
+
+
+class Refused(Exception):
+    """The provider will never take a report; the text says why."""
+
+
+def send_next() -> bool:
+    """Send the report that has been due longest; False where none is."""
+    report = Report.objects.due().first()
+    if report is None:
+        return False
+    if _take(report):
+        report = Report.objects.select_related(
+            "stack__repository__integration", "repository__integration", "pull_request"
+        ).get(pk=report.pk)
+        try:
+            send(report)
+        except Refused as refusal:
+            _settle(report, state=ReportState.REFUSED, problem=str(refusal)[:500])
+        except ProviderError as error:
+            _put_off(report, error)
+        except (OperationalError, InterfaceError):  # taken again once the database is well
+            raise
+        except Exception:  # a fault of ours must not hold up the other reports
+            logger.exception("%s could not be reported", report)
+            _try_later(report, "A fault of Stackhook's own, which its log describes")
+    return True
+
+
+def send(report: Report) -> None:
+    """Tell the provider what a report is about, unless it knows.
+
+    Raises Refused, or ProviderError where it may succeed later.
+    """
+    told = comment_for(report) if report.what == What.COMMENT else status_for(report)
+    if told and _is_news(report, told):
+        if report.pull_request and report.pull_request.status != "active":
+            raise Refused(f"{report.pull_request} is {report.pull_request.status}.")
+        client = report.repository.integration.client(SENDING)
+        try:
+            _post(report, told, client)
+        except ProviderError as error:
+            raise _as_refusal(report, error, client) or error from None
+        report.sent = digest_of(told)
+        report.is_pending = isinstance(told, StatusReport) and told.status == Status.PENDING
+    _settle(report, state=ReportState.SENT, problem="")
+
+
+def _take(report: Report) -> bool:
+    """Take a report, so that no other worker sends it meanwhile; False when one does."""
+    free = Report.objects.waiting().filter(pk=report.pk, lease_until=report.lease_until)
+    return free.update(lease_until=timezone.now() + LEASE) == 1
+
+
+def _is_news(report: Report, told: StatusReport | CommentReport) -> bool:
+    """Say whether the provider was not told before, as the last thing there."""
+    if digest_of(told) == report.sent and not report.is_overtaken:
+        return False
+    is_part = report.what != What.COMMENT and not report.is_for_all_stacks
+    # What was begun by itself, before the integration was changed, is also ended.
+    return not (
+        is_part and report.repository.integration.reports_all_stacks_at_once and not report.sent
+    )
+
+
+def _post(report: Report, told: StatusReport | CommentReport, client: Client) -> None:
+    was_uncertain = report.is_uncertain
+    Report.objects.filter(pk=report.pk).update(is_uncertain=True)
+    if report.pull_request is None:
+        if isinstance(told, StatusReport):
+            _post_to_commit(report, told, client, was_uncertain)
+    elif isinstance(told, StatusReport):
+        _post_to_pull_request(report, report.pull_request, told, client, was_uncertain)
+    else:
+        _comment(report, report.pull_request, told, client, was_uncertain)
+
+
+def _post_to_commit(
+    report: Report, status: StatusReport, client: Client, was_uncertain: bool
+) -> None:
+    where = (report.repository.external_id, report.sha)
+    if not (was_uncertain and status in client.commit_statuses(*where)):
+        client.create_commit_status(*where, status)
+
+
+def _post_to_pull_request(
+    report: Report, one: PullRequest, status: StatusReport, client: Client, was_uncertain: bool
+) -> None:
+    where, iteration = (report.repository.external_id, one.number), report.iteration or 1
+    posted = client.pull_request_statuses(*where) if was_uncertain else []
+    comparable = (
+        other.report
+        for other in reversed(posted)
+        if (other.report.genre, other.report.name) == (status.genre, status.name)
+        and (other.iteration or 0) <= iteration
+    )
+    if next(comparable, None) != status:
+        client.create_pull_request_status(*where, iteration, status)
+    Report.objects.renew_overtaken(report)
+
+
+def _comment(
+    report: Report, one: PullRequest, told: CommentReport, client: Client, was_uncertain: bool
+) -> None:
+    """Post a comment, or edit it where it is."""
+    where = (report.repository.external_id, one.number)
+    # Unlike a status, it may be taken of a pull request that is closed.
+    now = client.pull_request(*where)
+    if now.status != "active":
+        raise Refused(f"{one} is {now.status}.")
+    if report.thread_id is None and was_uncertain:
+        for comment in client.first_comments(*where):
+            if f"]({told.address})**" in comment.content.partition("\n")[0]:
+                report.thread_id, report.comment_id = comment.thread_id, comment.comment_id
+    if report.thread_id is None or report.comment_id is None:
+        made = client.create_thread(*where, told.text)
+        report.thread_id, report.comment_id = made.thread_id, made.comment_id
+        return
+    client.edit_comment(*where, report.thread_id, report.comment_id, told.text)
+
+
+def _as_refusal(report: Report, error: ProviderError, client: Client) -> Refused | None:
+    """Return the refusal that a failure is, None where the same may succeed later."""
+    if error.problem not in MAY_MEAN_CLOSED:
+        return None
+    if report.pull_request:
+        now = client.pull_request(report.repository.external_id, report.pull_request.number)
+        if now.status != "active":
+            return Refused(f"{report.pull_request} is {now.status}.")
+    if report.thread_id is not None and error.problem != Problem.PERMISSION_DENIED:
+        # Somebody deleted the comment: it is looked for, and posted anew.
+        Report.objects.filter(pk=report.pk).update(thread_id=None, comment_id=None)
+        return None
+    return Refused(str(error)) if error.problem == Problem.REFUSED else None
+
+
+def _settle(report: Report, *, state: ReportState, problem: str) -> None:
+    """Note what became of a report; where there are news since it was taken, it waits on."""
+    with transaction.atomic():
+        row = Report.objects.filter(pk=report.pk)
+        row.update(
+            lease_until=None,
+            attempts=0,
+            is_uncertain=False,
+            problem=problem,
+            sent=report.sent,
+            is_pending=report.is_pending,
+            thread_id=report.thread_id,
+            comment_id=report.comment_id,
+        )
+        row.filter(version=report.version).update(state=state, is_overtaken=False)
+
+
+def _put_off(report: Report, error: ProviderError) -> None:
+    """Note why a report could not be sent yet, and when to try again, if that makes sense."""
+    if error.problem in {Problem.NOT_FOUND, Problem.REFUSED} and report.attempts > PATIENT_ATTEMPTS:
+        _settle(report, state=ReportState.REFUSED, problem=str(error)[:500])
+        return
+    integration = Integration.objects.filter(pk=report.repository.integration_id)
+    if not error.is_transient and error.problem not in OF_ONE_REPORT:
+        integration.update(refresh_at=timezone.now())  # it takes a look, or a person
+    if hold := _hold(error):
+        until = timezone.now() + hold
+        free = Q(reports_held_until=None) | Q(reports_held_until__lt=until)
+        integration.filter(free).update(reports_held_until=until)
+    _try_later(report, error.cause)
+
+
+def _hold(error: ProviderError) -> timedelta | None:
+    """Return for how long no other report of the organization need be tried."""
+    if error.retry_after:
+        return timedelta(seconds=error.retry_after)
+    if error.problem in OF_ONE_REPORT:
+        return None
+    return HOLD_WHILE_UNREACHABLE if error.is_transient else HOLD_UNTIL_MENDED
+
+
+def _try_later(report: Report, because: str) -> None:
+    """Have a report sent later: soon, then less and less often, not all at the same moment."""
+    doubled: timedelta = RETRY_FIRST_AFTER * 2 ** min(report.attempts, 10)
+    wait = min(doubled, RETRY_AT_LEAST_EVERY) * random.uniform(0.5, 1)  # noqa: S311
+    now = timezone.now()
+    row = Report.objects.filter(pk=report.pk)
+    row.update(
+        lease_until=None,
+        attempts=report.attempts + 1,
+        problem=because[:500],
+        failed_at=now,
+    )
+    row.filter(version=report.version).update(send_at=now + wait)
