@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import sha256
+from typing import Any
 
 from django.conf import settings
 from django.urls import reverse
@@ -90,11 +91,11 @@ class CommentReport:
 
 def changes_of(run: Run) -> Changes | None:
     """Return what a run's plan changes; None where it has no plan."""
-    counts = [getattr(run, name, None) for name in ("added", "changed", "destroyed")]
-    known = [count for count in counts if isinstance(count, int)]
-    if len(known) < len(counts):
+    counts: list[Any] = [getattr(run, name, None) for name in ("added", "changed", "destroyed")]
+    if None in counts:
         return None
-    return Changes(*known, outputs=len(_listed(run, "outputs")))
+    added, changed, destroyed = counts
+    return Changes(added, changed, destroyed, len(_listed(run, "outputs")))
 
 
 def plan_of(run: Run) -> str:

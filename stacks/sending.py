@@ -63,7 +63,7 @@ def send_next() -> bool:
         try:
             send(report)
         except Refused as refusal:
-            _settle(report, state=ReportState.REFUSED, problem=str(refusal)[:500])
+            _refuse(report, str(refusal))
         except ProviderError as error:
             _put_off(report, error)
         except (OperationalError, InterfaceError):  # taken again once the database is well
@@ -90,7 +90,7 @@ def send(report: Report) -> None:
             raise _as_refusal(report, error, client) or error from None
         report.sent = digest_of(told)
         report.is_pending = isinstance(told, StatusReport) and told.status == Status.PENDING
-    _settle(report, state=ReportState.SENT, problem="")
+    _settle(report)
 
 
 def _take(report: Report) -> bool:
@@ -111,59 +111,62 @@ def _is_news(report: Report, told: StatusReport | CommentReport) -> bool:
 
 
 def _post(report: Report, told: StatusReport | CommentReport, client: Client) -> None:
-    was_uncertain = report.is_uncertain
-    Report.objects.filter(pk=report.pk).update(is_uncertain=True)
-    if report.pull_request is None:
-        if isinstance(told, StatusReport):
-            _post_to_commit(report, told, client, was_uncertain)
-    elif isinstance(told, StatusReport):
-        _post_to_pull_request(report, report.pull_request, told, client, was_uncertain)
+    if isinstance(told, CommentReport):
+        if report.pull_request:
+            _comment(report, report.pull_request, told, client)
+    elif report.pull_request:
+        _post_to_pull_request(report, report.pull_request, told, client)
     else:
-        _comment(report, report.pull_request, told, client, was_uncertain)
+        _post_to_commit(report, told, client)
 
 
-def _post_to_commit(
-    report: Report, status: StatusReport, client: Client, was_uncertain: bool
-) -> None:
+def _post_to_commit(report: Report, status: StatusReport, client: Client) -> None:
     where = (report.repository.external_id, report.sha)
-    if not (was_uncertain and status in client.commit_statuses(*where)):
+    if not (report.is_uncertain and status in client.commit_statuses(*where)):
+        _note_uncertain(report)
         client.create_commit_status(*where, status)
 
 
 def _post_to_pull_request(
-    report: Report, one: PullRequest, status: StatusReport, client: Client, was_uncertain: bool
+    report: Report, one: PullRequest, status: StatusReport, client: Client
 ) -> None:
     where, iteration = (report.repository.external_id, one.number), report.iteration or 1
-    posted = client.pull_request_statuses(*where) if was_uncertain else []
+    posted = client.pull_request_statuses(*where) if report.is_uncertain else []
     comparable = (
-        other.report
+        other
         for other in reversed(posted)
         if (other.report.genre, other.report.name) == (status.genre, status.name)
         and (other.iteration or 0) <= iteration
     )
-    if next(comparable, None) != status:
+    last = next(comparable, None)
+    if last is None or last.report != status or last.iteration not in {None, iteration}:
+        _note_uncertain(report)
         client.create_pull_request_status(*where, iteration, status)
     Report.objects.renew_overtaken(report)
 
 
-def _comment(
-    report: Report, one: PullRequest, told: CommentReport, client: Client, was_uncertain: bool
-) -> None:
+def _comment(report: Report, one: PullRequest, told: CommentReport, client: Client) -> None:
     """Post a comment, or edit it where it is."""
     where = (report.repository.external_id, one.number)
     # Unlike a status, it may be taken of a pull request that is closed.
     now = client.pull_request(*where)
     if now.status != "active":
         raise Refused(f"{one} is {now.status}.")
-    if report.thread_id is None and was_uncertain:
+    if report.thread_id is None and report.is_uncertain:
         for comment in client.first_comments(*where):
             if f"]({told.address})**" in comment.content.partition("\n")[0]:
                 report.thread_id, report.comment_id = comment.thread_id, comment.comment_id
     if report.thread_id is None or report.comment_id is None:
+        _note_uncertain(report)
         made = client.create_thread(*where, told.text)
         report.thread_id, report.comment_id = made.thread_id, made.comment_id
         return
     client.edit_comment(*where, report.thread_id, report.comment_id, told.text)
+
+
+def _note_uncertain(report: Report) -> None:
+    """Note that something is posted now, and may arrive though nobody hears of it."""
+    Report.objects.filter(pk=report.pk).update(is_uncertain=True)
 
 
 def _as_refusal(report: Report, error: ProviderError, client: Client) -> Refused | None:
@@ -176,32 +179,41 @@ def _as_refusal(report: Report, error: ProviderError, client: Client) -> Refused
             return Refused(f"{report.pull_request} is {now.status}.")
     if report.thread_id is not None and error.problem != Problem.PERMISSION_DENIED:
         # Somebody deleted the comment: it is looked for, and posted anew.
-        Report.objects.filter(pk=report.pk).update(thread_id=None, comment_id=None)
+        row = Report.objects.filter(pk=report.pk)
+        row.update(thread_id=None, comment_id=None, is_uncertain=True)
         return None
     return Refused(str(error)) if error.problem == Problem.REFUSED else None
 
 
-def _settle(report: Report, *, state: ReportState, problem: str) -> None:
-    """Note what became of a report; where there are news since it was taken, it waits on."""
+def _settle(report: Report) -> None:
+    """Note that the provider knows; where there are news since it was taken, it waits on."""
     with transaction.atomic():
         row = Report.objects.filter(pk=report.pk)
         row.update(
             lease_until=None,
             attempts=0,
+            problem="",
             is_uncertain=False,
-            problem=problem,
             sent=report.sent,
             is_pending=report.is_pending,
             thread_id=report.thread_id,
             comment_id=report.comment_id,
         )
-        row.filter(version=report.version).update(state=state, is_overtaken=False)
+        row.filter(version=report.version).update(state=ReportState.SENT, is_overtaken=False)
+
+
+def _refuse(report: Report, because: str) -> None:
+    """Note that the provider will not take it, unless there are news since it was taken."""
+    with transaction.atomic():
+        row = Report.objects.filter(pk=report.pk)
+        row.update(lease_until=None, attempts=0, problem=because[:500], failed_at=timezone.now())
+        row.filter(version=report.version).update(state=ReportState.REFUSED)
 
 
 def _put_off(report: Report, error: ProviderError) -> None:
     """Note why a report could not be sent yet, and when to try again, if that makes sense."""
     if error.problem in {Problem.NOT_FOUND, Problem.REFUSED} and report.attempts > PATIENT_ATTEMPTS:
-        _settle(report, state=ReportState.REFUSED, problem=str(error)[:500])
+        _refuse(report, str(error))
         return
     integration = Integration.objects.filter(pk=report.repository.integration_id)
     if not error.is_transient and error.problem not in OF_ONE_REPORT:

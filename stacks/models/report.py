@@ -141,11 +141,10 @@ class ReportQuerySet(models.QuerySet["Report"]):
     def _put(
         self, stack: "Stack | None", what: What, place: dict[str, Any], about: dict[str, Any]
     ) -> None:
+        place |= {"what": what, "name": stack.slug if stack else ALL_STACKS}
         news = about | {"stack": stack, "state": ReportState.WAITING, "send_at": timezone.now()}
-        name = stack.slug if stack else ALL_STACKS
-        row, is_new = self.get_or_create(news, what=what, name=name, **place)
-        if not is_new:
-            self.filter(pk=row.pk).update(**news, version=F("version") + 1)
+        if not self.filter(**place).update(**news, version=F("version") + 1):
+            self.create(**place, **news)
 
 
 class Report(models.Model):

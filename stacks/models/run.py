@@ -87,10 +87,9 @@ class RunQuerySet(models.QuerySet["Run"]):
     def move_to(self, state: State) -> int:
         """Move those that may, and have that reported; return how many did."""
         may = self.filter(state__in=[before for before, after in MOVES.items() if state in after])
-        with transaction.atomic():
-            moved = list(
-                may.select_for_update(of=("self",)).only("stack_id", "repository_id", "sha")
-            )
+        with transaction.atomic(savepoint=False):
+            locked = may.select_for_update(of=("self",))
+            moved = list(locked.only("stack_id", "repository_id", "sha"))
             keys = [run.pk for run in moved]
             Run.objects.filter(pk__in=keys).update(state=state, moved_at=timezone.now())
             Report.objects.renew_about(moved)
@@ -203,7 +202,7 @@ class Run(models.Model):
         return f"Run {self.number}"
 
     def save(self, *args: Any, **kwargs: Any) -> None:
-        with transaction.atomic():
+        with transaction.atomic(savepoint=False):
             super().save(*args, **kwargs)
             Report.objects.add_about(self)
 

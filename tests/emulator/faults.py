@@ -22,6 +22,8 @@ from .web import EXPIRED, JSON_TYPE, ApiError, not_found, repository_missing, un
 ANONYMOUS = "aaaaaaaa-aaaa-aaaa-aaaa-aaaaaaaaaaaa"
 _HTML = "text/html; charset=utf-8"
 _MEBIBYTE = 1 << 20
+# Faults of an answer to what was done already.
+_AFTERWARDS = ("delayed", "lost-answer")
 
 
 class UnknownFaultError(ValueError):
@@ -83,6 +85,7 @@ class Faults:
         fault = self._take(request.path)
         if fault is None:
             return None
+        request.get_data()  # what is not read would be taken for the next request
         if fault.name == "slow":
             self._stopping.wait(10 if fault.seconds is None else fault.seconds)
             return None
@@ -90,23 +93,25 @@ class Faults:
             return _STREAMS[fault.name](self._stopping, request, fault)
         return _ANSWERS[fault.name](request, fault)
 
-    def delay(self, request: Request, response: Response) -> None:
-        """Have a good answer ask for a pause, in one way and then the other.
+    def spoil(self, request: Request, response: Response) -> None:
+        """Lose a good answer on its way, or have it ask for a pause in one way and then the other.
 
         "Rate and usage limits": Retry-After, or a limit of which nothing remains until a time.
         """
-        fault = self._take(request.path, delays=True)
-        if fault:
+        fault = self._take(request.path, is_done=True)
+        if fault and fault.name == "lost-answer":
+            _end_connection(request)
+        elif fault:
             seconds = int(fault.seconds or 5)
             response.headers["X-RateLimit-Remaining"] = "0"
             response.headers["X-RateLimit-Reset"] = str(int(time.time()) + seconds + 1)
             if fault.times is None or fault.times % 2:
                 response.headers["Retry-After"] = str(seconds)
 
-    def _take(self, path: str, *, delays: bool = False) -> Fault | None:
+    def _take(self, path: str, *, is_done: bool = False) -> Fault | None:
         with self._lock:
             fitting = (one for one in self._active if re.search(one.path, path))
-            fault = next((f for f in fitting if (f.name == "delayed") == delays), None)
+            fault = next((f for f in fitting if (f.name in _AFTERWARDS) == is_done), None)
             if fault and fault.times is not None:
                 fault.times -= 1
                 if fault.times <= 0:
@@ -116,7 +121,7 @@ class Faults:
 
 def names() -> list[str]:
     """Return the names of all faults."""
-    return sorted([*_ANSWERS, *_STREAMS, "slow", "delayed"])
+    return sorted([*_ANSWERS, *_STREAMS, *_AFTERWARDS, "slow"])
 
 
 # Credentials

@@ -169,7 +169,7 @@ class Emulator:
         try:
             response = self.faults.answer(request)
             response = response or self._answer_api(request, organization_name, path)
-            self.faults.delay(request, response)
+            self.faults.spoil(request, response)
         except ConnectionError:
             self._record(request, None)
             raise

@@ -708,6 +708,12 @@ def test_faults_of_the_connection(world: World) -> None:
     faults.add("cut", times=1)
     with pytest.raises((requests.exceptions.ChunkedEncodingError, requests.ConnectionError)):
         world.get("_apis/git/repositories")
+    faults.add("lost-answer", times=1)
+    sha = world.repository.sha("main")
+    path = f"_apis/git/repositories/{world.repository.id}/commits/{sha}/statuses"
+    with pytest.raises(requests.ConnectionError):
+        world.call("POST", path, json={"context": {"name": "n"}})
+    assert len(world.repository.statuses[sha]) == 1
     faults.add("slow", seconds=0.5, times=1)
     with pytest.raises(requests.ReadTimeout):
         world.get("_apis/git/repositories", timeout=0.2)
