@@ -2,11 +2,17 @@
 
 from django.urls import path
 
-from stacks import environment_pages, home, run_views, state_pages, views
+from stacks import environment_pages, home, report_views, run_views, state_pages, views
 from stacks.state_backend import state_backend
 
 urlpatterns = [
     path("", home.home, name="home"),
+    path("settings/vcs-providers/<int:pk>/reports/", report_views.reports, name="reports"),
+    path(
+        "settings/vcs-providers/<int:pk>/reports/retry/",
+        report_views.retry_reports,
+        name="retry_reports",
+    ),
     path("stacks/", views.stack_list, name="stack_list"),
     path("stacks/new/", views.create_stack, name="create_stack"),
     path("stacks/new/repositories/", views.repository_options, name="repository_options"),

@@ -25,6 +25,7 @@ from stacks.forms import (
 )
 from stacks.heads import follow_from_now, read_head
 from stacks.models import PullRequest, Run, Stack
+from stacks.models.report import policy_name
 from stacks.sources import (
     MOST_OPTIONS,
     branches_matching,
@@ -211,6 +212,7 @@ def stack(request: HttpRequest, slug: str) -> HttpResponse:
             "page": page,
             "pull_requests": pull_requests[:PULL_REQUESTS_SHOWN],
             "has_more_pull_requests": len(pull_requests) > PULL_REQUESTS_SHOWN,
+            "policy_name": policy_name(found),
             "version": version,
             "is_fresh": is_live,
         }

@@ -138,13 +138,27 @@ class SetUpForm(IntegrationForm):
 class EditForm(IntegrationForm):
     """Name, description and expiry date; a token only where it is to be replaced."""
 
-    field_order = ("name", "description", "token", "token_expires_on")
+    reports_all_stacks_at_once = forms.BooleanField(
+        label="One status for all stacks",
+        required=False,
+        help_text="On: a commit or pull request has one status, stackhook/all, in place of one for "
+        "each stack. It counts for what is pushed from now on; branch policies ask for the name "
+        "that the stack's page shows.",
+    )
+    field_order = (
+        "name",
+        "description",
+        "token",
+        "token_expires_on",
+        "reports_all_stacks_at_once",
+    )
 
     def __init__(self, data: QueryDict | None, integration: Integration) -> None:
         initial = {
             "name": integration.name,
             "description": integration.description,
             "token_expires_on": integration.token_expires_on,
+            "reports_all_stacks_at_once": integration.reports_all_stacks_at_once,
         }
         super().__init__(data, initial=initial)
         self.fields["token"].required = False

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from django.contrib import messages
-from django.db.models import Count, Min, Q, QuerySet
+from django.db.models import Count, Min, OuterRef, Q, QuerySet, Subquery
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
@@ -54,6 +54,7 @@ class Card:
     more_projects: list[tuple[str, str]] = field(default_factory=list)
     hooks_to_make_anew: list["HookOfProject"] = field(default_factory=list)
     reconciliation: "Reconciliation | None" = None
+    backlog: "Backlog | None" = None
     webhook_password: str = field(default="", repr=False)  # a log may show a card
 
 
@@ -67,6 +68,19 @@ class Reconciliation:
     repositories: int
     failing: int
     since: datetime | None
+
+
+@dataclass(frozen=True)
+class Backlog:
+    """How many reports wait to be sent, since when the oldest does, and why they still do.
+
+    `failing` are those that were tried, `problem` is the last reason; empty where none was.
+    """
+
+    waiting: int
+    since: datetime
+    failing: int
+    problem: str
 
 
 @dataclass(frozen=True)
@@ -159,6 +173,8 @@ def _edit(request: HttpRequest, found: Integration, form: EditForm) -> bool:
         form.blame(error)
         return False
     linking.describe(found, form.details)
+    found.reports_all_stacks_at_once = form.cleaned_data["reports_all_stacks_at_once"]
+    found.save(update_fields=["reports_all_stacks_at_once"])
     messages.success(request, "Integration was changed")
     if token:
         messages.success(request, f"Connecting to {found.provider.name} succeeded")
@@ -414,6 +430,7 @@ def _cards(integrations: list[Integration]) -> list[Card]:
     )
     projects = _projects(integrations)
     reconciliations = _reconciliations(integrations)
+    backlogs = _backlogs(integrations)
     return [
         Card(
             integration=one,
@@ -423,6 +440,7 @@ def _cards(integrations: list[Integration]) -> list[Card]:
                 one, list(one.subscriptions.all()), projects[one.pk]
             ),
             reconciliation=reconciliations.get(one.pk),
+            backlog=backlogs.get(one.pk),
         )
         for one in annotated
     ]
@@ -459,6 +477,28 @@ def _reconciliations(integrations: list[Integration]) -> dict[int, Reconciliatio
     return {
         row["integration_id"]: Reconciliation(
             row["count"], row["failing"], None if row["unread"] else row["since"]
+        )
+        for row in rows
+    }
+
+
+def _backlogs(integrations: list[Integration]) -> dict[int, Backlog]:
+    """Return what waits to be reported, a `stacks.models.Report` each; nothing where none does."""
+    waiting = Repository.objects.filter(reports__state="waiting").order_by()
+    tried = waiting.filter(integration=OuterRef("integration_id"), reports__attempts__gt=0)
+    rows = (
+        waiting.filter(integration__in=integrations)
+        .values("integration_id")
+        .annotate(
+            waiting=Count("reports"),
+            since=Min("reports__news_at"),
+            failing=Count("reports", filter=Q(reports__attempts__gt=0)),
+            problem=Subquery(tried.order_by("-reports__failed_at").values("reports__problem")[:1]),
+        )
+    )
+    return {
+        row["integration_id"]: Backlog(
+            row["waiting"], row["since"], row["failing"], row["problem"] or ""
         )
         for row in rows
     }

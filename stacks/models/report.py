@@ -50,6 +50,15 @@ class ReportQuerySet(models.QuerySet["Report"]):
     def waiting(self) -> Self:
         return self.filter(state=ReportState.WAITING)
 
+    def refused(self) -> Self:
+        return self.filter(state=ReportState.REFUSED)
+
+    def for_pages(self) -> Self:
+        """With all that a page shows of a report."""
+        return self.select_related(
+            "stack", "repository__integration", "pull_request__repository__integration"
+        )
+
     def of(self, integration: Integration) -> Self:
         return self.filter(repository__integration=integration)
 
@@ -79,7 +88,7 @@ class ReportQuerySet(models.QuerySet["Report"]):
         The provider's refusals stay.
         """
         return self.exclude(state=ReportState.REFUSED).update(
-            state=ReportState.WAITING, send_at=timezone.now(), version=F("version") + 1
+            **_waiting_from_now(), version=F("version") + 1
         )
 
     def renew_overtaken(self, report: "Report") -> None:
@@ -142,9 +151,14 @@ class ReportQuerySet(models.QuerySet["Report"]):
         self, stack: "Stack | None", what: What, place: dict[str, Any], about: dict[str, Any]
     ) -> None:
         place |= {"what": what, "name": stack.slug if stack else ALL_STACKS}
-        news = about | {"stack": stack, "state": ReportState.WAITING, "send_at": timezone.now()}
+        news = about | {"stack": stack} | _waiting_from_now()
         if not self.filter(**place).update(**news, version=F("version") + 1):
             self.create(**place, **news)
+
+
+def _waiting_from_now() -> dict[str, Any]:
+    now = timezone.now()
+    return {"state": ReportState.WAITING, "news_at": now, "send_at": now}
 
 
 class Report(models.Model):
@@ -181,6 +195,7 @@ class Report(models.Model):
         max_length=20, choices=ReportState.choices, default=ReportState.WAITING
     )
     version = models.PositiveIntegerField(default=1)
+    news_at = models.DateTimeField(default=timezone.now)
     send_at = models.DateTimeField(default=timezone.now)
     lease_until = models.DateTimeField(
         null=True, blank=True, help_text="until then a worker sends it, and no other does"
@@ -238,6 +253,18 @@ class Report(models.Model):
         if self.what == What.PULL_REQUEST_STATUS:
             return f"Status {self.name} of {self.pull_request}, iteration {self.iteration}"
         return f"Status {self.name} of commit {self.sha[:8]}"
+
+    @property
+    def kind(self) -> str:
+        return "Comment" if self.what == What.COMMENT else "Status"
+
+    @property
+    def url(self) -> str:
+        """The provider's page of the commit or the pull request."""
+        if self.pull_request:
+            return self.pull_request.web_url
+        provider = self.repository.integration.provider
+        return provider.commit_url(self.repository.web_url, self.sha)
 
     @property
     def is_for_all_stacks(self) -> bool:

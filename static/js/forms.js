@@ -1,4 +1,4 @@
-// Forms: Save waits for the required fields; Copy puts a password on the clipboard.
+// Forms: Save waits for the required fields; Copy puts a text or a password on the clipboard.
 const updateSave = () => {
   for (const form of document.querySelectorAll("[data-save-when-filled]")) {
     const required = [...form.querySelectorAll("[required]")];
@@ -7,7 +7,7 @@ const updateSave = () => {
 };
 
 const showCopyButtons = () => {
-  for (const button of document.querySelectorAll("[data-copy-password]")) {
+  for (const button of document.querySelectorAll("[data-copy], [data-copy-password]")) {
     button.hidden = !navigator.clipboard;
   }
 };
@@ -59,10 +59,10 @@ const say = (button, text) => {
 
 document.addEventListener("input", updateSave);
 document.addEventListener("click", async (event) => {
-  const button = event.target.closest("[data-copy-password]");
+  const button = event.target.closest("[data-copy], [data-copy-password]");
   if (!button) return;
   try {
-    await navigator.clipboard.writeText(await readPassword(button));
+    await navigator.clipboard.writeText(button.dataset.copy ?? (await readPassword(button)));
     say(button, "Copied");
   } catch {
     say(button, "Not copied");

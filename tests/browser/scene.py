@@ -14,6 +14,7 @@ from stacks.models import (
     Decision,
     LogChunk,
     PullRequest,
+    Report,
     Run,
     RunAction,
     Stack,
@@ -577,6 +578,33 @@ def _create_step_4(scene: Scene) -> None:
 def _stack(scene: Scene) -> None:
     scene.member(scene.stack().get_absolute_url())
     expect(scene.page.get_by_text("Initial commit")).to_be_visible()
+
+
+@state("reports, none")
+def _reports_none(scene: Scene) -> None:
+    scene.admin(f"{scene.integration.get_absolute_url()}reports/")
+
+
+@state("reports, that fail and that are refused")
+def _reports(scene: Scene) -> None:
+    stack = scene.busy_stack()
+    hour_ago = timezone.now() - timedelta(hours=1)
+    failing = Report.objects.filter(pk__in=Report.objects.values("pk")[:20])
+    failing.update(attempts=3, problem=DOWN.cause, failed_at=hour_ago, news_at=hour_ago)
+    refused = Report.objects.filter(pull_request__number=13)
+    refused.update(state="refused", problem="Pull request 13 is completed.", failed_at=hour_ago)
+    Report.objects.filter(stack=stack, sha__startswith="a").update(name=LONG_NAME)
+    scene.admin(f"{scene.integration.get_absolute_url()}reports/")
+
+
+@state("integration, with reports that wait until later")
+def _integration_held(scene: Scene) -> None:
+    scene.busy_stack()
+    Report.objects.update(attempts=1, problem=DOWN.cause, failed_at=timezone.now())
+    Integration.objects.update(reports_held_until=timezone.now() + timedelta(minutes=1))
+    scene.admin(f"{scene.integration.get_absolute_url()}reports/")
+    scene.page.get_by_role("link", name="Integration", exact=True).click()
+    expect(scene.page.get_by_text("waiting, the oldest from")).to_be_visible()
 
 
 @state("stack, with runs")

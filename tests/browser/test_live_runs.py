@@ -1,7 +1,7 @@
 """A stack's page shows what happens without being reloaded; the ledger filters as one types."""
 
 import pytest
-from playwright.sync_api import Page, Route, expect
+from playwright.sync_api import BrowserContext, Page, Route, expect
 
 from stacks.models import Run, Stack
 from stacks.states import State
@@ -42,6 +42,20 @@ def test_a_run_appears_and_changes_its_state_on_an_open_page(
 
     row.get_by_role("link", name="1", exact=True).click()
     expect(page.get_by_role("heading", level=1)).to_have_text("Run 1")
+
+
+def test_copy_puts_the_name_for_a_branch_policy_on_the_clipboard(
+    member_page: Page, context: BrowserContext, stack: Stack
+) -> None:
+    context.grant_permissions(["clipboard-read", "clipboard-write"])
+    page = member_page
+    page.goto(stack.get_absolute_url())
+    page.get_by_role("button", name="Copy").click()
+    expect(page.get_by_role("button", name="Copied")).to_be_visible()
+    assert page.evaluate("navigator.clipboard.readText()") == "stackhook/network"
+    make_run(stack, 1, message="Widen the subnet")
+    expect(page.get_by_role("row", name="Widen the subnet")).to_be_visible()
+    expect(page.get_by_role("button", name="Copy")).to_be_visible()
 
 
 def test_a_page_that_nobody_sees_does_not_ask(member_page: Page, stack: Stack) -> None:
