@@ -1,0 +1,68 @@
+"""Workers that are killed while they report: each commit is told what became of it, once."""
+
+import random
+import time
+from functools import partial
+from pathlib import Path
+
+from tests.databases import Database, migrate, sqlite_url, worker
+from tests.emulator import Emulator
+from tests.emulator.model import Organization, Repository
+from tests.processes import wait_for
+
+COMMITS = 80
+KILLS = 6
+FOLLOW = """
+import os
+from stacks.models import Stack
+from tests.conftest import make_integration
+integration = make_integration(os.environ["ORGANIZATION"], os.environ["TOKEN"])
+repository = integration.repositories.get()
+Stack.objects.create(
+    name="Network", repository=repository, branch="main", path_rule=False, followed_push_id=1
+)
+"""
+
+
+def test_a_killed_worker_loses_no_report_and_tells_nothing_twice(
+    tmp_path: Path,
+    emulator: Emulator,
+    organization: Organization,
+    repository: Repository,
+    token: str,
+) -> None:
+    url = sqlite_url(tmp_path / "data.sqlite3")
+    migrate(url)
+    database = Database(url, AZURE_DEVOPS_SERVERS=emulator.url)
+    database.run(FOLLOW, ORGANIZATION=organization.url, TOKEN=token)
+    shas = [repository.push({"a.tf": str(n)}, f"topic-{n}") for n in range(COMMITS)]
+    # Slow enough that some are killed between a post and its answer.
+    emulator.faults.add("slow", path="statuses", seconds=0.05)
+    chance = random.Random(7)  # noqa: S311
+    told = 0
+    for number in range(KILLS):
+        with worker(database) as process:
+            assert wait_for(partial(tells_more, repository, told), 60)
+            time.sleep(chance.uniform(0, 0.4))
+            process.kill()
+            process.wait()
+        # As if the time of its leases had passed.
+        database.ask("UPDATE stacks_report SET lease_until = NULL")
+        database.ask("UPDATE vcs_integrations_repository SET reconcile_lease = NULL")
+        told = len(repository.statuses)
+        assert told < COMMITS, f"all was told before kill {number}"
+    emulator.faults.clear()
+    with worker(database):
+        assert wait_for(lambda: len(repository.statuses) == COMMITS, 60)
+        assert wait_for(lambda: waiting(database) == 0, 60)
+    told_twice = [sha for sha in shas if len(repository.statuses[sha]) > 1]
+    assert told_twice == []
+    assert {one.state for sha in shas for one in repository.statuses[sha]} == {"pending"}
+
+
+def tells_more(repository: Repository, than: int) -> bool:
+    return len(repository.statuses) > than
+
+
+def waiting(database: Database) -> int:
+    return int(database.ask("SELECT count(*) FROM stacks_report WHERE state = 'waiting'")[0][0])
