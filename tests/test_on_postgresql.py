@@ -9,7 +9,10 @@ from tests.postgresql import PostgreSQL, needs_postgresql
 from tests.processes import environment
 
 TESTS = [
+    "tests/stacks/test_report_pages.py",
+    "tests/stacks/test_reporting.py",
     "tests/stacks/test_section_four.py",
+    "tests/stacks/test_sending.py",
     "tests/stacks/test_stack_pages.py",
     "tests/stacks/test_state_backend.py",
     "tests/vcs_integrations/test_deliveries.py",
@@ -18,7 +21,7 @@ TESTS = [
 
 
 @needs_postgresql
-def test_deliveries_runs_and_pages_are_the_same_on_postgresql(server: PostgreSQL) -> None:
+def test_deliveries_runs_reports_and_pages_are_the_same_on_postgresql(server: PostgreSQL) -> None:
     variables = environment(TEST_DATABASE_URL=server.url("suite"))
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *TESTS]
     done = subprocess.run(
