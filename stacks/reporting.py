@@ -132,19 +132,10 @@ def report_iteration(
 
 def status_for(report: Report) -> StatusReport | None:
     """Return the status that belongs where a report says; None where there is nothing to tell."""
-    if report.is_for_all_stacks:
-        return _status_of_all(report)
-    if report.stack is None:
-        return _without_result(report, "The stack was deleted", "/") if report.is_pending else None
-    run = deciding_run(report)
-    if run and run.state in DOES_NOT_COUNT:
-        return _without_result(report, describe(run), run.get_absolute_url())
-    if run:
-        return _status(report, STATUSES[State(run.state)], describe(run), run.get_absolute_url())
-    if report.is_ignored:
-        activity = reverse("activity", args=[report.stack.slug])
-        return _status(report, Status.NOT_APPLICABLE, _ignored(report.stack), activity)
-    return None
+    told = _status_of_all(report) if report.is_for_all_stacks else _status_of_one(report)
+    if told is None and report.is_pending:
+        return _without_result(report, "The stack was deleted", "/")
+    return told
 
 
 def comment_for(report: Report) -> CommentReport | None:
@@ -245,6 +236,20 @@ def _without_result(report: Report, description: str, path: str) -> StatusReport
     """
     is_commit = report.what == What.COMMIT_STATUS
     return _status(report, Status.NOT_APPLICABLE if is_commit else Status.ERROR, description, path)
+
+
+def _status_of_one(report: Report) -> StatusReport | None:
+    if report.stack is None:
+        return None
+    run = deciding_run(report)
+    if run and run.state in DOES_NOT_COUNT:
+        return _without_result(report, describe(run), run.get_absolute_url())
+    if run:
+        return _status(report, STATUSES[State(run.state)], describe(run), run.get_absolute_url())
+    if report.is_ignored:
+        activity = reverse("activity", args=[report.stack.slug])
+        return _status(report, Status.NOT_APPLICABLE, _ignored(report.stack), activity)
+    return None
 
 
 def _status_of_all(report: Report) -> StatusReport | None:

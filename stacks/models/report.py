@@ -1,6 +1,6 @@
 """Reports: what the provider is to be told of commits and pull requests, and was told."""
 
-from collections.abc import Collection
+from collections.abc import Iterable
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Self
 
@@ -105,8 +105,9 @@ class ReportQuerySet(models.QuerySet["Report"]):
         newer.update(is_overtaken=True)
         newer.renew()
 
-    def renew_about(self, runs: Collection["Run"]) -> None:
+    def renew_about(self, runs: Iterable["Run"]) -> None:
         """Have all sent anew that tells of these runs, alone or with others."""
+        runs = list(runs)
         ours = Q(stack__in={run.stack_id for run in runs}) | Q(name=ALL_STACKS)
         self.filter(
             ours,

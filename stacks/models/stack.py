@@ -10,8 +10,8 @@ from django.urls import reverse
 from django.utils import timezone
 from django.utils.text import slugify
 
-from stacks.models.report import ALL_STACKS
-from stacks.states import State
+from stacks.models.report import ALL_STACKS, Report
+from stacks.states import ENDED, State
 from vcs_integrations.dependents import Dependents
 from vcs_integrations.events import RemoteCommit
 from vcs_integrations.models import Integration, Repository, search_key, search_words
@@ -189,7 +189,7 @@ class Stack(models.Model):
     def delete(self, *args: Any, **kwargs: Any) -> tuple[int, dict[str, int]]:
         with transaction.atomic():
             # What was reported as pending would stay so for good.
-            self.reports.renew()
+            Report.objects.renew_about(self.runs.exclude(state__in=ENDED))
             return super().delete(*args, **kwargs)
 
     def _save_head(self, push_id: int) -> None:

@@ -137,9 +137,11 @@ def test_a_result_outlasts_a_later_run_of_the_commit_that_came_to_nothing(
     assert told(repository.statuses[sha])[-1] == ("succeeded", "Run 1 finished")
 
 
+@pytest.mark.parametrize("at_once", [False, True])
 def test_the_commit_of_a_deleted_stack_does_not_stay_pending(
-    following: Stack, repository: Repository
+    following: Stack, repository: Repository, at_once: bool
 ) -> None:
+    Integration.objects.update(reports_all_stacks_at_once=at_once)
     sha = repository.push({"main.tf": "2"})
     look(following)
     send_all()
