@@ -20,9 +20,12 @@ NO_CHANGES, CHANGES = 0, 2
 LOCK_TIMEOUT = "-lock-timeout=60s"
 MOST_LISTED = 1000
 LONGEST_VALUE = 200
-# Ours wins over what the code says; a file of that name completes the code's own settings.
-# A block in the code that says who keeps the state; extended regular expression of grep.
-NAMES_BACKEND = r'^([^#/]*[{[:space:]])?backend[[:space:]]+"[a-z0-9_]+"[[:space:]]*[{]|^[[:space:]]*cloud[[:space:]]*[{]'
+# A block in the code that says who keeps the state; an extended regular expression of grep.
+NAMES_BACKEND = (
+    r'^([^#/]*[{[:space:]])?backend[[:space:]]+"[a-z0-9_]+"[[:space:]]*[{]'
+    r"|^[[:space:]]*cloud[[:space:]]*[{]"
+)
+# A file of this kind completes what the code says of itself.
 BACKEND = b'terraform {\n  backend "http" {}\n}\n'
 ACTIONS = {
     ("create",): "add",

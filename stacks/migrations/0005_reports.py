@@ -8,7 +8,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('stacks', '0002_runs'),
+        ('stacks', '0004_execution'),
         ('vcs_integrations', '0003_reporting'),
     ]
 
