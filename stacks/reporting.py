@@ -9,7 +9,6 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import Any
 
 from django.conf import settings
 from django.urls import reverse
@@ -91,11 +90,9 @@ class CommentReport:
 
 def changes_of(run: Run) -> Changes | None:
     """Return what a run's plan changes; None where it has no plan."""
-    counts: list[Any] = [getattr(run, name, None) for name in ("added", "changed", "destroyed")]
-    if None in counts:
+    if run.added is None or run.changed is None or run.destroyed is None:
         return None
-    added, changed, destroyed = counts
-    return Changes(added, changed, destroyed, len(_listed(run, "outputs")))
+    return Changes(run.added, run.changed, run.destroyed, len(_listed(run, "outputs")))
 
 
 def plan_of(run: Run) -> str:
@@ -105,11 +102,6 @@ def plan_of(run: Run) -> str:
         value = f" = {one['value']}" if one.get("value") else ""
         lines.append(f"{_mark(one)} output {one.get('name', '')}{value}")
     return "\n".join(lines)
-
-
-def failure_of(run: Run) -> str:
-    """Return why a run failed, in a sentence; empty where that is not known."""
-    return str(getattr(run, "failure", "") or "")
 
 
 def report_iteration(
@@ -181,8 +173,8 @@ def describe(run: Run) -> str:
     if run.state == State.FINISHED:
         return _describe_finished(run)
     sentence = SENTENCES[State(run.state)].format(run.number)
-    if run.state == State.FAILED and failure_of(run):
-        return f"{sentence}: {failure_of(run)}"
+    if run.state == State.FAILED and run.failure:
+        return f"{sentence}: {run.failure}"
     changes = changes_of(run)
     if run.state == State.UNCONFIRMED and changes:
         return f"{sentence}: {changes.text(*TO_DO)}"
@@ -207,9 +199,8 @@ def _describe_finished(run: Run) -> str:
 
 def _listed(run: Run, kind: str) -> list[dict[str, str]]:
     """Return what a plan lists of a kind, each with its action."""
-    plan = getattr(run, "plan", None)
-    found = plan.get(kind) if isinstance(plan, dict) else None
-    return found if isinstance(found, list) else []
+    found: list[dict[str, str]] = (run.plan or {}).get(kind, [])
+    return found
 
 
 def _mark(listed: dict[str, str]) -> str:

@@ -47,10 +47,7 @@ def add_stack(first: Stack, name: str, **settings: Any) -> Stack:
 
 def planned(**fields: object) -> Run:
     """Return a proposed run that was planned, with what executing it stores."""
-    run = Run(number=3, kind=Kind.PROPOSED, state=State.FINISHED)
-    for name, value in fields.items():
-        setattr(run, name, value)
-    return run
+    return Run(**{"number": 3, "kind": Kind.PROPOSED, "state": State.FINISHED} | fields)
 
 
 # Commits
@@ -433,14 +430,14 @@ def test_a_comment_that_somebody_deleted_is_posted_anew(
 
 
 def test_a_plan_is_folded_and_cut_to_what_a_comment_may_hold(
-    opened: PullRequest, following: Stack, monkeypatch: pytest.MonkeyPatch
+    opened: PullRequest, following: Stack
 ) -> None:
     run = newest(following)
     move(run, *TO_PLAN, State.FINISHED)
     [report] = Report.objects.filter(what="comment")
     resources = [{"address": f"null_resource.🏗️[{n}]", "action": "add"} for n in range(20_000)]
     plan = {"resources": [{"address": "```", "action": "destroy"}, *resources]}
-    monkeypatch.setattr(Run, "plan", plan, raising=False)
+    Run.objects.filter(pk=run.pk).update(plan=plan)
     comment = comment_for(report)
     assert comment
     length = len(comment.text.encode("utf-16-le")) // 2
