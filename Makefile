@@ -23,7 +23,7 @@ run: setup
 	@$(BIN)/python -m config.serve
 
 test: setup
-	@$(BIN)/python -m tests.chromium
+	@$(BIN)/python -m tests.machine
 	$(BIN)/python -m pytest --numprocesses auto --dist worksteal
 
 check: setup

@@ -44,9 +44,11 @@ def runs_folder(settings: Settings) -> Iterator[Path]:
 
 
 @pytest.fixture(autouse=True)
-def terraform(settings: Settings) -> None:
-    """The machine's own Terraform, else the packaged one."""
+def terraform(settings: Settings, request: pytest.FixtureRequest) -> None:
+    """The machine's own Terraform, else the packaged one, which knows no resources."""
     settings.TERRAFORM_BIN = installed() or packaged() or ""
+    if installed() is None and not request.node.get_closest_marker("without_resources"):
+        pytest.skip("It needs resources: Terraform 1.4 or later on PATH.")
 
 
 @pytest.fixture

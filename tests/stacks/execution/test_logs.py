@@ -11,6 +11,8 @@ from tests.addresses import make_run, make_stack
 from tests.stacks.execution.conftest import log_of
 from vcs_integrations.models import Integration
 
+pytestmark = pytest.mark.without_resources
+
 
 @pytest.fixture
 def run(linked: Integration) -> Run:

@@ -14,6 +14,8 @@ from tests.emulator.model import Repository
 from tests.stacks.execution.conftest import LOCAL, log_of, pushed, work
 from tests.stacks.execution.terraforms import installed, packaged
 
+pytestmark = pytest.mark.without_resources
+
 
 @pytest.mark.parametrize("find", [installed, packaged])
 def test_a_run_is_planned_confirmed_and_applied(

@@ -25,6 +25,8 @@ from stacks.execution.sandbox import (
 )
 from tests.stacks.execution.conftest import commands_below
 
+pytestmark = pytest.mark.without_resources
+
 SECONDS = 60
 AS_ROOT = pytest.mark.skipif(os.getuid() != 0, reason="only root gives each job its own user")
 
