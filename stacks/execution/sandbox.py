@@ -355,7 +355,8 @@ class Printed:
             self.read += len(part)
             self.output(part)
         if self.read > PRINTED_LIMIT:
-            # More than anybody reads: it goes on at the start, so that the disk does not fill.
+            # More than anybody reads: it goes on at the start, so that the disk does not fill, even
+            # though something that is printed right now is lost.
             os.ftruncate(self.file, 0)
             self.read = 0
 

@@ -691,6 +691,7 @@ def _state_locked(scene: Scene) -> None:
 def _state_for_a_member(scene: Scene) -> None:
     stack = _locked_state(scene)
     Stack.objects.update(backend="own")
+    stack.runs.filter(kind=Kind.TRACKED, state__in=HOLDS_STACK).update(state=RunState.FINISHED)
     stack.runs.filter(state_locks__isnull=False).update(state=RunState.APPLYING)
     scene.member(f"{stack.get_absolute_url()}state/versions/")
 
