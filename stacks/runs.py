@@ -133,7 +133,7 @@ def _create(
         number=last + 1,
         kind=kind,
         state=state,
-        repository_id=stack.repository_id,
+        repository=stack.repository,
         sha=commit.sha,
         message=commit.title,
         author=commit.author[:255],
