@@ -4,6 +4,7 @@ Data stays under .demo/, so that a second start goes on with it.
 """
 
 import os
+import shutil
 import subprocess
 import sys
 from urllib.parse import quote
@@ -115,13 +116,16 @@ def left_links(organization_url: str) -> list[str]:
 
 
 def left_open() -> list[str]:
-    """Return a line that warns where runs are not isolated."""
-    if os.environ["RUN_ISOLATION"] == "bubblewrap":
-        return []
-    return [
-        "Runs are NOT isolated, as bubblewrap is missing or does not work here: code of the demo's",
-        "repositories may do whatever you may. On Debian: apt-get install bubblewrap.",
-    ]
+    """Return lines that warn where runs are not isolated, or can't be executed."""
+    lines = []
+    if os.environ["RUN_ISOLATION"] != "bubblewrap":
+        lines = [
+            "Runs are NOT isolated, as bubblewrap is missing or does not work here: code of the",
+            "demo's repositories may do whatever you may. On Debian: apt-get install bubblewrap.",
+        ]
+    if not any(map(shutil.which, ("terraform", "tofu"))):
+        lines.append("Runs will fail: neither Terraform, 1.4 or newer, nor OpenTofu is on the path.")
+    return lines
 
 
 def welcome(port: int, emulator: str, sign_ins: list[str]) -> str:
