@@ -19,7 +19,8 @@ NO_CHANGES, CHANGES = 0, 2
 # How long a plan waits for the lock of the state, which another program may hold.
 LOCK_TIMEOUT = "-lock-timeout=60s"
 MOST_LISTED = 1000
-LONGEST_VALUE = 200
+# How much is kept of what a plan lists, in characters.
+LONGEST = {"address": 500, "name": 200, "value": 200}
 # A block in the code that says who keeps the state; an extended regular expression of grep.
 NAMES_BACKEND = (
     r'^([^#/]*[{[:space:]])?backend[[:space:]]+"[a-z0-9_]+"[[:space:]]*[{]'
@@ -95,7 +96,10 @@ def read_plan(text: bytes, mask: Callable[[str], str]) -> PlanSummary | None:
     except (ValueError, RecursionError, AttributeError, TypeError, KeyError):
         return None
     for row in [*summary.resources, *summary.outputs]:
-        row |= {name: harmless(mask(value)) for name, value in row.items() if name != "action"}
+        # Nothing is cut before: what is left of a secret would not be known as one.
+        for name, most in LONGEST.items():
+            if name in row:
+                row[name] = _cut(mask(harmless(row[name])), most)
     return summary
 
 
@@ -108,12 +112,10 @@ def _summary(plan: dict[str, Any]) -> PlanSummary:
         summary.added += action in {"add", "replace"}
         summary.changed += action == "change"
         summary.destroyed += action in {"destroy", "replace"}
-        summary.resources.append({"address": str(resource["address"])[:500], "action": action})
+        summary.resources.append({"address": str(resource["address"]), "action": action})
     for name, change in sorted((plan.get("output_changes") or {}).items()):
         if action := ACTIONS.get(tuple(change["actions"]), "change"):
-            summary.outputs.append(
-                {"name": str(name)[:200], "action": action, "value": _value(change)}
-            )
+            summary.outputs.append({"name": str(name), "action": action, "value": _value(change)})
     listed = len(summary.resources) + len(summary.outputs)
     summary.resources = summary.resources[:MOST_LISTED]
     summary.outputs = summary.outputs[:MOST_LISTED]
@@ -128,5 +130,8 @@ def _value(change: dict[str, Any]) -> str:
         return "(known after apply)"
     if change.get("after") is None:
         return ""
-    text = json.dumps(change["after"], ensure_ascii=False)
-    return text if len(text) <= LONGEST_VALUE else text[:LONGEST_VALUE] + "…"
+    return json.dumps(change["after"], ensure_ascii=False)
+
+
+def _cut(text: str, most: int) -> str:
+    return text if len(text) <= most else text[:most] + "…"

@@ -1,11 +1,14 @@
 """What becomes of what a job prints: cut into chunks, masked, harmless, coloured."""
 
+import json
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pytest_django import Settings
 
 from stacks.execution.logs import CHUNK, MASK, Log, Masker, Style, as_html, as_text, harmless
+from stacks.execution.terraform import read_plan
 from stacks.models import Run, Stack
 from tests.addresses import make_run, make_stack
 from tests.stacks.execution.conftest import log_of
@@ -46,6 +49,25 @@ def test_a_secret_in_a_line_without_an_end_is_masked(run: Run) -> None:
     text = log_of(run)
     assert text == line.replace("hunter2-secret", MASK)
     assert max(len(one) for one in run.log.values_list("text", flat=True)) <= CHUNK
+
+
+@pytest.mark.parametrize("start", [180, 190, 197, 199, 488, 495, 499])
+def test_a_secret_is_masked_in_a_plan_wherever_what_is_long_is_cut(start: int) -> None:
+    text = "x" * start + "hunter2-secret"
+    hidden = "hunter2\u200e-secret"
+    plan = {
+        "resource_changes": [{"address": text, "change": {"actions": ["create"]}}],
+        "output_changes": {
+            text: {"actions": ["create"], "after": text},
+            "hidden": {"actions": ["create"], "after": hidden},
+        },
+    }
+    summary = read_plan(json.dumps(plan).encode(), Masker(["hunter2-secret"]).mask)
+    assert summary
+    assert "h" not in summary.resources[0]["address"]
+    shown = [one for one in summary.outputs if one["name"] != "hidden"]
+    assert "h" not in shown[0]["name"] + shown[0]["value"]
+    assert {"name": "hidden", "action": "add", "value": f'"{MASK}"'} in summary.outputs
 
 
 def test_short_values_hide_nothing(run: Run) -> None:
