@@ -33,6 +33,8 @@ _ESCAPE = re.compile(
 _CONTROL = re.compile(
     "[\x00-\x08\x0b-\x1a\x1c-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff]"
 )
+# Terraform's jsonencode, like all that is written in Go, escapes what HTML gives a meaning.
+_AS_GO_WRITES_JSON = {ord(one): f"\\u{ord(one):04x}" for one in "<>&\u2028\u2029"}
 _COLOURS = ("black", "red", "green", "yellow", "blue", "magenta", "cyan", "white")
 
 
@@ -43,15 +45,38 @@ def harmless(text: str) -> str:
     return re.sub(r"\x1b(?!\[[0-9;]*m)", "", text)
 
 
+def _in_json(secret: str) -> set[str]:
+    """Return how a secret looks in JSON, and in JSON that is itself a text, as outputs may be."""
+    forms = {secret}
+    for _ in range(2):
+        quoted = {json.dumps(one, ensure_ascii=False)[1:-1] for one in forms}
+        forms |= quoted | {json.dumps(one)[1:-1] for one in forms}
+        forms |= {one.translate(_AS_GO_WRITES_JSON) for one in quoted}
+    return forms
+
+
+def _in_base64(secret: bytes) -> set[str]:
+    """Return how a secret looks in base64, alone and as a part of something longer.
+
+    Every three bytes become four characters, so where it begins decides what it looks like.
+    Characters that also hold bits of what is around it are left out of a part.
+    """
+    forms = {base64.b64encode(secret).decode()}
+    for before in range(3):
+        encoded = base64.b64encode(bytes(before) + secret).decode().rstrip("=")
+        is_cut = (before + len(secret)) % 3 != 0
+        forms.add(encoded[(0, 2, 3)[before] : len(encoded) - is_cut])
+    return forms | {one.replace("+", "-").replace("/", "_") for one in forms}
+
+
 class Masker:
     """Replaces secrets, and the forms in which programs like to print them."""
 
     def __init__(self, secrets: Iterable[str]) -> None:
         forms: set[str] = set()
         for secret in secrets:
-            forms |= {secret, *secret.splitlines(), json.dumps(secret)[1:-1], quote(secret, "")}
-            forms.add(json.dumps(secret, ensure_ascii=False)[1:-1])
-            forms.add(base64.b64encode(secret.encode()).decode())
+            forms |= {secret, *secret.splitlines(), quote(secret, "")}
+            forms |= _in_json(secret) | _in_base64(secret.encode())
         known = sorted((one for one in forms if len(one.strip()) >= SHORTEST_SECRET), key=len)
         self.longest = len(known[-1]) if known else 0
         self._pattern = re.compile("|".join(map(re.escape, reversed(known)))) if known else None

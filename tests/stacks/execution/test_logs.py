@@ -1,6 +1,8 @@
 """What becomes of what a job prints: cut into chunks, masked, harmless, coloured."""
 
+import base64
 import json
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given
@@ -49,6 +51,36 @@ def test_a_secret_in_a_line_without_an_end_is_masked(run: Run) -> None:
     text = log_of(run)
     assert text == line.replace("hunter2-secret", MASK)
     assert max(len(one) for one in run.log.values_list("text", flat=True)) <= CHUNK
+
+
+@pytest.mark.parametrize("before", ["", "u", "us", "user:"])
+@pytest.mark.parametrize("after", ["", "\n", ":x"])
+@pytest.mark.parametrize("secret", ["hunter2", "hunter2-secret", "hünter2~~???>>>secret"])
+@pytest.mark.parametrize("encode", [base64.b64encode, base64.urlsafe_b64encode])
+def test_a_secret_is_masked_in_base64_also_as_a_part(
+    before: str, after: str, secret: str, encode: Callable[[bytes], bytes]
+) -> None:
+    encoded = encode(f"{before}{secret}{after}".encode()).decode()
+    left = Masker([secret]).mask(encoded)
+    assert MASK in left
+    # Of the edges there are three characters at most, beside those of what is around it.
+    longest = len(encode(f"{before}{after}".encode())) + 4
+    assert len(left.replace(MASK, "")) <= longest
+    assert Masker([secret]).mask("nothing to hide") == "nothing to hide"
+
+
+@pytest.mark.parametrize(
+    "printed",
+    [
+        r'a"b&c',
+        r'plain = "a\"b&c"',
+        r'{"password":"a\"b\u0026c"}',
+        r'json = "{\"password\":\"a\\\"b\\u0026c\"}"',
+    ],
+)
+def test_a_secret_is_masked_as_terraform_prints_it_in_outputs_and_json(printed: str) -> None:
+    left = Masker(['a"b&c']).mask(printed)
+    assert MASK in left and "c" not in left
 
 
 @pytest.mark.parametrize("start", [180, 190, 197, 199, 488, 495, 499])
