@@ -1,6 +1,6 @@
 """Runs, and the pull requests that some of them are for."""
 
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, Self
 
 from django.db import models, transaction
@@ -231,11 +231,11 @@ class Run(models.Model):
         return integration.provider.branch_url(self.repository.web_url, self.branch)
 
     @property
-    def plan_duration(self) -> timedelta | None:
+    def plan_duration(self) -> str:
         return _duration(self.plan_started_at, self.plan_ended_at)
 
     @property
-    def apply_duration(self) -> timedelta | None:
+    def apply_duration(self) -> str:
         return _duration(self.apply_started_at, self.apply_ended_at)
 
     def move_to(self, state: State) -> None:
@@ -247,6 +247,11 @@ class Run(models.Model):
         self.refresh_from_db(fields=["state", "moved_at"])
 
 
-def _duration(start: datetime | None, end: datetime | None) -> timedelta | None:
-    """Return how long something took, in whole seconds; None as long as it is not over."""
-    return timedelta(seconds=int((end - start).total_seconds())) if start and end else None
+def _duration(start: datetime | None, end: datetime | None) -> str:
+    """Return how long something took, like “2 min 5 s”; empty as long as it is not over."""
+    if not (start and end):
+        return ""
+    minutes, seconds = divmod(int((end - start).total_seconds()), 60)
+    if minutes:
+        return f"{minutes} min {seconds} s"
+    return f"{seconds} s" if seconds else "less than 1 s"

@@ -1,11 +1,13 @@
 """The page of a run: its plan, its log in parts, and the buttons."""
 
 import re
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
 from django.test import Client
+from django.utils import timezone
 
 from stacks.models import LogChunk, Run, RunAction, Stack
 from stacks.run_views import LOG_SHOWN
@@ -123,12 +125,28 @@ def test_a_plan_is_shown_as_counts_and_as_a_list(member: Client, run: Run) -> No
     )  # fmt: skip
     page = text(member.get(PAGE))
     for shown in (
-        "2 to add", "0 to change", "1 to destroy", "<code>a.new</code>", "<code>a.&lt;b&gt;</code>",
+        'badge-good">2 to add', 'badge-plain">0 to change', 'badge-error">1 to destroy',
+        "<code>a.new</code>", "<code>a.&lt;b&gt;</code>",
         "output <code>url</code>", "&quot;http://x&quot;", "7 more are not listed here",
     ):  # fmt: skip
         assert shown in page, shown
     Run.objects.update(plan={"resources": [], "outputs": [], "left_out": 0})
     assert "No changes: what there is matches the code." in text(member.get(PAGE))
+
+
+@pytest.mark.parametrize(
+    ("seconds", "shown"),
+    [(0.4, "less than 1 s"), (12.9, "12 s"), (125, "2 min 5 s"), (7384, "123 min 4 s")],
+)
+def test_a_page_says_how_long_planning_and_applying_took(
+    member: Client, run: Run, seconds: float, shown: str
+) -> None:
+    start = timezone.now() - timedelta(hours=5)
+    Run.objects.update(plan_started_at=start, apply_started_at=start)
+    assert "took" not in text(member.get(PAGE))
+    end = start + timedelta(seconds=seconds)
+    Run.objects.update(plan_ended_at=end, apply_ended_at=end)
+    assert text(member.get(PAGE)).count(f"took {shown}<") == 2
 
 
 def test_a_failure_says_why(member: Client, run: Run) -> None:

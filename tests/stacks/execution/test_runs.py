@@ -44,7 +44,7 @@ def test_a_proposed_run_plans_and_ends(stack: Stack, repository: Repository) -> 
     log = as_text(log_of(run))
     assert "Fetching commit" in log and "terraform_data.network[2] will be created" in log
     assert "not for pages" not in log
-    assert done.plan_duration is not None
+    assert done.plan_duration.endswith(" s")
 
 
 def test_a_tracked_run_waits_and_applies_exactly_its_plan(
