@@ -191,9 +191,9 @@ def test_a_retry_leads_to_the_run_that_repeats(member: Client, run: Run) -> None
     answer = member.post(f"{PAGE}act/", {"action": "retry"})
     assert answer["Location"] == PAGE.replace("/1/", "/2/")
     assert 'Repeated by <a href="/stacks/network/runs/2/">Run 2</a>' in text(member.get(PAGE))
-    assert 'Repeats</dt><dd><a href="/stacks/network/runs/1/">' in text(
-        member.get(answer["Location"])
-    )
+    page = text(member.get(answer["Location"]))
+    assert 'Repeats</dt><dd><a href="/stacks/network/runs/1/">' in page
+    assert 'Somebody retried <a href="/stacks/network/runs/1/">Run 1</a>.' in page
 
 
 def test_a_name_stays_when_its_person_is_removed(
