@@ -124,7 +124,7 @@ def left_open() -> list[str]:
             "demo's repositories may do whatever you may. On Debian: apt-get install bubblewrap.",
         ]
     if not any(map(shutil.which, ("terraform", "tofu"))):
-        lines.append("Runs will fail: neither Terraform, 1.4 or newer, nor OpenTofu is on the path.")
+        lines.append("Runs will fail: neither Terraform (1.4 or newer) nor OpenTofu is here.")
     return lines
 
 
