@@ -6,6 +6,7 @@ which no limit is waived; another worker's jobs are users of their own in bubble
 """
 
 import fcntl
+import json
 import os
 import pwd
 import shutil
@@ -18,6 +19,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 from django.conf import settings
 
@@ -208,7 +210,7 @@ class Sandbox:
         known = {name: value for name, value in environment.items() if not name.startswith("LD_")}
         known = {"PATH": SYSTEM_PATH, "HOME": self.path("tmp"), "LC_ALL": "C.UTF-8"} | known
         known |= {name: os.environ[name] for name in PASSED_ON if name in os.environ}
-        with tempfile.TemporaryFile() as arguments:
+        with tempfile.TemporaryFile() as arguments, tempfile.TemporaryFile() as told:
             if self.is_isolated:
                 if self.user_id is None:
                     # Inside, where only the job's own processes count (from Linux 5.14 on).
@@ -217,7 +219,8 @@ class Sandbox:
                     b"\0".join(map(os.fsencode, self._isolation(known, folder, limits)))
                 )
                 arguments.seek(0)
-                full = [*self._limits(), "bwrap", "--args", str(arguments.fileno()), "--", *command]
+                files = ["--args", str(arguments.fileno()), "--info-fd", str(told.fileno())]
+                full = [*self._limits(), "bwrap", *files, "--", *command]
                 # Whoever is in the sandbox can read the environment of what started it.
                 known = {"PATH": SYSTEM_PATH}
             else:
@@ -229,13 +232,13 @@ class Sandbox:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output if errors else subprocess.DEVNULL,
-                pass_fds=[arguments.fileno()] if self.is_isolated else [],
+                pass_fds=[arguments.fileno(), told.fileno()] if self.is_isolated else [],
                 start_new_session=True,
             )
-        try:
-            yield process
-        finally:
-            end_group(process)
+            try:
+                yield process
+            finally:
+                end_group(process, first_inside(told))
 
     def _limits(self) -> list[str]:
         """Return what sets the limits of a job and takes on its user."""
@@ -476,9 +479,18 @@ def check_isolation() -> None:
             )
 
 
-def end_group(process: "subprocess.Popen[bytes]") -> None:
+def first_inside(told: IO[bytes]) -> list[int]:
+    """Return the first process of a sandbox, as bubblewrap told it; when it is gone, all are."""
+    told.seek(0)
+    try:
+        return [int(json.loads(told.read())["child-pid"])]
+    except (ValueError, KeyError):  # it was not started, or is not isolated
+        return []
+
+
+def end_group(process: "subprocess.Popen[bytes]", inside: Sequence[int]) -> None:
     """End what was started: bubblewrap, and the first process inside, with which all others end."""
-    started = descendants(process.pid)
+    started = [*descendants(process.pid), *inside]
     with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()

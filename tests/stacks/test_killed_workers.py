@@ -272,10 +272,11 @@ def test_what_a_killed_worker_had_taken_is_processed_by_another_within_half_a_mi
     killed = Killed(on_sqlite, organization, history)
     with killed.posting(history, tmp_path):
         pass
-    emulator.faults.add("slow", seconds=60, times=1)
+    emulator.faults.add("slow", seconds=60)
     with worker(on_sqlite) as process:
         assert wait_for(lambda: killed.count("process_at > CURRENT_TIMESTAMP"))
         process.kill()
+    emulator.faults.clear()
     with worker(on_sqlite):
         assert wait_for(killed.nothing_waits, 30)
     assert killed.runs == [*history.runs]
