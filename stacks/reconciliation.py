@@ -18,6 +18,7 @@ from stacks.heads import head_of_branch, note_head
 from stacks.intake import take_in
 from stacks.models import Decision, Stack
 from stacks.pull_requests import is_as_stored
+from vcs_integrations.backoff import wait_after
 from vcs_integrations.events import PullRequestChanged, PullRequestFacts, Push, PushAnnounced
 from vcs_integrations.models import RECONCILE_EVERY, Repository
 from vcs_integrations.providers.base import BACKGROUND, Client, ProviderError
@@ -171,7 +172,6 @@ def _followed_since(stacks: list[Stack]) -> datetime:
 def _postpone(repository: Repository, error: ProviderError | None = None) -> None:
     """Note when to try again: soon, then less and less often, or when the provider said."""
     failures = Repository.objects.get(pk=repository.pk).reconcile_failures + 1
-    doubled: timedelta = RETRY_FIRST_AFTER * 2 ** min(failures - 1, 10)
     asked = timedelta(seconds=(error.retry_after if error else None) or 0)
-    wait = max(min(doubled, RECONCILE_EVERY), asked)
+    wait = max(wait_after(failures - 1, RETRY_FIRST_AFTER, RECONCILE_EVERY), asked)
     _finish(repository, timezone.now() + wait, failures=failures)

@@ -16,6 +16,7 @@ from django.utils import timezone
 from stacks.models import PullRequest, Report
 from stacks.models.report import LEASE, ReportState, What
 from stacks.reporting import CommentReport, comment_for, digest_of, status_for
+from vcs_integrations.backoff import wait_after
 from vcs_integrations.models import Integration
 from vcs_integrations.providers.base import (
     Client,
@@ -236,8 +237,8 @@ def _hold(error: ProviderError) -> timedelta | None:
 
 def _try_later(report: Report, because: str) -> None:
     """Have a report sent later: soon, then less and less often, not all at the same moment."""
-    doubled: timedelta = RETRY_FIRST_AFTER * 2 ** min(report.attempts, 10)
-    wait = min(doubled, RETRY_AT_LEAST_EVERY) * random.uniform(0.5, 1)  # noqa: S311
+    longest = wait_after(report.attempts, RETRY_FIRST_AFTER, RETRY_AT_LEAST_EVERY)
+    wait = longest * random.uniform(0.5, 1)  # noqa: S311
     now = timezone.now()
     row = Report.objects.filter(pk=report.pk)
     row.update(

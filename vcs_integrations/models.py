@@ -15,6 +15,7 @@ from django.utils import timezone
 from django_cryptography.fields import encrypt
 from django_cryptography.utils.crypto import InvalidToken
 
+from vcs_integrations.backoff import wait_after
 from vcs_integrations.providers import PROVIDERS
 from vcs_integrations.providers.base import (
     TRANSIENT,
@@ -240,7 +241,7 @@ class Integration(models.Model):
         self.problem = error.problem
         self.problem_cause, self.problem_fix = error.cause[:500], error.fix[:500]
         self.problem_evidence = error.evidence[:100]
-        wait = min(RETRY_FIRST_AFTER * 2 ** min(self.failures - 1, 10), REFRESH_EVERY)
+        wait = wait_after(self.failures - 1, RETRY_FIRST_AFTER, REFRESH_EVERY)
         if not error.is_transient:
             wait = REFRESH_EVERY
         if error.retry_after:

@@ -15,6 +15,7 @@ from django.db import InterfaceError, OperationalError
 from django.db.models import QuerySet
 from django.utils import timezone
 
+from vcs_integrations.backoff import wait_after
 from vcs_integrations.events import Event, Ignored, Malformed
 from vcs_integrations.models import REPLAYABLE, Delivery, Integration
 from vcs_integrations.providers.base import Outcome, ProviderError
@@ -114,6 +115,5 @@ def _take() -> list[Delivery]:
 
 def _retry_at(delivery: Delivery, seconds: int | None = None) -> datetime:
     """Return when to try again: soon, then less and less often, or when the provider said."""
-    doubled: timedelta = RETRY_FIRST_AFTER * 2 ** min(delivery.attempts, 10)
-    wait = min(doubled, RETRY_AT_LEAST_EVERY)
+    wait = wait_after(delivery.attempts, RETRY_FIRST_AFTER, RETRY_AT_LEAST_EVERY)
     return timezone.now() + max(wait, timedelta(seconds=seconds or 0))

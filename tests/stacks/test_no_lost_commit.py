@@ -14,11 +14,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
 import pytest
 from django.core.cache import cache
-from django.db import connection
 from django.db.models import Count
 from django.test import Client
 from django.urls import reverse
@@ -35,10 +33,10 @@ from tests.emulator import Emulator
 from tests.emulator.delivery import WebhookRequest
 from tests.emulator.model import Organization, Project
 from tests.emulator.model import Repository as Remote
+from tests.killing import killed_at
 from tests.stacks.histories import History, Step, steps
 from vcs_integrations import processing
 from vcs_integrations.models import Delivery, Integration, Repository
-from vcs_integrations.providers.azure_devops.client import AzureDevOpsClient
 
 HISTORIES = int(os.environ.get("HISTORIES", "200"))
 PARTS = 4
@@ -94,37 +92,6 @@ fates = st.builds(
 kills = st.none() | st.integers(0, 60)
 works = st.builds(Work, st.sampled_from(("process", "nothing", "hang", "reconcile")), kills)
 moments = st.builds(Moment, steps, st.lists(fates, max_size=6), works)
-
-
-class Killed(BaseException):
-    """A worker ends at once, whatever it is doing."""
-
-
-@contextmanager
-def killed_at(number: int | None) -> Iterator[None]:
-    """End what runs inside before its query or call to the provider of that number."""
-    left = -1 if number is None else number
-
-    def count() -> None:
-        nonlocal left
-        left -= 1
-        if left == -1:
-            raise Killed
-
-    def query(execute: Callable[..., Any], *arguments: Any) -> Any:
-        count()
-        return execute(*arguments)
-
-    def call(client: AzureDevOpsClient, *arguments: Any, **options: Any) -> Any:
-        count()
-        return really_call(client, *arguments, **options)
-
-    really_call = AzureDevOpsClient._call
-    with connection.execute_wrapper(query), mock.patch.object(AzureDevOpsClient, "_call", call):
-        try:
-            yield
-        except Killed:
-            return
 
 
 class World:

@@ -1,14 +1,11 @@
 """Reports reach Azure DevOps whatever fails on the way, and nothing is told twice."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 from unittest import mock
 
 import pytest
 import time_machine
-from django.db import connection
 from django.utils import timezone
 
 from stacks import sending
@@ -20,6 +17,7 @@ from stacks.states import State
 from tests.emulator import Emulator
 from tests.emulator.model import Organization, Repository
 from tests.emulator.pull_requests import PullRequest
+from tests.killing import killed_at
 from tests.stacks.reports import TO_PLAN, hurry, look, move, newest, send_all, told
 from vcs_integrations.linking import replace_token
 from vcs_integrations.models import Integration
@@ -308,39 +306,6 @@ def test_a_fault_of_our_own_is_logged_and_holds_up_no_other_report(
 # Killed workers
 
 
-class Killed(BaseException):
-    """A worker ends at once, whatever it is doing."""
-
-
-@contextmanager
-def killed_at(number: int) -> Iterator[None]:
-    """End what runs inside before the query or call of that number, or just after a call."""
-    left = number
-
-    def count() -> None:
-        nonlocal left
-        left -= 1
-        if left == -1:
-            raise Killed
-
-    def query(execute: Callable[..., Any], *arguments: Any) -> Any:
-        count()
-        return execute(*arguments)
-
-    def call(client: AzureDevOpsClient, *arguments: Any, **options: Any) -> Any:
-        count()
-        answer = really_call(client, *arguments, **options)
-        count()
-        return answer
-
-    really_call = AzureDevOpsClient._call
-    with connection.execute_wrapper(query), mock.patch.object(AzureDevOpsClient, "_call", call):
-        try:
-            yield
-        except Killed:
-            return
-
-
 @pytest.mark.parametrize("what", What.values)
 def test_a_killed_worker_posts_nothing_twice(
     opened: PullRequest, repository: Repository, what: str
@@ -348,7 +313,7 @@ def test_a_killed_worker_posts_nothing_twice(
     Report.objects.exclude(what=what).delete()
     point = 0
     while Report.objects.waiting().exists():
-        with killed_at(point):
+        with killed_at(point, also_after_calls=True):
             send_all()
         hurry()
         point += 1
