@@ -5,12 +5,9 @@ of a run prove themselves with a password that the run was issued. A plan reads 
 what holds a lock that was taken to apply writes.
 """
 
-import base64
-import binascii
 import hmac
 import json
 import secrets
-from hashlib import sha256
 
 from django.conf import settings
 from django.contrib.auth.decorators import login_not_required
@@ -24,6 +21,7 @@ from django.views.decorators.http import require_http_methods
 from stacks.encryption import WrongKey
 from stacks.models import Run, RunCredential, Stack, StateLock, StateVersion
 from stacks.states import State
+from vcs_integrations.providers.base import digest, read_basic
 
 LARGEST_STATE = 64 * 1024 * 1024  # bytes
 LARGEST_SERIAL = 2**63 - 1
@@ -48,7 +46,7 @@ def issue_credential(run: Run) -> str:
     """
     password = secrets.token_urlsafe(32)
     RunCredential.objects.update_or_create(
-        run=run, defaults={"password_digest": _digest(password.encode())}
+        run=run, defaults={"password_digest": digest(password.encode())}
     )
     StateLock.objects.filter(run=run).exclude(taken_while=State.APPLYING).delete()
     return password
@@ -93,8 +91,8 @@ def state_backend(request: HttpRequest, slug: str) -> HttpResponse:
 
 def _run_that_asks(request: HttpRequest, slug: str) -> Run:
     """Return the run whose password came. Raises Refused without one that holds."""
-    username, password = _basic(request.headers.get("Authorization", ""))
-    pk = username.removeprefix(USERNAME)
+    username, password = read_basic(request.headers.get("Authorization", "")) or (b"", b"")
+    pk = username.decode(errors="replace").removeprefix(USERNAME)
     credential = (
         RunCredential.objects.filter(
             run_id=int(pk) if pk.isascii() and pk.isdigit() and len(pk) < 19 else 0,
@@ -104,7 +102,7 @@ def _run_that_asks(request: HttpRequest, slug: str) -> Run:
         .first()
     )
     expected = credential.password_digest if credential else ""
-    if credential is None or not hmac.compare_digest(_digest(password), expected):
+    if credential is None or not hmac.compare_digest(digest(password), expected):
         raise Refused(401, "The user name or password is wrong.")
     run = credential.run
     # A run that was given up while it applied may still be going: what it did must not be lost.
@@ -229,7 +227,7 @@ def _understand(content: bytes) -> StateVersion:
         tool_version=_line(state.get("terraform_version")),
         resources=_count_resources(state.get("resources")),
         size=len(content),
-        digest=_digest(content),
+        digest=digest(content),
     )
 
 
@@ -274,22 +272,6 @@ def _read_body(request: HttpRequest) -> bytes:
     if len(body) > LARGEST_STATE:
         raise Refused(413, f"A state has at most {LARGEST_STATE // 1024 // 1024} MB.")
     return body
-
-
-def _basic(authorization: str) -> tuple[str, bytes]:
-    """Return user name and password of a Basic header, empty where it is none."""
-    scheme, _, encoded = authorization.strip().partition(" ")
-    try:
-        decoded = base64.b64decode(encoded.strip(), validate=True)
-    except (binascii.Error, ValueError):
-        decoded = b""
-    username, _, password = decoded.partition(b":")
-    return (username.decode(errors="replace"), password) if scheme.lower() == "basic" else ("", b"")
-
-
-def _digest(content: bytes) -> str:
-    """Return what tells contents apart; a password has 256 random bits, so a fast one will do."""
-    return sha256(content).hexdigest()
 
 
 def _answer(status: int, text: str) -> HttpResponse:

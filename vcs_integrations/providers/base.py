@@ -4,6 +4,8 @@ A provider turns a source-control host into these neutral values and knows nothi
 models or pages. See CONTRIBUTING.md, "Adding a provider".
 """
 
+import base64
+import binascii
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,12 +24,25 @@ from vcs_integrations.events import (
 )
 
 
-def digest(password: bytes) -> str:
-    """Return what is stored to check a webhook password against.
+def digest(content: bytes) -> str:
+    """Return what stands for bytes where only their sameness matters.
 
-    The password has 256 random bits, so that a fast hash is enough.
+    That goes for passwords of ours, too: with 256 random bits a fast hash is enough.
     """
-    return hashlib.sha256(password).hexdigest()
+    return hashlib.sha256(content).hexdigest()
+
+
+def read_basic(authorization: str) -> tuple[bytes, bytes] | None:
+    """Return user name and password of a Basic header, None where it is none."""
+    scheme, _, encoded = authorization.strip().partition(" ")
+    if scheme.lower() != "basic":
+        return None
+    try:
+        decoded = base64.b64decode(encoded.strip(), validate=True)
+    except (binascii.Error, ValueError):
+        return None
+    username, _, password = decoded.partition(b":")
+    return username, password
 
 
 class Problem(StrEnum):

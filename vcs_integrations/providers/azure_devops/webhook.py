@@ -4,8 +4,6 @@ Shapes: Azure DevOps documentation, "Service hooks events" and "Webhooks"; what 
 button sends is recognised by the ids of its made-up company.
 """
 
-import base64
-import binascii
 import hmac
 import json
 import re
@@ -29,7 +27,7 @@ from vcs_integrations.providers.azure_devops.shapes import (
     ref_changes,
     text,
 )
-from vcs_integrations.providers.base import Envelope, Outcome, digest
+from vcs_integrations.providers.base import Envelope, Outcome, digest, read_basic
 
 EVENTS = {
     "git.push": "Code pushed",
@@ -58,14 +56,10 @@ RESOURCE_URL = re.compile(
 
 def authenticate(authorization: str, password_digest: str) -> bool:
     """Say whether a Basic header holds the password; any user name will do."""
-    scheme, _, encoded = authorization.strip().partition(" ")
-    if scheme.lower() != "basic" or not password_digest:
+    basic = read_basic(authorization)
+    if basic is None or not password_digest:
         return False
-    try:
-        decoded = base64.b64decode(encoded.strip(), validate=True)
-    except (binascii.Error, ValueError):
-        return False
-    _, _, password = decoded.partition(b":")
+    _, password = basic
     return hmac.compare_digest(digest(password), password_digest)
 
 
