@@ -1,0 +1,29 @@
+"""The models of linked organizations, each in the file of its name."""
+
+from vcs_integrations.models.credentials import Credentials, PasswordReveal
+from vcs_integrations.models.delivery import OUTCOME_TEXTS, REPLAYABLE, Delivery
+from vcs_integrations.models.integration import REFRESH_EVERY, Integration
+from vcs_integrations.models.repository import (
+    RECONCILE_EVERY,
+    WORDS_OF_A_SEARCH,
+    Repository,
+    search_key,
+    search_words,
+)
+from vcs_integrations.models.subscription import Subscription
+
+__all__ = [
+    "OUTCOME_TEXTS",
+    "RECONCILE_EVERY",
+    "REFRESH_EVERY",
+    "REPLAYABLE",
+    "WORDS_OF_A_SEARCH",
+    "Credentials",
+    "Delivery",
+    "Integration",
+    "PasswordReveal",
+    "Repository",
+    "Subscription",
+    "search_key",
+    "search_words",
+]

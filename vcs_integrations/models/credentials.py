@@ -1,0 +1,36 @@
+"""An integration's secrets, and who looked at them."""
+
+from django.db import models
+from django_cryptography.fields import encrypt
+
+
+class Credentials(models.Model):
+    """An integration's secrets, apart from it so that only who needs them decrypts them."""
+
+    integration = models.OneToOneField(
+        "vcs_integrations.Integration", on_delete=models.CASCADE, primary_key=True
+    )
+    token = encrypt(models.CharField(max_length=4096))
+    webhook_password = encrypt(models.CharField(max_length=256))
+
+    class Meta:
+        verbose_name_plural = "credentials"
+
+    def __str__(self) -> str:
+        return f"Credentials of {self.integration_id}"
+
+
+class PasswordReveal(models.Model):
+    """Who looked at a webhook password, and when."""
+
+    integration = models.ForeignKey(
+        "vcs_integrations.Integration", on_delete=models.CASCADE, related_name="reveals"
+    )
+    username = models.CharField(max_length=150)
+    at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ("-at",)
+
+    def __str__(self) -> str:
+        return f"{self.username} at {self.at}"

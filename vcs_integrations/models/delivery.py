@@ -1,0 +1,130 @@
+"""Deliveries: what was received, and what became of it."""
+
+from datetime import datetime
+from typing import Self
+
+from django.db import models
+from django.db.models import Q
+from django.urls import reverse
+from django.utils import timezone
+
+from vcs_integrations.providers.base import Outcome
+
+
+class DeliveryQuerySet(models.QuerySet["Delivery"]):
+    def due(self) -> Self:
+        """Those that wait to be processed, now."""
+        return self.filter(process_at__lte=timezone.now())
+
+    def waiting(self) -> Self:
+        """Those that are not processed yet."""
+        # Said so that SQLite takes the index of the few that wait; `exclude` reads them all.
+        return self.filter(process_at__isnull=False)
+
+
+class Delivery(models.Model):
+    """One stored webhook request and what became of it; it is its own place in the queue."""
+
+    integration = models.ForeignKey(
+        # The constraint or index below serves look-ups by integration, too.
+        "vcs_integrations.Integration",
+        on_delete=models.CASCADE,
+        related_name="deliveries",
+        db_index=False,
+    )
+    received_at = models.DateTimeField(default=timezone.now)
+    outcome = models.CharField(max_length=20, choices=[(o.value, o.value) for o in Outcome])
+    reason = models.CharField(max_length=200, blank=True)
+    event_type = models.CharField(max_length=100, blank=True)
+    subscription_id = models.UUIDField(null=True, blank=True)
+    notification_id = models.BigIntegerField(null=True, blank=True)
+    repository_id = models.CharField(max_length=100, blank=True)
+    repository_name = models.CharField(max_length=200, blank=True)
+    project_id = models.CharField(max_length=100, blank=True)
+    headers = models.JSONField(default=dict)
+    body = models.BinaryField()
+
+    # When to process it, null once that is done; a worker that takes it moves the time ahead
+    process_at = models.DateTimeField(null=True, blank=True)
+    processed_at = models.DateTimeField(null=True, blank=True)
+    attempts = models.PositiveIntegerField(default=0)
+
+    objects = DeliveryQuerySet.as_manager()
+
+    class Meta:
+        verbose_name_plural = "deliveries"
+        constraints = (
+            # A repeat is stored too, as a duplicate; only one row may count.
+            models.UniqueConstraint(
+                fields=["integration", "subscription_id", "notification_id"],
+                condition=~Q(outcome=Outcome.DUPLICATE.value),
+                name="one_delivery_per_notification",
+            ),
+            models.CheckConstraint(
+                condition=Q(outcome__in=[o.value for o in Outcome]), name="delivery_outcome"
+            ),
+        )
+        indexes = (
+            models.Index(fields=["integration", "-id"], name="delivery_list"),
+            models.Index(fields=["received_at"], name="delivery_age"),  # read by the pruning
+            models.Index(
+                fields=["process_at"],
+                condition=Q(process_at__isnull=False),
+                name="delivery_due",  # read by the worker, all the time
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.event_type or 'delivery'} {self.pk}"
+
+    def get_absolute_url(self) -> str:
+        return reverse("delivery", args=[self.integration_id, self.pk])
+
+    @property
+    def event_name(self) -> str:
+        """The event in the provider's words."""
+        return self.integration.provider.events.get(self.event_type, self.event_type)
+
+    def settle(self, outcome: Outcome, reason: str = "") -> bool:
+        """Note what processing it came to; False where another worker has done so meanwhile."""
+        as_taken = Delivery.objects.waiting().filter(pk=self.pk, processed_at=self.processed_at)
+        return bool(
+            as_taken.update(
+                outcome=outcome,
+                reason=reason[:200],
+                process_at=None,
+                processed_at=timezone.now(),
+            )
+        )
+
+    def postpone(self, reason: str, until: datetime) -> None:
+        """Note why it could not be processed yet, and when to try again."""
+        self.attempts += 1
+        self.reason, self.process_at = reason[:200], until
+        still_waiting = Delivery.objects.waiting().filter(pk=self.pk)
+        still_waiting.update(attempts=self.attempts, reason=self.reason, process_at=self.process_at)
+
+    @property
+    def is_waiting(self) -> bool:
+        return self.process_at is not None
+
+    @property
+    def can_be_replayed(self) -> bool:
+        return self.outcome in REPLAYABLE
+
+    @property
+    def outcome_text(self) -> str:
+        return OUTCOME_TEXTS[Outcome(self.outcome)]
+
+
+# The others tell nothing that a stack could use.
+REPLAYABLE = {Outcome.STORED, Outcome.RUN, Outcome.NO_RUN}
+OUTCOME_TEXTS = {
+    Outcome.STORED: "Stored",
+    Outcome.RUN: "Run",
+    Outcome.NO_RUN: "No run",
+    Outcome.TEST: "Test received",
+    Outcome.DUPLICATE: "Duplicate",
+    Outcome.UNKNOWN_EVENT: "Ignored: unknown event",
+    Outcome.UNREADABLE: "Unreadable",
+}

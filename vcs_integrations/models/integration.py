@@ -1,0 +1,244 @@
+"""A linked organization: its address, its endpoint, its health."""
+
+import secrets
+import uuid
+from datetime import timedelta
+from typing import Self
+
+from django.conf import settings
+from django.core.signing import BadSignature
+from django.db import models
+from django.db.models import F, OuterRef, Q, Subquery
+from django.urls import reverse
+from django.utils import timezone
+from django_cryptography.utils.crypto import InvalidToken
+
+from vcs_integrations.backoff import wait_after
+from vcs_integrations.models.credentials import Credentials
+from vcs_integrations.models.delivery import Delivery
+from vcs_integrations.providers import PROVIDERS
+from vcs_integrations.providers.base import (
+    TRANSIENT,
+    Client,
+    Patience,
+    Problem,
+    Provider,
+    ProviderError,
+    digest,
+)
+
+REFRESH_EVERY = timedelta(minutes=15)
+LOOKED_AT_JUST_NOW = timedelta(minutes=1)
+RETRY_FIRST_AFTER = timedelta(seconds=30)
+EXPIRY_NOTICE = timedelta(days=30)
+
+HEALTH_FIELDS = [
+    "succeeded_at",
+    "failed_at",
+    "failures",
+    "problem",
+    "problem_cause",
+    "problem_fix",
+    "problem_evidence",
+    "refresh_at",
+]
+
+
+class IntegrationQuerySet(models.QuerySet["Integration"]):
+    def linked(self) -> Self:
+        return self.filter(unlinked_at=None)
+
+    def usable(self) -> Self:
+        """Those from which stacks can be made."""
+        return self.linked().filter(duplicate_of=None)
+
+    def due_for_refresh(self) -> Self:
+        return self.linked().filter(refresh_at__lte=timezone.now())
+
+    def hurry_refresh(self) -> None:
+        """Have those looked at soon that were well when they were last seen, a while ago."""
+        seen_before = timezone.now() - LOOKED_AT_JUST_NOW
+        self.filter(problem="", succeeded_at__lt=seen_before).update(refresh_at=timezone.now())
+
+    def with_last_delivery(self) -> Self:
+        """Each with `last_delivery_at`, when its newest delivery came."""
+        newest = Delivery.objects.filter(integration=OuterRef("pk")).order_by("-pk")
+        return self.annotate(last_delivery_at=Subquery(newest.values("received_at")[:1]))
+
+    def receiving(self) -> Self:
+        """Linked ones to which something was delivered since they were linked."""
+        return self.linked().with_last_delivery().filter(last_delivery_at__gte=F("linked_at"))
+
+
+class Integration(models.Model):
+    """One linked organization. It stays when it is unlinked, for its stacks and its endpoint."""
+
+    provider_key = models.CharField(max_length=40)
+    name = models.CharField(max_length=100)
+    description = models.CharField(max_length=500, blank=True)
+    # A collection of 64 characters outside ASCII has 768, percent-encoded.
+    organization_url = models.CharField(max_length=1000)
+    organization_name = models.CharField(max_length=100)
+    organization_key = models.CharField(
+        max_length=400, help_text="the same for all addresses of one organization"
+    )
+    external_id = models.CharField(
+        max_length=100, blank=True, help_text="the organization's id, once the provider told it"
+    )
+    duplicate_of = models.ForeignKey(
+        "self", null=True, blank=True, on_delete=models.SET_NULL, related_name="duplicates"
+    )
+    joined_to = models.ForeignKey(
+        "self",
+        null=True,
+        blank=True,
+        on_delete=models.CASCADE,
+        related_name="joined",
+        help_text="the integration that this one turned out to be; its endpoint leads there",
+    )
+    endpoint_uuid = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
+    webhook_password_digest = models.CharField(max_length=64, blank=True, editable=False)
+    token_expires_on = models.DateField(null=True, blank=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+    linked_at = models.DateTimeField(default=timezone.now)
+    unlinked_at = models.DateTimeField(null=True, blank=True)
+
+    # Health: the last good and the last failed call, and when to look again
+    succeeded_at = models.DateTimeField(null=True, blank=True)
+    failed_at = models.DateTimeField(null=True, blank=True)
+    failures = models.PositiveIntegerField(default=0, help_text="since the last good call")
+    problem = models.CharField(max_length=40, blank=True)
+    problem_cause = models.CharField(max_length=500, blank=True)
+    problem_fix = models.CharField(max_length=500, blank=True)
+    problem_evidence = models.CharField(max_length=100, blank=True)
+    refresh_at = models.DateTimeField(null=True, blank=True)
+
+    # Reporting: how it is done, and until when nothing is sent
+    reports_all_stacks_at_once = models.BooleanField(default=False)
+    reports_held_until = models.DateTimeField(null=True, blank=True)
+
+    objects = IntegrationQuerySet.as_manager()
+
+    class Meta:
+        ordering = ("created_at",)
+        constraints = (
+            models.UniqueConstraint(
+                fields=["provider_key", "organization_key"],
+                condition=Q(unlinked_at=None, duplicate_of=None),
+                name="one_link_per_address",
+            ),
+            models.UniqueConstraint(
+                fields=["provider_key", "external_id"],
+                condition=Q(unlinked_at=None, duplicate_of=None) & ~Q(external_id=""),
+                name="one_link_per_organization",
+            ),
+        )
+        indexes = (
+            models.Index(
+                fields=["refresh_at"],
+                condition=Q(unlinked_at=None),
+                name="integration_due",  # read by the worker's sweep
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.provider.name} · {self.organization_name}"
+
+    def get_absolute_url(self) -> str:
+        return reverse("integration", args=[self.pk])
+
+    @property
+    def provider(self) -> Provider:
+        return PROVIDERS[self.provider_key]
+
+    @property
+    def is_linked(self) -> bool:
+        return self.unlinked_at is None
+
+    @property
+    def is_retrying(self) -> bool:
+        """Whether the provider could not be reached and is tried again by itself."""
+        return self.problem in TRANSIENT
+
+    @property
+    def was_reached(self) -> bool:
+        """Whether there was a good call since it was linked: before, it is not known."""
+        return self.succeeded_at is not None
+
+    @property
+    def endpoint_url(self) -> str:
+        path = reverse("webhook", args=[self.provider.slug, self.endpoint_uuid])
+        return f"{settings.PUBLIC_URL}{path}"
+
+    @property
+    def endpoint_refusal(self) -> str:
+        """Why the provider would not deliver to the endpoint; empty if it would."""
+        return self.provider.refuses_endpoint(self.endpoint_url)
+
+    @property
+    def token_days_left(self) -> int | None:
+        """Days until the token ends as the admin entered it; negative once it has."""
+        if self.token_expires_on is None:
+            return None
+        return (self.token_expires_on - timezone.now().date()).days
+
+    @property
+    def token_ends_soon(self) -> bool:
+        return self.token_days_left is not None and self.token_days_left <= EXPIRY_NOTICE.days
+
+    def client(self, patience: Patience) -> Client:
+        """Return a client with the stored token. Raises ProviderError when it is unreadable."""
+        return self.provider.client(self.organization_url, self.read_credentials().token, patience)
+
+    def read_credentials(self) -> Credentials:
+        """Return token and password, decrypted. Raises ProviderError with the wrong key."""
+        try:
+            return Credentials.objects.get(integration=self)
+        except Credentials.DoesNotExist:
+            raise ProviderError(
+                Problem.TOKEN_REFUSED,
+                f"{self} is not linked, so there is no token.",
+                "Link the organization again.",
+            ) from None
+        except (BadSignature, InvalidToken, ValueError):
+            raise ProviderError(
+                Problem.WRONG_KEY,
+                "The stored token and webhook password can't be decrypted.",
+                "Start Stackhook with the FIELD_ENCRYPTION_KEY they were stored with, or enter "
+                "the token again.",
+            ) from None
+
+    def give_credentials(self, token: str) -> None:
+        """Store the token and a new webhook password."""
+        password = secrets.token_urlsafe(32)
+        Credentials.objects.filter(integration=self).delete()
+        Credentials.objects.create(integration=self, token=token, webhook_password=password)
+        self.webhook_password_digest = digest(password.encode())
+        self.save(update_fields=["webhook_password_digest"])
+
+    def record_success(self) -> None:
+        """Note a good call."""
+        self.succeeded_at = timezone.now()
+        self.failures = 0
+        self.problem = self.problem_cause = self.problem_fix = self.problem_evidence = ""
+        self.refresh_at = self.succeeded_at + REFRESH_EVERY
+        self.save(update_fields=HEALTH_FIELDS)
+
+    def record_failure(self, error: ProviderError) -> None:
+        """Note a failed call and when to try again: soon, then less and less often.
+
+        A good call that was noted while this one failed, with a new token perhaps, stays.
+        """
+        unchanged = Integration.objects.filter(pk=self.pk, succeeded_at=self.succeeded_at)
+        self.failed_at = timezone.now()
+        self.failures += 1
+        self.problem = error.problem
+        self.problem_cause, self.problem_fix = error.cause[:500], error.fix[:500]
+        self.problem_evidence = error.evidence[:100]
+        wait = wait_after(self.failures - 1, RETRY_FIRST_AFTER, REFRESH_EVERY)
+        if not error.is_transient:
+            wait = REFRESH_EVERY
+        if error.retry_after:
+            wait = max(wait, timedelta(seconds=error.retry_after))
+        self.refresh_at = self.failed_at + wait
+        unchanged.update(**{field: getattr(self, field) for field in HEALTH_FIELDS})

@@ -1,0 +1,124 @@
+"""The repositories of linked organizations, as they were last listed, and how far they are read."""
+
+import unicodedata
+from datetime import timedelta
+from typing import Self
+
+from django.db import models
+from django.db.models import Q
+from django.utils import timezone
+
+RECONCILE_EVERY = timedelta(minutes=10)
+# Each word is a condition, of which a database takes only so many.
+WORDS_OF_A_SEARCH = 20
+LENGTH_OF_A_SEARCH = 2000
+
+
+class RepositoryQuerySet(models.QuerySet["Repository"]):
+    def offered(self) -> Self:
+        """Those a stack can be made from: there, enabled, and of a usable integration."""
+        return self.filter(
+            is_disabled=False,
+            gone_at=None,
+            integration__unlinked_at=None,
+            integration__duplicate_of=None,
+        )
+
+    def in_use(self) -> Self:
+        """Those that stacks use."""
+        return self.filter(reconcile_at__isnull=False)
+
+    def to_reconcile(self) -> Self:
+        """Those that stacks use and that can be read."""
+        there = self.in_use().filter(gone_at=None, is_disabled=False)
+        return there.filter(integration__unlinked_at=None)
+
+    def due_for_reconciliation(self) -> Self:
+        """Those whose pushes and pull requests are to be read now."""
+        now = timezone.now()
+        free = Q(reconcile_lease=None) | Q(reconcile_lease__lt=now)
+        return self.to_reconcile().filter(free, reconcile_at__lte=now)
+
+    def hurry(self) -> int:
+        """Let those that stacks use be reconciled at once; return how many there are."""
+        return self.in_use().update(reconcile_at=timezone.now())
+
+    def matching(self, text: str) -> Self:
+        """Those whose project/name has every word of the text, in any case."""
+        repositories = self
+        for word in search_words(text):
+            repositories = repositories.filter(search_text__contains=word)
+        return repositories
+
+
+def search_key(text: str) -> str:
+    """Return text as the search compares it: SQLite itself folds the case of ASCII only.
+
+    Composed and decomposed accents, as different keyboards send them, are the same.
+    """
+    return unicodedata.normalize("NFC", text).casefold()
+
+
+def search_words(text: str) -> list[str]:
+    """Return the words of a search, as they are compared."""
+    return search_key(text[:LENGTH_OF_A_SEARCH]).split()[:WORDS_OF_A_SEARCH]
+
+
+class Repository(models.Model):
+    """A remote repository as it was last listed, keyed by the provider's id."""
+
+    integration = models.ForeignKey(
+        # The constraint or index below serves look-ups by integration, too.
+        "vcs_integrations.Integration",
+        on_delete=models.CASCADE,
+        related_name="repositories",
+        db_index=False,
+    )
+    external_id = models.CharField(max_length=100)
+    name = models.CharField(max_length=255)
+    project_id = models.CharField(max_length=100)
+    project_name = models.CharField(max_length=255)
+    search_text = models.CharField(max_length=1024, editable=False)
+    default_branch = models.CharField(max_length=500, blank=True)
+    is_disabled = models.BooleanField(default=False)
+    gone_at = models.DateTimeField(null=True, blank=True)
+
+    # Reconciliation: how far it has read, and when to read on; null until a stack needs it
+    seen_push_id = models.BigIntegerField(null=True, blank=True)
+    seen_pull_request = models.BigIntegerField(default=0)
+    reconcile_at = models.DateTimeField(null=True, blank=True)
+    reconciled_at = models.DateTimeField(null=True, blank=True)
+    reconcile_failures = models.PositiveIntegerField(default=0)
+    reconcile_lease = models.DateTimeField(
+        null=True, blank=True, help_text="until then a worker reads it, and no other does"
+    )
+
+    objects = RepositoryQuerySet.as_manager()
+
+    class Meta:
+        ordering = ("search_text",)
+        verbose_name_plural = "repositories"
+        constraints = (
+            models.UniqueConstraint(
+                fields=["integration", "external_id"], name="one_repository_per_id"
+            ),
+        )
+        indexes = (
+            models.Index(fields=["integration", "search_text"], name="repository_list"),
+            models.Index(fields=["integration", "project_name"], name="repository_projects"),
+            models.Index(
+                fields=["reconcile_at"],
+                condition=Q(reconcile_at__isnull=False),
+                name="repository_due",  # read by the worker's sweep
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.project_name}/{self.name}"
+
+    @property
+    def web_url(self) -> str:
+        integration = self.integration
+        return integration.provider.repository_url(
+            integration.organization_url, self.project_name, self.name
+        )
