@@ -9,8 +9,8 @@ from urllib.parse import quote
 from werkzeug import Request, Response
 
 from .git import environment
-from .model import Organization, Repository
-from .web import authenticate, not_found, repository_missing
+from .model import Organization, Repository, Token
+from .web import authenticate, not_found, permission_missing, repository_missing
 
 _PATH = re.compile(
     r"(?:(?P<project>[^/]+)/)?_git/(?P<repository>[^/]+)/"
@@ -39,12 +39,14 @@ def answer(request: Request, organization: Organization, path: str) -> Response:
     if isinstance(token, Response):
         return token
     repository = _repository(organization, match["project"], match["repository"])
-    if repository is None:
+    if repository is None or not _may(token, organization, "read", repository):
         return repository_missing(match["repository"]).response()
-    if is_push and not token.allows(frozenset({"vso.code_write"})):
-        message = (
-            "TF401027: You need the Git 'GenericContribute' permission to perform this action."
-        )
+    if is_push and not (
+        token.allows(frozenset({"vso.code_write"}))
+        and _may(token, organization, "contribute", repository)
+    ):
+        person = organization.identity(token.user)
+        message = permission_missing(person, "contribute", repository.project).message
         return Response(message, 403, content_type="text/plain; charset=utf-8")
     if match["rest"] != "git-receive-pack":
         return _backend(request, repository, match["rest"], token.user)
@@ -53,6 +55,10 @@ def answer(request: Request, organization: Organization, path: str) -> Response:
         response = _backend(request, repository, match["rest"], token.user)
         repository.record_push(before, organization.identity(token.user))
     return response
+
+
+def _may(token: Token, organization: Organization, right: str, repository: Repository) -> bool:
+    return organization.may(token.user, right, repository.project, repository)
 
 
 def _repository(

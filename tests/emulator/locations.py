@@ -130,6 +130,20 @@ _TABLE = [
         1,
     ),
     (
+        "dd3b8bd6-c7fc-4cbd-929a-933d9c011c9d",
+        "Security",
+        "Permissions",
+        "_apis/{resource}/{securityNamespaceId}/{permissions}",
+        2,
+    ),
+    (
+        "cf1faa59-1b63-4448-bf04-13d981a46f5d",
+        "Security",
+        "PermissionEvaluationBatch",
+        "_apis/{area}/{resource}",
+        1,
+    ),
+    (
         "fc50d02a-849f-41fb-8af1-0a5216103269",
         "hooks",
         "Subscriptions",

@@ -22,6 +22,7 @@ from .clock import now
 from .git import NO_OBJECT, GitError, GitRepository
 from .hook_rules import check_inputs
 from .pull_requests import PullRequest, PullRequestError
+from .rights import Place, Rule, is_allowed, with_rule
 from .statuses import Context, Status, StatusPolicy
 
 if TYPE_CHECKING:
@@ -29,6 +30,13 @@ if TYPE_CHECKING:
 
 _Named = TypeVar("_Named", "Project", "Repository")
 NO_SUBSCRIPTION = "00000000-0000-0000-0000-000000000000"
+SUBSCRIPTION_STATES = (
+    "enabled",
+    "onProbation",
+    "disabledByUser",
+    "disabledBySystem",
+    "disabledByInactiveIdentity",
+)
 HISTORY_LIMIT = 500
 _AUTHOR = "Ann Admin <ann@fabrikam.example>"
 
@@ -88,6 +96,7 @@ class Push:
 class Subscription:
     """One service-hook subscription, with its secrets in plain text."""
 
+    organization: Organization = field(repr=False, compare=False)
     id: str
     tfs_subscription_id: str
     event_type: str
@@ -96,9 +105,61 @@ class Subscription:
     consumer_inputs: dict[str, str]
     created_by: Identity
     created_date: datetime
+    modified_by: Identity
     modified_date: datetime
     status: str = "enabled"
     notification_count: int = 0
+
+    @property
+    def project(self) -> Project | None:
+        """The project whose events it is about."""
+        return self.organization.project(self.publisher_inputs["projectId"])
+
+    def set_status(self, status: str) -> None:
+        """Give it one of the five statuses, as a person or the system may behind one's back."""
+        if status not in SUBSCRIPTION_STATES:
+            raise ValueError(f"No status '{status}'. There are: {', '.join(SUBSCRIPTION_STATES)}")
+        self.status = status
+        self.organization.state.save()
+
+    def edit(
+        self,
+        url: str | None = None,
+        password: str | None = None,
+        username: str | None = None,
+        publisher_inputs: Mapping[str, str] | None = None,
+        user: str = "Ann Admin",
+        **consumer_inputs: str,
+    ) -> None:
+        """Change what is named, as a person does on the service-hooks page.
+
+        HookRuleError if the result may not be kept.
+        """
+        given = {"url": url, "basicAuthPassword": password, "basicAuthUsername": username}
+        named = {name: value for name, value in given.items() if value is not None}
+        self.replace(
+            self.event_type,
+            self.resource_version,
+            self.publisher_inputs | dict(publisher_inputs or {}),
+            self.consumer_inputs | named | consumer_inputs,
+            self.organization.identity(user),
+        )
+
+    def replace(
+        self,
+        event_type: str,
+        resource_version: str,
+        publisher_inputs: dict[str, str],
+        consumer_inputs: dict[str, str],
+        modified_by: Identity,
+    ) -> None:
+        """Replace all its settings; HookRuleError says what is wrong with them."""
+        check_inputs(self.organization, event_type, publisher_inputs, consumer_inputs)
+        with self.organization.state.lock:
+            self.event_type, self.resource_version = event_type, resource_version
+            self.publisher_inputs, self.consumer_inputs = publisher_inputs, consumer_inputs
+            self.modified_by, self.modified_date = modified_by, now()
+            self.organization.state.save()
 
 
 @dataclass
@@ -523,6 +584,9 @@ class Organization:
     projects: list[Project] = field(default_factory=list)
     subscriptions: list[Subscription] = field(default_factory=list)
     notifications: list[Notification] = field(default_factory=list)
+    rules: list[Rule] = field(default_factory=list)
+    inactive_users: list[str] = field(default_factory=list)
+    permissions_api: bool = True
     last_push_id: int = 0
     last_pull_request_id: int = 0
     last_unsaved_notification: int = 0
@@ -568,8 +632,62 @@ class Organization:
         self.state.save()
 
     def token(self, secret: str) -> Token | None:
-        """Find a token by its text."""
-        return next((token for token in self.tokens if token.secret == secret), None)
+        """Find a token by its text; those of people who are gone are not found."""
+        active = (token for token in self.tokens if token.user not in self.inactive_users)
+        return next((token for token in active if token.secret == secret), None)
+
+    def deactivate(self, user: str) -> None:
+        """Let a person leave: their tokens are refused, their subscriptions disabled."""
+        with self.state.lock:
+            self.inactive_users.append(user)
+            for one in self.subscriptions:
+                if one.created_by.name == user:
+                    one.set_status("disabledByInactiveIdentity")
+
+    # Rights
+
+    def deny(
+        self,
+        user: str,
+        right: str,
+        project: Project | None = None,
+        repository: Repository | None = None,
+    ) -> None:
+        """Deny a person a right in the organization, in a project or in a repository.
+
+        ValueError lists the rights there are.
+        """
+        self._add_rule(user, right, project, repository, is_allowed=False)
+
+    def allow(
+        self,
+        user: str,
+        right: str,
+        project: Project | None = None,
+        repository: Repository | None = None,
+    ) -> None:
+        """Give a person a right that was denied, there and in everything within."""
+        self._add_rule(user, right, project, repository, is_allowed=True)
+
+    def may(
+        self, user: str, right: str, project: Project, repository: Repository | None = None
+    ) -> bool:
+        """Return whether a person has a right; the rule nearest to the place decides."""
+        return is_allowed(self.rules, user, right, _place(project, repository))
+
+    def _add_rule(
+        self,
+        user: str,
+        right: str,
+        project: Project | None,
+        repository: Repository | None,
+        *,
+        is_allowed: bool,
+    ) -> None:
+        rule = Rule(user, right, _place(project, repository), is_allowed)
+        with self.state.lock:
+            self.rules = with_rule(self.rules, rule)
+            self.state.save()
 
     def add_project(self, name: str) -> Project:
         """Add a project without repositories."""
@@ -615,6 +733,7 @@ class Organization:
         check_inputs(self, event_type, publisher_inputs, consumer_inputs)
         moment = now()
         subscription = Subscription(
+            self,
             str(uuid.uuid4()),
             str(uuid.uuid4()),
             event_type,
@@ -623,6 +742,7 @@ class Organization:
             consumer_inputs,
             owner,
             moment,
+            owner,
             moment,
         )
         with self.state.lock:
@@ -663,6 +783,12 @@ class Organization:
             del self.notifications[:-HISTORY_LIMIT]
             self.state.save()
         return notification
+
+
+def _place(project: Project | None, repository: Repository | None) -> Place:
+    if repository:
+        return Place(repository.project.id, repository.id)
+    return Place(project.id) if project else Place()
 
 
 def _find(items: list[_Named], key: str) -> _Named | None:

@@ -49,6 +49,7 @@ _SUBSCRIPTION = Markup(
     '<form method="post" class="buttons">'
     '<input type="hidden" name="subscription" value="{id}">'
     '<button name="action" value="test" aria-label="Test {event}">Test</button>'
+    '<button name="action" value="{change}" aria-label="{verb} {event}">{verb}</button>'
     '<button name="action" value="remove" aria-label="Remove {event}">Remove</button>'
     "</form></div>"
 )
@@ -220,6 +221,9 @@ class Pages:
         if request.form.get("action") == "remove":
             project.organization.unsubscribe(subscription)
             return f"Removed: {name}."
+        if (status := request.form.get("action")) in ("enabled", "disabledByUser"):
+            subscription.set_status(status)
+            return f"{name} is {status} now."
         self._deliveries.send_test(
             project.organization,
             subscription.event_type,
@@ -329,6 +333,8 @@ def _subscription_rows(project: Project) -> list[Html]:
                 host=urlsplit(one.consumer_inputs["url"]).netloc,
                 kind="good" if one.status == "enabled" else "bad",
                 status=one.status,
+                change="disabledByUser" if one.status == "enabled" else "enabled",
+                verb="Disable" if one.status == "enabled" else "Enable",
                 answers=f"last answers: {answers}" if answers else "nothing sent yet",
                 id=one.id,
             )

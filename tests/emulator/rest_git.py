@@ -26,7 +26,8 @@ CHANGE_NAMES = {"A": "add", "M": "edit", "D": "delete", "T": "edit"}
 def list_repositories(call: Call) -> Response:
     """List the repositories of the organization or the project, in one answer."""
     project = call.project()
-    found = project.repositories if project else call.organization.repositories
+    everything = project.repositories if project else call.organization.repositories
+    found = [one for one in everything if call.may("read", one.project, one)]
     return collection(shapes.repository(call.base, one) for one in found)
 
 

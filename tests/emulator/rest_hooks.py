@@ -10,14 +10,14 @@ from typing import Any
 from werkzeug import Response
 
 from . import shapes
-from .clock import now
 from .delivery import MASK, Deliveries, custom_headers
-from .hook_rules import EVENT_TYPES, HookRuleError, check_consumer, check_inputs
+from .hook_rules import EVENT_TYPES, HookRuleError, check_consumer
 from .model import NO_SUBSCRIPTION, Notification, Organization, Subscription
 from .shapes import Json, timestamp
 from .web import ApiError, Call, Route, collection, json_response
 
 _ACTION = "httpRequest"
+_EDIT = "edit_subscriptions"
 _WRITABLE_STATES = {"enabled", "disabledByUser"}
 
 
@@ -51,12 +51,13 @@ class Hooks:
         body = call.json()
         details = _object(body, "details")
         key = str(body.get("subscriptionId") or NO_SUBSCRIPTION)
-        subscription = None if key == NO_SUBSCRIPTION else _subscription(call, key)
+        subscription = None if key == NO_SUBSCRIPTION else _subscription(call, key, _EDIT)
         if subscription is None and call.query.flag("useRealData"):
             raise _bad("Real data can be sent for saved subscriptions only.")
         if subscription:
             event_type, inputs = subscription.event_type, subscription.consumer_inputs
         else:
+            _require_edit(call, details)
             event_type = str(details.get("eventType") or body.get("eventType") or "")
             inputs = _texts(details, "consumerInputs")
             _check_test(call.organization, event_type, inputs)
@@ -70,15 +71,16 @@ class Hooks:
 
 
 def list_subscriptions(call: Call) -> Response:
-    """List the subscriptions of the whole organization, filtered by the query."""
+    """List the subscriptions of the organization that the caller may see, filtered by the query."""
     names = ("publisherId", "eventType", "consumerId", "consumerActionId")
     wanted = {name: value for name in names if (value := call.query.text(name))}
-    found = [one for one in call.organization.subscriptions if _is_kind(one, wanted)]
+    found = [one for one in _visible(call) if _is_kind(one, wanted)]
     return collection(subscription_json(call, one) for one in found)
 
 
 def create_subscription(call: Call) -> Response:
     """Keep a new subscription; 400 with a message for one that breaks a rule."""
+    _require_edit(call, call.json())
     event_type, version, publisher, consumer = _read(call)
     with _explained_rules():
         made = call.organization.subscribe(event_type, publisher, consumer, call.user, version)
@@ -93,26 +95,23 @@ def show_subscription(call: Call) -> Response:
 def replace_subscription(call: Call) -> Response:
     """Replace every field by what the body says; a masked secret is taken literally.
 
-    A subscription that the system disabled stays disabled.
+    A subscription on probation or disabled by the system stays what it is.
     """
-    subscription = _subscription(call, call.values["subscription"])
+    subscription = _subscription(call, call.values["subscription"], _EDIT)
+    _require_edit(call, call.json())
     event_type, version, publisher, consumer = _read(call)
     with _explained_rules():
-        check_inputs(call.organization, event_type, publisher, consumer)
-    with call.organization.state.lock:
-        subscription.event_type, subscription.resource_version = event_type, version
-        subscription.publisher_inputs, subscription.consumer_inputs = publisher, consumer
-        subscription.modified_date = now()
-        status = call.json().get("status", "enabled")
-        if status in _WRITABLE_STATES and subscription.status in _WRITABLE_STATES:
-            subscription.status = status
-        call.organization.state.save()
+        subscription.replace(event_type, version, publisher, consumer, call.user)
+    status = call.json().get("status", "enabled")
+    if status in _WRITABLE_STATES and subscription.status in _WRITABLE_STATES:
+        subscription.set_status(status)
     return json_response(subscription_json(call, subscription))
 
 
 def delete_subscription(call: Call) -> Response:
     """Forget a subscription."""
-    call.organization.unsubscribe(_subscription(call, call.values["subscription"]))
+    found = _subscription(call, call.values["subscription"], _EDIT, "delete_subscriptions")
+    call.organization.unsubscribe(found)
     return Response(status=204)
 
 
@@ -123,7 +122,7 @@ def query_subscriptions(call: Call) -> Response:
     wanted = {name: str(query[name]) for name in names if query.get(name)}
     found = [
         one
-        for one in call.organization.subscriptions
+        for one in _visible(call)
         if _is_kind(one, wanted)
         and _passes(one.publisher_inputs, query.get("publisherInputFilters"))
         and _passes(one.consumer_inputs, query.get("consumerInputFilters"))
@@ -205,12 +204,32 @@ def _bad(message: str) -> ApiError:
     return ApiError(400, "SubscriptionInputException", message)
 
 
-def _subscription(call: Call, key: str) -> Subscription:
+def _visible(call: Call) -> list[Subscription]:
+    return [one for one in call.organization.subscriptions if _sees(call, one)]
+
+
+def _sees(call: Call, one: Subscription) -> bool:
+    return one.project is not None and call.may("view_subscriptions", one.project)
+
+
+def _subscription(call: Call, key: str, *rights: str) -> Subscription:
+    """Return a subscription; 404 for one that the caller may not see, 403 without the rights."""
     found = call.organization.subscription(key)
-    if found is None:
+    if found is None or found.project is None or not _sees(call, found):
         message = f"The subscription {key} was not found."
         raise ApiError(404, "SubscriptionNotFoundException", message)
+    for right in rights:
+        call.require(right, found.project)
     return found
+
+
+def _require_edit(call: Call, body: dict[str, Any]) -> None:
+    """Raise 403 unless the caller may edit subscriptions of the project that the body names."""
+    inputs = body.get("publisherInputs")
+    key = inputs.get("projectId") if isinstance(inputs, dict) else None
+    project = call.organization.project(key) if isinstance(key, str) else None
+    if project:
+        call.require(_EDIT, project)
 
 
 # Notifications
@@ -296,8 +315,6 @@ def subscription_json(call: Call, one: Subscription) -> Json:
     """Return a subscription as it is read back: masked, with ids and empty filters added."""
     url = f"{call.base}/_apis/hooks/subscriptions/{one.id}"
     consumer = f"{call.base}/_apis/hooks/consumers/webHooks"
-    owner = shapes.identity(call.base, one.created_by)
-    project = call.organization.project(one.publisher_inputs["projectId"])
     filters = {"branch": "", "repository": "", "projectId": ""}
     return {
         "id": one.id,
@@ -307,14 +324,14 @@ def subscription_json(call: Call, one: Subscription) -> Json:
         "eventType": one.event_type,
         "subscriber": None,
         "resourceVersion": one.resource_version,
-        "eventDescription": f"Project {project.name}" if project else "",
+        "eventDescription": f"Project {one.project.name}" if one.project else "",
         "consumerId": "webHooks",
         "consumerActionId": _ACTION,
         "actionDescription": f"To {one.consumer_inputs['url']}",
         "probationRetries": 0,
-        "createdBy": owner,
+        "createdBy": shapes.identity(call.base, one.created_by),
         "createdDate": timestamp(one.created_date),
-        "modifiedBy": owner,
+        "modifiedBy": shapes.identity(call.base, one.modified_by),
         "modifiedDate": timestamp(one.modified_date),
         "lastProbationRetryDate": "0001-01-01T00:00:00",
         "publisherInputs": filters

@@ -18,6 +18,7 @@ from .web import ApiError, Call, Route, collection, json_response
 PAGE_SIZE = 100
 CHANGES_LIMIT = 2000
 DESCRIPTION_SHOWN = 400
+WRITE = "contribute_to_pull_requests"
 _BRANCH = "refs/heads/"
 _STRATEGIES = {"noFastForward": False, "squash": True}
 
@@ -31,9 +32,7 @@ def list_pull_requests(call: Call) -> Response:
         repositories = [call.repository()]
     else:
         project = call.project()
-        repositories = (
-            [one for one in project.repositories if not one.is_disabled] if project else []
-        )
+        repositories = [one for one in project.repositories if call.shows(one)] if project else []
     found = [one for where in repositories for one in where.pull_requests if _fits(call, one)]
     found.sort(key=lambda one: one.id, reverse=True)
     skip = call.query.number("$skip", 0)
@@ -79,7 +78,7 @@ def show_pull_request(call: Call) -> Response:
 
 def create_pull_request(call: Call) -> Response:
     """Open a pull request; `forkSource` says that the source branch stands in a fork."""
-    where, body = call.repository(), call.json()
+    where, body = call.repository(WRITE), call.json()
     fork = None
     if body.get("forkSource"):
         key = str(body["forkSource"].get("repository", {}).get("id", "")).lower()
@@ -104,7 +103,7 @@ def create_pull_request(call: Call) -> Response:
 
 def update_pull_request(call: Call) -> Response:
     """Change title, description, target, draft state or status, whatever the body names."""
-    one, body, user = pull_request_of(call), call.json(), call.user.name
+    one, body, user = pull_request_of(call, WRITE), call.json(), call.user.name
     if "title" in body or "description" in body:
         one.edit(body.get("title"), body.get("description"), user)
     if "targetRefName" in body:
@@ -257,19 +256,22 @@ def _commits(call: Call, where: Repository, iteration: Iteration) -> list[Json]:
 # Shared
 
 
-def pull_request_of(call: Call) -> PullRequest:
-    """Return the pull request in the path; its number alone is enough."""
+def pull_request_of(call: Call, right: str = "read") -> PullRequest:
+    """Return the pull request in the path; its number alone is enough.
+
+    Who lacks the right in the repository gets 403, whatever the number.
+    """
     key = call.values["pull_request"]
     repositories: Iterable[Repository] = call.organization.repositories
     if "repository" in call.values:
-        repositories = [call.repository()]
+        repositories = [call.repository(right)]
     elif project := call.project():
         repositories = project.repositories
     found = (
         one
         for where in repositories
         for one in where.pull_requests
-        if str(one.id) == key and not where.is_disabled
+        if str(one.id) == key and call.shows(where)
     )
     one = next(found, None)
     if one is None:

@@ -12,7 +12,7 @@ from . import shapes
 from .errors import RefusedError
 from .pull_requests import PullRequest
 from .rest_git import commit_of
-from .rest_pull_requests import PULL_REQUEST, iteration_of, pull_request_of
+from .rest_pull_requests import PULL_REQUEST, WRITE, iteration_of, pull_request_of
 from .shapes import Json
 from .statuses import Context, Status, latest
 from .web import Call, Route, collection, done, json_response
@@ -26,7 +26,7 @@ _REMOVE_PATH = re.compile(r"/([0-9]+)", re.ASCII)
 
 def post_commit_status(call: Call) -> Response:
     """Add a status to a commit."""
-    where = call.repository()
+    where = call.repository("contribute")
     sha = commit_of(where, call.values["commit"]).sha
     made = where.post_status(sha, **_posted(call))
     return json_response(shapes.status(call.base, where, f"commits/{sha}", made), 201)
@@ -48,10 +48,10 @@ def list_commit_statuses(call: Call) -> Response:
 
 def post_status(call: Call) -> Response:
     """Add a status to a pull request; the path or else the body may name an iteration."""
-    one, body = pull_request_of(call), call.json()
-    number = body.get("iterationId")
-    if "iteration" in call.values:
-        number = iteration_of(call, one).id
+    one = pull_request_of(call, WRITE)
+    named = iteration_of(call, one) if "iteration" in call.values else None
+    body = call.json()
+    number = named.id if named else body.get("iterationId")
     if number is not None and type(number) is not int:
         raise RefusedError(f"The value '{number}' is not valid for iterationId.")
     properties = body.get("properties") or {}
@@ -75,14 +75,14 @@ def show_status(call: Call) -> Response:
 
 def delete_status(call: Call) -> Response:
     """Remove one status."""
-    one = pull_request_of(call)
+    one = pull_request_of(call, WRITE)
     one.remove_statuses(_status(call, one).id)
     return done()
 
 
 def remove_statuses(call: Call) -> Response:
     """Remove statuses by JSON Patch: `remove` of `/{id}`, all of them or none."""
-    one = pull_request_of(call)
+    one = pull_request_of(call, WRITE)
     shown = _statuses(call, one)
     numbers = [_removed_number(each) for each in _operations(call)]
     if missing := set(numbers) - {each.id for each in shown}:

@@ -8,7 +8,7 @@ from werkzeug import Response
 
 from . import shapes
 from .errors import RefusedError
-from .rest_pull_requests import PULL_REQUEST, pull_request_of
+from .rest_pull_requests import PULL_REQUEST, WRITE, pull_request_of
 from .threads import COMMENT_TYPES, THREAD_STATES, Comment, Thread
 from .web import Call, Route, collection, done, json_response
 
@@ -23,7 +23,7 @@ def list_threads(call: Call) -> Response:
 
 def create_thread(call: Call) -> Response:
     """Open a thread with its first comment."""
-    one, body = pull_request_of(call), call.json()
+    one, body = pull_request_of(call, WRITE), call.json()
     comments = body.get("comments")
     if not isinstance(comments, list) or [type(each) for each in comments] != [dict]:
         raise RefusedError("A thread is opened with a list of one comment.")
@@ -45,7 +45,7 @@ def show_thread(call: Call) -> Response:
 
 def update_thread(call: Call) -> Response:
     """Change the status or the properties."""
-    one, body = _thread(call), call.json()
+    one, body = _thread(call, WRITE), call.json()
     status = _word(body["status"], THREAD_STATES) if body.get("status") is not None else None
     one.update(status, _object(body, "properties"))
     return json_response(shapes.thread(call.base, one))
@@ -62,7 +62,7 @@ def list_comments(call: Call) -> Response:
 
 def create_comment(call: Call) -> Response:
     """Add a comment to a thread."""
-    one = _thread(call)
+    one = _thread(call, WRITE)
     return _answer(call, one, one.reply(**_posted(call.json()), user=call.user.name))
 
 
@@ -74,13 +74,13 @@ def show_comment(call: Call) -> Response:
 
 def update_comment(call: Call) -> Response:
     """Change what a comment says."""
-    one, content = _thread(call), _posted(call.json())["content"]
+    one, content = _thread(call, WRITE), _posted(call.json())["content"]
     return _answer(call, one, one.edit(_number(call), content, call.user.name))
 
 
 def delete_comment(call: Call) -> Response:
     """Delete a comment."""
-    _thread(call).delete(_number(call), call.user.name)
+    _thread(call, WRITE).delete(_number(call), call.user.name)
     return done()
 
 
@@ -91,8 +91,8 @@ def _answer(call: Call, one: Thread, comment: Comment) -> Response:
     return json_response(shapes.comment(call.base, one, comment))
 
 
-def _thread(call: Call) -> Thread:
-    one, key = pull_request_of(call), call.values["thread"]
+def _thread(call: Call, right: str = "read") -> Thread:
+    one, key = pull_request_of(call, right), call.values["thread"]
     found = next((each for each in one.threads if str(each.id) == key), None)
     if found is None:
         raise RefusedError(

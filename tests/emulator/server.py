@@ -16,7 +16,15 @@ from werkzeug import Request, Response
 from werkzeug.exceptions import BadRequest
 from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
 
-from . import git_http, rest_core, rest_git, rest_pull_requests, rest_statuses, rest_threads
+from . import (
+    git_http,
+    rest_core,
+    rest_git,
+    rest_pull_requests,
+    rest_security,
+    rest_statuses,
+    rest_threads,
+)
 from .delivery import Deliveries
 from .errors import RefusedError
 from .faults import Faults
@@ -37,6 +45,7 @@ from .web import (
 
 HOST = "127.0.0.1"
 _REQUESTS_KEPT = 10_000
+_PREVIEW_ONLY = rest_core.PREVIEW_ONLY | rest_security.PREVIEW_ONLY
 
 
 @dataclass(frozen=True)
@@ -68,7 +77,7 @@ class Emulator:
         self.faults = Faults(self._stopping)
         self._pages = Pages(self.state, self.deliveries)
         self._routes = rest_core.ROUTES + rest_git.ROUTES + rest_pull_requests.ROUTES
-        self._routes += rest_statuses.ROUTES + rest_threads.ROUTES
+        self._routes += rest_statuses.ROUTES + rest_threads.ROUTES + rest_security.ROUTES
         self._routes += Hooks(self.deliveries).routes()
         self._counts: Counter[str] = Counter()
         self._counting = threading.Lock()
@@ -224,7 +233,7 @@ class Emulator:
                 token = authenticate(request, organization, route.scopes)
                 if isinstance(token, Response):
                     return token
-                check_version(request, route.handler in rest_core.PREVIEW_ONLY)
+                check_version(request, route.handler in _PREVIEW_ONLY)
                 return route.handler(Call(request, organization, token, values))
         raise rest_core.method_not_allowed(request.method)
 

@@ -22,6 +22,7 @@ from .model import (
     Token,
 )
 from .pull_requests import Change, Iteration, PullRequest, Reviewer
+from .rights import Place, Rule
 from .statuses import Context, Status, StatusPolicy
 from .threads import Comment, Thread
 
@@ -130,6 +131,8 @@ def _plain(value: object) -> object:
         return vars(value) | {"repository": None, "source": value.source.id}
     if isinstance(value, Thread):
         return vars(value) | {"pull_request": None}
+    if isinstance(value, Subscription):
+        return vars(value) | {"organization": None}
     if is_dataclass(value):
         return vars(value)
     raise TypeError(f"cannot save {value!r}")
@@ -152,6 +155,9 @@ def _organization_data(organization: Organization) -> dict[str, Any]:
         "projects": [_project_data(project) for project in organization.projects],
         "subscriptions": organization.subscriptions,
         "notifications": organization.notifications,
+        "rules": organization.rules,
+        "inactive_users": organization.inactive_users,
+        "permissions_api": organization.permissions_api,
     }
 
 
@@ -182,13 +188,18 @@ def _repository_data(repository: Repository) -> dict[str, Any]:
 def _organization(state: State, data: dict[str, Any]) -> Organization:
     projects, tokens = data.pop("projects"), data.pop("tokens")
     subscriptions, notifications = data.pop("subscriptions"), data.pop("notifications")
-    organization = Organization(state, **data)
+    rules = [_rule(one) for one in data.pop("rules", [])]
+    organization = Organization(state, **data, rules=rules)
     organization.projects = [_project(organization, one) for one in projects]
     _connect(organization, projects)
     organization.tokens = [_token(one) for one in tokens]
-    organization.subscriptions = [_subscription(one) for one in subscriptions]
+    organization.subscriptions = [_subscription(organization, one) for one in subscriptions]
     organization.notifications = [_notification(one) for one in notifications]
     return organization
+
+
+def _rule(data: dict[str, Any]) -> Rule:
+    return Rule(**data | {"place": Place(**data["place"])})
 
 
 def _token(data: dict[str, Any]) -> Token:
@@ -291,11 +302,16 @@ def _push(data: dict[str, Any]) -> Push:
     )
 
 
-def _subscription(data: dict[str, Any]) -> Subscription:
-    data["created_by"] = Identity(**data["created_by"])
-    data["created_date"] = datetime.fromisoformat(data["created_date"])
-    data["modified_date"] = datetime.fromisoformat(data["modified_date"])
-    return Subscription(**data)
+def _subscription(organization: Organization, data: dict[str, Any]) -> Subscription:
+    made = {
+        "organization": organization,
+        "created_by": Identity(**data["created_by"]),
+        # What an older version wrote has none.
+        "modified_by": Identity(**data.get("modified_by", data["created_by"])),
+        "created_date": datetime.fromisoformat(data["created_date"]),
+        "modified_date": datetime.fromisoformat(data["modified_date"]),
+    }
+    return Subscription(**data | made)
 
 
 def _notification(data: dict[str, Any]) -> Notification:

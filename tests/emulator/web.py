@@ -15,6 +15,7 @@ from werkzeug import Request, Response
 from werkzeug.datastructures import MultiDict
 
 from .model import Identity, Organization, Project, Repository, Token
+from .rights import GIT, RIGHTS
 
 JSON_TYPE = "application/json; charset=utf-8; api-version=7.1"
 NOT_FOUND = "The resource cannot be found."
@@ -139,8 +140,24 @@ class Call:
             raise project_missing(key)
         return project
 
-    def repository(self) -> Repository:
-        """Return the repository in the path; a name needs a project, an id does not."""
+    def may(self, right: str, project: Project, repository: Repository | None = None) -> bool:
+        """Return whether the caller has a right in a project or in a repository."""
+        return self.organization.may(self.token.user, right, project, repository)
+
+    def require(self, right: str, project: Project, repository: Repository | None = None) -> None:
+        """Raise 403 unless the caller has a right."""
+        if not self.may(right, project, repository):
+            raise permission_missing(self.user, right, project)
+
+    def shows(self, where: Repository) -> bool:
+        """Return whether a repository is in use and the caller may read it."""
+        return not where.is_disabled and self.may("read", where.project, where)
+
+    def repository(self, right: str = "read") -> Repository:
+        """Return the repository in the path; a name needs a project, an id does not.
+
+        404 for one that the caller may not read, 403 without the right.
+        """
         key = self.values["repository"]
         project = self.project()
         if project:
@@ -148,8 +165,9 @@ class Call:
         else:
             everything = self.organization.repositories
             found = next((one for one in everything if one.id == key.lower()), None)
-        if found is None or found.is_disabled:
+        if found is None or not self.shows(found):
             raise repository_missing(key)
+        self.require(right, found.project, found)
         return found
 
     def json(self) -> dict[str, Any]:
@@ -177,6 +195,24 @@ def repository_missing(key: str) -> ApiError:
         "GitRepositoryNotFoundException",
         f"TF401019: The Git repository with name or identifier {key} does not exist or you do "
         "not have permissions for the operation you are attempting.",
+    )
+
+
+def permission_missing(person: Identity, right: str, project: Project) -> ApiError:
+    """Return the answer to who may not do this; it names the permission."""
+    found = RIGHTS[right]
+    if found.namespace == GIT:
+        return ApiError(
+            403,
+            "GitNeedsPermissionException",
+            f"TF401027: You need the Git '{found.title}' permission to perform this action. "
+            f"Details: identity '{person.name}', scope 'repository'.",
+        )
+    return ApiError(
+        403,
+        "AccessCheckException",
+        f"Access Denied: {person.name} needs the following permission(s) on the resource "
+        f"PublisherSecurity/{project.id} to perform this action: {found.title}",
     )
 
 
