@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from datetime import timedelta
 
+from django.db.models import Prefetch
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.urls import reverse
@@ -11,7 +12,7 @@ from django.views.decorators.http import require_safe
 
 from accounts.roles import is_admin
 from stacks.models import Stack
-from vcs_integrations.models import Delivery, Integration
+from vcs_integrations.models import Delivery, Integration, Subscription
 
 # The worker takes up what is due every few seconds; later than this it is not running.
 WORKER_IS_LATE = timedelta(minutes=5)
@@ -31,7 +32,8 @@ class Notice:
 @require_safe
 def home(request: HttpRequest) -> HttpResponse:
     linked = Integration.objects.linked().select_related("duplicate_of")
-    integrations = list(linked.prefetch_related("subscriptions"))
+    before = Prefetch("subscriptions", Subscription.objects.of_before())
+    integrations = list(linked.prefetch_related(before))
     stacks = Stack.objects.with_repository()
     hooks_are_missing = any(_lacks_hooks(one) for one in integrations)
     context = {

@@ -98,7 +98,7 @@ def _read_pushes(repository: Repository, stacks: list[Stack], client: Client) ->
         # One by one, so that whatever ends this goes on where it ended.
         not_seen = Repository.objects.filter(pk=repository.pk)
         not_seen.filter(Q(seen_push_id=None) | Q(seen_push_id__lt=push.push_id)).update(
-            seen_push_id=push.push_id, reconcile_failures=0
+            seen_push_id=push.push_id, pushed_at=push.pushed_at, reconcile_failures=0
         )
         not_seen.exclude(reconcile_lease=None).update(reconcile_lease=timezone.now() + LEASE)
 

@@ -24,7 +24,7 @@ ADDRESS_FIELDS = ["organization_url", "organization_name", "organization_key"]
 
 
 def refresh(integration: Integration, patience: Patience) -> ProviderError | None:
-    """Look at the organization: health, id, repositories, hooks made anew.
+    """Look at the organization: its health, its id, its repositories.
 
     Returns why it failed, if it did.
     """
@@ -86,7 +86,6 @@ def take_in(integration: Integration, connection: Connection) -> None:
     store_repositories(integration, connection.repositories)
     if was_failing:  # what happened meanwhile may have been missed
         integration.repositories.hurry()
-    forget_hooks_made_anew(integration)
 
 
 def check_same_organization(integration: Integration, organization_id: str) -> None:
@@ -98,18 +97,6 @@ def check_same_organization(integration: Integration, organization_id: str) -> N
             f"that was linked.",
             "Unlink it and link the organization under its present address.",
         )
-
-
-def forget_hooks_made_anew(integration: Integration) -> None:
-    """Forget the hooks of before the last unlinking whose events have come since."""
-    before = list(integration.subscriptions.all())
-    if not before:
-        return
-    since = integration.deliveries.filter(received_at__gte=integration.linked_at)
-    arrived = set(since.values_list("event_type", "project_id").distinct())
-    for hook in before:
-        if (hook.event_type, hook.project_id) in arrived:
-            hook.delete()
 
 
 def _learn_id(integration: Integration, organization_id: str) -> Integration:
@@ -155,6 +142,9 @@ def join(integration: Integration, predecessor: Integration) -> Integration:
     predecessor.description = integration.description
     predecessor.token_expires_on = integration.token_expires_on
     predecessor.webhook_password_digest = integration.webhook_password_digest
+    predecessor.old_password_digest = integration.old_password_digest
+    predecessor.password_changed_at = integration.password_changed_at
+    predecessor.watch_at = timezone.now()
     predecessor.linked_at, predecessor.unlinked_at = integration.linked_at, None
     predecessor.save()
     Credentials.objects.filter(integration=integration).update(integration=predecessor)

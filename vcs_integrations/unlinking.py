@@ -1,7 +1,5 @@
 """Unlinking an organization: its service hooks removed, its secrets erased."""
 
-from collections.abc import Sequence
-
 from django.db import transaction
 from django.utils import timezone
 
@@ -13,11 +11,13 @@ from vcs_integrations.providers.base import (
     RemoteSubscription,
 )
 from vcs_integrations.refreshing import join
+from vcs_integrations.service_hooks import hooks_that_post_to, read_hooks
 
 # One request of a browser may remove many hooks; it must end before the web server's limit.
 UNLINKING = Patience(seconds_per_call=6, seconds_in_all=20, retries=0)
 UNLINKED_FIELDS = [
     "webhook_password_digest",
+    "old_password_digest",
     "unlinked_at",
     "refresh_at",
     "duplicate_of",
@@ -27,7 +27,7 @@ UNLINKED_FIELDS = [
 
 def hooks(integration: Integration, patience: Patience) -> list[RemoteSubscription]:
     """Return the service hooks that post to this integration. Raises ProviderError."""
-    return _hooks_of(integration, integration.client(patience).subscriptions())
+    return hooks_that_post_to(integration, integration.client(patience).subscriptions())
 
 
 def unlink(integration: Integration) -> tuple[list[Subscription], ProviderError | None]:
@@ -41,41 +41,29 @@ def unlink(integration: Integration) -> tuple[list[Subscription], ProviderError 
     failure = None
     try:
         client = integration.client(UNLINKING)
-        found = _hooks_of(integration, client.subscriptions())
-        are_all = True
+        read_hooks(integration, client)
     except ProviderError as error:
-        failure, found, are_all = error, _hooks_seen(integration), False
-    if not _mark_unlinked(integration, found, are_all):
+        client, failure = None, error
+        _store_hooks_seen(integration)
+    if not _mark_unlinked(integration):
         return [], None  # somebody else did it in this moment
-    if client and are_all:
+    if client:
         failure = _remove_hooks(integration, client)
-    return list(integration.subscriptions.filter(removed_at=None)), failure
+    return list(integration.subscriptions.left_over()), failure
 
 
-def _mark_unlinked(
-    integration: Integration, found: Sequence[RemoteSubscription], are_all: bool
-) -> bool:
-    """Store the hooks found and unlink; False when the integration is not linked any more."""
+def _mark_unlinked(integration: Integration) -> bool:
+    """Unlink, and keep the list of hooks; False when the integration is not linked any more."""
     with transaction.atomic():
         linked = Integration.objects.linked().select_for_update().filter(pk=integration.pk)
         if not linked.exists():
             return False
-        if are_all:
-            integration.subscriptions.all().delete()
-        Subscription.objects.bulk_create(
-            [
-                Subscription(
-                    integration=integration,
-                    external_id=hook.external_id,
-                    event_type=hook.event_type,
-                    project_id=hook.project_id,
-                )
-                for hook in found
-            ],
-            ignore_conflicts=True,
-        )
+        integration.subscriptions.update(is_of_before=True)
+        # From now on this password is an old one.
+        unknown = integration.subscriptions.filter(password_mark="")
+        unknown.update(password_mark=integration.password_mark)
         Credentials.objects.filter(integration=integration).delete()
-        integration.webhook_password_digest = ""
+        integration.webhook_password_digest = integration.old_password_digest = ""
         integration.unlinked_at = timezone.now()
         integration.refresh_at = integration.duplicate_of = None
         integration.problem = ""
@@ -87,9 +75,9 @@ def _mark_unlinked(
 
 
 def _remove_hooks(integration: Integration, client: Client) -> ProviderError | None:
-    """Remove the hooks that are listed; return the last failure."""
+    """Remove the hooks that are listed, and look whether they are gone; return the last failure."""
     failure = None
-    for hook in integration.subscriptions.filter(removed_at=None):
+    for hook in integration.subscriptions.left_over():
         try:
             client.remove_subscription(hook.external_id)
         except ProviderError as error:
@@ -99,11 +87,18 @@ def _remove_hooks(integration: Integration, client: Client) -> ProviderError | N
         else:
             hook.removed_at = timezone.now()
             hook.save(update_fields=["removed_at"])
+    try:
+        left = [one.external_id for one in client.subscriptions()]
+    except ProviderError as error:
+        return failure or error
+    integration.subscriptions.filter(external_id__in=left).update(removed_at=None)
+    # Ours are made anew by themselves.
+    integration.subscriptions.filter(is_ours=True, removed_at__isnull=False).delete()
     return failure
 
 
-def _hooks_seen(integration: Integration) -> list[RemoteSubscription]:
-    """Return the hooks that delivered since linking: what is known when nobody can be asked."""
+def _store_hooks_seen(integration: Integration) -> None:
+    """Store the hooks that delivered since linking: what is known when nobody can be asked."""
     seen = (
         integration.deliveries.filter(received_at__gte=integration.linked_at)
         .exclude(subscription_id=None)
@@ -112,13 +107,15 @@ def _hooks_seen(integration: Integration) -> list[RemoteSubscription]:
         .distinct()
         .order_by()
     )
-    return [RemoteSubscription(str(id_), event, project, "") for id_, event, project in seen]
-
-
-def _hooks_of(
-    integration: Integration, subscriptions: Sequence[RemoteSubscription]
-) -> list[RemoteSubscription]:
-    """Return those that post to an endpoint of the integration, whoever made them."""
-    endpoints = [integration, *integration.joined.all()]
-    uuids = [str(one.endpoint_uuid) for one in endpoints]
-    return [s for s in subscriptions if any(uuid in s.url.lower() for uuid in uuids)]
+    Subscription.objects.bulk_create(
+        [
+            Subscription(
+                integration=integration,
+                external_id=str(external_id),
+                event_type=event_type,
+                project_id=project_id,
+            )
+            for external_id, event_type, project_id in seen
+        ],
+        ignore_conflicts=True,
+    )

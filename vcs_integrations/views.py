@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from django.contrib import messages
-from django.db.models import Count, Min, OuterRef, Q, QuerySet, Subquery
+from django.db.models import Count, Min, OuterRef, Prefetch, Q, QuerySet, Subquery
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
@@ -282,7 +282,7 @@ def unlink(request: HttpRequest, pk: int) -> HttpResponse:
 def left_over_hooks(request: HttpRequest, pk: int) -> HttpResponse:
     """List the hooks that unlinking could not remove, each with the page to remove it."""
     found = get_object_or_404(Integration, pk=pk)
-    hooks = list(found.subscriptions.filter(removed_at=None))
+    hooks = list(found.subscriptions.left_over())
     projects = _projects([found])[found.pk]
     context = {"integration": found, "hooks": _hooks_of_projects(found, hooks, projects)}
     return render(request, "vcs_integrations/left_over_hooks.html", context)
@@ -411,7 +411,7 @@ def _deliveries(found: Integration) -> QuerySet[Delivery]:
 
 
 def _show_list(request: HttpRequest, cards: list[Card]) -> HttpResponse:
-    left_over = Subscription.objects.filter(removed_at=None).exclude(integration__unlinked_at=None)
+    left_over = Subscription.objects.left_over().exclude(integration__unlinked_at=None)
     context = {
         "cards": cards,
         "providers": list(PROVIDERS.values()),
@@ -425,7 +425,7 @@ def _cards(integrations: list[Integration]) -> list[Card]:
     annotated = (
         Integration.objects.filter(pk__in=[one.pk for one in integrations])
         .select_related("duplicate_of")
-        .prefetch_related("subscriptions")
+        .prefetch_related(Prefetch("subscriptions", Subscription.objects.of_before()))
         .with_last_delivery()
     )
     projects = _projects(integrations)
@@ -437,7 +437,9 @@ def _cards(integrations: list[Integration]) -> list[Card]:
             projects=_with_pages(one, projects[one.pk])[:PROJECTS_ON_A_CARD],
             more_projects=_with_pages(one, projects[one.pk])[PROJECTS_ON_A_CARD:MOST_PROJECTS],
             hooks_to_make_anew=_hooks_of_projects(
-                one, list(one.subscriptions.all()), projects[one.pk]
+                one,
+                [hook for hook in one.subscriptions.all() if hook.is_of_before],
+                projects[one.pk],
             ),
             reconciliation=reconciliations.get(one.pk),
             backlog=backlogs.get(one.pk),

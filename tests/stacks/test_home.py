@@ -19,6 +19,7 @@ from vcs_integrations.models import Delivery, Integration, Subscription
 from vcs_integrations.models import Repository as StoredRepository
 from vcs_integrations.tasks import sweep
 from vcs_integrations.unlinking import unlink
+from vcs_integrations.watching import watch
 
 
 def notices(client: Client) -> list[str]:
@@ -77,7 +78,10 @@ def test_hooks_that_have_to_be_made_anew_are_named_until_their_events_come(
     admin: Client, member: Client, world: Integration
 ) -> None:
     world.subscriptions.create(
-        external_id="1", event_type="git.push", project_id=world.repositories.get().project_id
+        external_id="1",
+        event_type="git.push",
+        project_id=world.repositories.get().project_id,
+        is_of_before=True,
     )
     Integration.objects.update(linked_at=timezone.now() - timedelta(hours=1))
     [notice] = admin.get("/").context["notices"]
@@ -92,7 +96,7 @@ def test_hooks_that_have_to_be_made_anew_are_named_until_their_events_come(
 
     deliver(world)
     assert not webhooks_arrive(member)
-    admin.post(f"/settings/vcs-providers/{world.pk}/test/")  # it looks at what has come
+    watch(world)
     assert notices(member) == []
     assert webhooks_arrive(member)
 

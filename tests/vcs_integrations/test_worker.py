@@ -98,6 +98,7 @@ def test_it_stays_away_from_what_is_not_due(
 ) -> None:
     database.link(organization, token)
     database.run(OLD_AND_YOUNG)
+    database.ask("UPDATE vcs_integrations_integration SET watch_at = '2100-01-01'")
     before = len(emulator.requests)
     with worker(database):
         # Tidying follows the first sweep, so that sweep has found nothing.
@@ -130,7 +131,7 @@ def test_a_signal_lets_it_finish_what_it_does(
 ) -> None:
     database.link(organization, token)
     database.make_due()
-    emulator.faults.add("slow", seconds=1.5, times=1)
+    emulator.faults.add("slow", "git/repositories", seconds=1.5, times=1)
     with worker(database) as process:
         assert wait_for(lambda: database.results() == ["RUNNING"])
         process.send_signal(signal.SIGTERM)
@@ -144,7 +145,7 @@ def test_the_work_of_a_killed_worker_is_picked_up(
     emulator.faults.add("unavailable", times=1)
     database.link(organization, token)
     database.make_due()
-    emulator.faults.add("slow", seconds=30, times=1)
+    emulator.faults.add("slow", "git/repositories", seconds=30, times=1)
     with worker(database) as killed:
         assert wait_for(lambda: database.results() == ["RUNNING"])
         killed.kill()

@@ -1,8 +1,9 @@
 """The models of linked organizations, each in the file of its name."""
 
 from vcs_integrations.models.credentials import Credentials, PasswordReveal
-from vcs_integrations.models.delivery import OUTCOME_TEXTS, REPLAYABLE, Delivery
+from vcs_integrations.models.delivery import OUTCOME_TEXTS, REPLAYABLE, Delivery, password_mark
 from vcs_integrations.models.integration import REFRESH_EVERY, Integration
+from vcs_integrations.models.project import Project
 from vcs_integrations.models.repository import (
     RECONCILE_EVERY,
     WORDS_OF_A_SEARCH,
@@ -10,20 +11,25 @@ from vcs_integrations.models.repository import (
     search_key,
     search_words,
 )
-from vcs_integrations.models.subscription import Subscription
+from vcs_integrations.models.subscription import READ_FIELDS, HookAction, HookState, Subscription
 
 __all__ = [
     "OUTCOME_TEXTS",
+    "READ_FIELDS",
     "RECONCILE_EVERY",
     "REFRESH_EVERY",
     "REPLAYABLE",
     "WORDS_OF_A_SEARCH",
     "Credentials",
     "Delivery",
+    "HookAction",
+    "HookState",
     "Integration",
     "PasswordReveal",
+    "Project",
     "Repository",
     "Subscription",
+    "password_mark",
     "search_key",
     "search_words",
 ]

@@ -11,6 +11,11 @@ from django.utils import timezone
 from vcs_integrations.providers.base import Outcome
 
 
+def password_mark(password_digest: str) -> str:
+    """Return what tells a webhook password from others; it may be seen by anybody."""
+    return password_digest[:8]
+
+
 class DeliveryQuerySet(models.QuerySet["Delivery"]):
     def due(self) -> Self:
         """Those that wait to be processed, now."""
@@ -41,6 +46,9 @@ class Delivery(models.Model):
     repository_id = models.CharField(max_length=100, blank=True)
     repository_name = models.CharField(max_length=200, blank=True)
     project_id = models.CharField(max_length=100, blank=True)
+    password_mark = models.CharField(
+        max_length=8, blank=True, help_text="tells which webhook password it came with"
+    )
     headers = models.JSONField(default=dict)
     body = models.BinaryField()
 

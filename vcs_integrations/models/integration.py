@@ -11,11 +11,12 @@ from django.db import models
 from django.db.models import F, OuterRef, Q, Subquery
 from django.urls import reverse
 from django.utils import timezone
+from django.utils.functional import cached_property
 from django_cryptography.utils.crypto import InvalidToken
 
 from vcs_integrations.backoff import wait_after
 from vcs_integrations.models.credentials import Credentials
-from vcs_integrations.models.delivery import Delivery
+from vcs_integrations.models.delivery import Delivery, password_mark
 from vcs_integrations.providers import PROVIDERS
 from vcs_integrations.providers.base import (
     TRANSIENT,
@@ -54,6 +55,16 @@ class IntegrationQuerySet(models.QuerySet["Integration"]):
 
     def due_for_refresh(self) -> Self:
         return self.linked().filter(refresh_at__lte=timezone.now())
+
+    def due_for_watch(self) -> Self:
+        """Those whose service hooks are to be looked after now."""
+        now = timezone.now()
+        free = Q(watch_lease=None) | Q(watch_lease__lt=now)
+        return self.usable().filter(free, watch_at__lte=now)
+
+    def hurry_watch(self) -> None:
+        """Have the service hooks looked after at once."""
+        self.update(watch_at=timezone.now())
 
     def hurry_refresh(self) -> None:
         """Have those looked at soon that were well when they were last seen, a while ago."""
@@ -98,6 +109,9 @@ class Integration(models.Model):
     )
     endpoint_uuid = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
     webhook_password_digest = models.CharField(max_length=64, blank=True, editable=False)
+    # After a change of the password the old one is accepted, too, until all hooks have the new
+    old_password_digest = models.CharField(max_length=64, blank=True, editable=False)
+    password_changed_at = models.DateTimeField(null=True, blank=True)
     token_expires_on = models.DateField(null=True, blank=True)
     created_at = models.DateTimeField(auto_now_add=True)
     linked_at = models.DateTimeField(default=timezone.now)
@@ -116,6 +130,16 @@ class Integration(models.Model):
     # Reporting: how it is done, and until when nothing is sent
     reports_all_stacks_at_once = models.BooleanField(default=False)
     reports_held_until = models.DateTimeField(null=True, blank=True)
+
+    # Service hooks: when they were read, when to look again, and how far deliveries were counted
+    hooks_read_at = models.DateTimeField(null=True, blank=True)
+    hooks_problem = models.CharField(max_length=500, blank=True)
+    watch_at = models.DateTimeField(null=True, blank=True, default=timezone.now)
+    watch_lease = models.DateTimeField(
+        null=True, blank=True, help_text="until then a worker looks after them, and no other does"
+    )
+    watch_failures = models.PositiveIntegerField(default=0)
+    counted_delivery = models.BigIntegerField(default=0)
 
     objects = IntegrationQuerySet.as_manager()
 
@@ -138,6 +162,11 @@ class Integration(models.Model):
                 fields=["refresh_at"],
                 condition=Q(unlinked_at=None),
                 name="integration_due",  # read by the worker's sweep
+            ),
+            models.Index(
+                fields=["watch_at"],
+                condition=Q(unlinked_at=None),
+                name="integration_watch",  # read by the worker
             ),
         )
 
@@ -169,6 +198,16 @@ class Integration(models.Model):
     def endpoint_url(self) -> str:
         path = reverse("webhook", args=[self.provider.slug, self.endpoint_uuid])
         return f"{settings.PUBLIC_URL}{path}"
+
+    @cached_property
+    def endpoint_urls(self) -> set[str]:
+        """All URLs of ours that lead to this integration: its own and those of joined ones."""
+        return {self.endpoint_url, *(one.endpoint_url for one in self.joined.all())}
+
+    @property
+    def password_mark(self) -> str:
+        """What tells the webhook password from earlier ones, without telling it."""
+        return password_mark(self.webhook_password_digest)
 
     @property
     def endpoint_refusal(self) -> str:
@@ -214,7 +253,8 @@ class Integration(models.Model):
         Credentials.objects.filter(integration=self).delete()
         Credentials.objects.create(integration=self, token=token, webhook_password=password)
         self.webhook_password_digest = digest(password.encode())
-        self.save(update_fields=["webhook_password_digest"])
+        self.old_password_digest = ""
+        self.save(update_fields=["webhook_password_digest", "old_password_digest"])
 
     def record_success(self) -> None:
         """Note a good call."""

@@ -86,6 +86,7 @@ class Repository(models.Model):
     # Reconciliation: how far it has read, and when to read on; null until a stack needs it
     seen_push_id = models.BigIntegerField(null=True, blank=True)
     seen_pull_request = models.BigIntegerField(default=0)
+    pushed_at = models.DateTimeField(null=True, blank=True, help_text="the newest push read")
     reconcile_at = models.DateTimeField(null=True, blank=True)
     reconciled_at = models.DateTimeField(null=True, blank=True)
     reconcile_failures = models.PositiveIntegerField(default=0)

@@ -1,14 +1,80 @@
-"""Service hooks."""
+"""The service hooks that post to us, as they were last read, and what was done about them."""
+
+import re
+from collections.abc import Collection
+from typing import Self
 
 from django.db import models
+from django.db.models import Q
+
+from vcs_integrations.models.delivery import password_mark
+from vcs_integrations.providers.base import HookStatus, RemoteSubscription
+
+# What the hooks we make send as user name: that they are ours, and with which password.
+OUR_USERNAME = re.compile(r"stackhook-([0-9a-f]{8})")
+
+
+class HookState(models.TextChoices):
+    """What Stackhook makes of a service hook; the text follows "The hook"."""
+
+    OK = "ok", "works"
+    MISSING = "missing", "is missing"
+    ON_PROBATION = "on_probation", "is on probation: Azure DevOps drops its events"
+    DISABLED_BY_USER = "disabled_by_user", "was disabled by somebody"
+    DISABLED_BY_SYSTEM = "disabled_by_system", "was disabled by Azure DevOps after failures"
+    OWNER_INACTIVE = "owner_inactive", "was disabled: its owner left or lost rights"
+    WRONG_URL = "wrong_url", "posts to another URL than the webhook endpoint"
+    WRONG_FILTERS = "wrong_filters", "leaves events out"
+    REDUCED = "reduced", "sends reduced details"
+    WRONG_VERSION = "wrong_version", "asks for another resource version than 1.0"
+    OLD_PASSWORD = "old_password", "posts with the old webhook password"
+    UNKNOWN = "unknown", "is in a state that Stackhook does not know"
+
+
+# Azure DevOps does not deliver, and an update does not revive it.
+DEAD_STATES = {
+    HookState.ON_PROBATION,
+    HookState.DISABLED_BY_USER,
+    HookState.DISABLED_BY_SYSTEM,
+    HookState.OWNER_INACTIVE,
+}
+# What reading a hook tells.
+READ_FIELDS = [
+    "event_type",
+    "project_id",
+    "is_ours",
+    "state",
+    "owner",
+    "filters",
+    "password_mark",
+    "is_of_before",
+    "removed_at",
+]
+STATES_OF_STATUSES = {
+    HookStatus.ON_PROBATION: HookState.ON_PROBATION,
+    HookStatus.DISABLED_BY_USER: HookState.DISABLED_BY_USER,
+    HookStatus.DISABLED_BY_SYSTEM: HookState.DISABLED_BY_SYSTEM,
+    HookStatus.OWNER_INACTIVE: HookState.OWNER_INACTIVE,
+    HookStatus.UNKNOWN: HookState.UNKNOWN,
+}
+
+
+class SubscriptionQuerySet(models.QuerySet["Subscription"]):
+    def present(self) -> Self:
+        """Those that the provider holds, as far as is known."""
+        return self.filter(removed_at=None, is_of_before=False)
+
+    def of_before(self) -> Self:
+        """Those of before the last unlinking, which have to be made anew."""
+        return self.filter(is_of_before=True)
+
+    def left_over(self) -> Self:
+        """Those that unlinking could not remove."""
+        return self.of_before().filter(removed_at=None)
 
 
 class Subscription(models.Model):
-    """A service hook that was to be removed when its integration was unlinked.
-
-    Those that could not be removed are left-overs; all of them have to be made anew when
-    the organization is linked again.
-    """
+    """One service hook that posts to us: one event type in one project."""
 
     integration = models.ForeignKey(
         # The constraint or index below serves look-ups by integration, too.
@@ -19,16 +85,121 @@ class Subscription(models.Model):
     )
     external_id = models.CharField(max_length=100)
     event_type = models.CharField(max_length=100)
-    project_id = models.CharField(max_length=100, blank=True)
+    project_id = models.CharField(max_length=100, blank=True, help_text="empty: all projects")
+    is_ours = models.BooleanField(default=False, help_text="made by Stackhook, not by hand")
+    state = models.CharField(max_length=20, choices=HookState, default=HookState.OK)
+    owner = models.CharField(max_length=200, blank=True)
+    filters = models.CharField(max_length=200, blank=True)
+    password_mark = models.CharField(
+        max_length=8, blank=True, help_text="which webhook password it was last known to post with"
+    )
+    is_of_before = models.BooleanField(
+        default=False, help_text="as it was when the organization was unlinked"
+    )
     removed_at = models.DateTimeField(null=True, blank=True)
 
+    objects = SubscriptionQuerySet.as_manager()
+
     class Meta:
-        ordering = ("project_id", "event_type")
+        ordering = ("project_id", "event_type", "external_id")
         constraints = (
             models.UniqueConstraint(
                 fields=["integration", "external_id"], name="one_subscription_per_id"
+            ),
+            models.CheckConstraint(
+                condition=Q(state__in=[*HookState.values]), name="subscription_state"
             ),
         )
 
     def __str__(self) -> str:
         return f"{self.event_type} in {self.project_id}"
+
+    @property
+    def is_dead(self) -> bool:
+        """Whether Azure DevOps delivers nothing by it, so that it has to be made anew."""
+        return self.state in DEAD_STATES
+
+    @property
+    def works(self) -> bool:
+        """Whether its events arrive; one made by hand may have the old password for a while."""
+        if self.state == HookState.OLD_PASSWORD and not self.is_ours:
+            return self.password_mark == password_mark(self.integration.old_password_digest)
+        return self.state == HookState.OK
+
+    @property
+    def why(self) -> str:
+        """What is wrong with it, in a sentence."""
+        text = f"It {self.get_state_display()}"
+        if self.state == HookState.OWNER_INACTIVE:
+            return f"{text}. Its owner is {self.owner or 'not told'}"
+        if self.state == HookState.WRONG_FILTERS:
+            return f"{text}: it is limited by {self.filters}"
+        return text
+
+    def take_in(self, remote: RemoteSubscription, endpoints: Collection[str], mark: str) -> None:
+        """Note what was read; `endpoints` are our URLs, `mark` is the present password's."""
+        self.event_type, self.project_id = remote.event_type, remote.project_id
+        self.owner, self.filters = remote.owner, remote.filters
+        self.is_of_before, self.removed_at = False, None
+        if ours := OUR_USERNAME.fullmatch(remote.username):
+            self.is_ours, self.password_mark = True, ours[1]
+        self.state = self._read_state(remote, endpoints, mark)
+
+    def _read_state(
+        self, remote: RemoteSubscription, endpoints: Collection[str], mark: str
+    ) -> HookState:
+        if remote.status != HookStatus.ENABLED:
+            return STATES_OF_STATUSES[remote.status]
+        if remote.url.rstrip("/") + "/" not in endpoints:
+            return HookState.WRONG_URL
+        if remote.filters:
+            return HookState.WRONG_FILTERS
+        if remote.sends_less or (self.is_ours and not remote.sends_all):
+            return HookState.REDUCED
+        if remote.is_wrong_version:
+            return HookState.WRONG_VERSION
+        if self.password_mark not in {"", mark}:
+            return HookState.OLD_PASSWORD
+        return HookState.OK
+
+
+class HookAction(models.Model):
+    """What was done about a service hook, by whom, and why."""
+
+    class Kind(models.TextChoices):
+        CREATED = "created", "Created"
+        MADE_ANEW = "made_anew", "Made anew"
+        CORRECTED = "corrected", "Corrected"
+        REMOVED = "removed", "Removed"
+        REFUSED = "refused", "Refused"
+
+    integration = models.ForeignKey(
+        "vcs_integrations.Integration",
+        on_delete=models.CASCADE,
+        related_name="hook_actions",
+        db_index=False,  # the index below serves
+    )
+    project_name = models.CharField(max_length=255)
+    event_type = models.CharField(max_length=100, blank=True)
+    kind = models.CharField(max_length=20, choices=Kind)
+    reason = models.CharField(max_length=500)
+    external_id = models.CharField(max_length=100, blank=True)
+    at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ("-pk",)
+        constraints = (
+            models.CheckConstraint(
+                condition=Q(kind__in=["created", "made_anew", "corrected", "removed", "refused"]),
+                name="hook_action_kind",
+            ),
+        )
+        indexes = (models.Index(fields=["integration", "-id"], name="hook_action_list"),)
+
+    def __str__(self) -> str:
+        return f"{self.get_kind_display()}: {self.event_type} in {self.project_name}"
+
+    @property
+    def event_name(self) -> str:
+        """The event in the provider's words."""
+        return self.integration.provider.events.get(self.event_type, self.event_type)

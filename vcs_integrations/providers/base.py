@@ -8,7 +8,7 @@ import base64
 import binascii
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import ClassVar, Protocol
 
@@ -167,14 +167,70 @@ class ChangeSet:
     changes: Sequence[RemoteChange]
 
 
+class HookStatus(StrEnum):
+    """Whether the provider delivers by a service hook; the word is stored, so it never changes."""
+
+    ENABLED = "enabled"
+    ON_PROBATION = "on_probation"
+    DISABLED_BY_USER = "disabled_by_user"
+    DISABLED_BY_SYSTEM = "disabled_by_system"
+    OWNER_INACTIVE = "owner_inactive"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True)
+class Hook:
+    """A service hook as it is asked for: one event of one project, everything, to one URL.
+
+    `username` is not secret; it tells who made the hook and with which password.
+    """
+
+    event_type: str
+    project_id: str
+    url: str
+    username: str
+    password: str = field(repr=False)
+
+
 @dataclass(frozen=True)
 class RemoteSubscription:
-    """A service hook that the provider holds and that posts to `url`."""
+    """A service hook that the provider holds and that posts to `url`.
+
+    `project_id` is empty where it is for all projects, `username` where it posts none.
+    `filters` names what it leaves out, like "branch"; `owner` is the name of who made it.
+    `sends_all`: whether it says itself that whole resources are sent; `sends_less`: whether
+    it says that they are not. One made in the provider's pages may say neither.
+    """
 
     external_id: str
     event_type: str
     project_id: str
     url: str
+    status: HookStatus = HookStatus.ENABLED
+    username: str = ""
+    owner: str = ""
+    filters: str = ""
+    sends_all: bool = True
+    sends_less: bool = False
+    is_wrong_version: bool = False
+
+
+@dataclass(frozen=True)
+class RemoteNotification:
+    """What the provider knows of one delivery it made, or is to make.
+
+    `status_code` is that of the answer, None where there was none; `answer` is the beginning
+    of its text and `error` what went wrong in the provider's words. `seconds` is how long the
+    request took, `sent_at` and `done_at` are None until then.
+    """
+
+    is_done: bool
+    succeeded: bool
+    status_code: int | None
+    answer: str
+    error: str
+    seconds: float | None
+    is_under_way: bool
 
 
 class Status(StrEnum):
@@ -386,8 +442,28 @@ class Client(Protocol):
         """Return all web-hook subscriptions of the organization that the token may see."""
         ...
 
+    def subscription(self, external_id: str) -> RemoteSubscription | None:
+        """Return one subscription, None where there is none."""
+        ...
+
+    def create_subscription(self, hook: Hook) -> str:
+        """Make a subscription and return its id."""
+        ...
+
+    def replace_subscription(self, external_id: str, hook: Hook) -> None:
+        """Change a subscription into what is asked for."""
+        ...
+
     def remove_subscription(self, external_id: str) -> None:
-        """Remove one subscription."""
+        """Remove one subscription; one that is gone counts as removed."""
+        ...
+
+    def send_test(self, external_id: str) -> int:
+        """Have sample data sent by a subscription and return the notification's number."""
+        ...
+
+    def notification(self, external_id: str, number: int) -> RemoteNotification | None:
+        """Return what became of a notification of a subscription; None where it is not known."""
         ...
 
 
@@ -401,6 +477,8 @@ class Provider(Protocol):
     # What the set-up form says of the address and of the token: form, where to click, scope.
     url_help: ClassVar[str]
     token_help: ClassVar[str]
+    # Who may make service hooks, and where that is granted.
+    hooks_help: ClassVar[str]
     # Event type → the words the provider's own pages use for it.
     events: ClassVar[Mapping[str, str]]
     # How long a comment may be, in UTF-16 code units.

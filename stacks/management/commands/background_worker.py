@@ -1,4 +1,4 @@
-"""The background worker: processes deliveries, reconciles, reports, and tidies up.
+"""The background worker: processes deliveries, reconciles, reports, looks after service hooks.
 
 Any number may run side by side on PostgreSQL, one on SQLite. It may be killed at any point:
 what it had taken is taken again, by another or by itself.
@@ -25,6 +25,7 @@ from stacks.sending import send_next
 from vcs_integrations.models import Repository
 from vcs_integrations.processing import process_due, prune
 from vcs_integrations.tasks import sweep
+from vcs_integrations.watching import watch_next
 
 logger = logging.getLogger(__name__)
 
@@ -35,6 +36,7 @@ SENDERS = 2
 LOOK_FOR_DELIVERIES_EVERY = 0.1
 LOOK_FOR_REPOSITORIES_EVERY = 1
 LOOK_FOR_REPORTS_EVERY = 0.5
+LOOK_FOR_HOOKS_EVERY = 1
 SWEEP_EVERY = 5
 TIDY_EVERY = 3600
 WAIT_FOR_DATABASE = 5
@@ -43,7 +45,8 @@ KEEP_RESULTS = timedelta(days=1)
 
 class Command(BaseCommand):
     help = (
-        "Run background work: process deliveries, reconcile, report to Azure DevOps, tidy up. "
+        "Run background work: process deliveries, reconcile, report to Azure DevOps, look after "
+        "service hooks, tidy up. "
         "`make run` starts it beside the web server."
     )
 
@@ -54,6 +57,7 @@ class Command(BaseCommand):
             keep_doing(send_next, LOOK_FOR_REPORTS_EVERY)
         # What happened while no worker ran may have been missed.
         keep_doing(reconcile_next, LOOK_FOR_REPOSITORIES_EVERY, first=Repository.objects.hurry)
+        keep_doing(watch_next, LOOK_FOR_HOOKS_EVERY)
         keep_doing(sweep, SWEEP_EVERY)
         keep_doing(tidy, TIDY_EVERY)
         worker = Worker(

@@ -13,19 +13,21 @@ from requests.adapters import HTTPAdapter
 from urllib3.util.retry import Retry
 
 from vcs_integrations.events import Iteration, PullRequestFacts, Push, RefChanged, RemoteCommit
-from vcs_integrations.providers.azure_devops import diagnosis, shapes
+from vcs_integrations.providers.azure_devops import diagnosis, service_hooks, shapes
 from vcs_integrations.providers.azure_devops.dates import read_date
 from vcs_integrations.providers.azure_devops.organization_url import own_server
 from vcs_integrations.providers.azure_devops.shapes import Json, child, text
 from vcs_integrations.providers.base import (
     ChangeSet,
     Connection,
+    Hook,
     Patience,
     Problem,
     ProviderError,
     RemoteBranch,
     RemoteChange,
     RemoteComment,
+    RemoteNotification,
     RemoteRepository,
     RemoteStatus,
     RemoteSubscription,
@@ -294,16 +296,61 @@ class AzureDevOpsClient:
         answer = self._get(
             "_apis/hooks/subscriptions", {"publisherId": "tfs", "consumerId": "webHooks"}
         )
-        return [_subscription(item) for item in self._values(answer)]
+        return [service_hooks.subscription(item) for item in self._values(answer)]
 
-    def remove_subscription(self, external_id: str) -> None:
-        """Remove a subscription ("Subscriptions - Delete"); one that is gone counts as removed."""
-        path = f"_apis/hooks/subscriptions/{quote(external_id, safe='')}"
+    def subscription(self, external_id: str) -> RemoteSubscription | None:
+        """Return one subscription ("Subscriptions - Get")."""
         try:
-            self._call("DELETE", path, {"api-version": API_VERSION}, wants_json=False)
+            answer, _ = self._get(_hook(external_id), {})
         except ProviderError as error:
             if error.problem != Problem.NOT_FOUND:
                 raise
+            return None
+        return service_hooks.subscription(answer)
+
+    def create_subscription(self, hook: Hook) -> str:
+        """Make a subscription ("Subscriptions - Create")."""
+        made = self._send(
+            "POST", "_apis/hooks/subscriptions", service_hooks.subscription_body(hook)
+        )
+        if not text(made, "id"):
+            raise diagnosis.not_azure_devops(
+                self._host, "the service hook that was made is missing"
+            )
+        return text(made, "id")[:100]
+
+    def replace_subscription(self, external_id: str, hook: Hook) -> None:
+        """Replace all of a subscription ("Subscriptions - Replace Subscription").
+
+        The password is sent again: what becomes of a masked one is not documented.
+        """
+        self._send("PUT", _hook(external_id), service_hooks.subscription_body(hook))
+
+    def remove_subscription(self, external_id: str) -> None:
+        """Remove a subscription ("Subscriptions - Delete")."""
+        try:
+            self._call("DELETE", _hook(external_id), {"api-version": API_VERSION}, wants_json=False)
+        except ProviderError as error:
+            if error.problem != Problem.NOT_FOUND:
+                raise
+
+    def send_test(self, external_id: str) -> int:
+        """Have sample data sent ("Test Notifications - Create"), from a saved subscription."""
+        asked = self._send("POST", "_apis/hooks/testnotifications", {"subscriptionId": external_id})
+        number = shapes.positive_integer(asked, "id")
+        if number is None:
+            raise diagnosis.not_azure_devops(self._host, "the notification's number is missing")
+        return number
+
+    def notification(self, external_id: str, number: int) -> RemoteNotification | None:
+        """Return an entry of the delivery history ("Notifications - Get")."""
+        try:
+            answer, _ = self._get(f"{_hook(external_id)}/notifications/{number}", {})
+        except ProviderError as error:
+            if error.problem != Problem.NOT_FOUND:
+                raise
+            return None
+        return service_hooks.notification(answer)
 
     def _branches(self, repository_id: str, prefix: str) -> Iterator[RemoteBranch]:
         pages = self._pages(
@@ -472,6 +519,10 @@ def _git(repository_id: str, rest: str) -> str:
     return f"_apis/git/repositories/{quote(repository_id, safe='')}/{rest}"
 
 
+def _hook(external_id: str) -> str:
+    return f"_apis/hooks/subscriptions/{quote(external_id, safe='')}"
+
+
 def _statuses_of_commit(repository_id: str, sha: str) -> str:
     return _git(repository_id, f"commits/{quote(sha, safe='')}/statuses")
 
@@ -561,13 +612,4 @@ def _repository(item: Json) -> RemoteRepository:
         project_name=text(project, "name"),
         default_branch=text(item, "defaultBranch").removeprefix("refs/heads/"),
         is_disabled=item.get("isDisabled") is True,
-    )
-
-
-def _subscription(item: Json) -> RemoteSubscription:
-    return RemoteSubscription(
-        external_id=text(item, "id")[:100],
-        event_type=text(item, "eventType")[:100],
-        project_id=text(child(item, "publisherInputs"), "projectId").lower()[:100],
-        url=text(child(item, "consumerInputs"), "url"),
     )

@@ -27,6 +27,11 @@ NEW_TOKEN = (
     "scope Code: Read & write for this organization, and enter it."
 )
 
+HOOK_ADMINS = (
+    "In Azure DevOps, add the token's owner to the group Project Administrators of the project "
+    "(Project settings → Permissions → Project Administrators → Members)."
+)
+
 
 def timed_out(host: str, seconds: float) -> ProviderError:
     """Return the diagnosis of a call that took longer than it may."""
@@ -123,6 +128,13 @@ def of_response(response: requests.Response, text: str) -> ProviderError | None:
         return not_azure_devops(host, "it redirects elsewhere, which is not followed", evidence)
     if status in {400, 403, 409} and code.startswith("GitPullRequest"):
         return refused(evidence)
+    if status == 403 and _is_about_hooks(response):
+        return ProviderError(
+            Problem.PERMISSION_DENIED,
+            f"The token's owner may not {_hook_deeds(response)} service hooks of this project.",
+            HOOK_ADMINS,
+            evidence=evidence,
+        )
     if status == 403:
         return ProviderError(
             Problem.PERMISSION_DENIED,
@@ -136,7 +148,7 @@ def of_response(response: requests.Response, text: str) -> ProviderError | None:
     if code == "VS850015":
         return _organization_unknown(host, evidence)
     if status in {400, 409} and response.request.method != "GET" and _is_json(response):
-        return refused(evidence)
+        return hook_refused(evidence) if _is_about_hooks(response) else refused(evidence)
     return not_azure_devops(host, f"HTTP {status} is unexpected", evidence)
 
 
@@ -156,6 +168,20 @@ def refused(evidence: str) -> ProviderError:
         Problem.REFUSED,
         "Azure DevOps refused it.",
         "A closed pull request takes nothing any more; else look at its branch policies.",
+        evidence=evidence,
+    )
+
+
+def hook_refused(evidence: str) -> ProviderError:
+    """Return the diagnosis of a service hook that Azure DevOps won't keep.
+
+    Its reason is a text that may repeat what was sent, so it is not passed on.
+    """
+    return ProviderError(
+        Problem.REFUSED,
+        "Azure DevOps refused the service hook.",
+        "It takes https addresses alone, and none that are private or of the machine itself: "
+        f"check PUBLIC_URL. It may also be a missing right. {HOOK_ADMINS}",
         evidence=evidence,
     )
 
@@ -255,6 +281,15 @@ def _refused(response: requests.Response, text: str, evidence: str) -> ProviderE
         NEW_TOKEN,
         evidence=evidence,
     )
+
+
+def _is_about_hooks(response: requests.Response) -> bool:
+    return "/_apis/hooks/" in urlsplit(response.url).path.lower()
+
+
+def _hook_deeds(response: requests.Response) -> str:
+    """Return what a request about service hooks is for, in words."""
+    return {"GET": "see", "DELETE": "remove"}.get(response.request.method or "", "create or change")
 
 
 def _permission(response: requests.Response) -> str:

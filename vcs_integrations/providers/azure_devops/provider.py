@@ -7,7 +7,7 @@ from urllib.parse import quote
 from django.conf import settings
 
 from vcs_integrations.events import Event, Ignored, Malformed
-from vcs_integrations.providers.azure_devops import organization_url, webhook
+from vcs_integrations.providers.azure_devops import diagnosis, organization_url, webhook
 from vcs_integrations.providers.azure_devops.client import AzureDevOpsClient
 from vcs_integrations.providers.azure_devops.endpoint import refuses_endpoint
 from vcs_integrations.providers.base import (
@@ -38,6 +38,7 @@ class AzureDevOps:
         "organization, not “All accessible organizations” (Microsoft ends those tokens on "
         "2026-12-01), and the scope Code: Read & write."
     )
+    hooks_help: ClassVar[str] = diagnosis.HOOK_ADMINS
     events: ClassVar[Mapping[str, str]] = webhook.EVENTS
     # "A discussion comment cannot be longer than 150000 characters", it says.
     longest_comment: ClassVar[int] = 150_000

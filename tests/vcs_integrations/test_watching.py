@@ -1,0 +1,255 @@
+"""Service hooks that look after themselves, against an Azure DevOps that does what it can."""
+
+from collections.abc import Callable
+
+import pytest
+
+from tests.emulator import Emulator
+from tests.emulator.model import Organization, Project
+from tests.emulator.model import Subscription as RemoteHook
+from vcs_integrations.models import HookAction, Integration, Subscription
+from vcs_integrations.providers import PROVIDERS
+from vcs_integrations.unlinking import unlink
+from vcs_integrations.watching import watch
+
+EVENTS = list(PROVIDERS["azure_devops"].events)
+
+
+@pytest.fixture
+def project(organization: Organization) -> Project:
+    project = organization.project("Platform Team")
+    assert project
+    return project
+
+
+@pytest.fixture
+def kept(integration: Integration, project: Project) -> Integration:
+    """An organization whose one project's hooks are kept, and made."""
+    look_after(integration)
+    integration.projects.update(keeps_hooks=True)
+    look_after(integration)
+    return integration
+
+
+def look_after(integration: Integration) -> None:
+    integration.projects.update(retry_at=None)
+    watch(Integration.objects.get(pk=integration.pk))
+
+
+def states(integration: Integration) -> dict[str, list[str]]:
+    """The states of the hooks by event, as they are stored."""
+    rows = integration.subscriptions.present()
+    return {event: [row.state for row in rows if row.event_type == event] for event in EVENTS}
+
+
+ALL_WELL = {event: ["ok"] for event in EVENTS}
+
+
+def newest(integration: Integration) -> HookAction:
+    action = integration.hook_actions.first()
+    assert action
+    return action
+
+
+def test_nothing_is_made_in_a_project_whose_hooks_nobody_asked_for(
+    integration: Integration, organization: Organization
+) -> None:
+    look_after(integration)
+    assert [one.name for one in integration.projects.all()] == ["Platform Team"]
+    assert organization.subscriptions == []
+
+
+def test_hooks_are_made_as_azure_devops_wants_them(
+    kept: Integration, organization: Organization, project: Project
+) -> None:
+    assert sorted(hook.event_type for hook in organization.subscriptions) == sorted(EVENTS)
+    for hook in organization.subscriptions:
+        assert hook.resource_version == "1.0"
+        assert hook.publisher_inputs["projectId"] == project.id
+        inputs = hook.consumer_inputs
+        assert inputs["url"] == kept.endpoint_url
+        assert inputs["basicAuthPassword"] == kept.read_credentials().webhook_password
+        assert inputs["resourceDetailsToSend"] == "all"
+        assert inputs["messagesToSend"] == "all"
+        assert inputs["detailedMessagesToSend"] == "all"
+    assert states(kept) == ALL_WELL
+    assert [action.reason for action in kept.hook_actions.all()] == ["There was none"] * 4
+
+
+def test_what_is_well_is_left_alone(kept: Integration, organization: Organization) -> None:
+    before = [hook.id for hook in organization.subscriptions]
+    look_after(kept)
+    assert [hook.id for hook in organization.subscriptions] == before
+    assert kept.hook_actions.count() == 4
+
+
+def test_hooks_made_by_hand_count(
+    integration: Integration, organization: Organization, project: Project
+) -> None:
+    password = integration.read_credentials().webhook_password
+    organization.add_subscription(project, "git.push", integration.endpoint_url, password)
+    look_after(integration)
+    integration.projects.update(keeps_hooks=True)
+    look_after(integration)
+    assert states(integration) == ALL_WELL
+    assert integration.subscriptions.get(event_type="git.push").is_ours is False
+
+
+Breakage = Callable[[Organization, RemoteHook], object]
+BROKEN: dict[str, tuple[Breakage, str, str]] = {
+    "on probation": (
+        lambda _, hook: hook.set_status("onProbation"),
+        "made_anew",
+        "It is on probation: Azure DevOps drops its events",
+    ),
+    "disabled by a person": (
+        lambda _, hook: hook.set_status("disabledByUser"),
+        "made_anew",
+        "It was disabled by somebody",
+    ),
+    "disabled by the system": (
+        lambda _, hook: hook.set_status("disabledBySystem"),
+        "made_anew",
+        "It was disabled by Azure DevOps after failures",
+    ),
+    "its owner left": (
+        lambda _, hook: hook.set_status("disabledByInactiveIdentity"),
+        "made_anew",
+        "It was disabled: its owner left or lost rights. Its owner is Ann Admin",
+    ),
+    "another URL": (
+        lambda _, hook: hook.edit(url="https://elsewhere.example.com/"),
+        "corrected",
+        "It posts to another URL than the webhook endpoint",
+    ),
+    "filtered": (
+        lambda _, hook: hook.edit(publisher_inputs={"branch": "refs/heads/main"}),
+        "corrected",
+        "It leaves events out: it is limited by branch",
+    ),
+    "reduced": (
+        lambda _, hook: hook.edit(resourceDetailsToSend="minimal"),
+        "corrected",
+        "It sends reduced details",
+    ),
+    "removed": (
+        lambda organization, hook: organization.unsubscribe(hook),
+        "created",
+        "Somebody removed it",
+    ),
+}
+
+
+@pytest.mark.parametrize("breakage", BROKEN)
+@pytest.mark.parametrize("event", EVENTS)
+def test_after_one_cycle_the_hook_is_right_and_the_record_names_the_reason(
+    kept: Integration, organization: Organization, event: str, breakage: str
+) -> None:
+    break_it, kind, reason = BROKEN[breakage]
+    hook = next(one for one in organization.subscriptions if one.event_type == event)
+    break_it(organization, hook)
+    look_after(kept)
+    action = newest(kept)
+    assert (action.kind, action.event_type, action.reason) == (kind, event, reason)
+    assert kept.hook_actions.count() == 5
+    assert states(kept) == ALL_WELL
+    assert len(organization.subscriptions) == 4
+    look_after(kept)
+    assert kept.hook_actions.count() == 5
+
+
+def test_a_dead_hook_made_by_hand_is_made_anew_where_hooks_are_kept(
+    kept: Integration, organization: Organization, project: Project
+) -> None:
+    ours = next(one for one in organization.subscriptions if one.event_type == "git.push")
+    organization.unsubscribe(ours)
+    password = kept.read_credentials().webhook_password
+    by_hand = organization.add_subscription(project, "git.push", kept.endpoint_url, password)
+    by_hand.set_status("disabledBySystem")
+    look_after(kept)
+    assert organization.subscription(by_hand.id) is None
+    assert states(kept) == ALL_WELL
+
+
+def test_of_two_that_tell_the_same_ours_is_removed(
+    kept: Integration, organization: Organization, project: Project
+) -> None:
+    password = kept.read_credentials().webhook_password
+    by_hand = organization.add_subscription(project, "git.push", kept.endpoint_url, password)
+    look_after(kept)
+    assert organization.subscription(by_hand.id)
+    assert states(kept) == ALL_WELL
+    assert newest(kept).reason == "Another hook tells of the same event"
+
+
+def test_what_the_owner_may_not_do_is_said_once_and_tried_again_rarely(
+    integration: Integration, organization: Organization, emulator: Emulator
+) -> None:
+    organization.deny("Ann Admin", "edit_subscriptions")
+    look_after(integration)
+    integration.projects.update(keeps_hooks=True)
+    for _ in range(3):
+        look_after(integration)
+    ours = integration.projects.get()
+    assert (
+        ours.refusal_cause
+        == "The token's owner may not create or change service hooks of this project."
+    )
+    assert "Project settings → Permissions → Project Administrators" in ours.refusal_fix
+    assert [action.kind for action in integration.hook_actions.all()] == ["refused"]
+
+    emulator.reset_requests()
+    watch(Integration.objects.get(pk=integration.pk))  # not due for a day
+    assert emulator.request_counts()["POST hooks/subscriptions"] == 0
+    organization.allow("Ann Admin", "edit_subscriptions")
+    look_after(integration)
+    assert states(integration) == ALL_WELL
+    assert integration.projects.get().refusal_cause == ""
+
+
+def test_hooks_that_the_token_may_not_see_are_not_made_twice(
+    kept: Integration, organization: Organization
+) -> None:
+    organization.deny("Ann Admin", "view_subscriptions")
+    look_after(kept)
+    assert "but not see them" in kept.projects.get().refusal_cause
+    there = len(organization.subscriptions)
+    look_after(kept)
+    assert len(organization.subscriptions) == there
+    organization.allow("Ann Admin", "view_subscriptions")
+    look_after(kept)
+    look_after(kept)
+    assert states(kept) == ALL_WELL
+    assert len(organization.subscriptions) == 4
+
+
+def test_a_killed_worker_leaves_no_double(
+    integration: Integration, organization: Organization
+) -> None:
+    """It was killed after a hook was made and before that was stored."""
+    look_after(integration)
+    integration.projects.update(keeps_hooks=True)
+    look_after(integration)
+    Subscription.objects.all().delete()
+    look_after(integration)
+    assert len(organization.subscriptions) == 4
+    assert states(integration) == ALL_WELL
+    assert integration.subscriptions.filter(is_ours=True).count() == 4
+
+
+def test_another_organization_is_not_touched(
+    kept: Integration, organization: Organization, project: Project
+) -> None:
+    elsewhere = organization.add_subscription(
+        project, "git.push", "https://other.example/", "secret"
+    )
+    elsewhere.set_status("disabledBySystem")
+    look_after(kept)
+    assert organization.subscription(elsewhere.id)
+    assert states(kept) == ALL_WELL
+
+
+def test_unlinking_leaves_none(kept: Integration, organization: Organization) -> None:
+    left_over, failure = unlink(kept)
+    assert (left_over, failure) == ([], None)
+    assert organization.subscriptions == []

@@ -1,0 +1,66 @@
+"""The provider's projects, in which service hooks live."""
+
+from typing import Self
+
+from django.db import models
+from django.db.models import Q
+from django.utils import timezone
+
+
+class ProjectQuerySet(models.QuerySet["Project"]):
+    def kept(self) -> Self:
+        """Those whose service hooks Stackhook makes and keeps."""
+        return self.filter(keeps_hooks=True)
+
+    def kept_now(self) -> Self:
+        """Those whose hooks may be looked after now: what was refused is tried rarely."""
+        now = timezone.now()
+        return self.kept().filter(Q(retry_at=None) | Q(retry_at__lte=now), is_gone=False)
+
+    def there(self) -> Self:
+        """Those with repositories that the token may read."""
+        return self.filter(is_gone=False)
+
+
+class Project(models.Model):
+    """A project of a linked organization, and how its service hooks are looked after."""
+
+    integration = models.ForeignKey(
+        # The constraint below serves look-ups by integration, too.
+        "vcs_integrations.Integration",
+        on_delete=models.CASCADE,
+        related_name="projects",
+        db_index=False,
+    )
+    external_id = models.CharField(max_length=100)
+    name = models.CharField(max_length=255)
+    is_gone = models.BooleanField(default=False)
+    keeps_hooks = models.BooleanField(
+        default=False, help_text="Stackhook makes its hooks and mends them"
+    )
+
+    # What the token's owner may not do, said once and tried again rarely
+    refusal_cause = models.CharField(max_length=500, blank=True)
+    refusal_fix = models.CharField(max_length=500, blank=True)
+    retry_at = models.DateTimeField(null=True, blank=True)
+
+    # Whether it delivers: the last webhook of a push, and a push of which none came
+    delivered_at = models.DateTimeField(null=True, blank=True)
+    silent_since = models.DateTimeField(null=True, blank=True)
+
+    objects = ProjectQuerySet.as_manager()
+
+    class Meta:
+        ordering = ("name",)
+        constraints = (
+            models.UniqueConstraint(
+                fields=["integration", "external_id"], name="one_project_per_id"
+            ),
+        )
+
+    def __str__(self) -> str:
+        return self.name
+
+    def reconcile(self) -> None:
+        """Have the repositories of the project that stacks use read at once."""
+        self.integration.repositories.filter(project_id=self.external_id).hurry()

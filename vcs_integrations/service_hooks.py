@@ -1,0 +1,236 @@
+"""The service hooks of a linked organization: read, compared with what they should be, mended.
+
+Any hook that posts to an endpoint of ours counts, whoever made it. Hooks are made and mended
+in those projects alone whose hooks an admin asked Stackhook to keep. Nothing here relies on
+what was done before: whatever a killed worker left behind is read and finished the next time.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+from vcs_integrations.models import (
+    READ_FIELDS,
+    HookAction,
+    HookState,
+    Integration,
+    Project,
+    Subscription,
+)
+from vcs_integrations.providers.base import (
+    Client,
+    Hook,
+    Problem,
+    ProviderError,
+    RemoteSubscription,
+)
+
+Kind = HookAction.Kind
+
+
+@dataclass(frozen=True)
+class Step:
+    """One thing to do about the hooks of a project, and why; `hook` is the one it is about."""
+
+    kind: HookAction.Kind
+    event_type: str
+    reason: str
+    hook: Subscription | None = None
+
+
+@dataclass
+class Reading:
+    """What reading the hooks of an organization showed.
+
+    `removed` are hooks of ours that somebody removed, as project and event; `unreadable` are
+    projects whose hooks the token may not see, with what the provider said.
+    """
+
+    removed: set[tuple[str, str]] = field(default_factory=set)
+    unreadable: dict[str, ProviderError] = field(default_factory=dict)
+
+
+def hooks_that_post_to(
+    integration: Integration, subscriptions: Sequence[RemoteSubscription]
+) -> list[RemoteSubscription]:
+    """Return those that post to an endpoint of the integration, and those that we made."""
+    uuids = [str(one.endpoint_uuid) for one in [integration, *integration.joined.all()]]
+    ours = set(integration.subscriptions.filter(is_ours=True).values_list("external_id", flat=True))
+    return [
+        one
+        for one in subscriptions
+        if one.external_id in ours or any(uuid in one.url.lower() for uuid in uuids)
+    ]
+
+
+def read_hooks(integration: Integration, client: Client) -> Reading:
+    """Store the hooks as the provider holds them. Raises ProviderError."""
+    reading = Reading()
+    found = {one.external_id: one for one in client.subscriptions()}
+    found = {one.external_id: one for one in hooks_that_post_to(integration, [*found.values()])}
+    present = integration.subscriptions.present().select_related("integration")
+    for row in present.exclude(external_id__in=found):
+        remote = _look_closer(row, client, reading) if row.is_ours else None
+        if remote:
+            found[row.external_id] = remote
+        elif row.project_id not in reading.unreadable:
+            row.delete()
+    rows = _store(integration, found.values())
+    _forget_hooks_made_anew(integration, rows)
+    return reading
+
+
+def _forget_hooks_made_anew(integration: Integration, present: Sequence[Subscription]) -> None:
+    """Forget the hooks of before the last unlinking that are gone or there again."""
+    integration.subscriptions.left_over().delete()
+    there = {(hook.event_type, hook.project_id) for hook in present}
+    for hook in integration.subscriptions.of_before():
+        if (hook.event_type, hook.project_id) in there:
+            hook.delete()
+
+
+def _look_closer(row: Subscription, client: Client, reading: Reading) -> RemoteSubscription | None:
+    """Ask for a hook of ours that is not listed: it was removed, or the token may not see it."""
+    try:
+        remote = client.subscription(row.external_id)
+    except ProviderError as error:
+        if error.is_transient:
+            raise
+        reading.unreadable[row.project_id] = error
+        return None
+    if remote is None and row.state == HookState.UNKNOWN:
+        reading.unreadable[row.project_id] = _unseen(row.integration)
+    elif remote is None:
+        reading.removed.add((row.project_id, row.event_type))
+    return remote
+
+
+def _store(integration: Integration, remotes: Iterable[RemoteSubscription]) -> list[Subscription]:
+    """Store hooks as the provider holds them; what else is known of them stays."""
+    known = {row.external_id: row for row in integration.subscriptions.all()}
+    rows = []
+    for remote in remotes:
+        row = known.get(remote.external_id) or Subscription(
+            integration=integration, external_id=remote.external_id
+        )
+        row.take_in(remote, integration.endpoint_urls, integration.password_mark)
+        rows.append(row)
+    Subscription.objects.bulk_create(
+        rows,
+        update_conflicts=True,
+        unique_fields=["integration", "external_id"],
+        update_fields=READ_FIELDS,
+    )
+    return rows
+
+
+def steps_for(project: Project, hooks: Sequence[Subscription], reading: Reading) -> Iterator[Step]:
+    """Yield what to do so that each event of a project is told by one hook that works."""
+    for event_type in project.integration.provider.events:
+        those = [hook for hook in hooks if hook.event_type == event_type]
+        was_removed = (project.external_id, event_type) in reading.removed
+        yield from _steps_for_event(event_type, those, was_removed=was_removed)
+
+
+def _steps_for_event(
+    event_type: str, hooks: list[Subscription], *, was_removed: bool
+) -> Iterator[Step]:
+    ours = [hook for hook in hooks if hook.is_ours]
+    working = [hook for hook in hooks if hook.works]
+    if working:
+        kept = next((hook for hook in working if not hook.is_ours), working[0])
+        for hook in ours:
+            if hook != kept:
+                yield Step(Kind.REMOVED, event_type, "Another hook tells of the same event", hook)
+        return
+    if any(hook.state == HookState.UNKNOWN for hook in hooks):
+        return  # what is not understood is better left alone
+    broken = next((hook for hook in [*ours, *hooks] if hook.is_ours or hook.is_dead), None)
+    if broken is None:
+        yield Step(Kind.CREATED, event_type, _why_created(hooks, was_removed=was_removed))
+    else:
+        kind = Kind.MADE_ANEW if broken.is_dead else Kind.CORRECTED
+        yield Step(kind, event_type, broken.why, broken)
+
+
+def _why_created(hooks: list[Subscription], *, was_removed: bool) -> str:
+    if hooks:
+        return f"The one made by hand {hooks[0].get_state_display()}"
+    return "Somebody removed it" if was_removed else "There was none"
+
+
+def mend(project: Project, steps: Sequence[Step], client: Client) -> None:
+    """Carry out what is to be done in a project. Raises ProviderError at the first refusal."""
+    for step in steps:
+        made = _carry_out(project, step, client)
+        HookAction.objects.create(
+            integration=project.integration,
+            project_name=project.name,
+            event_type=step.event_type,
+            kind=step.kind,
+            reason=step.reason[:500],
+            external_id=made,
+        )
+
+
+def _carry_out(project: Project, step: Step, client: Client) -> str:
+    """Do one thing; return the id of the hook that there is now, or was."""
+    if step.kind == Kind.CREATED or step.hook is None:
+        return _create(project, step.event_type, client)
+    if step.kind == Kind.CORRECTED and _correct(project, step.hook, client):
+        return step.hook.external_id
+    # The new one first: an end in between leaves one too many, and none missing.
+    made = step.hook.external_id if step.kind == Kind.REMOVED else ""
+    made = made or _create(project, step.event_type, client)
+    client.remove_subscription(step.hook.external_id)
+    step.hook.delete()
+    return made
+
+
+def _create(project: Project, event_type: str, client: Client) -> str:
+    hook = _hook(project, event_type)
+    made = client.create_subscription(hook)
+    remote = client.subscription(made)
+    if remote is None:
+        project.integration.subscriptions.create(
+            external_id=made,
+            event_type=event_type,
+            project_id=project.external_id,
+            is_ours=True,
+            state=HookState.UNKNOWN,
+        )
+        raise _unseen(project.integration)
+    if _store(project.integration, [remote])[0].state != HookState.OK:
+        raise ProviderError(
+            Problem.REFUSED,
+            "The service hook was stored with other settings than were asked for.",
+            "Look at it in the provider's pages; it is tried again tomorrow.",
+        )
+    return made
+
+
+def _unseen(integration: Integration) -> ProviderError:
+    """Return what is wrong where a hook was made that is not found: another would be made daily."""
+    return ProviderError(
+        Problem.PERMISSION_DENIED,
+        "The token's owner may make service hooks of this project, but not see them.",
+        integration.provider.hooks_help,
+    )
+
+
+def _correct(project: Project, hook: Subscription, client: Client) -> bool:
+    """Give a hook of ours its settings back; False where that did not help."""
+    client.replace_subscription(hook.external_id, _hook(project, hook.event_type))
+    remote = client.subscription(hook.external_id)
+    return remote is not None and _store(project.integration, [remote])[0].state == HookState.OK
+
+
+def _hook(project: Project, event_type: str) -> Hook:
+    """Return a hook as it should be. Raises ProviderError where the password is unreadable."""
+    integration = project.integration
+    return Hook(
+        event_type=event_type,
+        project_id=project.external_id,
+        url=integration.endpoint_url,
+        username=f"stackhook-{integration.password_mark}",
+        password=integration.read_credentials().webhook_password,
+    )
