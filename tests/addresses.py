@@ -16,7 +16,16 @@ from accounts.roles import Role
 from stacks.models import Run, Stack, StackVariable, StateLock, StateVersion
 from stacks.states import Kind, State
 from tests.conftest import make_person, over_https, signed_in
-from vcs_integrations.models import Delivery, Integration, Repository, Subscription
+from vcs_integrations.models import (
+    Delivery,
+    HookAction,
+    HookState,
+    HookTest,
+    Integration,
+    Repository,
+    Subscription,
+    Verdict,
+)
 
 ROLES = ("admin", "superuser", "member", "no role", "stranger")
 
@@ -47,6 +56,7 @@ class World:
     state_version: StateVersion
     variable: StackVariable
     delivery: Delivery
+    hook_test: HookTest
     person: User
 
     def path(self, route: str) -> str:
@@ -57,6 +67,7 @@ class World:
         values = {
             "pk": pk,
             "delivery_pk": self.delivery.pk,
+            "test_pk": self.hook_test.pk,
             "slug": self.stack.slug,
             "number": self.run.number,
             "variable_pk": self.variable.pk,
@@ -90,8 +101,13 @@ def make_world(integration: Integration) -> World:
         unlinked_at=timezone.now() - timedelta(days=1),
     )
     Subscription.objects.create(
-        integration=unlinked, external_id="s", event_type="git.push", project_id="p"
+        integration=unlinked,
+        external_id="s",
+        event_type="git.push",
+        project_id="p",
+        is_of_before=True,
     )
+    make_hooks(integration)
     stack = make_stack(integration, "Network")
     broken_off = make_run(stack, 2, state=State.FAILED)
     make_lock(broken_off)
@@ -106,7 +122,46 @@ def make_world(integration: Integration) -> World:
         delivery=Delivery.objects.create(
             integration=integration, outcome="test", event_type="git.push", body=b'{"a": 1}'
         ),
+        hook_test=HookTest.objects.create(
+            integration=integration,
+            external_id=str(uuid4()),
+            event_type="git.push",
+            project_name="Web",
+            verdict=Verdict.WORKS,
+            notification_id=1,
+        ),
         person=make_person("dave", Role.MEMBER),
+    )
+
+
+def make_hooks(integration: Integration) -> None:
+    """Store a project with a hook that does not work, one that is made by hand, and a record."""
+    integration.projects.create(
+        external_id="p",
+        name="Web",
+        keeps_hooks=True,
+        refusal_cause="The token's owner may not create service hooks.",
+        refusal_fix="Make the owner a Project Administrator.",
+        silent_since=timezone.now(),
+    )
+    integration.projects.create(external_id="q", name="Tools")
+    for event_type, state, is_ours in (
+        ("git.push", HookState.ON_PROBATION, True),
+        ("git.pullrequest.created", HookState.OK, False),
+    ):
+        integration.subscriptions.create(
+            external_id=str(uuid4()),
+            event_type=event_type,
+            project_id="p",
+            is_ours=is_ours,
+            state=state,
+        )
+    HookAction.objects.create(
+        integration=integration,
+        project_name="Web",
+        event_type="git.push",
+        kind=HookAction.Kind.MADE_ANEW,
+        reason="It is on probation: Azure DevOps drops its events",
     )
 
 

@@ -11,8 +11,14 @@ from datetime import date
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
-from vcs_integrations.models import Integration
-from vcs_integrations.providers.base import INTERACTIVE, OrganizationUrl, Provider, ProviderError
+from vcs_integrations.models import Integration, new_webhook_password
+from vcs_integrations.providers.base import (
+    INTERACTIVE,
+    OrganizationUrl,
+    Provider,
+    ProviderError,
+    digest,
+)
 from vcs_integrations.refreshing import check_same_organization, take_in
 
 
@@ -108,6 +114,26 @@ def replace_token(integration: Integration, token: str) -> bool:
         password_is_new = False
     take_in(integration, connection)
     return password_is_new
+
+
+def change_webhook_password(integration: Integration) -> None:
+    """Make a new webhook password, and accept the old one, too, until every hook has the new.
+
+    The worker gives it to the hooks of ours. Raises ProviderError where the stored secrets
+    can't be read.
+    """
+    credentials = integration.read_credentials()
+    credentials.webhook_password = new_webhook_password()
+    with transaction.atomic():
+        credentials.save(update_fields=["webhook_password"])
+        known = integration.subscriptions.present().filter(password_mark="")
+        known.update(password_mark=integration.password_mark)
+        Integration.objects.filter(pk=integration.pk).update(
+            old_password_digest=integration.webhook_password_digest,
+            webhook_password_digest=digest(credentials.webhook_password.encode()),
+            password_changed_at=timezone.now(),
+            watch_at=timezone.now(),
+        )
 
 
 def _apply(integration: Integration, details: Details) -> None:

@@ -18,7 +18,7 @@ from vcs_integrations.providers.base import (
     Problem,
     ProviderError,
 )
-from vcs_integrations.repositories import store_repositories
+from vcs_integrations.repositories import store_projects, store_repositories
 
 ADDRESS_FIELDS = ["organization_url", "organization_name", "organization_key"]
 
@@ -84,6 +84,7 @@ def take_in(integration: Integration, connection: Connection) -> None:
     was_failing = bool(integration.failures)
     integration.record_success()
     store_repositories(integration, connection.repositories)
+    store_projects(integration)
     if was_failing:  # what happened meanwhile may have been missed
         integration.repositories.hurry()
 
@@ -151,6 +152,9 @@ def join(integration: Integration, predecessor: Integration) -> Integration:
     integration.deliveries.update(integration=predecessor)
     integration.reveals.update(integration=predecessor)
     _move_repositories(integration, predecessor)
+    store_projects(predecessor)
+    kept = integration.projects.kept().values_list("external_id", flat=True)
+    predecessor.projects.filter(external_id__in=list(kept)).update(keeps_hooks=True)
     return predecessor
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from django.utils import timezone
 
-from vcs_integrations.models import Integration, Repository, search_key
+from vcs_integrations.models import Integration, Project, Repository, search_key
 from vcs_integrations.providers.base import RemoteRepository
 
 REPOSITORY_FIELDS = [
@@ -59,3 +59,19 @@ def _columns(remote: RemoteRepository) -> dict[str, object]:
         "is_disabled": remote.is_disabled,
         "gone_at": None,
     }
+
+
+def store_projects(integration: Integration) -> None:
+    """Store the projects of the repositories that are known."""
+    there = integration.repositories.filter(gone_at=None).order_by()
+    names = dict(there.values_list("project_id", "project_name").distinct())
+    Project.objects.bulk_create(
+        [
+            Project(integration=integration, external_id=key, name=name)
+            for key, name in names.items()
+        ],
+        update_conflicts=True,
+        unique_fields=["integration", "external_id"],
+        update_fields=["name", "is_gone"],
+    )
+    integration.projects.there().exclude(external_id__in=names).update(is_gone=True)

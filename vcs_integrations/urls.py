@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from vcs_integrations import views, webhooks
+from vcs_integrations import hook_views, views, webhooks
 
 SETTINGS = "settings/vcs-providers/"
 
@@ -19,6 +19,17 @@ urlpatterns = [
     path(f"{SETTINGS}<int:pk>/reveal/", views.reveal, name="reveal_password"),
     path(f"{SETTINGS}<int:pk>/unlink/", views.unlink, name="unlink_integration"),
     path(f"{SETTINGS}<int:pk>/left-over-hooks/", views.left_over_hooks, name="left_over_hooks"),
+    path(f"{SETTINGS}<int:pk>/hooks/", hook_views.hooks, name="hooks"),
+    path(f"{SETTINGS}<int:pk>/hooks/keep/", hook_views.keep_hooks, name="keep_hooks"),
+    path(f"{SETTINGS}<int:pk>/hooks/leave/", hook_views.leave_hooks, name="leave_hooks"),
+    path(f"{SETTINGS}<int:pk>/hooks/read/", hook_views.read_hooks, name="read_hooks"),
+    path(f"{SETTINGS}<int:pk>/hooks/record/", hook_views.hook_actions, name="hook_actions"),
+    path(f"{SETTINGS}<int:pk>/hooks/test/", hook_views.test_hook, name="test_hook"),
+    path(f"{SETTINGS}<int:pk>/hooks/test/<int:test_pk>/", hook_views.hook_test, name="hook_test"),
+    path(
+        f"{SETTINGS}<int:pk>/password/", hook_views.change_password, name="change_webhook_password"
+    ),
+    path(f"{SETTINGS}<int:pk>/password/end/", hook_views.end_overlap, name="end_overlap"),
     path(f"{SETTINGS}<int:pk>/deliveries/", views.deliveries, name="deliveries"),
     path(f"{SETTINGS}<int:pk>/deliveries/replay/", views.replay, name="replay"),
     path(f"{SETTINGS}<int:pk>/deliveries/<int:delivery_pk>/", views.delivery, name="delivery"),

@@ -20,9 +20,11 @@ from accounts.roles import admin_required
 from vcs_integrations import linking, processing, unlinking
 from vcs_integrations.dependents import dependents_of
 from vcs_integrations.forms import DeliveryFilter, EditForm, SetUpForm
+from vcs_integrations.hook_views import integration_hooks
 from vcs_integrations.keyset import keyset_page
 from vcs_integrations.models import (
     Delivery,
+    HookState,
     Integration,
     PasswordReveal,
     Repository,
@@ -55,6 +57,7 @@ class Card:
     hooks_to_make_anew: list["HookOfProject"] = field(default_factory=list)
     reconciliation: "Reconciliation | None" = None
     backlog: "Backlog | None" = None
+    hooks: "HookCounts | None" = None
     webhook_password: str = field(default="", repr=False)  # a log may show a card
 
 
@@ -81,6 +84,14 @@ class Backlog:
     since: datetime
     failing: int
     problem: str
+
+
+@dataclass(frozen=True)
+class HookCounts:
+    """How many hooks there are, and how many of them don't work."""
+
+    count: int
+    broken: int
 
 
 @dataclass(frozen=True)
@@ -149,6 +160,7 @@ def integration(request: HttpRequest, pk: int) -> HttpResponse:
         "card": _cards([found])[0],
         "deliveries": _deliveries(found)[:10],
         "reveals": found.reveals.all()[:5],
+        **integration_hooks(found),
     }
     return render(request, "vcs_integrations/integration.html", context)
 
@@ -431,6 +443,7 @@ def _cards(integrations: list[Integration]) -> list[Card]:
     projects = _projects(integrations)
     reconciliations = _reconciliations(integrations)
     backlogs = _backlogs(integrations)
+    hooks = _hook_counts(integrations)
     return [
         Card(
             integration=one,
@@ -443,6 +456,7 @@ def _cards(integrations: list[Integration]) -> list[Card]:
             ),
             reconciliation=reconciliations.get(one.pk),
             backlog=backlogs.get(one.pk),
+            hooks=hooks.get(one.pk),
         )
         for one in annotated
     ]
@@ -504,6 +518,18 @@ def _backlogs(integrations: list[Integration]) -> dict[int, Backlog]:
         )
         for row in rows
     }
+
+
+def _hook_counts(integrations: list[Integration]) -> dict[int, HookCounts]:
+    """Return how many hooks post to integrations; nothing where none does."""
+    rows = (
+        Subscription.objects.present()
+        .filter(integration__in=integrations)
+        .order_by()
+        .values("integration_id")
+        .annotate(count=Count("pk"), broken=Count("pk", filter=~Q(state=HookState.OK)))
+    )
+    return {row["integration_id"]: HookCounts(row["count"], row["broken"]) for row in rows}
 
 
 def _with_pages(found: Integration, projects: dict[str, str]) -> list[tuple[str, str]]:

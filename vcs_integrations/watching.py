@@ -64,12 +64,11 @@ def watch(integration: Integration) -> None:
 
     Raises ProviderError where the provider can't be asked, having noted when to try again.
     """
-    store_projects(integration)
     _count_deliveries(integration)
     try:
         client = integration.client(BACKGROUND)
         reading = read_hooks(integration, client)
-        for project in integration.projects.kept_now().select_related("integration"):
+        for project in integration.projects.to_mend().select_related("integration"):
             _keep(project, reading, client)
             _extend_lease(integration)
     except ProviderError as error:
@@ -81,29 +80,14 @@ def watch(integration: Integration) -> None:
     _finish(integration, timezone.now() + WATCH_EVERY, failures=0)
 
 
-def store_projects(integration: Integration) -> None:
-    """Store the projects of the repositories that are known."""
-    there = integration.repositories.filter(gone_at=None).order_by()
-    names = dict(there.values_list("project_id", "project_name").distinct())
-    Project.objects.bulk_create(
-        [
-            Project(integration=integration, external_id=key, name=name)
-            for key, name in names.items()
-        ],
-        update_conflicts=True,
-        unique_fields=["integration", "external_id"],
-        update_fields=["name", "is_gone"],
-    )
-    integration.projects.there().exclude(external_id__in=names).update(is_gone=True)
-
-
 def _keep(project: Project, reading: Reading, client: Client) -> None:
     """Mend the hooks of a project. Raises ProviderError where the provider is in trouble."""
     if unreadable := reading.unreadable.get(project.external_id):
         _note_refusal(project, unreadable)
         return
-    hooks = _hooks_of(project)
-    steps = list(steps_for(project, hooks, reading))
+    steps = list(steps_for(project, _hooks_of(project), reading))
+    if not project.keeps_hooks:  # those of ours there get a new password, and no more
+        steps = [step for step in steps if step.hook and step.hook.has_old_password]
     try:
         mend(project, steps, client)
     except ProviderError as error:

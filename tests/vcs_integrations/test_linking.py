@@ -12,7 +12,7 @@ from tests.conftest import make_integration
 from tests.emulator import Emulator
 from tests.emulator.model import Organization
 from vcs_integrations.linking import AlreadyLinked
-from vcs_integrations.models import Delivery, Integration
+from vcs_integrations.models import Integration
 from vcs_integrations.providers.base import BACKGROUND, Problem, ProviderError
 from vcs_integrations.refreshing import refresh
 from vcs_integrations.tasks import sweep
@@ -80,21 +80,6 @@ def test_the_card_of_an_organization_that_was_never_reached_says_so(
     emulator.faults.clear()
     admin.post(f"/settings/vcs-providers/{Integration.objects.get().pk}/test/")
     assert "not known yet" not in admin.get("/settings/vcs-providers/").content.decode()
-
-
-def test_the_steps_are_open_until_something_is_delivered_to_this_link(
-    admin: Client, organization: Organization, integration: Integration, token: str
-) -> None:
-    def steps_are_open() -> bool:
-        page = admin.get("/settings/vcs-providers/").content.decode()
-        return f'id="steps-{integration.pk}" open>' in page
-
-    assert steps_are_open()
-    Delivery.objects.create(integration=integration, outcome="test", body=b"{}")
-    assert not steps_are_open()
-    unlink(integration)
-    make_integration(organization.url, token)
-    assert steps_are_open()
 
 
 def test_a_wrong_token_stores_nothing_and_the_field_says_why(

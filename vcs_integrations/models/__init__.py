@@ -1,7 +1,8 @@
 """The models of linked organizations, each in the file of its name."""
 
-from vcs_integrations.models.credentials import Credentials, PasswordReveal
+from vcs_integrations.models.credentials import Credentials, PasswordReveal, new_webhook_password
 from vcs_integrations.models.delivery import OUTCOME_TEXTS, REPLAYABLE, Delivery, password_mark
+from vcs_integrations.models.hook_test import HookTest, Verdict
 from vcs_integrations.models.integration import REFRESH_EVERY, Integration
 from vcs_integrations.models.project import Project
 from vcs_integrations.models.repository import (
@@ -24,11 +25,14 @@ __all__ = [
     "Delivery",
     "HookAction",
     "HookState",
+    "HookTest",
     "Integration",
     "PasswordReveal",
     "Project",
     "Repository",
     "Subscription",
+    "Verdict",
+    "new_webhook_password",
     "password_mark",
     "search_key",
     "search_words",

@@ -1,6 +1,5 @@
 """A linked organization: its address, its endpoint, its health."""
 
-import secrets
 import uuid
 from datetime import timedelta
 from typing import Self
@@ -15,7 +14,7 @@ from django.utils.functional import cached_property
 from django_cryptography.utils.crypto import InvalidToken
 
 from vcs_integrations.backoff import wait_after
-from vcs_integrations.models.credentials import Credentials
+from vcs_integrations.models.credentials import Credentials, new_webhook_password
 from vcs_integrations.models.delivery import Delivery, password_mark
 from vcs_integrations.providers import PROVIDERS
 from vcs_integrations.providers.base import (
@@ -249,7 +248,7 @@ class Integration(models.Model):
 
     def give_credentials(self, token: str) -> None:
         """Store the token and a new webhook password."""
-        password = secrets.token_urlsafe(32)
+        password = new_webhook_password()
         Credentials.objects.filter(integration=self).delete()
         Credentials.objects.create(integration=self, token=token, webhook_password=password)
         self.webhook_password_digest = digest(password.encode())

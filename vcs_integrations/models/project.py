@@ -12,10 +12,10 @@ class ProjectQuerySet(models.QuerySet["Project"]):
         """Those whose service hooks Stackhook makes and keeps."""
         return self.filter(keeps_hooks=True)
 
-    def kept_now(self) -> Self:
-        """Those whose hooks may be looked after now: what was refused is tried rarely."""
+    def to_mend(self) -> Self:
+        """Those that are there, but for what was refused, which is tried rarely."""
         now = timezone.now()
-        return self.kept().filter(Q(retry_at=None) | Q(retry_at__lte=now), is_gone=False)
+        return self.there().filter(Q(retry_at=None) | Q(retry_at__lte=now))
 
     def there(self) -> Self:
         """Those with repositories that the token may read."""

@@ -120,6 +120,11 @@ class Subscription(models.Model):
         return self.state in DEAD_STATES
 
     @property
+    def has_old_password(self) -> bool:
+        """Whether it is ours and works but for its password."""
+        return self.is_ours and self.state == HookState.OLD_PASSWORD
+
+    @property
     def works(self) -> bool:
         """Whether its events arrive; one made by hand may have the old password for a while."""
         if self.state == HookState.OLD_PASSWORD and not self.is_ours:

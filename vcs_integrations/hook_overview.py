@@ -1,0 +1,136 @@
+"""What people see of the service hooks: each project with the state of each of its hooks."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from django.utils import timezone
+
+from vcs_integrations.models import HookState, Integration, Project, Repository, Subscription
+
+
+@dataclass(frozen=True)
+class EventHooks:
+    """The hooks for one event of a project."""
+
+    name: str
+    hooks: Sequence[Subscription]
+
+    @property
+    def works(self) -> bool:
+        """Whether one of them does."""
+        return any(hook.works for hook in self.hooks)
+
+    @property
+    def is_made_by_hand(self) -> bool:
+        """Whether what works was made by a person."""
+        return any(hook.works and not hook.is_ours for hook in self.hooks)
+
+    @property
+    def problems(self) -> list[str]:
+        """What is wrong, each a sentence; a hook that is not needed may be broken, too."""
+        if not self.hooks:
+            return ["It is missing"]
+        return [hook.why for hook in self.hooks if hook.state != HookState.OK]
+
+
+@dataclass(frozen=True)
+class ProjectHooks:
+    """A project, the provider's page of its hooks, and its hooks by event."""
+
+    project: Project
+    url: str
+    events: Sequence[EventHooks]
+    is_used: bool
+
+    @property
+    def working(self) -> int:
+        """How many of the events are told."""
+        return sum(event.works for event in self.events)
+
+    @property
+    def has_all(self) -> bool:
+        """Whether every event is told."""
+        return self.working == len(self.events)
+
+    @property
+    def has_any(self) -> bool:
+        """Whether there is any hook, working or not."""
+        return any(event.hooks for event in self.events)
+
+    @property
+    def testable(self) -> Subscription | None:
+        """The hook that a test goes by: one that works, if there is one."""
+        hooks = [hook for event in self.events for hook in event.hooks]
+        return next((hook for hook in hooks if hook.works), hooks[0] if hooks else None)
+
+
+@dataclass(frozen=True)
+class HookOverview:
+    """The projects of an organization: those that stacks use or that have hooks, and others."""
+
+    integration: Integration
+    used: Sequence[ProjectHooks]
+    others: Sequence[ProjectHooks]
+
+    @property
+    def is_being_read(self) -> bool:
+        """Whether the worker is about to look, or does."""
+        due = self.integration.watch_at
+        return due is not None and due <= timezone.now()
+
+    @property
+    def working(self) -> int:
+        """How many projects have all their hooks."""
+        return sum(one.has_all for one in self.used)
+
+    @property
+    def is_well(self) -> bool:
+        """Whether every project that matters has all its hooks."""
+        return self.working == len(self.used)
+
+    @property
+    def behind(self) -> list[tuple[str, str]]:
+        """The hooks not known to have the new webhook password, as event and project."""
+        if not self.integration.old_password_digest:
+            return []
+        return [
+            (event.name, one.project.name)
+            for one in [*self.used, *self.others]
+            for event in one.events
+            for hook in event.hooks
+            if hook.password_mark != self.integration.password_mark
+        ]
+
+
+def overview_of(integration: Integration) -> HookOverview:
+    """Return the hooks of an organization, with a constant number of queries."""
+    present = integration.subscriptions.present().select_related("integration")
+    hooks = list(present)
+    in_use = Repository.objects.in_use().filter(integration=integration).order_by()
+    used = set(in_use.values_list("project_id", flat=True).distinct())
+    projects = [
+        _project_hooks(integration, project, hooks, is_used=project.external_id in used)
+        for project in integration.projects.there()
+    ]
+    matters = [one for one in projects if one.is_used or one.has_any or one.project.keeps_hooks]
+    return HookOverview(
+        integration=integration,
+        used=matters,
+        others=[one for one in projects if one not in matters],
+    )
+
+
+def _project_hooks(
+    integration: Integration, project: Project, hooks: Sequence[Subscription], *, is_used: bool
+) -> ProjectHooks:
+    provider = integration.provider
+    those = [hook for hook in hooks if hook.project_id in {project.external_id, ""}]
+    return ProjectHooks(
+        project=project,
+        url=provider.service_hooks_url(integration.organization_url, project.name),
+        events=[
+            EventHooks(name, [hook for hook in those if hook.event_type == event_type])
+            for event_type, name in provider.events.items()
+        ],
+        is_used=is_used,
+    )

@@ -1,0 +1,175 @@
+"""Service hooks on an integration's page: have them made, kept and tested; the password."""
+
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.views.decorators.http import require_http_methods, require_safe
+
+from accounts.roles import admin_required
+from vcs_integrations import hook_tests, linking
+from vcs_integrations.hook_overview import overview_of
+from vcs_integrations.keyset import keyset_page
+from vcs_integrations.models import HookTest, Integration
+from vcs_integrations.providers.base import ProviderError
+
+ACTIONS_ON_A_PAGE = 50
+EVERY_PROJECT = "all"
+PROJECT_IS_GONE = "That project is not there any more"
+
+
+@require_safe
+@admin_required
+def hooks(request: HttpRequest, pk: int) -> HttpResponse:
+    """The section as it is now; opening the address leads to the page it belongs to."""
+    found = _linked(pk)
+    if not request.headers.get("HX-Request"):
+        return redirect(_section(found))
+    return _show_section(request, found)
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@admin_required
+def keep_hooks(request: HttpRequest, pk: int) -> HttpResponse:
+    """Have the worker make the hooks of one project, or of all, and keep them from now on."""
+    found = _linked(pk)
+    if request.method == "POST":
+        projects = found.projects.there()
+        chosen = request.POST.get("project", "")
+        if chosen != EVERY_PROJECT:
+            projects = projects.filter(external_id=chosen)
+        names = [project.name for project in projects]
+        projects.update(keeps_hooks=True, retry_at=None, refusal_cause="", refusal_fix="")
+        Integration.objects.filter(pk=found.pk).hurry_watch()
+        if names:
+            whose = names[0] if len(names) == 1 else f"{len(names)} projects"
+            messages.success(request, f"The worker looks after the hooks of {whose} now")
+        else:
+            messages.warning(request, PROJECT_IS_GONE)
+    return _back(request, found)
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@admin_required
+def leave_hooks(request: HttpRequest, pk: int) -> HttpResponse:
+    """Leave the hooks of a project as they are, from now on."""
+    found = _linked(pk)
+    if request.method == "POST":
+        left = found.projects.filter(external_id=request.POST.get("project", ""))
+        if left.update(keeps_hooks=False, refusal_cause="", refusal_fix=""):
+            messages.success(
+                request, f"The hooks of {left.get()} stay as they are and are not mended any more"
+            )
+        else:
+            messages.warning(request, PROJECT_IS_GONE)
+    return _back(request, found)
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@admin_required
+def read_hooks(request: HttpRequest, pk: int) -> HttpResponse:
+    """Have the worker look at the hooks now."""
+    found = _linked(pk)
+    if request.method == "POST":
+        Integration.objects.filter(pk=found.pk).hurry_watch()
+    return _back(request, found)
+
+
+@require_safe
+@admin_required
+def hook_actions(request: HttpRequest, pk: int) -> HttpResponse:
+    """The record: what was done about hooks, and why."""
+    found = get_object_or_404(Integration, pk=pk)
+    actions = found.hook_actions.select_related("integration")
+    page = keyset_page(request, actions, "pk", ACTIONS_ON_A_PAGE)
+    context = {"integration": found, "page": page, "actions": page.rows}
+    return render(request, "vcs_integrations/hook_actions.html", context)
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@admin_required
+def test_hook(request: HttpRequest, pk: int) -> HttpResponse:
+    """Have the provider send its sample by a hook, and lead to the page that shows each leg."""
+    found = _linked(pk)
+    if request.method != "POST":
+        return redirect(_section(found))
+    hook = found.subscriptions.present().filter(pk=_number(request.POST.get("hook"))).first()
+    if hook is None:
+        messages.warning(request, "That hook is not there any more")
+        return redirect(_section(found))
+    project = found.projects.filter(external_id=hook.project_id).first()
+    return redirect(hook_tests.begin(found, hook, project.name if project else "all projects"))
+
+
+@require_safe
+@admin_required
+def hook_test(request: HttpRequest, pk: int, test_pk: int) -> HttpResponse:
+    """Each leg of a test as it is known now."""
+    tests = HookTest.objects.select_related("integration")
+    test = get_object_or_404(tests, pk=test_pk, integration__pk=pk)
+    hook_tests.look(test)
+    template = "hook_test_legs" if request.headers.get("HX-Request") else "hook_test"
+    context = {"test": test, "integration": test.integration}
+    return render(request, f"vcs_integrations/{template}.html", context)
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@admin_required
+def change_password(request: HttpRequest, pk: int) -> HttpResponse:
+    """Make a new webhook password, after saying what that means."""
+    found = _linked(pk)
+    if request.method == "POST":
+        try:
+            linking.change_webhook_password(found)
+        except ProviderError as error:
+            messages.error(request, str(error))
+        else:
+            messages.success(request, "The webhook password is new; the old one is accepted, too")
+        return redirect(_section(found))
+    context = {"integration": found, "overview": overview_of(found)}
+    return render(request, "vcs_integrations/change_webhook_password.html", context)
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@admin_required
+def end_overlap(request: HttpRequest, pk: int) -> HttpResponse:
+    """Stop accepting the old webhook password."""
+    found = _linked(pk)
+    if request.method == "POST":
+        Integration.objects.filter(pk=found.pk).update(old_password_digest="")
+        messages.success(request, "The old webhook password is not accepted any more")
+    return _back(request, found)
+
+
+def _linked(pk: int) -> Integration:
+    return get_object_or_404(Integration.objects.linked(), pk=pk)
+
+
+def _number(text: str | None) -> int:
+    return int(text) if text and text.isascii() and text.isdigit() and len(text) < 19 else 0
+
+
+def _section(found: Integration) -> str:
+    return f"{found.get_absolute_url()}#hooks"
+
+
+def _back(request: HttpRequest, found: Integration) -> HttpResponse:
+    if request.headers.get("HX-Request"):
+        return _show_section(request, Integration.objects.get(pk=found.pk))
+    return redirect(_section(found))
+
+
+def _show_section(request: HttpRequest, found: Integration) -> HttpResponse:
+    context = {
+        "overview": overview_of(found),
+        "actions": found.hook_actions.select_related("integration")[:5],
+        "is_alone": True,
+    }
+    return render(request, "vcs_integrations/hooks_changed.html", context)
+
+
+def integration_hooks(integration: Integration) -> dict[str, object]:
+    """Return what the section needs within the page of an integration."""
+    return {
+        "overview": overview_of(integration),
+        "actions": integration.hook_actions.select_related("integration")[:5],
+    }
