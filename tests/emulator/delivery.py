@@ -1,8 +1,9 @@
 """Sending webhooks: a queue, the credentials and headers, retries and what is recorded.
 
 Azure DevOps documentation, "Troubleshoot service hooks integrations": 408, 502, 503 and 504 are
-retried up to eight times within about three minutes, 410 ends the subscription at once, any other
-failure is not retried.
+retried up to eight times within about three minutes, 410 ends the subscription at once. Any other
+failure, and one of those that lasts, puts it on probation: the notification that failed is tried
+again seven times within about 36 hours, and what happens meanwhile is lost.
 """
 
 from __future__ import annotations
@@ -16,31 +17,45 @@ import threading
 import time
 import uuid
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from typing import Any, TypeAlias
 from urllib.parse import urlsplit
 
 import requests
 
-from .clock import now
+from .clock import Clock
 from .events import pull_request_event, push_event, reduced
 from .hook_rules import HookRuleError, check_resolved
-from .model import Notification, Organization, Push, Repository, Subscription
+from .model import Notification, Organization, Probation, Push, Repository, Subscription
 from .pull_requests import MERGED, Change, PullRequest
 from .samples import sample_event
+from .shapes import timestamp
 
 RETRY_DELAYS = (1, 2, 4, 8, 16, 32, 60, 60)
+PROBATION_DELAYS = tuple(timedelta(minutes=one) for one in (20, 40, 80, 160, 320, 640, 900))
 TRANSIENT = {408, 502, 503, 504}
 GONE = 410
 MASK = "********"
 _USER_AGENT = "VSServices/19.250.0 (w3wp.exe)"
 _WORKERS = 4
-_TIMEOUT = 30
 _BODY_LIMIT = 8192
 
 
 Order: TypeAlias = int | Iterable[int] | None
-_Job: TypeAlias = tuple[Organization, Notification]
+
+
+@dataclass(frozen=True)
+class _Job:
+    """One attempt to deliver; one on probation is a retry after an enduring failure."""
+
+    organization: Organization
+    notification: Notification
+    is_on_probation: bool = False
+
+    @property
+    def subscription(self) -> Subscription | None:
+        return self.organization.subscription(self.notification.subscription_id)
 
 
 @dataclass(frozen=True)
@@ -60,19 +75,25 @@ class Deliveries:
     once, which is what a retry looks like), or None for all as they came.
     """
 
-    def __init__(self, allow_local_hooks: bool) -> None:
+    def __init__(self, allow_local_hooks: bool, clock: Clock) -> None:
         self.retry_scale = 1.0
+        self.timeout = 30.0
         self._allow_local_hooks = allow_local_hooks
+        self._clock = clock
+        clock.on_the_way = self._catch_up
         self._changed = threading.Condition()
-        self._waiting: list[tuple[float, int, Organization, Notification]] = []
+        self._waiting: list[tuple[datetime, int, _Job]] = []
         self._order = itertools.count()
-        self._unfinished = 0
+        self._busy = 0
         self._stopping = False
         self._holding = False
         self._held: list[_Job] = []
 
-    def start(self) -> None:
-        """Start the threads that deliver."""
+    def start(self, organizations: Iterable[Organization]) -> None:
+        """Start the threads that deliver, and go on with the retries of an earlier start."""
+        with self._changed:
+            for organization in organizations:
+                self._resume_probation(organization)
         for _ in range(_WORKERS):
             threading.Thread(target=self._work, name="emulator-delivery", daemon=True).start()
 
@@ -83,10 +104,16 @@ class Deliveries:
             self._changed.notify_all()
 
     def wait(self, timeout: float) -> None:
-        """Return when nothing waits or is under way; TimeoutError after that many seconds."""
+        """Return when nothing waits or is under way; TimeoutError after that many seconds.
+
+        The retries of a subscription on probation are not waited for.
+        """
         with self._changed:
-            if not self._changed.wait_for(lambda: self._unfinished == 0, timeout):
-                raise TimeoutError(f"{self._unfinished} deliveries are not finished")
+            if not self._changed.wait_for(lambda: self._unfinished() == 0, timeout):
+                raise TimeoutError(f"{self._unfinished()} deliveries are not finished")
+
+    def _unfinished(self) -> int:
+        return self._busy + sum(not job.is_on_probation for _, _, job in self._waiting)
 
     # Under a test's control
 
@@ -98,7 +125,7 @@ class Deliveries:
     def held(self) -> list[Notification]:
         """Return what is kept back, oldest first."""
         with self._changed:
-            return [notification for _, notification in self._held]
+            return [job.notification for job in self._held]
 
     def shuffled(self, seed: int, drop: float = 0, double: float = 0) -> list[int]:
         """Return an order for what is held, shuffled; drop and double are shares from 0 to 1.
@@ -113,16 +140,14 @@ class Deliveries:
 
     def release(self, order: Order = None) -> None:
         """Send held deliveries one after another; return when each has been answered once."""
-        for organization, notification in self._take_held(order):
-            delay = self._attempt(organization, notification)
-            if delay is not None:
-                with self._changed:
-                    self._unfinished += 1
-                    self._put(organization, notification, delay)
+        for job in self._take_held(order):
+            with self._changed:
+                self._busy += 1
+            self._do(job)
 
     def take(self, order: Order = None) -> list[WebhookRequest]:
         """Return held deliveries as requests instead of sending them."""
-        return [webhook_request(notification) for _, notification in self._take_held(order)]
+        return [webhook_request(job.notification) for job in self._take_held(order)]
 
     def drop(self, order: Order = None) -> None:
         """Lose held deliveries."""
@@ -140,8 +165,8 @@ class Deliveries:
                 order = range(len(self._held))
             wanted = [order] if isinstance(order, int) else list(order)
             jobs = [self._held[index] for index in wanted]
-            gone = {id(notification) for _, notification in jobs}
-            self._held = [job for job in self._held if id(job[1]) not in gone]
+            gone = {id(job.notification) for job in jobs}
+            self._held = [job for job in self._held if id(job.notification) not in gone]
         return jobs
 
     # What is to be sent
@@ -171,7 +196,8 @@ class Deliveries:
         subscription: Subscription | None,
     ) -> Notification:
         """Send the sample data, as the Test button does; None is an unsaved subscription."""
-        event = reduced(sample_event(event_type), consumer_inputs, "1.0")
+        sample = sample_event(event_type) | {"createdDate": timestamp(organization.now())}
+        event = reduced(sample, consumer_inputs, "1.0")
         notification = organization.add_notification(subscription, event, consumer_inputs, True)
         self._enqueue(organization, notification)
         return notification
@@ -188,41 +214,83 @@ class Deliveries:
     # The queue
 
     def _enqueue(self, organization: Organization, notification: Notification) -> None:
+        job = _Job(organization, notification)
         with self._changed:
             if self._holding:
-                self._held.append((organization, notification))
-                return
-            self._unfinished += 1
-            self._put(organization, notification, 0)
+                self._held.append(job)
+            else:
+                self._put(job, self._clock.now())
 
-    def _put(self, organization: Organization, notification: Notification, delay: float) -> None:
-        due = time.monotonic() + delay
-        heapq.heappush(self._waiting, (due, next(self._order), organization, notification))
+    def _put(self, job: _Job, due: datetime) -> None:
+        heapq.heappush(self._waiting, (due, next(self._order), job))
         self._changed.notify_all()
 
-    def _take(self) -> _Job | None:
-        with self._changed:
-            while not self._stopping:
-                pause = self._waiting[0][0] - time.monotonic() if self._waiting else None
-                if pause is not None and pause <= 0:
-                    _, _, organization, notification = heapq.heappop(self._waiting)
-                    return organization, notification
-                self._changed.wait(pause)
-        return None
+    def _resume_probation(self, organization: Organization) -> None:
+        for one in organization.subscriptions:
+            if one.status == "onProbation" and one.probation:
+                key = (one.id, one.probation.notification_id)
+                for notification in organization.history:
+                    if (notification.subscription_id, notification.id) == key:
+                        self._put(_Job(organization, notification, True), one.probation.due)
 
     def _work(self) -> None:
         while job := self._take():
-            organization, notification = job
-            delay = self._attempt(organization, notification)
-            with self._changed:
-                if delay is None:
-                    self._unfinished -= 1
-                    self._changed.notify_all()
-                else:
-                    self._put(organization, notification, delay)
+            self._do(job)
 
-    def _attempt(self, organization: Organization, notification: Notification) -> float | None:
-        """Send once and record it; return the seconds until the next try, None for no more."""
+    def _take(self) -> _Job | None:
+        """Wait for the next job that is due by the clock; None at the end."""
+        with self._changed:
+            while not self._stopping:
+                if self._is_one_due(self._clock.now()):
+                    return self._pop()
+                self._changed.wait(self._pause())
+        return None
+
+    def _catch_up(self, moment: datetime) -> None:
+        """Do what falls due until a later moment, each at its own time, one after another."""
+        while True:
+            with self._changed:
+                self._changed.wait_for(self._is_idle)
+                if self._stopping or not self._is_one_due(moment):
+                    return
+                self._clock.set(self._waiting[0][0])
+                job = self._pop()
+            self._do(job)
+
+    def _is_idle(self) -> bool:
+        return self._stopping or not (self._busy or self._is_one_due(self._clock.now()))
+
+    def _is_one_due(self, moment: datetime) -> bool:
+        return bool(self._waiting) and self._waiting[0][0] <= moment
+
+    def _pause(self) -> float | None:
+        if not self._waiting:
+            return None
+        return (self._waiting[0][0] - self._clock.now()).total_seconds()
+
+    def _pop(self) -> _Job:
+        self._busy += 1
+        return heapq.heappop(self._waiting)[2]
+
+    def _do(self, job: _Job) -> None:
+        """Deliver, and let what follows from the answer wait for its time."""
+        retry = None
+        try:
+            retry = self._attempt(job)
+        finally:
+            with self._changed:
+                self._busy -= 1
+                if retry:
+                    self._put(*retry)
+                self._changed.notify_all()
+
+    # One attempt
+
+    def _attempt(self, job: _Job) -> tuple[_Job, datetime] | None:
+        """Send once and record it; return the next try and when it is due, None for no more."""
+        if job.is_on_probation and not _start_probation_retry(job):
+            return None
+        notification = job.notification
         notification.attempts += 1
         notification.status = "requestInProgress"
         started = time.monotonic()
@@ -232,13 +300,20 @@ class Deliveries:
             notification.response_status, notification.response_body = None, ""
             notification.error = str(error)
         notification.duration = time.monotonic() - started
-        retry = not notification.is_test and notification.response_status in TRANSIENT
-        if retry and notification.attempts <= len(RETRY_DELAYS):
+        if self._is_to_be_retried(job):
             notification.status = "queued"
-            organization.state.save()
-            return RETRY_DELAYS[notification.attempts - 1] * self.retry_scale
-        _complete(organization, notification)
-        return None
+            job.organization.state.save()
+            delay = RETRY_DELAYS[notification.attempts - 1] * self.retry_scale
+            return job, self._clock.now() + timedelta(seconds=delay)
+        return _complete(job)
+
+    def _is_to_be_retried(self, job: _Job) -> bool:
+        notification = job.notification
+        return (
+            notification.response_status in TRANSIENT
+            and notification.attempts <= len(RETRY_DELAYS)
+            and not (notification.is_test or job.is_on_probation)
+        )
 
     def _send(self, notification: Notification) -> None:
         inputs = notification.consumer_inputs
@@ -253,7 +328,7 @@ class Deliveries:
                 inputs["url"],
                 data=request.body,
                 headers=request.headers,
-                timeout=_TIMEOUT,
+                timeout=self.timeout,
                 allow_redirects=False,
                 stream=True,
                 verify=inputs.get("acceptUntrustedCerts") != "true",
@@ -292,15 +367,62 @@ def _wants(subscription: Subscription, event_type: str, where: Repository, refs:
     )
 
 
-def _complete(organization: Organization, notification: Notification) -> None:
+def _start_probation_retry(job: _Job) -> bool:
+    """Take note of a retry on probation; False if somebody has ended the probation."""
+    subscription, notification = job.subscription, job.notification
+    probation = subscription.probation if subscription else None
+    if (
+        subscription is None
+        or probation is None
+        or subscription.status != "onProbation"
+        or probation.notification_id != notification.id
+    ):
+        return False
+    probation.retries += 1
+    probation.last_retry = job.organization.now()
+    notification.consumer_inputs = dict(subscription.consumer_inputs)
+    return True
+
+
+def _complete(job: _Job) -> tuple[_Job, datetime] | None:
+    """Record what an attempt came to; return the retry on probation that follows from it."""
+    notification = job.notification
     notification.status = "completed"
     notification.result = "failed" if notification.error else "succeeded"
-    notification.completed_date = now()
-    if notification.response_status == GONE and not notification.is_test:
-        subscription = organization.subscription(notification.subscription_id)
-        if subscription:
-            subscription.status = "disabledBySystem"
-    organization.state.save()
+    notification.completed_date = job.organization.now()
+    with job.organization.state.lock:
+        retry = None if notification.is_test else _judge(job)
+    job.organization.state.save()
+    return retry
+
+
+def _judge(job: _Job) -> tuple[_Job, datetime] | None:
+    """Let the subscription bear what the last answer means for it."""
+    subscription, notification = job.subscription, job.notification
+    if subscription is None:
+        return None
+    if notification.response_status == GONE:
+        subscription.set_status("disabledBySystem")
+    elif not notification.error:
+        if subscription.status == "onProbation":
+            subscription.set_status("enabled")
+    elif subscription.status == ("onProbation" if job.is_on_probation else "enabled"):
+        return _go_on_probation(job, subscription)
+    return None
+
+
+def _go_on_probation(job: _Job, subscription: Subscription) -> tuple[_Job, datetime] | None:
+    """Return the next retry on probation; after the last one the subscription is disabled."""
+    moment, done = job.organization.now(), subscription.probation
+    retries = done.retries if done and job.is_on_probation else 0
+    if retries == len(PROBATION_DELAYS):
+        subscription.set_status("disabledBySystem")
+        return None
+    due = moment + PROBATION_DELAYS[retries]
+    last_retry = done.last_retry if done and retries else None
+    subscription.probation = Probation(job.notification.id, due, retries, last_retry)
+    subscription.set_status("onProbation")
+    return replace(job, is_on_probation=True), due
 
 
 def webhook_request(notification: Notification) -> WebhookRequest:

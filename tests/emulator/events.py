@@ -4,7 +4,6 @@ import uuid
 from typing import Any
 
 from . import shapes
-from .clock import now
 from .git import NO_OBJECT
 from .model import Organization, Push, Repository
 from .pull_requests import COMMIT_LIMIT, CREATED, Change, PullRequest
@@ -65,7 +64,7 @@ def _event(
         "resource": resource,
         "resourceVersion": "1.0",
         "resourceContainers": containers(where.organization, where.project.id),
-        "createdDate": shapes.timestamp(now()),
+        "createdDate": shapes.timestamp(where.organization.now()),
     }
 
 

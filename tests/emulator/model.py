@@ -13,12 +13,11 @@ import threading
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from email.utils import parseaddr
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote
 
-from .clock import now
 from .git import NO_OBJECT, GitError, GitRepository
 from .hook_rules import check_inputs
 from .pull_requests import PullRequest, PullRequestError
@@ -38,6 +37,7 @@ SUBSCRIPTION_STATES = (
     "disabledByInactiveIdentity",
 )
 HISTORY_LIMIT = 500
+HISTORY_KEPT = timedelta(days=7)
 _AUTHOR = "Ann Admin <ann@fabrikam.example>"
 
 
@@ -59,10 +59,9 @@ class Token:
     scopes: frozenset[str]
     expires_on: datetime | None
 
-    @property
-    def is_expired(self) -> bool:
-        """Whether its last moment has passed."""
-        return self.expires_on is not None and self.expires_on <= now()
+    def is_expired(self, moment: datetime) -> bool:
+        """Return whether its last moment has passed."""
+        return self.expires_on is not None and self.expires_on <= moment
 
     def allows(self, scopes: frozenset[str]) -> bool:
         """Whether one of the scopes is granted, directly or by a wider one."""
@@ -93,6 +92,16 @@ class Push:
 
 
 @dataclass
+class Probation:
+    """How a subscription fares with the notification that failed; `due` is the next retry."""
+
+    notification_id: int
+    due: datetime
+    retries: int = 0
+    last_retry: datetime | None = None
+
+
+@dataclass
 class Subscription:
     """One service-hook subscription, with its secrets in plain text."""
 
@@ -109,6 +118,7 @@ class Subscription:
     modified_date: datetime
     status: str = "enabled"
     notification_count: int = 0
+    probation: Probation | None = None
 
     @property
     def project(self) -> Project | None:
@@ -120,6 +130,8 @@ class Subscription:
         if status not in SUBSCRIPTION_STATES:
             raise ValueError(f"No status '{status}'. There are: {', '.join(SUBSCRIPTION_STATES)}")
         self.status = status
+        if status == "enabled":
+            self.probation = None
         self.organization.state.save()
 
     def edit(
@@ -158,7 +170,7 @@ class Subscription:
         with self.organization.state.lock:
             self.event_type, self.resource_version = event_type, resource_version
             self.publisher_inputs, self.consumer_inputs = publisher_inputs, consumer_inputs
-            self.modified_by, self.modified_date = modified_by, now()
+            self.modified_by, self.modified_date = modified_by, self.organization.now()
             self.organization.state.save()
 
 
@@ -304,7 +316,7 @@ class Repository:
         """
         sha = self.sha(start or self.default_branch or "")
         if message:
-            sha = self.git.write_tag(name, sha, message, author, now())
+            sha = self.git.write_tag(name, sha, message, author, self.organization.now())
         self.push_refs({f"refs/tags/{name}": sha}, author)
         return sha
 
@@ -322,7 +334,7 @@ class Repository:
         author: str = _AUTHOR,
     ) -> str:
         """Write a commit without pushing it; the files change those of the first parent."""
-        return self.git.write_commit(files, parents, message, author, now())
+        return self.git.write_commit(files, parents, message, author, self.organization.now())
 
     def prune(self) -> None:
         """Forget commits that no ref reaches, as the server does some time after a force push."""
@@ -405,6 +417,7 @@ class Repository:
                 title or f"Merge {source}",
                 description,
                 person(user),
+                self.organization.now(),
                 is_draft,
             )
             made.open([person(name) for name in reviewers])
@@ -454,7 +467,8 @@ class Repository:
             sha = self.sha(sha)
             posted = self.statuses.get(sha, [])
             person = self.organization.identity(user)
-            made = Status(len(posted) + 1, where, state, description, target_url, person)
+            moment = self.organization.now()
+            made = Status(len(posted) + 1, where, state, description, target_url, person, moment)
             self.statuses[sha] = [*posted, made]
             self.organization.state.save()
         return made
@@ -485,7 +499,7 @@ class Repository:
         with self.organization.state.lock:
             self.organization.last_push_id += 1
             push_id = self.organization.last_push_id
-            push = Push(push_id, now(), pushed_by, updates, tuple(commits))
+            push = Push(push_id, self.organization.now(), pushed_by, updates, tuple(commits))
             self.pushes.append(push)
             self._pushed.update(commits)
             self.organization.state.save()
@@ -568,7 +582,7 @@ class Project:
 
     def rename(self, name: str) -> None:
         """Give it another name; its id stays."""
-        self.name, self.changed_date = name, now()
+        self.name, self.changed_date = name, self.organization.now()
         self.organization.state.save()
 
 
@@ -601,6 +615,10 @@ class Organization:
         """Give it another name, and with it another URL; its id stays, the old URL is unknown."""
         self.name = name
         self.state.save()
+
+    def now(self) -> datetime:
+        """Return the present moment of the emulator's clock."""
+        return self.state.clock.now()
 
     @property
     def repositories(self) -> list[Repository]:
@@ -691,7 +709,7 @@ class Organization:
 
     def add_project(self, name: str) -> Project:
         """Add a project without repositories."""
-        project = Project(self, str(uuid.uuid4()), name, now())
+        project = Project(self, str(uuid.uuid4()), name, self.now())
         self.projects.append(project)
         self.state.save()
         return project
@@ -731,7 +749,7 @@ class Organization:
     ) -> Subscription:
         """Check the inputs (HookRuleError says what is wrong) and keep a new subscription."""
         check_inputs(self, event_type, publisher_inputs, consumer_inputs)
-        moment = now()
+        moment = self.now()
         subscription = Subscription(
             self,
             str(uuid.uuid4()),
@@ -760,6 +778,12 @@ class Organization:
             self.subscriptions.remove(subscription)
             self.state.save()
 
+    @property
+    def history(self) -> list[Notification]:
+        """The notifications that are not forgotten yet, oldest first."""
+        start = self.now() - HISTORY_KEPT
+        return [one for one in self.notifications if one.created_date > start]
+
     def add_notification(
         self,
         subscription: Subscription | None,
@@ -777,10 +801,9 @@ class Organization:
                 number, owner_id = subscription.notification_count, subscription.id
             event = {"subscriptionId": owner_id, "notificationId": number, **event}
             notification = Notification(
-                number, owner_id, event, dict(consumer_inputs), is_test, now()
+                number, owner_id, event, dict(consumer_inputs), is_test, self.now()
             )
-            self.notifications.append(notification)
-            del self.notifications[:-HISTORY_LIMIT]
+            self.notifications = [*self.history, notification][-HISTORY_LIMIT:]
             self.state.save()
         return notification
 

@@ -15,7 +15,6 @@ from markupsafe import Markup
 from werkzeug import Request, Response
 from werkzeug.utils import redirect
 
-from .clock import now
 from .delivery import Deliveries
 from .git import EMPTY_TREE, GitError
 from .hook_rules import EVENT_TYPES, HookRuleError
@@ -325,7 +324,7 @@ def _subscriptions(project: Project) -> list[Subscription]:
 def _subscription_rows(project: Project) -> list[Html]:
     rows = []
     for one in _subscriptions(project):
-        sent = [n for n in project.organization.notifications if n.subscription_id == one.id]
+        sent = [n for n in project.organization.history if n.subscription_id == one.id]
         answers = ", ".join(_answer_text(each) for each in sent[-3:])
         rows.append(
             _SUBSCRIPTION.format(
@@ -343,7 +342,7 @@ def _subscription_rows(project: Project) -> list[Html]:
 
 
 def _history(project: Project, own: set[str]) -> list[Html]:
-    found = [n for n in reversed(project.organization.notifications) if n.subscription_id in own]
+    found = [n for n in reversed(project.organization.history) if n.subscription_id in own]
     return [_history_row(one) for one in found[:_HISTORY_SHOWN]]
 
 
@@ -399,7 +398,7 @@ def _push(repository: Repository, request: Request) -> str:
 
 def _push_form(repository: Repository, branch: str) -> Html:
     """Return the form, filled so that pressing Push alone makes a new commit."""
-    stamp = f"{now():%Y-%m-%d %H:%M:%S}"
+    stamp = f"{repository.organization.now():%Y-%m-%d %H:%M:%S}"
     content = stamped_text(repository, branch, _FILE, stamp)
     message = f"Change {_FILE} at {stamp}"
     return _PUSH_FORM.format(branch=branch, path=_FILE, content=content, message=message)

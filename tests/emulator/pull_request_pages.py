@@ -12,7 +12,6 @@ from markupsafe import Markup
 from werkzeug import Request, Response
 from werkzeug.utils import redirect
 
-from .clock import now
 from .errors import RefusedError
 from .model import Repository
 from .page_parts import (
@@ -208,7 +207,7 @@ def _push(one: PullRequest) -> None:
     changes = git.changes(iteration.common, iteration.source) if iteration.common else []
     paths = [each.path for each in changes if not each.is_folder and each.letter != "D"]
     path = paths[0] if paths else _DEFAULT_FILE
-    stamp = f"{now():%Y-%m-%d %H:%M:%S.%f}"
+    stamp = f"{one.repository.organization.now():%Y-%m-%d %H:%M:%S.%f}"
     text = stamped_text(one.source, _short(one.source_ref), path, stamp)
     one.push({path: text}, f"Change {path} at {stamp}")
 

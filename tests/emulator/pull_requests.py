@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from .clock import now
 from .errors import RefusedError
 from .git import NO_OBJECT, GitError
 from .statuses import Context, Status, StatusPolicy, latest
@@ -93,9 +92,9 @@ class PullRequest:
     title: str
     description: str
     created_by: Identity
+    creation_date: datetime
     is_draft: bool = False
     id: int = 0
-    creation_date: datetime = field(default_factory=now)
     merge_id: str = field(default_factory=lambda: str(uuid.uuid4()))
     status: str = ACTIVE
     merge_status: str = QUEUED
@@ -211,7 +210,7 @@ class PullRequest:
         with self.repository.lock:
             self._check_active()
             person = self._person(user)
-            self.status, self.closed_date, self.closed_by = ABANDONED, now(), person
+            self.status, self.closed_date, self.closed_by = ABANDONED, self._now(), person
             self._changed(person, ABANDONED, kind=_STATUS)
 
     def reactivate(self, user: str = "Ann Admin") -> None:
@@ -258,7 +257,7 @@ class PullRequest:
             text = message or f"Merged PR {self.id}: {self.title}"
             parents = [self.target_commit] + ([] if squash else [self.source_commit])
             self.merge_commit = self._write_merge(tree, parents, text, person)
-            self.status, self.closed_date, self.closed_by = COMPLETED, now(), person
+            self.status, self.closed_date, self.closed_by = COMPLETED, self._now(), person
             author = f"{person.name} <{person.email}>"
             self.repository.push_refs({self.target_ref: self.merge_commit}, author)
             self._changed(person, COMPLETED, kind=_STATUS)
@@ -293,7 +292,15 @@ class PullRequest:
             self._check_iteration(where, iteration)
             number = self.last_status_id + 1
             made = Status(
-                number, where, state, description, target_url, person, iteration, properties or {}
+                number,
+                where,
+                state,
+                description,
+                target_url,
+                person,
+                self._now(),
+                iteration,
+                properties or {},
             )
             self.statuses.append(made)
             self.last_status_id = number
@@ -358,8 +365,17 @@ class PullRequest:
         check_thread_status(status)
         organization = self.repository.organization
         with self.repository.lock, organization.state.lock:
-            number = organization.last_thread_id + 1
-            made = Thread(self, number, status, properties or {}, context, pull_request_context)
+            number, moment = organization.last_thread_id + 1, self._now()
+            made = Thread(
+                self,
+                number,
+                moment,
+                moment,
+                status,
+                properties or {},
+                context,
+                pull_request_context,
+            )
             made.reply(content, user, parent=parent, comment_type=comment_type)
             organization.last_thread_id = number
             self.threads.append(made)
@@ -483,7 +499,7 @@ class PullRequest:
             Iteration(
                 number,
                 author,
-                now(),
+                self._now(),
                 source,
                 target,
                 common,
@@ -496,6 +512,9 @@ class PullRequest:
         )
         self.source_commit, self.target_commit = source, target
         self.merge_status, self.merge_commit = QUEUED, None
+
+    def _now(self) -> datetime:
+        return self.repository.organization.now()
 
     def _source_push(self) -> int | None:
         """Return the id of the last push that moved the source branch."""
@@ -538,7 +557,7 @@ class PullRequest:
 
     def _write_merge(self, tree: str, parents: list[str], text: str, person: Identity) -> str:
         author = f"{person.name} <{person.email}>"
-        return self.repository.git.commit_tree(tree, parents, text, author, now())
+        return self.repository.git.commit_tree(tree, parents, text, author, self._now())
 
     def _changed(
         self, person: Identity, verb: str, event_type: str = UPDATED, kind: str = ""

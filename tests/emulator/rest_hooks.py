@@ -17,6 +17,7 @@ from .shapes import Json, timestamp
 from .web import ApiError, Call, Route, collection, json_response
 
 _ACTION = "httpRequest"
+_NEVER = "0001-01-01T00:00:00"
 _EDIT = "edit_subscriptions"
 _WRITABLE_STATES = {"enabled", "disabledByUser"}
 
@@ -262,7 +263,7 @@ def _notifications(call: Call) -> list[Notification]:
     key = call.values["subscription"].lower()
     if key != NO_SUBSCRIPTION:
         _subscription(call, key)
-    return [one for one in reversed(call.organization.notifications) if one.subscription_id == key]
+    return [one for one in reversed(call.organization.history) if one.subscription_id == key]
 
 
 # Descriptions
@@ -316,6 +317,7 @@ def subscription_json(call: Call, one: Subscription) -> Json:
     url = f"{call.base}/_apis/hooks/subscriptions/{one.id}"
     consumer = f"{call.base}/_apis/hooks/consumers/webHooks"
     filters = {"branch": "", "repository": "", "projectId": ""}
+    last_retry = one.probation.last_retry if one.probation else None
     return {
         "id": one.id,
         "url": url,
@@ -328,12 +330,12 @@ def subscription_json(call: Call, one: Subscription) -> Json:
         "consumerId": "webHooks",
         "consumerActionId": _ACTION,
         "actionDescription": f"To {one.consumer_inputs['url']}",
-        "probationRetries": 0,
+        "probationRetries": one.probation.retries if one.probation else 0,
         "createdBy": shapes.identity(call.base, one.created_by),
         "createdDate": timestamp(one.created_date),
         "modifiedBy": shapes.identity(call.base, one.modified_by),
         "modifiedDate": timestamp(one.modified_date),
-        "lastProbationRetryDate": "0001-01-01T00:00:00",
+        "lastProbationRetryDate": timestamp(last_retry) if last_retry else _NEVER,
         "publisherInputs": filters
         | one.publisher_inputs
         | {"tfsSubscriptionId": one.tfs_subscription_id, "hostId": call.organization.id},

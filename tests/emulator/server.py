@@ -25,6 +25,7 @@ from . import (
     rest_statuses,
     rest_threads,
 )
+from .clock import Clock
 from .delivery import Deliveries
 from .errors import RefusedError
 from .faults import Faults
@@ -72,8 +73,9 @@ class Emulator:
         self._stopping = threading.Event()
         self._server: _Server | None = None
         self.requests: list[RecordedRequest] = []
-        self.deliveries = Deliveries(allow_local_hooks)
-        self.state = State(root, allow_local_hooks, self.deliveries)
+        self.clock = Clock()
+        self.deliveries = Deliveries(allow_local_hooks, self.clock)
+        self.state = State(root, allow_local_hooks, self.deliveries, self.clock)
         self.faults = Faults(self._stopping)
         self._pages = Pages(self.state, self.deliveries)
         self._routes = rest_core.ROUTES + rest_git.ROUTES + rest_pull_requests.ROUTES
@@ -90,7 +92,7 @@ class Emulator:
         self.state.base_url = f"http://{HOST}:{self._server.port}"
         self.state.start()
         self._server.start()
-        self.deliveries.start()
+        self.deliveries.start(self.state.organizations)
 
     def stop(self) -> None:
         """Stop serving and delivering; all connections are closed."""
@@ -172,6 +174,8 @@ class Emulator:
             return Response("This form belongs to another site.", 403)
         if request.path.rstrip("/") == "/_emulator/faults":
             return self._answer_faults(request)
+        if request.path.rstrip("/") == "/_emulator/clock":
+            return self._answer_clock(request)
         organization_name, _, path = request.path.lstrip("/").partition("/")
         if not _is_api(request.path) and not git_http.is_git_path(path):
             return self._pages.answer(request)
@@ -195,6 +199,15 @@ class Emulator:
             except (BadRequest, TypeError, ValueError, re.error) as error:
                 return json_response({"message": str(error)}, 400)
         return collection(self.faults.active())
+
+    def _answer_clock(self, request: Request) -> Response:
+        """Show the clock, or move it by `{"hours": 36}` over HTTP."""
+        if request.method == "POST":
+            try:
+                self.clock.move(**request.get_json(force=True))
+            except (BadRequest, TypeError, ValueError, OverflowError) as error:
+                return json_response({"message": str(error)}, 400)
+        return json_response({"now": self.clock.now().isoformat()})
 
     def _answer_api(self, request: Request, organization_name: str, path: str) -> Response:
         if organization_name == "_apis":

@@ -5,15 +5,17 @@ import threading
 import time
 import uuid
 from dataclasses import is_dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Protocol
 
+from .clock import Clock
 from .git import GitRepository
 from .model import (
     Identity,
     Notification,
     Organization,
+    Probation,
     Project,
     Push,
     RefUpdate,
@@ -49,8 +51,11 @@ class Listener(Protocol):
 class State:
     """All organizations, saved soon after each change and read again at the next start."""
 
-    def __init__(self, root: Path, allow_local_hooks: bool, listener: Listener) -> None:
+    def __init__(
+        self, root: Path, allow_local_hooks: bool, listener: Listener, clock: Clock
+    ) -> None:
         self.root = root
+        self.clock = clock
         self.allow_local_hooks = allow_local_hooks
         self.listener = listener
         self.base_url = ""
@@ -110,7 +115,10 @@ class State:
     def _write(self) -> None:
         """Write the state file; a reader sees either the old one or the new one."""
         with self.lock:
-            data = {"organizations": [_organization_data(one) for one in self.organizations]}
+            data = {
+                "clock_ahead": self.clock.ahead.total_seconds(),
+                "organizations": [_organization_data(one) for one in self.organizations],
+            }
             self.root.mkdir(parents=True, exist_ok=True)
             partial = self._file.with_suffix(".partial")
             partial.write_text(json.dumps(data, default=_plain), encoding="utf-8")
@@ -119,6 +127,8 @@ class State:
     def _load(self) -> None:
         if self._file.exists():
             data = json.loads(self._file.read_text(encoding="utf-8"))
+            # What an older version wrote has none.
+            self.clock.ahead = timedelta(seconds=data.get("clock_ahead", 0))
             self.organizations = [_organization(self, one) for one in data["organizations"]]
 
 
@@ -310,8 +320,14 @@ def _subscription(organization: Organization, data: dict[str, Any]) -> Subscript
         "modified_by": Identity(**data.get("modified_by", data["created_by"])),
         "created_date": datetime.fromisoformat(data["created_date"]),
         "modified_date": datetime.fromisoformat(data["modified_date"]),
+        "probation": _probation(data["probation"]) if data.get("probation") else None,
     }
     return Subscription(**data | made)
+
+
+def _probation(data: dict[str, Any]) -> Probation:
+    moments = {"due": datetime.fromisoformat(data["due"]), "last_retry": _date(data["last_retry"])}
+    return Probation(**data | moments)
 
 
 def _notification(data: dict[str, Any]) -> Notification:

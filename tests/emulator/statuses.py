@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from .clock import now
 from .errors import RefusedError
 
 if TYPE_CHECKING:
@@ -48,9 +47,9 @@ class Status:
     description: str
     target_url: str
     created_by: Identity
+    date: datetime
     iteration_id: int | None = None
     properties: dict[str, Any] = field(default_factory=dict)
-    date: datetime = field(default_factory=now)
 
     def __post_init__(self) -> None:
         if self.state not in STATES:

@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from .clock import now
 from .errors import RefusedError
 
 if TYPE_CHECKING:
@@ -42,13 +41,13 @@ class Thread:
 
     pull_request: PullRequest
     id: int
+    published: datetime
+    updated: datetime
     status: str = "unknown"
     properties: dict[str, Any] = field(default_factory=dict)
     context: dict[str, Any] | None = None
     pull_request_context: dict[str, Any] | None = None
     comments: list[Comment] = field(default_factory=list)
-    published: datetime = field(default_factory=now)
-    updated: datetime = field(default_factory=now)
 
     @property
     def is_deleted(self) -> bool:
@@ -81,7 +80,7 @@ class Thread:
         with self.pull_request.repository.lock:
             if len(self.comments) >= COMMENTS_LIMIT:
                 raise RefusedError(f"A thread cannot have more than {COMMENTS_LIMIT} comments.")
-            number, person, moment = len(self.comments) + 1, self._person(user), now()
+            number, person, moment = len(self.comments) + 1, self._person(user), self._now()
             made = Comment(number, parent, person, content, comment_type, moment, moment)
             self.comments.append(made)
             self._changed()
@@ -92,7 +91,7 @@ class Thread:
         _check_content(content)
         with self.pull_request.repository.lock:
             found = self._own(number, user)
-            found.content, found.updated = content, now()
+            found.content, found.updated = content, self._now()
             self._changed()
         return found
 
@@ -100,7 +99,7 @@ class Thread:
         """Delete a comment; only its author may."""
         with self.pull_request.repository.lock:
             found = self._own(number, user)
-            found.content, found.is_deleted, found.updated = "", True, now()
+            found.content, found.is_deleted, found.updated = "", True, self._now()
             self._changed()
 
     def update(self, status: str | None = None, properties: dict[str, Any] | None = None) -> None:
@@ -127,8 +126,11 @@ class Thread:
     def _person(self, name: str) -> Identity:
         return self.pull_request.repository.organization.identity(name)
 
+    def _now(self) -> datetime:
+        return self.pull_request.repository.organization.now()
+
     def _changed(self) -> None:
-        self.updated = now()
+        self.updated = self._now()
         self.pull_request.repository.organization.state.save()
 
 

@@ -298,7 +298,7 @@ def authenticate(
     token = organization.token(secret) if secret else None
     if token is None:
         return unauthorized(request)
-    if token.is_expired:
+    if token.is_expired(organization.now()):
         return unauthorized(request, EXPIRED)
     if not token.allows(scopes):
         return unauthorized(request)

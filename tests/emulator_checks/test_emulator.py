@@ -463,7 +463,7 @@ def test_a_refusal_is_not_tried_again(world: World, receiver: Receiver) -> None:
     [logged] = world.organization.notifications
     assert (len(receiver.received), logged.result, logged.response_status) == (1, "failed", 401)
     assert logged.response_body == "seen\n"
-    assert made.status == "enabled"
+    assert made.status == "onProbation"
 
 
 def test_410_disables_the_subscription_at_once(world: World, receiver: Receiver) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -87,6 +88,158 @@ def test_a_person_disables_and_enables_on_the_page(world: World, hook: Subscript
         shown = requests.post(page, form, timeout=9)
         assert f'<span class="{"good" if action == "enabled" else "bad"}">{action}' in shown.text
     assert hook.status == "enabled"
+
+
+# Probation
+
+
+def fail_once(world: World, receiver: Receiver, answer: int) -> None:
+    receiver.answers = [answer]
+    world.repository.push({"x": "1"})
+    world.emulator.wait_for_deliveries()
+    receiver.received.clear()
+
+
+def test_a_failure_that_is_not_transient_puts_it_on_probation(
+    world: World, hook: Subscription, sdk: Any, receiver: Receiver
+) -> None:
+    fail_once(world, receiver, 401)
+    shown = sdk.get_service_hooks_client().get_subscription(hook.id)
+    assert (shown.status, shown.probation_retries) == ("onProbation", "0")
+    world.repository.push({"x": "lost"})
+    world.emulator.wait_for_deliveries()
+    assert receiver.received == []
+
+
+def test_retries_that_run_out_put_it_on_probation(
+    world: World, hook: Subscription, receiver: Receiver
+) -> None:
+    world.emulator.retry_scale = 1
+    world.emulator.deliveries.hold()
+    receiver.answers = [503] * 9
+    world.repository.push({"x": "1"})
+    world.emulator.deliveries.release()
+    started = world.emulator.clock.now()
+    world.emulator.clock.move(minutes=4)
+    assert (len(receiver.received), hook.status) == (9, "onProbation")
+    [logged] = world.organization.notifications
+    assert logged.completed_date is not None
+    assert timedelta(seconds=180) < logged.completed_date - started < timedelta(seconds=190)
+
+
+def test_the_notification_that_failed_is_tried_seven_times_in_36_hours(
+    world: World, hook: Subscription, receiver: Receiver
+) -> None:
+    fail_once(world, receiver, 500)
+    [logged] = world.organization.notifications
+    start, clock = logged.completed_date, world.emulator.clock
+    assert start is not None
+    receiver.answers = [500] * 20
+    minutes = []
+    for count, pause in enumerate((20, 40, 80, 160, 320, 640, 900), 1):
+        assert hook.status == "onProbation"
+        clock.move(minutes=pause - 5)
+        assert len(receiver.received) == count - 1
+        clock.move(minutes=5.1)
+        assert len(receiver.received) == count
+        assert hook.probation is not None
+        assert hook.probation.last_retry is not None
+        minutes.append(round((hook.probation.last_retry - start).total_seconds() / 60))
+    assert minutes == [20, 60, 140, 300, 620, 1260, 2160]
+    assert {event["notificationId"] for _, event in receiver.received} == {1}
+    shown = world.get(f"{HOOKS}/{hook.id}").json()
+    assert (shown["status"], shown["probationRetries"]) == ("disabledBySystem", 7)
+    last_retry = datetime.fromisoformat(shown["lastProbationRetryDate"])
+    assert timedelta(hours=35.9) < last_retry - start < timedelta(hours=36.1)
+    clock.move(days=3)
+    assert len(receiver.received) == 7
+
+
+def test_one_move_makes_all_retries_at_their_own_times(
+    world: World, hook: Subscription, receiver: Receiver
+) -> None:
+    fail_once(world, receiver, 404)
+    receiver.answers = [404] * 5
+    world.emulator.clock.move(hours=48)
+    assert (len(receiver.received), hook.status) == (6, "enabled")
+    [logged] = world.organization.notifications
+    assert (logged.result, logged.attempts) == ("succeeded", 7)
+    assert logged.completed_date is not None
+    taken = logged.completed_date - logged.created_date
+    assert timedelta(minutes=1260) <= taken < timedelta(minutes=1261)
+
+
+def test_one_success_ends_the_probation(
+    world: World, hook: Subscription, receiver: Receiver
+) -> None:
+    fail_once(world, receiver, 500)
+    world.repository.push({"x": "lost"})
+    world.emulator.clock.move(minutes=21)
+    assert [event["notificationId"] for _, event in receiver.received] == [1]
+    assert world.get(f"{HOOKS}/{hook.id}").json()["probationRetries"] == 0
+    world.repository.push({"x": "told"})
+    world.emulator.wait_for_deliveries()
+    assert [event["notificationId"] for _, event in receiver.received] == [1, 2]
+    assert hook.status == "enabled"
+
+
+def test_a_retry_on_probation_goes_where_the_subscription_leads_by_then(
+    world: World, hook: Subscription, receiver: Receiver
+) -> None:
+    hook.edit(url="http://127.0.0.1:9/")
+    world.repository.push({"x": "1"})
+    world.emulator.wait_for_deliveries()
+    hook.edit(url=receiver.url, password="0ther")
+    world.emulator.clock.move(minutes=21)
+    assert (len(receiver.received), hook.status) == (1, "enabled")
+
+
+def test_410_on_probation_ends_it(world: World, hook: Subscription, receiver: Receiver) -> None:
+    fail_once(world, receiver, 500)
+    receiver.answers = [410]
+    world.emulator.clock.move(hours=36)
+    assert (len(receiver.received), hook.status) == (1, "disabledBySystem")
+
+
+def test_who_enables_a_subscription_ends_its_probation(
+    world: World, hook: Subscription, receiver: Receiver
+) -> None:
+    fail_once(world, receiver, 500)
+    hook.set_status("disabledByUser")
+    world.emulator.clock.move(minutes=21)
+    hook.set_status("enabled")
+    world.emulator.clock.move(hours=36)
+    assert (receiver.received, hook.status) == ([], "enabled")
+
+
+@pytest.mark.parametrize("answer", [200, 401, 410])
+def test_a_test_changes_no_status(
+    world: World, hook: Subscription, receiver: Receiver, answer: int
+) -> None:
+    for status in ("enabled", "onProbation"):
+        hook.set_status(status)
+        receiver.answers = [answer]
+        body = {"subscriptionId": hook.id}
+        assert world.call("POST", "_apis/hooks/testnotifications", json=body).status_code == 200
+        world.emulator.wait_for_deliveries()
+        assert hook.status == status
+
+
+def test_probation_survives_a_restart(tmp_path: Path, receiver: Receiver) -> None:
+    receiver.answers = [500, 500]
+    with Emulator(tmp_path, allow_local_hooks=True) as first:
+        project = first.add_organization("fabrikam").add_project("P")
+        first.organizations[0].add_subscription(project, "git.push", receiver.url)
+        project.add_repository("r", {"x": "1"})
+        first.wait_for_deliveries()
+        first.clock.move(minutes=30)
+        moment = first.clock.now()
+    with Emulator(tmp_path, allow_local_hooks=True) as second:
+        assert second.clock.now() > moment
+        [hook] = second.organizations[0].subscriptions
+        assert (hook.status, len(receiver.received)) == ("onProbation", 2)
+        second.clock.move(minutes=31)
+        assert (hook.status, len(receiver.received)) == ("enabled", 3)
 
 
 # Behind one's back
