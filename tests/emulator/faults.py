@@ -17,7 +17,15 @@ from typing import Any
 
 from werkzeug import Request, Response
 
-from .web import EXPIRED, JSON_TYPE, ApiError, not_found, repository_missing, unauthorized
+from .web import (
+    EXPIRED,
+    JSON_TYPE,
+    ApiError,
+    blocked,
+    not_found,
+    repository_missing,
+    unauthorized,
+)
 
 ANONYMOUS = "aaaaaaaa-aaaa-aaaa-aaaa-aaaaaaaaaaaa"
 _HTML = "text/html; charset=utf-8"
@@ -177,11 +185,7 @@ def _permission_denied(request: Request, fault: Fault) -> Response:
 
 def _throttled(request: Request, fault: Fault) -> Response:
     pause = 5 if fault.seconds is None else fault.seconds
-    message = (
-        "TF400733: The request has been canceled: Request was blocked due to exceeding usage of "
-        "resource 'Concurrency' in namespace 'User'."
-    )
-    response = ApiError(429, "RequestBlockedException", message).response()
+    response = blocked().response()
     response.headers["Retry-After"] = f"{pause:g}"
     response.headers["X-RateLimit-Resource"] = "Core"
     response.headers["X-RateLimit-Limit"] = "200"

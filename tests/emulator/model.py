@@ -23,6 +23,7 @@ from .hook_rules import check_inputs
 from .pull_requests import PullRequest, PullRequestError
 from .rights import Place, Rule, is_allowed, with_rule
 from .statuses import Context, Status, StatusPolicy
+from .usage import Limit, Usage
 
 if TYPE_CHECKING:
     from .state import State
@@ -601,6 +602,7 @@ class Organization:
     rules: list[Rule] = field(default_factory=list)
     inactive_users: list[str] = field(default_factory=list)
     permissions_api: bool = True
+    usage: Usage = field(default_factory=Usage, repr=False)
     last_push_id: int = 0
     last_pull_request_id: int = 0
     last_unsaved_notification: int = 0
@@ -661,6 +663,17 @@ class Organization:
             for one in self.subscriptions:
                 if one.created_by.name == user:
                     one.set_status("disabledByInactiveIdentity")
+
+    # Rate limit
+
+    def limit(self, calls: int = 200, seconds: float = 300) -> None:
+        """Let each person make so many calls within so many seconds, and refuse more."""
+        self.usage.limit = Limit(calls, seconds)
+
+    @property
+    def overruns(self) -> int:
+        """How many calls came before a Retry-After was over that their person had been told."""
+        return self.usage.overruns
 
     # Rights
 

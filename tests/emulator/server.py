@@ -38,10 +38,12 @@ from .web import (
     ApiError,
     Call,
     authenticate,
+    blocked,
     check_version,
     collection,
     json_response,
     not_found,
+    token_of,
 )
 
 HOST = "127.0.0.1"
@@ -180,13 +182,33 @@ class Emulator:
         if not _is_api(request.path) and not git_http.is_git_path(path):
             return self._pages.answer(request)
         try:
-            response = self.faults.answer(request)
-            response = response or self._answer_api(request, organization_name, path)
-            self.faults.spoil(request, response)
+            response = self._answer_within_limit(request, organization_name, path)
         except ConnectionError:
             self._record(request, None)
             raise
         self._record(request, response.status_code)
+        return response
+
+    def _answer_within_limit(self, request: Request, organization_name: str, path: str) -> Response:
+        """Answer, and count the call where its person's calls are counted."""
+        organization = self.state.organization(organization_name)
+        token = token_of(request, organization) if organization else None
+        if organization is None or token is None:
+            return self._answer_with_faults(request, organization_name, path)
+        usage, user = organization.usage, token.user
+        if usage.admit(user, organization.now()):
+            response = self._answer_with_faults(request, organization_name, path)
+        else:
+            request.get_data()  # what is not read would be taken for the next request
+            response = blocked().response()
+        response.headers.update(usage.headers(user, organization.now()))
+        usage.told(user, organization.now(), response.headers.get("Retry-After"))
+        return response
+
+    def _answer_with_faults(self, request: Request, organization_name: str, path: str) -> Response:
+        response = self.faults.answer(request)
+        response = response or self._answer_api(request, organization_name, path)
+        self.faults.spoil(request, response)
         return response
 
     def _answer_faults(self, request: Request) -> Response:

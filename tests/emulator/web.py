@@ -178,6 +178,15 @@ class Call:
         return data
 
 
+def blocked() -> ApiError:
+    """Return the answer to who has asked too much."""
+    message = (
+        "TF400733: The request has been canceled: Request was blocked due to exceeding usage of "
+        "resource 'Concurrency' in namespace 'User'."
+    )
+    return ApiError(429, "RequestBlockedException", message)
+
+
 def project_missing(key: str) -> ApiError:
     """Return the answer for a project that does not exist."""
     return ApiError(
@@ -289,13 +298,18 @@ def unauthorized(request: Request, error: str = "") -> Response:
 EXPIRED = "Access Denied: The Personal Access Token used has expired."
 
 
+def token_of(request: Request, organization: Organization) -> Token | None:
+    """Return the token of the request; None for one that is missing or unknown."""
+    credentials = request.authorization
+    secret = credentials.password if credentials and credentials.type == "basic" else None
+    return organization.token(secret) if secret else None
+
+
 def authenticate(
     request: Request, organization: Organization, scopes: frozenset[str]
 ) -> Token | Response:
     """Return the token of the request, or the refusal: unknown, expired or too narrow."""
-    credentials = request.authorization
-    secret = credentials.password if credentials and credentials.type == "basic" else None
-    token = organization.token(secret) if secret else None
+    token = token_of(request, organization)
     if token is None:
         return unauthorized(request)
     if token.is_expired(organization.now()):
