@@ -2,13 +2,16 @@
 
 import os
 import re
+from dataclasses import dataclass
+from email.utils import getaddresses
 from io import StringIO
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 import environ
-from django.core.exceptions import ImproperlyConfigured
+from django.core.exceptions import ImproperlyConfigured, ValidationError
+from django.core.validators import validate_email
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 TRUE = {"1", "true", "yes", "on"}
@@ -220,3 +223,53 @@ def database(name: str, default: str) -> dict[str, Any]:
     else:
         config.setdefault("OPTIONS", {}).setdefault("connect_timeout", 5)
     return config
+
+
+@dataclass(frozen=True)
+class MailServer:
+    """Where mails are handed in; without a host, nowhere."""
+
+    host: str = ""
+    port: int = 0
+    user: str = ""
+    password: str = ""
+    scheme: str = "smtp"
+
+
+def mail_server(name: str) -> MailServer:
+    """Return the mail server that a URL names."""
+    url = text(name, "")
+    if not url:
+        return MailServer()
+    problem = ImproperlyConfigured(
+        f"{name} is not usable: use smtp+tls://user:password@host:587, smtp+ssl:// or smtp://, "
+        f"with %-codes for special characters of user and password."
+    )
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname, parts.port
+    except ValueError as error:
+        raise problem from error
+    is_plain = parts.path in {"", "/"} and not (parts.query or parts.fragment)
+    if parts.scheme not in {"smtp", "smtp+tls", "smtp+ssl"} or not (host and port and is_plain):
+        raise problem
+    user, password = unquote(parts.username or ""), unquote(parts.password or "")
+    return MailServer(host, port, user, password, parts.scheme)
+
+
+def mail_address(name: str, default: str) -> str:
+    """Return an address as a mail's sender: ann@example.com, or Ann <ann@example.com>."""
+    value = text(name, "")
+    if not value:
+        return default
+    problem = ImproperlyConfigured(
+        f"{name} is {value!r}: use an address like Stackhook <stackhook@example.com>."
+    )
+    addresses = getaddresses([value])
+    if len(addresses) != 1 or "\n" in value:
+        raise problem
+    try:
+        validate_email(addresses[0][1])
+    except ValidationError as error:
+        raise problem from error
+    return value

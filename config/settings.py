@@ -31,6 +31,17 @@ AZURE_DEVOPS_SERVERS = environment.base_urls(
 )
 DATABASES = {"default": environment.database("DATABASE_URL", "sqlite:///stackhook.sqlite3")}
 
+# Notices go to admins by e-mail where a mail server is named.
+_mail = environment.mail_server("EMAIL_URL")
+SENDS_EMAIL = bool(_mail.host)
+EMAIL_HOST, EMAIL_PORT = _mail.host, _mail.port
+EMAIL_HOST_USER, EMAIL_HOST_PASSWORD = _mail.user, _mail.password
+EMAIL_USE_TLS, EMAIL_USE_SSL = _mail.scheme == "smtp+tls", _mail.scheme == "smtp+ssl"
+EMAIL_TIMEOUT = 10  # seconds for each answer of the mail server
+DEFAULT_FROM_EMAIL = environment.mail_address(
+    "DEFAULT_FROM_EMAIL", f"Stackhook <stackhook@{_public.hostname}>"
+)
+
 # A site behind https, each switch to be turned off by itself
 CSRF_TRUSTED_ORIGINS = environment.origins(
     "CSRF_TRUSTED_ORIGINS", [f"{_public.scheme}://{_public.netloc}"]

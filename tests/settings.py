@@ -10,6 +10,8 @@ os.environ |= {
     "PUBLIC_URL": "https://stackhook.example.com",
     "ALLOWED_HOSTS": "127.0.0.1,localhost,testserver",
     "AZURE_DEVOPS_SERVERS": "",
+    "EMAIL_URL": "",
+    "DEFAULT_FROM_EMAIL": "",
     "CSRF_TRUSTED_ORIGINS": "https://stackhook.example.com",
     "SECURE_SSL_REDIRECT": "true",
     "SESSION_COOKIE_SECURE": "true",

@@ -59,6 +59,7 @@ def test_the_defaults_are_those_of_a_site_behind_https(tree: Path) -> None:
     assert settings["CSRF_COOKIE_SECURE"] is True
     assert settings["SECURE_PROXY_SSL_HEADER"] == ["HTTP_X_FORWARDED_PROTO", "https"]
     assert settings["SECURE_HSTS_SECONDS"] == 365 * 24 * 3600
+    assert settings["SENDS_EMAIL"] is False
     assert settings["DATABASES"]["default"]["NAME"] == str(tree / "stackhook.sqlite3")
 
 
@@ -96,6 +97,36 @@ def test_the_origin_of_the_public_url_is_trusted_by_default(tree: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("url", "uses_tls", "uses_ssl"),
+    [
+        ("smtp://mail.example:25", False, False),
+        ("smtp+tls://mail.example:587/", True, False),
+        ("smtp+ssl://mail.example:465", False, True),
+    ],
+)
+def test_mails_go_to_the_server_that_is_named(
+    tree: Path, url: str, uses_tls: bool, uses_ssl: bool
+) -> None:
+    settings = settings_with(tree, EMAIL_URL=url, PUBLIC_URL="https://hooks.example.org")
+    assert settings["SENDS_EMAIL"] is True
+    assert (settings["EMAIL_HOST"], settings["EMAIL_HOST_PASSWORD"]) == ("mail.example", "")
+    assert settings["EMAIL_PORT"] == int(url.strip("/").rpartition(":")[2])
+    assert (settings["EMAIL_USE_TLS"], settings["EMAIL_USE_SSL"]) == (uses_tls, uses_ssl)
+    assert settings["DEFAULT_FROM_EMAIL"] == "Stackhook <stackhook@hooks.example.org>"
+
+
+def test_mails_have_the_user_password_and_sender_that_are_given(tree: Path) -> None:
+    settings = settings_with(
+        tree,
+        EMAIL_URL="smtp+tls://ann%40example.org:a+b%2F%23%20c@mail.example:587",
+        DEFAULT_FROM_EMAIL='"Hooks, of ours" <hooks@example.org>',
+    )
+    assert settings["EMAIL_HOST_USER"] == "ann@example.org"
+    assert settings["EMAIL_HOST_PASSWORD"] == "a+b/# c"
+    assert settings["DEFAULT_FROM_EMAIL"] == '"Hooks, of ours" <hooks@example.org>'
+
+
+@pytest.mark.parametrize(
     ("public_url", "host"),
     [
         ("https://Hooks.Example.org", "hooks.example.org"),
@@ -130,6 +161,7 @@ def test_each_switch_of_https_can_be_turned_off_by_itself(tree: Path, switch: st
 def test_a_variable_left_empty_counts_as_not_set(tree: Path) -> None:
     """Compose files and unit files pass empty variables on; they must not switch safety off."""
     names = [*SWITCHES, "PORT", "PUBLIC_URL", "DATABASE_URL", "DEBUG", "AZURE_DEVOPS_SERVERS"]
+    names += ["EMAIL_URL", "DEFAULT_FROM_EMAIL"]
     assert settings_with(tree, **dict.fromkeys(names, "")) == settings_with(tree)
 
 
@@ -237,6 +269,16 @@ WRONG = [
     ("ALLOWED_HOSTS", "a.example b.example"),
     ("AZURE_DEVOPS_SERVERS", "tfs.example"),
     ("AZURE_DEVOPS_SERVERS", "https://good.example,ssh://tfs.example"),
+    ("EMAIL_URL", "mail.example:587"),
+    ("EMAIL_URL", "imap://u:a-db-password@mail.example:587"),
+    ("EMAIL_URL", "smtp://u:a-db-password@mail.example"),
+    ("EMAIL_URL", "smtp+tls://u:a-db-password#@mail.example:587"),
+    ("EMAIL_URL", "smtp://u:a-db-password@mail.example:587/inbox"),
+    ("EMAIL_URL", "smtp://u:a-db-password@mail.example:587?timeout=0"),
+    ("EMAIL_URL", "smtp://u:a-db-password@:587"),
+    ("DEFAULT_FROM_EMAIL", "Stackhook"),
+    ("DEFAULT_FROM_EMAIL", "ann@example.com, bob@example.com"),
+    ("DEFAULT_FROM_EMAIL", "ann@example.com\nBcc: bob@example.com"),
     ("CSRF_TRUSTED_ORIGINS", "a.example"),
     ("CSRF_TRUSTED_ORIGINS", "https://a.example/path"),
     ("SECURE_SSL_REDIRECT", "2"),
