@@ -4,6 +4,7 @@ from vcs_integrations.models.credentials import Credentials, PasswordReveal, new
 from vcs_integrations.models.delivery import OUTCOME_TEXTS, REPLAYABLE, Delivery, password_mark
 from vcs_integrations.models.hook_test import HookTest, Verdict
 from vcs_integrations.models.integration import REFRESH_EVERY, Integration
+from vcs_integrations.models.notice import MailState, Notice, NoticeKind, NoticeMail
 from vcs_integrations.models.project import Project
 from vcs_integrations.models.repository import (
     RECONCILE_EVERY,
@@ -27,6 +28,10 @@ __all__ = [
     "HookState",
     "HookTest",
     "Integration",
+    "MailState",
+    "Notice",
+    "NoticeKind",
+    "NoticeMail",
     "PasswordReveal",
     "Project",
     "Repository",

@@ -1,0 +1,114 @@
+"""Notices: what admins are told of an integration, each once, and the mails that tell it."""
+
+from datetime import timedelta
+from enum import StrEnum
+from typing import Self
+
+from django.db import models
+from django.db.models import Q
+from django.utils import timezone
+
+# A killed worker's mail is taken up by others after this, longer than a mail server may take.
+LEASE = timedelta(minutes=5)
+
+
+class NoticeKind(StrEnum):
+    """What a notice is about; the word is stored, so it never changes."""
+
+    TOKEN_ENDS = "token_ends"
+    TOKEN_ENDED = "token_ended"
+    REFUSED = "refused"
+    WRONG_KEY = "wrong_key"
+    HOOKS_REFUSED = "hooks_refused"
+    HOOKS_UNWELL = "hooks_unwell"
+    PROJECT_SILENT = "project_silent"
+
+
+class MailState(models.TextChoices):
+    """What became of a mail.
+
+    One that stays `sending` was under way when its worker or the connection ended: nobody
+    knows whether it arrived, and it is not sent again.
+    """
+
+    WAITING = "waiting"
+    SENDING = "sending"
+    SENT = "sent"
+    DROPPED = "dropped"
+
+
+class Notice(models.Model):
+    """Something that admins are told of an integration, once as long as the row is there."""
+
+    integration = models.ForeignKey(
+        # The constraint below serves look-ups by integration, too.
+        "vcs_integrations.Integration",
+        on_delete=models.CASCADE,
+        related_name="notices",
+        db_index=False,
+    )
+    kind = models.CharField(max_length=40)
+    key = models.CharField(max_length=200, blank=True, help_text="which one of its kind")
+    subject = models.CharField(max_length=200)
+    text = models.CharField(max_length=1000)
+    at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        ordering = ("-at", "-pk")
+        constraints = (
+            models.UniqueConstraint(fields=["integration", "kind", "key"], name="said_once"),
+        )
+
+    def __str__(self) -> str:
+        return self.subject
+
+
+class NoticeMailQuerySet(models.QuerySet["NoticeMail"]):
+    def waiting(self) -> Self:
+        return self.filter(state=MailState.WAITING)
+
+    def due(self) -> Self:
+        """Those to be sent now, the oldest first."""
+        now = timezone.now()
+        free = Q(lease_until=None) | Q(lease_until__lt=now)
+        return self.waiting().filter(free, send_at__lte=now).order_by("send_at", "pk")
+
+
+class NoticeMail(models.Model):
+    """A notice on its way to one address."""
+
+    notice = models.ForeignKey(
+        # The constraint below serves look-ups by notice, too.
+        Notice,
+        on_delete=models.CASCADE,
+        related_name="mails",
+        db_index=False,
+    )
+    address = models.EmailField()
+    state = models.CharField(max_length=20, choices=MailState.choices, default=MailState.WAITING)
+    send_at = models.DateTimeField(default=timezone.now)
+    lease_until = models.DateTimeField(
+        null=True, blank=True, help_text="until then a worker sends it, and no other does"
+    )
+    attempts = models.PositiveIntegerField(default=0)
+    problem = models.CharField(max_length=200, blank=True)
+
+    objects = NoticeMailQuerySet.as_manager()
+
+    class Meta:
+        constraints = (
+            models.UniqueConstraint(fields=["notice", "address"], name="one_mail_per_address"),
+            models.CheckConstraint(
+                condition=Q(state__in=MailState.values), name="notice_mail_state"
+            ),
+        )
+        indexes = (
+            models.Index(
+                fields=["send_at"],
+                condition=Q(state=MailState.WAITING.value),
+                name="notice_mail_due",  # read by the worker, all the time
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.notice_id} to {self.address}"
