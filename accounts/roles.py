@@ -50,7 +50,10 @@ def addresses_of_admins() -> list[str]:
     """Return the e-mail addresses of active admins, each once whatever its case."""
     admins = User.objects.filter(Q(is_superuser=True) | Q(groups__name=Role.ADMIN), is_active=True)
     addresses = admins.exclude(email="").order_by("pk").values_list("email", flat=True)
-    return list({address.lower(): address for address in addresses}.values())
+    found: dict[str, str] = {}
+    for address in addresses:
+        found.setdefault(address.lower(), address)
+    return list(found.values())
 
 
 def admin_required(

@@ -73,6 +73,7 @@ def link(
             integration.watch_at, integration.hooks_read_at = timezone.now(), None
             _apply(integration, details)
             integration.save()
+            integration.notices.all().delete()  # of before it was unlinked
             integration.give_credentials(token)
             if failure:
                 integration.record_failure(failure)

@@ -2,9 +2,15 @@
 
 from django.conf import settings
 from django.db import transaction
+from django.utils import timezone
 
 from accounts.roles import addresses_of_admins
-from vcs_integrations.models import Integration, Notice, NoticeKind, NoticeMail
+from vcs_integrations.models import EXPIRY_NOTICE, Integration, Notice, NoticeKind, NoticeMail
+from vcs_integrations.providers.base import Problem, ProviderError
+
+# How many days before a token's end it is told.
+STAGES = (EXPIRY_NOTICE.days, 14, 7, 1)
+OF_TOKEN = {NoticeKind.TOKEN_ENDS, NoticeKind.TOKEN_ENDED}
 
 
 def give(integration: Integration, kind: NoticeKind, key: str, subject: str, text: str) -> bool:
@@ -37,3 +43,50 @@ def withdraw(integration: Integration, *kinds: NoticeKind, key: str | None = Non
     """
     notices = Notice.objects.filter(integration=integration, kind__in=kinds)
     (notices if key is None else notices.filter(key=key)).delete()
+
+
+def look_at_tokens() -> None:
+    """Tell of tokens that end soon or have ended, each stage once for a date.
+
+    A stage that passed while no worker looked is left out.
+    """
+    soon = timezone.now().date() + EXPIRY_NOTICE
+    for integration in Integration.objects.usable().filter(token_expires_on__lte=soon):
+        kind, key = _token_stage(integration)
+        if kind:
+            verb = "ended" if kind == NoticeKind.TOKEN_ENDED else "ends"
+            subject = f"The token of {integration} {integration.token_end_text}"
+            text = (
+                f"It {verb} on {integration.token_expires_on}. Without a token nothing is read or "
+                f"reported, and no run goes on. Create a new one in {integration.provider.name} "
+                f"and enter it in place of the old."
+            )
+            give(integration, kind, key, subject, text)
+
+
+def tell_of_refusal(integration: Integration, error: ProviderError) -> None:
+    """Tell of a failure that takes a person to mend, once until a call is good again."""
+    if error.is_transient:
+        return
+    is_key = error.problem == Problem.WRONG_KEY
+    kind = NoticeKind.WRONG_KEY if is_key else NoticeKind.REFUSED
+    give(integration, kind, "", f"Connecting to {integration} failed", str(error))
+
+
+def is_still_so(notice: Notice) -> bool:
+    """Say whether what a notice says still holds, as far as its integration shows."""
+    integration = notice.integration
+    if notice.kind in OF_TOKEN:
+        return (notice.kind, notice.key) == _token_stage(integration)
+    return integration.is_linked
+
+
+def _token_stage(integration: Integration) -> tuple[NoticeKind | None, str]:
+    """Return what there is to tell of a token today, with its key; None where there is nothing."""
+    days, day = integration.token_days_left, integration.token_expires_on
+    if days is None or not integration.is_linked:
+        return None, ""
+    if days < 0:
+        return NoticeKind.TOKEN_ENDED, str(day)
+    stage = min((stage for stage in STAGES if days <= stage), default=None)
+    return (NoticeKind.TOKEN_ENDS, f"{day} {stage}") if stage else (None, "")

@@ -10,7 +10,8 @@ from django.db import IntegrityError, transaction
 from django.db.models import Field
 from django.utils import timezone
 
-from vcs_integrations.models import Credentials, Integration, Repository
+from vcs_integrations.models import Credentials, Integration, NoticeKind, Repository
+from vcs_integrations.notices import tell_of_refusal, withdraw
 from vcs_integrations.providers.base import (
     Connection,
     InvalidOrganizationUrl,
@@ -32,7 +33,8 @@ def refresh(integration: Integration, patience: Patience) -> ProviderError | Non
         connection = _connect(integration, patience)
         check_same_organization(integration, connection.organization_id)
     except ProviderError as error:
-        integration.record_failure(error)
+        if integration.record_failure(error):
+            tell_of_refusal(integration, error)
         return error
     take_in(integration, connection)
     return None
@@ -83,6 +85,7 @@ def take_in(integration: Integration, connection: Connection) -> None:
         return
     was_failing = bool(integration.failures)
     integration.record_success()
+    withdraw(integration, NoticeKind.REFUSED, NoticeKind.WRONG_KEY)
     store_repositories(integration, connection.repositories)
     store_projects(integration)
     if was_failing:  # what happened meanwhile may have been missed
@@ -151,6 +154,8 @@ def join(integration: Integration, predecessor: Integration) -> Integration:
     Credentials.objects.filter(integration=integration).update(integration=predecessor)
     integration.deliveries.update(integration=predecessor)
     integration.reveals.update(integration=predecessor)
+    predecessor.notices.all().delete()  # of before it was unlinked
+    integration.notices.update(integration=predecessor)
     _move_repositories(integration, predecessor)
     store_projects(predecessor)
     kept = integration.projects.kept().values_list("external_id", flat=True)

@@ -3,7 +3,7 @@
 from vcs_integrations.models.credentials import Credentials, PasswordReveal, new_webhook_password
 from vcs_integrations.models.delivery import OUTCOME_TEXTS, REPLAYABLE, Delivery, password_mark
 from vcs_integrations.models.hook_test import HookTest, Verdict
-from vcs_integrations.models.integration import REFRESH_EVERY, Integration
+from vcs_integrations.models.integration import EXPIRY_NOTICE, REFRESH_EVERY, Integration
 from vcs_integrations.models.notice import MailState, Notice, NoticeKind, NoticeMail
 from vcs_integrations.models.project import Project
 from vcs_integrations.models.repository import (
@@ -16,6 +16,7 @@ from vcs_integrations.models.repository import (
 from vcs_integrations.models.subscription import READ_FIELDS, HookAction, HookState, Subscription
 
 __all__ = [
+    "EXPIRY_NOTICE",
     "OUTCOME_TEXTS",
     "READ_FIELDS",
     "RECONCILE_EVERY",

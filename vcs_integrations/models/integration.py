@@ -224,6 +224,16 @@ class Integration(models.Model):
     def token_ends_soon(self) -> bool:
         return self.token_days_left is not None and self.token_days_left <= EXPIRY_NOTICE.days
 
+    @property
+    def token_end_text(self) -> str:
+        """When the token ends, as the end of a sentence about it; empty where it is not known."""
+        days = self.token_days_left
+        if days is None:
+            return ""
+        if days < 0:
+            return "has ended"
+        return {0: "ends today", 1: "ends tomorrow"}.get(days, f"ends in {days} days")
+
     def client(self, patience: Patience) -> Client:
         """Return a client with the stored token. Raises ProviderError when it is unreadable."""
         return self.provider.client(self.organization_url, self.read_credentials().token, patience)
@@ -263,10 +273,11 @@ class Integration(models.Model):
         self.refresh_at = self.succeeded_at + REFRESH_EVERY
         self.save(update_fields=HEALTH_FIELDS)
 
-    def record_failure(self, error: ProviderError) -> None:
+    def record_failure(self, error: ProviderError) -> bool:
         """Note a failed call and when to try again: soon, then less and less often.
 
-        A good call that was noted while this one failed, with a new token perhaps, stays.
+        A good call that was noted while this one failed, with a new token perhaps, stays: then
+        the answer is False.
         """
         unchanged = Integration.objects.filter(pk=self.pk, succeeded_at=self.succeeded_at)
         self.failed_at = timezone.now()
@@ -280,4 +291,4 @@ class Integration(models.Model):
         if error.retry_after:
             wait = max(wait, timedelta(seconds=error.retry_after))
         self.refresh_at = self.failed_at + wait
-        unchanged.update(**{field: getattr(self, field) for field in HEALTH_FIELDS})
+        return bool(unchanged.update(**{field: getattr(self, field) for field in HEALTH_FIELDS}))

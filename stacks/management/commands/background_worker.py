@@ -1,4 +1,4 @@
-"""The background worker: processes deliveries, reconciles, reports, looks after service hooks.
+"""The background worker: processes deliveries, reconciles, reports, mends hooks, mails, tidies up.
 
 Any number may run side by side on PostgreSQL, one on SQLite. It may be killed at any point:
 what it had taken is taken again, by another or by itself.
@@ -22,7 +22,9 @@ from django_tasks_db.models import DBTaskResult
 from stacks.models import prune_decisions
 from stacks.reconciliation import reconcile_next
 from stacks.sending import send_next
+from vcs_integrations.mailing import send_next_mail
 from vcs_integrations.models import Repository
+from vcs_integrations.notices import look_at_tokens
 from vcs_integrations.processing import process_due, prune
 from vcs_integrations.tasks import sweep
 from vcs_integrations.watching import watch_next
@@ -37,6 +39,8 @@ LOOK_FOR_DELIVERIES_EVERY = 0.1
 LOOK_FOR_REPOSITORIES_EVERY = 1
 LOOK_FOR_REPORTS_EVERY = 0.5
 LOOK_FOR_HOOKS_EVERY = 1
+LOOK_FOR_MAILS_EVERY = 2
+LOOK_AT_TOKENS_EVERY = 60
 SWEEP_EVERY = 5
 TIDY_EVERY = 3600
 WAIT_FOR_DATABASE = 5
@@ -46,7 +50,7 @@ KEEP_RESULTS = timedelta(days=1)
 class Command(BaseCommand):
     help = (
         "Run background work: process deliveries, reconcile, report to Azure DevOps, look after "
-        "service hooks, tidy up. "
+        "service hooks, mail notices, tidy up. "
         "`make run` starts it beside the web server."
     )
 
@@ -59,6 +63,8 @@ class Command(BaseCommand):
         keep_doing(reconcile_next, LOOK_FOR_REPOSITORIES_EVERY, first=Repository.objects.hurry)
         keep_doing(watch_next, LOOK_FOR_HOOKS_EVERY)
         keep_doing(sweep, SWEEP_EVERY)
+        keep_doing(look_at_tokens, LOOK_AT_TOKENS_EVERY)
+        keep_doing(send_next_mail, LOOK_FOR_MAILS_EVERY)
         keep_doing(tidy, TIDY_EVERY)
         worker = Worker(
             queue_names=["*"],
