@@ -67,13 +67,19 @@ class IntegrationForm(forms.Form):
         required=False,
         widget=forms.DateInput(attrs={"type": "date"}, format="%Y-%m-%d"),
         input_formats=["%Y-%m-%d"],
-        help_text="Stackhook reminds you before that day. It can't read the date from the token.",
+        help_text="The last day of the token, as it was chosen when it was made. Stackhook can't "
+        "read it from the token, and without it can't warn admins 30, 14, 7 and 1 days before.",
     )
 
     def clean_token_expires_on(self) -> date | None:
-        """Refuse a day that is over, unless it is what was entered once for the present token."""
+        """Refuse a day that is over, unless it is what was entered once for the present token.
+
+        That one is forgotten together with its token.
+        """
         day: date | None = self.cleaned_data["token_expires_on"]
-        is_kept = day == self.initial.get("token_expires_on") and not self.data.get("token")
+        is_kept = day == self.initial.get("token_expires_on")
+        if is_kept and self.data.get("token"):
+            return None
         if day and not is_kept and day < timezone.now().date():
             raise forms.ValidationError(
                 "This day is over. Enter the day on which the token will end, or leave it empty."
@@ -111,7 +117,7 @@ class SetUpForm(IntegrationForm):
             }
         ),
     )
-    field_order = ("organization_url", "token", "name", "description", "token_expires_on")
+    field_order = ("organization_url", "token", "token_expires_on", "name", "description")
 
     def __init__(self, data: QueryDict | None, provider: Provider) -> None:
         self.provider = provider
@@ -167,6 +173,9 @@ class EditForm(IntegrationForm):
             f"Leave empty to keep the present one; a new one is tried before it replaces the old. "
             f"{integration.provider.token_help}"
         )
+        self.fields[
+            "token_expires_on"
+        ].help_text += " A new token needs a new date: the old one is forgotten with the old token."
 
 
 class DeliveryFilter(forms.Form):

@@ -190,6 +190,8 @@ def _edit(request: HttpRequest, found: Integration, form: EditForm) -> bool:
     messages.success(request, "Integration was changed")
     if token:
         messages.success(request, f"Connecting to {found.provider.name} succeeded")
+        if not found.token_expires_on:
+            messages.warning(request, "Enter the day on which the new token ends, to be warned")
     if password_is_new:
         messages.warning(request, "The webhook password is new, too: enter it in each service hook")
     return True

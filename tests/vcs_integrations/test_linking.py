@@ -1,6 +1,6 @@
 """Linking, refreshing, unlinking: one organization is one integration."""
 
-from datetime import timedelta
+from datetime import date, timedelta
 from typing import Any
 
 import pytest
@@ -64,10 +64,38 @@ def test_a_token_that_ended_meanwhile_does_not_hinder_other_changes(
     path = f"/settings/vcs-providers/{integration.pk}/edit/"
     form = {"name": "Ours", "token_expires_on": str(yesterday)}
     assert admin.post(path, form).status_code == 302
-    response = admin.post(path, form | {"token": token})
-    assert response.context["form"].errors["token_expires_on"] == [OVER]
     response = admin.post(path, form | {"token_expires_on": str(yesterday - timedelta(days=1))})
     assert response.context["form"].errors["token_expires_on"] == [OVER]
+
+
+WARN_ME = "Enter the day on which the new token ends, to be warned"
+
+
+def test_a_new_token_needs_a_day_of_its_own(
+    admin: Client, integration: Integration, token: str
+) -> None:
+    def replace(new_token: str, day: date | None) -> Any:
+        form = {"name": "Ours", "token": new_token, "token_expires_on": str(day or "")}
+        return admin.post(f"{integration.get_absolute_url()}edit/", form, follow=True)
+
+    def stored() -> date | None:
+        return Integration.objects.get().token_expires_on
+
+    old = stored()
+    replace("", old)
+    assert old and stored() == old
+    replace("a-wrong-token", old)  # the present token stays, and its day with it
+    assert stored() == old
+    assert WARN_ME in notifications(replace(token, old))  # the form shows it without asking
+    assert stored() is None
+    assert WARN_ME in notifications(replace(token, None))
+    new = old + timedelta(days=90)
+    assert WARN_ME not in notifications(replace(token, new))
+    assert stored() == new
+    yesterday = timezone.now().date() - timedelta(days=1)
+    Integration.objects.update(token_expires_on=yesterday)
+    assert WARN_ME in notifications(replace(token, yesterday))
+    assert stored() is None
 
 
 def test_the_card_of_an_organization_that_was_never_reached_says_so(
