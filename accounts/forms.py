@@ -21,6 +21,7 @@ from django.http import QueryDict
 from accounts.roles import Role, role_of
 
 NO_ROLE = ("", "No role")
+EMAIL_HELP = "Notices about linked organizations go to admins who have one."
 
 
 @transaction.atomic
@@ -65,11 +66,13 @@ class AddPersonForm(UserCreationForm[User]):
 
     class Meta:
         model = User
-        fields = ["username"]
+        fields = ["username", "email"]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.fields["username"].help_text = "Letters, digits and @ . + - _"
+        self.fields["email"].label = "E-mail address"
+        self.fields["email"].help_text = EMAIL_HELP
         self.fields["password1"].help_text = password_rules()
         self.fields["password2"].help_text = ""
 
@@ -80,9 +83,22 @@ class AddPersonForm(UserCreationForm[User]):
         return person
 
 
-class EditPersonForm(forms.Form):
-    """Another role or, for who forgot it, another password."""
+class OwnEmailForm(forms.ModelForm[User]):
+    """One's own e-mail address."""
 
+    class Meta:
+        model = User
+        fields = ["email"]
+        labels = {"email": "E-mail address"}
+        help_texts = {"email": EMAIL_HELP}
+
+
+class EditPersonForm(forms.Form):
+    """Another role or address or, for who forgot it, another password."""
+
+    email = forms.EmailField(
+        label="E-mail address", max_length=254, required=False, help_text=EMAIL_HELP
+    )
     role = forms.ChoiceField(label="Role", choices=[NO_ROLE, *Role.choices], required=False)
     password = forms.CharField(
         label="New password",
@@ -94,7 +110,7 @@ class EditPersonForm(forms.Form):
 
     def __init__(self, data: QueryDict | None, person: User) -> None:
         self.person = person
-        super().__init__(data, initial={"role": role_of(person)})
+        super().__init__(data, initial={"role": role_of(person), "email": person.email})
         if person.is_superuser:
             self.fields["role"].disabled = True
             self.fields["role"].help_text = "A superuser is always an admin."
@@ -107,6 +123,8 @@ class EditPersonForm(forms.Form):
 
     def save(self) -> None:
         give_role(self.person, self.cleaned_data["role"])
+        self.person.email = self.cleaned_data["email"]
+        self.person.save(update_fields=["email"])
         if self.cleaned_data["password"]:
             self.person.set_password(self.cleaned_data["password"])
             self.person.save(update_fields=["password"])

@@ -15,7 +15,7 @@ from django.contrib.auth.middleware import LoginRequiredMiddleware
 from django.contrib.auth.models import AbstractBaseUser, AnonymousUser, User
 from django.contrib.auth.views import redirect_to_login
 from django.core.exceptions import PermissionDenied
-from django.db.models import Q, TextChoices
+from django.db.models import TextChoices
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase, HttpResponseRedirect
 from django.urls import reverse
@@ -44,16 +44,6 @@ def role_of(user: AbstractBaseUser | AnonymousUser) -> Role | None:
 def is_admin(request: HttpRequest) -> bool:
     """Say whether the person asking is an admin."""
     return role_of(request.user) == Role.ADMIN
-
-
-def addresses_of_admins() -> list[str]:
-    """Return the e-mail addresses of active admins, each once whatever its case."""
-    admins = User.objects.filter(Q(is_superuser=True) | Q(groups__name=Role.ADMIN), is_active=True)
-    addresses = admins.exclude(email="").order_by("pk").values_list("email", flat=True)
-    found: dict[str, str] = {}
-    for address in addresses:
-        found.setdefault(address.lower(), address)
-    return list(found.values())
 
 
 def admin_required(

@@ -9,6 +9,7 @@ urlpatterns = [
     path("sign-out/", views.sign_out, name="sign_out"),
     path("password/", views.change_password, name="change_password"),
     path("settings/people/", views.people, name="people"),
+    path("settings/people/my-address/", views.change_email, name="change_email"),
     path("settings/people/add/", views.add_person, name="add_person"),
     path("settings/people/<int:pk>/", views.edit_person, name="edit_person"),
     path("settings/people/<int:pk>/remove/", views.remove_person, name="remove_person"),

@@ -45,6 +45,7 @@ EXPECTED: dict[str, tuple[Row, Row]] = {
     "settings/people/<int:pk>/": (ADMINS, ADMINS),
     "settings/people/<int:pk>/remove/": (ADMINS, ADMINS_DO),
     "settings/people/add/": (ADMINS, ADMINS),
+    "settings/people/my-address/": (ADMINS, ADMINS),
     VCS: (MEMBERS, NOBODY),
     f"{VCS}<int:pk>/": (ADMINS, NOBODY),
     f"{VCS}<int:pk>/deliveries/": (ADMINS, NOBODY),

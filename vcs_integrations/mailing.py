@@ -23,7 +23,7 @@ from django.core.mail import EmailMessage, get_connection
 from django.db.models import QuerySet
 from django.utils import timezone
 
-from accounts.roles import addresses_of_admins
+from accounts.mail import addresses_of_admins
 from vcs_integrations.backoff import wait_after
 from vcs_integrations.models import MailState, NoticeMail
 from vcs_integrations.models.notice import LEASE

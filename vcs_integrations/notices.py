@@ -4,7 +4,7 @@ from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
 
-from accounts.roles import addresses_of_admins
+from accounts.mail import addresses_of_admins
 from vcs_integrations.models import EXPIRY_NOTICE, Integration, Notice, NoticeKind, NoticeMail
 from vcs_integrations.providers.base import Problem, ProviderError
 

@@ -360,6 +360,42 @@ def test_somebody_without_a_role_can_be_given_one(admin: Client, charlie: User) 
     assert signed_in(charlie).get("/").status_code == 200
 
 
+# E-mail addresses
+
+
+def test_admins_enter_addresses_of_others(admin: Client, bob: User) -> None:
+    admin.post("/settings/people/add/", person_form("erin") | {"email": "erin@example.com"})
+    assert User.objects.get(username="erin").email == "erin@example.com"
+    path = f"/settings/people/{bob.pk}/"
+    admin.post(path, {"role": "member", "email": "bob@example.com"})
+    assert User.objects.get(username="bob").email == "bob@example.com"
+    assert 'value="bob@example.com"' in admin.get(path).content.decode()
+    assert "erin@example.com" in admin.get("/settings/people/").content.decode()
+    admin.post(path, {"role": "member", "email": ""})
+    assert User.objects.get(username="bob").email == ""
+
+
+def test_an_admin_enters_their_own_address(admin: Client, alice: User) -> None:
+    path = "/settings/people/my-address/"
+    assert f'href="{path}"' in admin.get("/settings/people/").content.decode()
+    response = admin.post(path, {"email": "alice@example.com"}, follow=True)
+    assert said(response) == ["Your e-mail address was changed"]
+    assert User.objects.get().email == "alice@example.com"
+    assert is_signed_in(admin)
+
+
+def test_what_is_no_address_is_refused_and_changes_nothing(admin: Client, bob: User) -> None:
+    for path, form in (
+        ("/settings/people/my-address/", {"email": "nobody"}),
+        (f"/settings/people/{bob.pk}/", {"role": "admin", "email": "a@example.com\nBcc: b@c.de"}),
+        ("/settings/people/add/", person_form("erin") | {"email": "erin@"}),
+    ):
+        response = admin.post(path, form)
+        assert "email" in response.context["form"].errors, path
+    assert set(User.objects.values_list("username", "email")) == {("alice", ""), ("bob", "")}
+    assert role_of(bob) == Role.MEMBER
+
+
 def test_removing_asks_first_and_then_ends_their_sessions(admin: Client, bob: User) -> None:
     member = signed_in(bob)
     assert "Remove bob?" in admin.get(f"/settings/people/{bob.pk}/remove/").content.decode()
