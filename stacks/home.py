@@ -1,6 +1,5 @@
 """The start page: what needs attention, and where to go on."""
 
-from dataclasses import dataclass
 from datetime import timedelta
 
 from django.db.models import Prefetch
@@ -12,28 +11,24 @@ from django.views.decorators.http import require_safe
 
 from accounts.roles import is_admin
 from stacks.models import Stack
+from vcs_integrations.attention import (
+    Attention,
+    connection_failure,
+    standing_notices,
+    token_end,
+)
 from vcs_integrations.models import Delivery, Integration, Subscription
 
 # The worker takes up what is due every few seconds; later than this it is not running.
 WORKER_IS_LATE = timedelta(minutes=5)
 
 
-@dataclass(frozen=True)
-class Notice:
-    """Something that needs attention: what it is, and where it can be mended."""
-
-    text: str
-    detail: str
-    url: str
-    link: str
-    is_error: bool = False
-
-
 @require_safe
 def home(request: HttpRequest) -> HttpResponse:
-    linked = Integration.objects.linked().select_related("duplicate_of")
+    linked = Integration.objects.linked().with_last_delivery().select_related("duplicate_of")
     before = Prefetch("subscriptions", Subscription.objects.of_before())
     integrations = list(linked.prefetch_related(before))
+    reader_is_admin = is_admin(request)
     stacks = Stack.objects.with_repository()
     hooks_are_missing = any(_lacks_hooks(one) for one in integrations)
     context = {
@@ -41,8 +36,9 @@ def home(request: HttpRequest) -> HttpResponse:
         "stack_count": stacks.count(),
         "newest_stacks": stacks.order_by("-created_at")[:5],
         "notices": [
-            *(_about_worker(integrations) or _about_waiting(is_admin(request))),
-            *(notice for one in integrations for notice in _about(one, is_admin(request))),
+            *(_about_worker(integrations) or _about_waiting(reader_is_admin)),
+            *(notice for one in integrations for notice in _about(one, reader_is_admin)),
+            *standing_notices(integrations, reader_is_admin=reader_is_admin),
             *_about_stacks(),
         ],
         "hooks_are_missing": hooks_are_missing,
@@ -51,43 +47,27 @@ def home(request: HttpRequest) -> HttpResponse:
     return render(request, "home.html", context)
 
 
-def _about(integration: Integration, reader_is_admin: bool) -> list[Notice]:
+def _about(integration: Integration, reader_is_admin: bool) -> list[Attention]:
     """Return what is wrong with an integration; members can't mend it, but should know."""
     url = reverse("provider_list")
-    notices = []
+    found: list[Attention | None] = []
     if integration.duplicate_of:
         text = f"{integration.organization_url} is the same organization as another link"
         detail = f"“{integration.duplicate_of.name}” is used. Unlink one of them."
-        notices.append(Notice(text, detail, url, "VCS providers", is_error=True))
-    elif integration.problem:
-        text = f"Connecting to {integration} failed"
-        again = " It is tried again by itself." if integration.is_retrying else ""
-        detail = f"{integration.problem_cause} {integration.problem_fix}{again}"
-        serious = not integration.is_retrying
-        notices.append(Notice(text, detail, url, "VCS providers", is_error=serious))
+        found.append(Attention(text, detail, url, "VCS providers", is_error=True))
+    else:
+        found.append(connection_failure(integration, reader_is_admin=reader_is_admin))
     if _lacks_hooks(integration):
         text = "Service hooks have to be set up again"
         detail = f"{integration} was unlinked meanwhile, and its webhook password is new."
         if reader_is_admin:
             card = integration.get_absolute_url()
-            notices.append(Notice(text, detail, card, "Show the service hooks"))
+            found.append(Attention(text, detail, card, "Show the service hooks"))
         else:
             detail = f"{detail} An admin sets them up."
-            notices.append(Notice(text, detail, url, "VCS providers"))
-    if integration.token_ends_soon:
-        days = integration.token_days_left or 0
-        ends = (
-            f"ends in {days} days" if days > 1 else "ends tomorrow" if days == 1 else "ends today"
-        )
-        text = f"The token of {integration} {ends if days >= 0 else 'has ended'}"
-        if reader_is_admin:
-            detail = f"Create a new one in {integration.provider.name} and enter it here."
-            edit = reverse("edit_integration", args=[integration.pk])
-            notices.append(Notice(text, detail, edit, "Replace the token", is_error=days < 0))
-        else:
-            detail = "An admin replaces it under VCS providers."
-            notices.append(Notice(text, detail, url, "VCS providers", is_error=days < 0))
-    return notices
+            found.append(Attention(text, detail, url, "VCS providers"))
+    found.append(token_end(integration, reader_is_admin=reader_is_admin))
+    return list(filter(None, found))
 
 
 def _lacks_hooks(integration: Integration) -> bool:
@@ -95,12 +75,12 @@ def _lacks_hooks(integration: Integration) -> bool:
     return not integration.duplicate_of and bool(integration.subscriptions.all())
 
 
-def _about_worker(integrations: list[Integration]) -> list[Notice]:
+def _about_worker(integrations: list[Integration]) -> list[Attention]:
     late = timezone.now() - WORKER_IS_LATE
     if not any(one.refresh_at and one.refresh_at < late for one in integrations):
         return []
     return [
-        Notice(
+        Attention(
             "The background worker seems not to run",
             "Nothing is retried or refreshed until it does. The operator starts it with "
             "“make run”, or by itself with “manage.py background_worker”.",
@@ -111,7 +91,7 @@ def _about_worker(integrations: list[Integration]) -> list[Notice]:
     ]
 
 
-def _about_waiting(reader_is_admin: bool) -> list[Notice]:
+def _about_waiting(reader_is_admin: bool) -> list[Attention]:
     """Return that deliveries wait for long: nobody takes them, or the provider does not answer."""
     late = timezone.now() - WORKER_IS_LATE
     waiting = Delivery.objects.waiting().filter(received_at__lt=late).order_by("process_at")
@@ -128,20 +108,20 @@ def _about_waiting(reader_is_admin: bool) -> list[Notice]:
         text = f"Deliveries of {oldest.integration} wait"
         detail = f"{oldest.reason.rstrip('.')}. They are tried again by themselves."
     if not reader_is_admin:
-        return [Notice(text, detail, reverse("provider_list"), "VCS providers")]
+        return [Attention(text, detail, reverse("provider_list"), "VCS providers")]
     list_of_waiting = f"{reverse('deliveries', args=[oldest.integration_id])}?outcome=stored"
-    return [Notice(text, detail, list_of_waiting, "Show the deliveries")]
+    return [Attention(text, detail, list_of_waiting, "Show the deliveries")]
 
 
-def _about_stacks() -> list[Notice]:
+def _about_stacks() -> list[Attention]:
     notices = []
     detached = Stack.objects.detached().count()
     if detached:
         text = f"{detached} {'stack is' if detached == 1 else 'stacks are'} detached"
         detail = "The organization was unlinked. Link it again, or choose another repository."
-        notices.append(Notice(text, detail, reverse("stack_list"), "Stacks"))
+        notices.append(Attention(text, detail, reverse("stack_list"), "Stacks"))
     for stack in Stack.objects.exclude(branch_gone_at=None)[:5]:
         text = f"The tracked branch of {stack.name} is gone"
         detail = f"“{stack.branch}” is not in the repository any more."
-        notices.append(Notice(text, detail, stack.get_absolute_url(), "Open the stack"))
+        notices.append(Attention(text, detail, stack.get_absolute_url(), "Open the stack"))
     return notices

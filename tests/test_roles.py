@@ -49,6 +49,7 @@ EXPECTED: dict[str, tuple[Row, Row]] = {
     VCS: (MEMBERS, NOBODY),
     f"{VCS}<int:pk>/": (ADMINS, NOBODY),
     f"{VCS}<int:pk>/deliveries/": (ADMINS, NOBODY),
+    f"{VCS}<int:pk>/notices/": (ADMINS, NOBODY),
     f"{VCS}<int:pk>/reports/": (ADMINS, NOBODY),
     f"{VCS}<int:pk>/reports/retry/": (ADMINS_DO, ADMINS_DO),
     f"{VCS}<int:pk>/deliveries/replay/": (ADMINS_DO, ADMINS_DO),

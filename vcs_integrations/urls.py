@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from vcs_integrations import hook_views, views, webhooks
+from vcs_integrations import hook_views, notice_views, views, webhooks
 
 SETTINGS = "settings/vcs-providers/"
 
@@ -30,6 +30,7 @@ urlpatterns = [
         f"{SETTINGS}<int:pk>/password/", hook_views.change_password, name="change_webhook_password"
     ),
     path(f"{SETTINGS}<int:pk>/password/end/", hook_views.end_overlap, name="end_overlap"),
+    path(f"{SETTINGS}<int:pk>/notices/", notice_views.notices, name="notices"),
     path(f"{SETTINGS}<int:pk>/deliveries/", views.deliveries, name="deliveries"),
     path(f"{SETTINGS}<int:pk>/deliveries/replay/", views.replay, name="replay"),
     path(f"{SETTINGS}<int:pk>/deliveries/<int:delivery_pk>/", views.delivery, name="delivery"),

@@ -1,5 +1,6 @@
 """Notices: what admins are told of an integration, each once, and the mails that tell it."""
 
+from collections import Counter
 from datetime import timedelta
 from enum import StrEnum
 from typing import Self
@@ -37,6 +38,14 @@ class MailState(models.TextChoices):
     DROPPED = "dropped"
 
 
+MAIL_TEXTS = {
+    MailState.WAITING: "To be e-mailed to {}.",
+    MailState.SENDING: "Perhaps e-mailed to {}.",
+    MailState.SENT: "E-mailed to {}.",
+    MailState.DROPPED: "Not e-mailed to {}.",
+}
+
+
 class Notice(models.Model):
     """Something that admins are told of an integration, once as long as the row is there."""
 
@@ -61,6 +70,15 @@ class Notice(models.Model):
 
     def __str__(self) -> str:
         return self.subject
+
+    @property
+    def mail_texts(self) -> list[str]:
+        """What became of its mails, those alike in one sentence; empty where there are none."""
+        counts = Counter((one.state, one.problem) for one in self.mails.all())
+        return [
+            f"{MAIL_TEXTS[MailState(state)].format(count)} {problem}".strip()
+            for (state, problem), count in sorted(counts.items())
+        ]
 
 
 class NoticeMailQuerySet(models.QuerySet["NoticeMail"]):
