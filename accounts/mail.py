@@ -24,5 +24,5 @@ def mail_obstacle() -> str:
             "EMAIL_URL."
         )
     if not addresses_of_admins():
-        return "Notices are not sent by e-mail: no admin has an address yet."
+        return "Notices are not sent by e-mail: no admin has an address yet, under People."
     return ""

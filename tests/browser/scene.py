@@ -28,7 +28,15 @@ from tests.addresses import make_lock, make_state_version
 from tests.browser.conftest import Watch, sign_in
 from tests.emulator import Emulator
 from tests.emulator.model import Organization
-from vcs_integrations.models import Delivery, Integration, Subscription
+from vcs_integrations.models import (
+    Delivery,
+    Integration,
+    MailState,
+    Notice,
+    NoticeKind,
+    Subscription,
+)
+from vcs_integrations.notices import give
 from vcs_integrations.providers.base import Outcome, Problem, ProviderError
 from vcs_integrations.unlinking import unlink
 
@@ -230,8 +238,17 @@ def _own_password_with_errors(scene: Scene) -> None:
 def _people(scene: Scene) -> None:
     scene.sign_in("bob")
     scene._fixture("charlie", User)
-    User.objects.create_superuser("a.person.with.a.very.long.name@fabrikam.example")
+    name = "a.person.with.a.very.long.name@fabrikam.example"
+    User.objects.create_superuser(name, email=name)
     scene.admin("/settings/people/")
+
+
+@state("own e-mail address, refused")
+def _own_email_refused(scene: Scene) -> None:
+    scene.admin("/settings/people/my-address/")
+    scene.page.get_by_label("E-mail address").fill("nobody")
+    scene.press("Save")
+    expect(scene.page.get_by_text("Enter a valid email address.")).to_be_visible()
 
 
 @state("add person")
@@ -409,6 +426,24 @@ def _integration_in_use(scene: Scene) -> None:
     )
     scene.integration.reveals.create(username="alice")
     scene.admin(scene.integration.get_absolute_url())
+
+
+@state("notices, none")
+def _notices_none(scene: Scene) -> None:
+    scene.admin(f"{scene.integration.get_absolute_url()}notices/")
+
+
+@state("notices")
+def _notices(scene: Scene) -> None:
+    for number, mail in enumerate(MailState):
+        subject = LONG_NAME if number == 3 else "The hooks of Platform Team can't be made"
+        text = "The token's owner lacks Edit subscriptions: ask a project administrator."
+        give(scene.integration, NoticeKind.HOOKS_REFUSED, str(number), subject, text)
+        notice = Notice.objects.get(key=str(number))
+        problem = "" if mail == MailState.SENT else "The mail server refused the sign-in (535)."
+        notice.mails.create(address="a@example.com", state=mail, problem=problem)
+        notice.mails.create(address="b@example.com", state=MailState.SENT)
+    scene.admin(f"{scene.integration.get_absolute_url()}notices/")
 
 
 @state("deliveries, none")

@@ -171,13 +171,13 @@ def test_the_page_of_notices_says_what_was_told_and_who_was_mailed(
     tell(linked, NoticeKind.PROJECT_SILENT)
     text = strip_tags(admin.get(path).content.decode())
     assert "p of Ours is silent" in text and "Look at its hooks." in text
-    assert "To be e-mailed to 2." in text
+    assert "To be e-mailed to 2 admins." in text
     NoticeMail.objects.filter(address="root@example.com").update(state=MailState.SENT)
     late = "The mail server refused it (451)."
     NoticeMail.objects.filter(address="alice@example.com").update(problem=late)
     text = strip_tags(admin.get(path).content.decode())
-    assert "E-mailed to 1." in text
-    assert f"To be e-mailed to 1. {late}" in text
+    assert "E-mailed to 1 admin." in text
+    assert f"To be e-mailed to 1 admin. {late}" in text
 
 
 @pytest.mark.parametrize("path", ["/settings/people/", "/settings/vcs-providers/{}/notices/"])

@@ -7,6 +7,7 @@ from typing import Self
 
 from django.db import models
 from django.db.models import Q
+from django.template.defaultfilters import pluralize
 from django.utils import timezone
 
 # A killed worker's mail is taken up by others after this, longer than a mail server may take.
@@ -39,10 +40,10 @@ class MailState(models.TextChoices):
 
 
 MAIL_TEXTS = {
-    MailState.WAITING: "To be e-mailed to {}.",
-    MailState.SENDING: "Perhaps e-mailed to {}.",
-    MailState.SENT: "E-mailed to {}.",
-    MailState.DROPPED: "Not e-mailed to {}.",
+    MailState.WAITING: "To be e-mailed to",
+    MailState.SENDING: "Perhaps e-mailed to",
+    MailState.SENT: "E-mailed to",
+    MailState.DROPPED: "Not e-mailed to",
 }
 
 
@@ -76,7 +77,7 @@ class Notice(models.Model):
         """What became of its mails, those alike in one sentence; empty where there are none."""
         counts = Counter((one.state, one.problem) for one in self.mails.all())
         return [
-            f"{MAIL_TEXTS[MailState(state)].format(count)} {problem}".strip()
+            f"{MAIL_TEXTS[MailState(state)]} {count} admin{pluralize(count)}. {problem}".strip()
             for (state, problem), count in sorted(counts.items())
         ]
 
