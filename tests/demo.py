@@ -66,6 +66,7 @@ def settings_of_demo(port: int, emulator: str) -> dict[str, str]:
         "NO_PROXY": "127.0.0.1,localhost",
         "RUN_ISOLATION": "bubblewrap" if can_isolate() else "none",
         "RUN_FOLDER": "",
+        "EMAIL_URL": "",
     }
 
 

@@ -7,10 +7,13 @@ from contextlib import contextmanager
 from email import message_from_bytes, policy
 from email.message import EmailMessage
 
+CUT = ""
+HANG = "..."
+
 
 class MailServer(socketserver.ThreadingTCPServer):
     """`received` has each mail with its recipients, `faults` what comes in place of the next
-    answers: (command, answer), with an empty answer to cut the connection after the command.
+    answers: (command, answer). CUT ends the connection after the command, HANG never answers it.
     """
 
     daemon_threads = True
@@ -62,7 +65,9 @@ class _Session(socketserver.StreamRequestHandler):
                     fault = self.server.fault(command)
             else:
                 fault = self.server.fault(command)
-            if fault == "":
+            if fault == HANG:
+                self.rfile.read()
+            if fault in {CUT, HANG}:
                 return
             self._say(fault or "250 fine")
             if command == "QUIT":

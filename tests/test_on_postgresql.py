@@ -15,7 +15,9 @@ TESTS = [
     "tests/stacks/test_sending.py",
     "tests/stacks/test_stack_pages.py",
     "tests/stacks/test_state_backend.py",
+    "tests/vcs_integrations/test_attention.py",
     "tests/vcs_integrations/test_deliveries.py",
+    "tests/vcs_integrations/test_notices.py",
     "tests/vcs_integrations/test_webhooks.py",
 ]
 

@@ -12,7 +12,6 @@ from django.utils.functional import SimpleLazyObject
 
 from accounts.roles import is_admin
 from vcs_integrations.models import EXPIRY_NOTICE, Integration, Notice, NoticeKind
-from vcs_integrations.providers.base import TRANSIENT
 
 # What integrations themselves show; notices about it are only mailed.
 SHOWN_BY_INTEGRATIONS = {
@@ -53,7 +52,6 @@ def banner(request: HttpRequest) -> dict[str, object]:
 
 
 def _banner() -> Banner:
-    fails = ~Q(problem="") & ~Q(problem__in=TRANSIENT)
     ends = Q(token_expires_on__lte=timezone.now().date() + EXPIRY_NOTICE)
     standing = FilteredRelation("notices", condition=Q(notices__kind__in=STANDING_KINDS))
     # An integration comes once more for each notice that stands.
@@ -61,7 +59,7 @@ def _banner() -> Banner:
         Integration.objects.usable()
         .annotate(standing=standing)
         .annotate(notice_subject=F("standing__subject"))
-        .filter(fails | ends | Q(notice_subject__isnull=False))
+        .filter(~Q(problem="") | ends | Q(notice_subject__isnull=False))
         .order_by("pk", "-standing__pk")[:MOST_READ]
     )
     found: list[Attention | None] = []

@@ -7,11 +7,9 @@ way to ask.
 """
 
 import logging
-from contextlib import suppress
 from datetime import timedelta
 from smtplib import (
     SMTPAuthenticationError,
-    SMTPException,
     SMTPRecipientsRefused,
     SMTPResponseException,
     SMTPServerDisconnected,
@@ -72,8 +70,7 @@ def _send(mail: NoticeMail) -> None:
     except OSError as error:  # smtplib's exceptions are among them
         _note_failure(mail, error)
     finally:
-        with suppress(OSError):  # a farewell that fails changes nothing
-            connection.close()
+        connection.close()
     return None
 
 
@@ -101,10 +98,7 @@ def _note_sending(mail: NoticeMail) -> bool:
 def _note_failure(mail: NoticeMail, error: OSError) -> None:
     """Note why a mail was not sent, and when to try again, unless it may have been sent."""
     problem = _words(error)
-    was_answered = isinstance(error, SMTPException) and not isinstance(
-        error, SMTPServerDisconnected
-    )
-    if mail.state == MailState.SENDING and not was_answered:
+    if mail.state == MailState.SENDING and isinstance(error, SMTPServerDisconnected):
         problem = "The connection to the mail server ended while it was sent: it may have arrived."
         _as_taken(mail).update(problem=problem)
     elif isinstance(error, SMTPRecipientsRefused) and _codes(error)[0] >= 500:

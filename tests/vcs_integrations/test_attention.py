@@ -63,6 +63,8 @@ def test_a_refusal_stands_on_every_page_of_admins_until_it_is_mended(
 def test_what_mends_itself_is_not_in_it(admin: Client, linked: Integration) -> None:
     linked.record_failure(DOWN)
     assert banner(admin) == []
+    Integration.objects.update(token_expires_on=timezone.now().date())
+    assert banner(admin) == ["The token of Azure DevOps · fabrikam ends today"]
 
 
 def test_the_end_of_a_token_is_in_it_until_there_is_another_date(

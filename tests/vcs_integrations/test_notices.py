@@ -9,6 +9,7 @@ import pytest
 import time_machine
 from django.contrib.auth.models import User
 from django.core import mail
+from django.core.mail.backends.smtp import EmailBackend
 from django.db import connection
 from django.utils import timezone
 from pytest_django import Settings
@@ -20,7 +21,7 @@ from tests.emulator import Emulator
 from tests.emulator.model import Organization
 from tests.killing import killed_at
 from tests.processes import wait_for
-from tests.smtp import MailServer, mail_server
+from tests.smtp import CUT, HANG, MailServer, mail_server
 from vcs_integrations import linking, notices
 from vcs_integrations.mailing import send_next_mail
 from vcs_integrations.models import Integration, MailState, Notice, NoticeKind, NoticeMail
@@ -453,10 +454,17 @@ def test_one_address_that_does_not_exist_holds_up_no_other(
     assert send_all() == 0
 
 
+@pytest.mark.parametrize("fault", [CUT, HANG])
 def test_a_mail_that_may_have_arrived_is_not_repeated(
-    linked: Integration, ann: User, smtp: MailServer, clock: time_machine.Traveller
+    linked: Integration,
+    ann: User,
+    smtp: MailServer,
+    clock: time_machine.Traveller,
+    settings: Settings,
+    fault: str,
 ) -> None:
-    smtp.faults = [("END", "")]
+    settings.EMAIL_TIMEOUT = 0.3
+    smtp.faults = [("END", fault)]
     give_one(linked)
     send_all()
     clock.shift(timedelta(days=1))
@@ -467,10 +475,12 @@ def test_a_mail_that_may_have_arrived_is_not_repeated(
     assert "may have arrived" in unsure.problem
 
 
+@pytest.mark.parametrize("fault", [CUT, HANG])
 def test_a_farewell_that_fails_is_no_failure(
-    linked: Integration, ann: User, smtp: MailServer
+    linked: Integration, ann: User, smtp: MailServer, settings: Settings, fault: str
 ) -> None:
-    smtp.faults = [("QUIT", "")]
+    settings.EMAIL_TIMEOUT = 0.3
+    smtp.faults = [("QUIT", fault)]
     give_one(linked)
     send_all()
     assert NoticeMail.objects.get().state == MailState.SENT
@@ -512,6 +522,29 @@ def test_two_workers_mail_once(linked: Integration, ann: User, smtp: MailServer)
     assert errors == []
     assert len(smtp.received) == 20
     assert len({message["Message-ID"] for _, message in smtp.received}) == 20
+
+
+def test_a_worker_that_was_too_slow_leaves_the_mail_to_the_other(
+    linked: Integration,
+    ann: User,
+    smtp: MailServer,
+    clock: time_machine.Traveller,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It reaches the mail server only when its time is over and another has sent the mail."""
+    reach = EmailBackend.open
+
+    def reach_late(backend: EmailBackend) -> bool | None:
+        monkeypatch.setattr(EmailBackend, "open", reach)
+        clock.shift(timedelta(minutes=6))
+        assert send_all() == 1
+        return reach(backend)
+
+    monkeypatch.setattr(EmailBackend, "open", reach_late)
+    give_one(linked)
+    send_all()
+    assert smtp.recipients == ["alice@example.com"]
+    assert NoticeMail.objects.get().state == MailState.SENT
 
 
 def test_a_worker_killed_before_any_of_its_queries_mails_once(
