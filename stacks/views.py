@@ -36,6 +36,7 @@ from stacks.sources import (
     without_password,
 )
 from stacks.states import UNDER_WAY
+from vcs_integrations.hook_overview import lacks_hooks
 from vcs_integrations.keyset import keyset_page
 from vcs_integrations.models import Integration
 from vcs_integrations.providers.base import ProviderError
@@ -215,6 +216,7 @@ def stack(request: HttpRequest, slug: str) -> HttpResponse:
             "policy_name": policy_name(found),
             "version": version,
             "is_fresh": is_live,
+            "lacks_hooks": not is_live and lacks_hooks(found.repository),
         }
         template = "stacks/live.html" if is_live else "stacks/stack.html"
         response = render(request, template, context)

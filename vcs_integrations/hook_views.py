@@ -9,7 +9,8 @@ from accounts.roles import admin_required
 from vcs_integrations import hook_tests, linking
 from vcs_integrations.hook_overview import overview_of
 from vcs_integrations.keyset import keyset_page
-from vcs_integrations.models import HookTest, Integration
+from vcs_integrations.models import HookTest, Integration, NoticeKind
+from vcs_integrations.notices import withdraw
 from vcs_integrations.providers.base import ProviderError
 
 ACTIONS_ON_A_PAGE = 50
@@ -55,7 +56,8 @@ def leave_hooks(request: HttpRequest, pk: int) -> HttpResponse:
     found = _linked(pk)
     if request.method == "POST":
         left = found.projects.filter(external_id=request.POST.get("project", ""))
-        if left.update(keeps_hooks=False, refusal_cause="", refusal_fix=""):
+        if left.update(keeps_hooks=False, refusal_cause="", refusal_fix="", retry_at=None):
+            withdraw(found, NoticeKind.HOOKS_REFUSED, key=left.get().external_id)
             messages.success(
                 request, f"The hooks of {left.get()} stay as they are and are not mended any more"
             )

@@ -14,14 +14,17 @@ from django.db.models import Max, QuerySet
 from django.utils import timezone
 
 from vcs_integrations.backoff import wait_after
+from vcs_integrations.hook_overview import overview_of
 from vcs_integrations.models import (
     Delivery,
     HookAction,
     Integration,
+    NoticeKind,
     Project,
     Repository,
     Subscription,
 )
+from vcs_integrations.notices import give, withdraw
 from vcs_integrations.providers.base import BACKGROUND, Client, Outcome, ProviderError
 from vcs_integrations.service_hooks import Reading, mend, read_hooks, steps_for
 
@@ -37,6 +40,10 @@ TRY_REFUSED_AGAIN_AFTER = timedelta(days=1)
 # A push is told within seconds; clocks differ by less than this.
 DELIVERIES_MAY_TAKE = timedelta(minutes=15)
 CLOCKS_DIFFER_BY = timedelta(minutes=5)
+SILENCE_FIX = (
+    "Reconciliation found a push that no webhook told of, and the project used to deliver. "
+    "Test one of its hooks: that shows what keeps webhooks away."
+)
 # A hook on probation repeats for 36 hours what it could not deliver.
 OLD_PASSWORD_IS_QUIET_FOR = timedelta(hours=48)
 
@@ -75,6 +82,7 @@ def watch(integration: Integration) -> None:
         _postpone(integration, str(error), error.retry_after)
         raise
     _note_silence(integration)
+    _tell_of_broken_hooks(integration)
     _end_overlap(integration)
     Integration.objects.filter(pk=integration.pk).update(hooks_read_at=timezone.now())
     _finish(integration, timezone.now() + WATCH_EVERY, failures=0)
@@ -95,9 +103,8 @@ def _keep(project: Project, reading: Reading, client: Client) -> None:
             raise
         _note_refusal(project, error)
     else:
-        project.refusal_cause = project.refusal_fix = ""
-        project.retry_at = None
-        project.save(update_fields=["refusal_cause", "refusal_fix", "retry_at"])
+        project.forget_refusal()
+        withdraw(project.integration, NoticeKind.HOOKS_REFUSED, key=project.external_id)
     if steps:  # what happened while a hook did not deliver
         project.reconcile()
 
@@ -119,6 +126,8 @@ def _note_refusal(project: Project, error: ProviderError) -> None:
     project.refusal_cause, project.refusal_fix = error.cause[:500], error.fix[:500]
     project.retry_at = timezone.now() + TRY_REFUSED_AGAIN_AFTER
     project.save(update_fields=["refusal_cause", "refusal_fix", "retry_at"])
+    subject = f"The service hooks of {project} in {project.integration} can't be kept"
+    give(project.integration, NoticeKind.HOOKS_REFUSED, project.external_id, subject, str(error))
 
 
 def _count_deliveries(integration: Integration) -> None:
@@ -161,8 +170,29 @@ def _note_silence(integration: Integration) -> None:
         is_silent = project.delivered_at < newest - CLOCKS_DIFFER_BY
         if is_silent and not project.silent_since and newest < late:
             integration.projects.filter(pk=project.pk).update(silent_since=newest)
+            subject = f"No webhook comes from {project} in {integration} any more"
+            give(integration, NoticeKind.PROJECT_SILENT, project.external_id, subject, SILENCE_FIX)
         elif project.silent_since and not is_silent:
             integration.projects.filter(pk=project.pk).update(silent_since=None)
+            withdraw(integration, NoticeKind.PROJECT_SILENT, key=project.external_id)
+
+
+def _tell_of_broken_hooks(integration: Integration) -> None:
+    """Tell of hooks by which nothing comes and that Stackhook was not asked to keep."""
+    for one in overview_of(integration).used:
+        broken = [
+            hook.why
+            for event in one.events
+            for hook in event.hooks
+            if not event.works and hook.is_dead
+        ]
+        key = one.project.external_id
+        if broken and not one.project.keeps_hooks:
+            subject = f"A service hook of {one.project} in {integration} does not deliver"
+            text = f"{broken[0]}. Press Create hooks there, and Stackhook makes it anew."
+            give(integration, NoticeKind.HOOKS_UNWELL, key, subject, text)
+        else:
+            withdraw(integration, NoticeKind.HOOKS_UNWELL, key=key)
 
 
 def _end_overlap(integration: Integration) -> None:

@@ -1,8 +1,10 @@
 """Service hooks that look after themselves, against an Azure DevOps that does what it can."""
 
 from collections.abc import Callable
+from datetime import timedelta
 
 import pytest
+from django.utils import timezone
 
 from tests.emulator import Emulator
 from tests.emulator.model import Organization, Project
@@ -253,3 +255,74 @@ def test_unlinking_leaves_none(kept: Integration, organization: Organization) ->
     left_over, failure = unlink(kept)
     assert (left_over, failure) == ([], None)
     assert organization.subscriptions == []
+
+
+# What people are told
+
+
+def subjects(integration: Integration) -> list[str]:
+    return [notice.subject for notice in integration.notices.all()]
+
+
+def test_what_is_refused_is_told_once_until_it_is_mended(
+    integration: Integration, organization: Organization
+) -> None:
+    organization.deny("Ann Admin", "edit_subscriptions")
+    integration.projects.update(keeps_hooks=True)
+    for _ in range(2):
+        look_after(integration)
+    told = ["The service hooks of Platform Team in Azure DevOps · fabrikam can't be kept"]
+    assert subjects(integration) == told
+    organization.allow("Ann Admin", "edit_subscriptions")
+    look_after(integration)
+    assert subjects(integration) == []
+
+
+def test_a_broken_hook_that_nobody_keeps_is_told(
+    integration: Integration, organization: Organization, project: Project
+) -> None:
+    hook = organization.add_subscription(project, "git.push", integration.endpoint_url, "x")
+    hook.set_status("onProbation")
+    look_after(integration)
+    assert organization.subscription(hook.id)  # it is left alone
+    told = ["A service hook of Platform Team in Azure DevOps · fabrikam does not deliver"]
+    assert subjects(integration) == told
+    hook.set_status("enabled")
+    look_after(integration)
+    assert subjects(integration) == []
+
+
+def test_a_project_that_used_to_deliver_and_is_silent_is_told(kept: Integration) -> None:
+    repository = kept.repositories.get()
+    hour = timedelta(hours=1)
+    repository.reconcile_at = timezone.now() + hour
+    repository.save()
+    kept.deliveries.create(
+        outcome="run",
+        event_type="git.push",
+        project_id=repository.project_id,
+        received_at=timezone.now() - 3 * hour,
+        body=b"{}",
+    )
+    look_after(kept)
+    assert subjects(kept) == []  # nothing was pushed since
+    kept.repositories.update(pushed_at=timezone.now() - hour)
+    look_after(kept)
+    assert subjects(kept) == [
+        "No webhook comes from Platform Team in Azure DevOps · fabrikam any more"
+    ]
+    assert kept.projects.get().silent_since
+    kept.deliveries.create(
+        outcome="run", event_type="git.push", project_id=repository.project_id, body=b"{}"
+    )
+    look_after(kept)
+    assert subjects(kept) == []
+    assert kept.projects.get().silent_since is None
+
+
+def test_a_project_that_never_delivered_is_not_silent(kept: Integration) -> None:
+    kept.repositories.update(
+        reconcile_at=timezone.now(), pushed_at=timezone.now() - timedelta(days=1)
+    )
+    look_after(kept)
+    assert subjects(kept) == []

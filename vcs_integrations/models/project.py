@@ -61,6 +61,12 @@ class Project(models.Model):
     def __str__(self) -> str:
         return self.name
 
+    def forget_refusal(self) -> None:
+        """Note that nothing is refused any more."""
+        self.refusal_cause = self.refusal_fix = ""
+        self.retry_at = None
+        self.save(update_fields=["refusal_cause", "refusal_fix", "retry_at"])
+
     def reconcile(self) -> None:
         """Have the repositories of the project that stacks use read at once."""
         self.integration.repositories.filter(project_id=self.external_id).hurry()
