@@ -140,21 +140,23 @@ class Killed:
 
 
 @pytest.fixture
-def repository(organization: Organization) -> Repository:
-    """Two subscriptions tell everything that happens in it, once they are taken."""
+def repository(emulator: Emulator, organization: Organization) -> Repository:
+    """Two subscriptions tell everything that happens in it, which is held back to be taken."""
+    emulator.deliveries.hold()
     project = organization.project("Platform Team")
     assert project
     for event in ("git.push", "git.pullrequest.created", "git.pullrequest.updated"):
         for _ in range(2):
             organization.add_subscription(project, event, "http://127.0.0.1:9/", password="-")
-    return project.add_repository("network", {"README.md": "# Network\n"})
+    made = project.add_repository("network", {"README.md": "# Network\n"})
+    emulator.deliveries.drop()
+    return made
 
 
 @pytest.fixture
 def history(emulator: Emulator, repository: Repository) -> History:
     """Some of it in the emulator, which is asked for changed files; most of it made up."""
     history = History()
-    emulator.deliveries.hold()
     happen_for_real(history, repository)
     happen_on_paper(history, DELIVERIES // 2, branches_at_once=[1, 1, 2])
     history.bodies += [request.body for request in emulator.deliveries.take()]
@@ -264,7 +266,6 @@ def test_what_a_killed_worker_had_taken_is_processed_by_another_within_half_a_mi
     tmp_path: Path,
 ) -> None:
     history = History()
-    emulator.deliveries.hold()
     history.follow("By path", repository.id, "main", path_rule=True)
     sha = repository.push({"main.tf": "#"})
     history.expect(repository.id, "main", repository.pushes[-1].id, sha)
