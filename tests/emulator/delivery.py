@@ -13,6 +13,7 @@ import heapq
 import itertools
 import json
 import random
+import socket
 import threading
 import time
 import uuid
@@ -23,6 +24,7 @@ from typing import Any, TypeAlias
 from urllib.parse import urlsplit
 
 import requests
+from urllib3.exceptions import NameResolutionError, NewConnectionError
 
 from .clock import Clock
 from .events import pull_request_event, push_event, reduced
@@ -292,13 +294,15 @@ class Deliveries:
             return None
         notification = job.notification
         notification.attempts += 1
-        notification.status = "requestInProgress"
+        notification.status, notification.sent_date = "requestInProgress", self._clock.now()
+        notification.response_status, notification.response_body = None, ""
+        notification.error = notification.error_detail = ""
         started = time.monotonic()
         try:
             self._send(notification)
         except (requests.RequestException, OSError, HookRuleError) as error:
-            notification.response_status, notification.response_body = None, ""
-            notification.error = str(error)
+            notification.error = _words(error, notification.consumer_inputs["url"])
+            notification.error_detail = str(error)
         notification.duration = time.monotonic() - started
         if self._is_to_be_retried(job):
             notification.status = "queued"
@@ -339,6 +343,23 @@ class Deliveries:
         succeeded = 200 <= notification.response_status < 300
         reason = f"{response.reason or ''} ({notification.response_status})".strip()
         notification.error = "" if succeeded else reason
+
+
+def _words(error: Exception, url: str) -> str:
+    """Return what the history says of a request that had no answer, as .NET words it."""
+    reason = getattr(error.args[0], "reason", None) if error.args else None
+    if isinstance(error, HookRuleError):
+        return str(error)
+    if isinstance(error, requests.exceptions.SSLError):
+        return "The SSL connection could not be established, see inner exception."
+    if isinstance(error, requests.Timeout):
+        return "The operation has timed out."
+    if isinstance(error, socket.gaierror) or isinstance(reason, NameResolutionError):
+        return f"The remote name could not be resolved: '{urlsplit(url).hostname}'"
+    if isinstance(reason, NewConnectionError) and "refused" in str(reason):
+        where = urlsplit(url).netloc
+        return f"No connection could be made because the target machine actively refused it {where}"
+    return "An error occurred while sending the request."
 
 
 def _wants_push(subscription: Subscription, where: Repository, push: Push) -> bool:

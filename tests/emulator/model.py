@@ -182,6 +182,7 @@ class Notification:
     id: int
     subscription_id: str
     event: dict[str, Any]
+    publisher_inputs: dict[str, str]
     consumer_inputs: dict[str, str]
     is_test: bool
     created_date: datetime
@@ -192,7 +193,9 @@ class Notification:
     response_status: int | None = None
     response_body: str = ""
     error: str = ""
+    error_detail: str = ""
     duration: float = 0.0
+    sent_date: datetime | None = None
     completed_date: datetime | None = None
 
 
@@ -814,7 +817,13 @@ class Organization:
                 number, owner_id = subscription.notification_count, subscription.id
             event = {"subscriptionId": owner_id, "notificationId": number, **event}
             notification = Notification(
-                number, owner_id, event, dict(consumer_inputs), is_test, self.now()
+                number,
+                owner_id,
+                event,
+                dict(subscription.publisher_inputs) if subscription else {},
+                dict(consumer_inputs),
+                is_test,
+                self.now(),
             )
             self.notifications = [*self.history, notification][-HISTORY_LIMIT:]
             self.state.save()

@@ -355,6 +355,7 @@ def notification_json(one: Notification) -> Json:
     answer = one.response_body
     if one.response_status is not None:
         answer = f"Status Code: {one.response_status}\n\n{answer}"
+    sent = timestamp(one.sent_date) if one.sent_date else None
     completed = timestamp(one.completed_date) if one.completed_date else None
     return {
         "id": one.id,
@@ -363,21 +364,24 @@ def notification_json(one: Notification) -> Json:
         "status": one.status,
         "result": one.result,
         "createdDate": timestamp(one.created_date),
-        "modifiedDate": completed or timestamp(one.created_date),
+        "modifiedDate": completed or sent or timestamp(one.created_date),
         "details": {
             "eventType": one.event["eventType"],
             "publisherId": "tfs",
             "consumerId": "webHooks",
             "consumerActionId": _ACTION,
+            "publisherInputs": one.publisher_inputs,
             "consumerInputs": masked(one.consumer_inputs),
             "event": one.event,
             "request": one.request,
             "response": answer,
             "errorMessage": one.error,
-            "errorDetail": None,
+            "errorDetail": one.error_detail or None,
             "requestAttempts": one.attempts,
             "requestDuration": one.duration,
             "queuedDate": timestamp(one.created_date),
+            "dequeuedDate": sent,
+            "processedDate": sent,
             "completedDate": completed,
         },
     }

@@ -333,6 +333,9 @@ def _probation(data: dict[str, Any]) -> Probation:
 def _notification(data: dict[str, Any]) -> Notification:
     data["created_date"] = datetime.fromisoformat(data["created_date"])
     data["completed_date"] = _date(data["completed_date"])
+    # What an older version wrote has neither.
+    data["sent_date"] = _date(data.get("sent_date"))
+    data["publisher_inputs"] = data.get("publisher_inputs", {})
     notification = Notification(**data)
     if notification.status != "completed":
         notification.status, notification.result = "completed", "failed"
