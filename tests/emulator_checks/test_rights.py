@@ -263,6 +263,22 @@ def test_who_may_not_edit_changes_no_subscription(
     assert world.call("PUT", f"{HOOKS}/{NOWHERE}", json={}).status_code == 404
 
 
+def test_the_sdk_names_the_permission_that_is_missing(
+    world: World, sdk: Any, hook: Subscription, opened: PullRequest
+) -> None:
+    for right in ("edit_subscriptions", "contribute", "contribute_to_pull_requests"):
+        world.organization.deny(ANN, right)
+    hooks, code, where = sdk.get_service_hooks_client(), sdk.get_git_client(), world.repository.id
+    with pytest.raises(AzureDevOpsServiceError, match="action: Edit Subscription"):
+        hooks.create_subscription(hook_body(world.project))
+    with pytest.raises(AzureDevOpsServiceError, match="Edit Subscription"):
+        hooks.delete_subscription(hook.id)
+    with pytest.raises(AzureDevOpsServiceError, match="'GenericContribute'"):
+        code.create_commit_status(STATUS, world.repository.tip(), where)
+    with pytest.raises(AzureDevOpsServiceError, match="'PullRequestContribute'"):
+        code.create_thread(THREAD, where, opened.id)
+
+
 def test_who_may_not_delete_keeps_the_subscription(world: World, hook: Subscription) -> None:
     world.organization.deny(ANN, "delete_subscriptions", world.project)
     assert world.call("DELETE", f"{HOOKS}/{hook.id}").status_code == 403
