@@ -17,10 +17,11 @@ from vcs_integrations.attention import (
     standing_notices,
     token_end,
 )
-from vcs_integrations.models import Delivery, Integration, Subscription
+from vcs_integrations.models import Delivery, Integration, Project, Subscription
 
 # The worker takes up what is due every few seconds; later than this it is not running.
 WORKER_IS_LATE = timedelta(minutes=5)
+PROJECTS_NAMED = 5
 
 
 @require_safe
@@ -39,6 +40,7 @@ def home(request: HttpRequest) -> HttpResponse:
             *(_about_worker(integrations) or _about_waiting(reader_is_admin)),
             *(notice for one in integrations for notice in _about(one, reader_is_admin)),
             *standing_notices(integrations, reader_is_admin=reader_is_admin),
+            *_about_projects(reader_is_admin),
             *_about_stacks(),
         ],
         "hooks_are_missing": hooks_are_missing,
@@ -73,6 +75,21 @@ def _about(integration: Integration, reader_is_admin: bool) -> list[Attention]:
 def _lacks_hooks(integration: Integration) -> bool:
     """Say whether hooks of before it was unlinked have not been made anew."""
     return not integration.duplicate_of and bool(integration.subscriptions.all())
+
+
+def _about_projects(reader_is_admin: bool) -> list[Attention]:
+    """Return which projects have stacks and no service hooks."""
+    found = []
+    for project in Project.objects.without_hooks().select_related("integration")[:PROJECTS_NAMED]:
+        text = f"The project {project} in {project.integration} has no service hooks"
+        detail = "Stacks use it; without webhooks its pushes are found within ten minutes only."
+        if reader_is_admin:
+            page = f"{project.integration.get_absolute_url()}#hooks"
+            found.append(Attention(text, detail, page, "Create hooks"))
+        else:
+            detail = f"{detail} An admin creates them."
+            found.append(Attention(text, detail, reverse("provider_list"), "VCS providers"))
+    return found
 
 
 def _about_worker(integrations: list[Integration]) -> list[Attention]:

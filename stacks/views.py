@@ -36,9 +36,8 @@ from stacks.sources import (
     without_password,
 )
 from stacks.states import UNDER_WAY
-from vcs_integrations.hook_overview import lacks_hooks
 from vcs_integrations.keyset import keyset_page
-from vcs_integrations.models import Integration
+from vcs_integrations.models import Integration, Project
 from vcs_integrations.providers.base import ProviderError
 
 STEPS: tuple[type[StepForm], ...] = (
@@ -216,12 +215,18 @@ def stack(request: HttpRequest, slug: str) -> HttpResponse:
             "policy_name": policy_name(found),
             "version": version,
             "is_fresh": is_live,
-            "lacks_hooks": not is_live and lacks_hooks(found.repository),
+            "lacks_hooks": not is_live and _lacks_hooks(found),
         }
         template = "stacks/live.html" if is_live else "stacks/stack.html"
         response = render(request, template, context)
     patch_vary_headers(response, ["HX-Request"])  # one address, a page and a part of it
     return response
+
+
+def _lacks_hooks(found: Stack) -> bool:
+    """Say whether no webhook tells of what is pushed to a stack's repository."""
+    projects = Project.objects.without_hooks().filter(integration=found.repository.integration_id)
+    return projects.filter(external_id=found.repository.project_id).exists()
 
 
 def _open_pull_requests(found: Stack) -> list[tuple[PullRequest, Run | None]]:

@@ -102,20 +102,6 @@ class HookOverview:
         ]
 
 
-def lacks_hooks(repository: Repository) -> bool:
-    """Say whether no webhook tells of the repository's pushes, and none is about to.
-
-    Not before the hooks were read once: until then nothing is known.
-    """
-    integration = repository.integration
-    if not integration.is_linked or integration.hooks_read_at is None:
-        return False
-    places = [repository.project_id, ""]
-    if integration.subscriptions.present().filter(project_id__in=places).exists():
-        return False
-    return not integration.projects.kept().filter(external_id=repository.project_id).exists()
-
-
 def overview_of(integration: Integration) -> HookOverview:
     """Return the hooks of an organization, with a constant number of queries."""
     present = integration.subscriptions.present().select_related("integration")

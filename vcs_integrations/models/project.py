@@ -3,8 +3,11 @@
 from typing import Self
 
 from django.db import models
-from django.db.models import Q
+from django.db.models import Exists, OuterRef, Q
 from django.utils import timezone
+
+from vcs_integrations.models.repository import Repository
+from vcs_integrations.models.subscription import Subscription
 
 
 class ProjectQuerySet(models.QuerySet["Project"]):
@@ -16,6 +19,24 @@ class ProjectQuerySet(models.QuerySet["Project"]):
         """Those that are there, but for what was refused, which is tried rarely."""
         now = timezone.now()
         return self.there().filter(Q(retry_at=None) | Q(retry_at__lte=now))
+
+    def without_hooks(self) -> Self:
+        """Those of whose pushes no webhook tells, and none is about to, though stacks use them.
+
+        Not before the hooks were read once: until then nothing is known.
+        """
+        same = {"integration": OuterRef("integration"), "project_id": OuterRef("external_id")}
+        for_all = {"integration": OuterRef("integration"), "project_id": ""}
+        hooks = Subscription.objects.present()
+        return self.there().filter(
+            Exists(Repository.objects.in_use().filter(**same)),
+            ~Exists(hooks.filter(**same)),
+            ~Exists(hooks.filter(**for_all)),
+            keeps_hooks=False,
+            integration__unlinked_at=None,
+            integration__duplicate_of=None,
+            integration__hooks_read_at__isnull=False,
+        )
 
     def there(self) -> Self:
         """Those with repositories that the token may read."""

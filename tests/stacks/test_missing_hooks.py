@@ -1,0 +1,68 @@
+"""A stack whose project has no service hooks offers to create them."""
+
+import pytest
+from django.test import Client
+
+from stacks.models import Stack
+from tests.emulator.model import Organization
+from tests.stacks.conftest import create
+from vcs_integrations.models import Integration
+from vcs_integrations.watching import watch
+
+OFFER = "No webhook tells of pushes yet."
+
+
+@pytest.fixture
+def created(admin: Client, world: Integration) -> Stack:
+    create(admin, world)
+    stack = Stack.objects.get()
+    assert stack.repository.reconcile_at is not None
+    watch(Integration.objects.get(pk=world.pk))
+    return stack
+
+
+def home(client: Client) -> list[str]:
+    return [notice.text for notice in client.get("/").context["notices"]]
+
+
+def test_an_admin_creates_them_from_the_stack(
+    admin: Client, created: Stack, organization: Organization
+) -> None:
+    page = admin.get(created.get_absolute_url()).content.decode()
+    assert OFFER in page
+    assert "Create hooks" in page
+    told = "The project Platform Team in Azure DevOps · fabrikam has no service hooks"
+    assert home(admin) == [told]
+    integration = created.repository.integration
+    project = created.repository.project_id
+    admin.post(f"/settings/vcs-providers/{integration.pk}/hooks/keep/", {"project": project})
+    assert OFFER not in admin.get(created.get_absolute_url()).content.decode()
+    assert home(admin) == []
+    watch(Integration.objects.get())
+    assert len(organization.subscriptions) == 4
+
+
+def test_a_member_is_told_who_creates_them(member: Client, created: Stack) -> None:
+    page = member.get(created.get_absolute_url()).content.decode()
+    assert OFFER in page
+    assert "An admin creates them" in page
+    assert "Create hooks" not in page
+    assert len(home(member)) == 1
+
+
+def test_hooks_made_by_hand_will_do(
+    admin: Client, created: Stack, organization: Organization
+) -> None:
+    project = organization.project("Platform Team")
+    assert project
+    integration = Integration.objects.get()
+    organization.add_subscription(project, "git.push", integration.endpoint_url, "x")
+    watch(integration)
+    assert OFFER not in admin.get(created.get_absolute_url()).content.decode()
+    assert home(admin) == []
+
+
+def test_nothing_is_said_before_the_hooks_were_read(admin: Client, world: Integration) -> None:
+    create(admin, world)
+    assert OFFER not in admin.get(Stack.objects.get().get_absolute_url()).content.decode()
+    assert home(admin) == []
