@@ -9,10 +9,11 @@ from django.utils import timezone
 from tests.emulator import Emulator
 from tests.emulator.model import Organization, Project
 from tests.emulator.model import Subscription as RemoteHook
-from vcs_integrations.models import HookAction, Integration, Subscription
+from tests.killing import killed_at
+from vcs_integrations.models import HookAction, Integration
 from vcs_integrations.providers import PROVIDERS
 from vcs_integrations.unlinking import unlink
-from vcs_integrations.watching import watch
+from vcs_integrations.watching import watch, watch_next
 
 EVENTS = list(PROVIDERS["azure_devops"].events)
 
@@ -134,6 +135,11 @@ BROKEN: dict[str, tuple[Breakage, str, str]] = {
         "corrected",
         "It sends reduced details",
     ),
+    "another version": (
+        lambda _, hook: setattr(hook, "resource_version", "2.0"),
+        "corrected",
+        "It asks for another resource version than 1.0",
+    ),
     "removed": (
         lambda organization, hook: organization.unsubscribe(hook),
         "created",
@@ -225,18 +231,59 @@ def test_hooks_that_the_token_may_not_see_are_not_made_twice(
     assert len(organization.subscriptions) == 4
 
 
-def test_a_killed_worker_leaves_no_double(
-    integration: Integration, organization: Organization
+def test_killed_at_any_point_it_leaves_no_double_and_nothing_undone(
+    transactional_db: None, kept: Integration, organization: Organization
 ) -> None:
-    """It was killed after a hook was made and before that was stored."""
-    look_after(integration)
-    integration.projects.update(keeps_hooks=True)
-    look_after(integration)
-    Subscription.objects.all().delete()
-    look_after(integration)
-    assert len(organization.subscriptions) == 4
-    assert states(integration) == ALL_WELL
-    assert integration.subscriptions.filter(is_ours=True).count() == 4
+    """One hook was removed, one is on probation and one posts elsewhere."""
+    point, ended = 0, False
+    while not ended:
+        removed, dead, lost, _ = organization.subscriptions
+        organization.unsubscribe(removed)
+        dead.set_status("onProbation")
+        lost.edit(url="https://elsewhere.example.com/")
+        with killed_at(point, also_after_calls=True):
+            look_after(kept)
+            ended = True
+        look_after(kept)
+        look_after(kept)
+        assert states(kept) == ALL_WELL, f"killed at {point}"
+        assert len(organization.subscriptions) == 4, f"killed at {point}"
+        point += 3
+    assert point > 60
+
+
+def test_one_worker_at_a_time_looks_after_an_organization(integration: Integration) -> None:
+    now = timezone.now()
+    Integration.objects.update(watch_at=now, watch_lease=now + timedelta(minutes=1))
+    assert not watch_next()
+    Integration.objects.update(watch_lease=now - timedelta(seconds=1))
+    assert watch_next()
+    assert not watch_next()
+    found = Integration.objects.get()
+    assert found.watch_at
+    assert found.watch_at > now + timedelta(minutes=4)
+    assert found.watch_lease is None
+
+
+def test_what_is_asked_for_meanwhile_is_done_next(integration: Integration) -> None:
+    taken = Integration.objects.get()
+    Integration.objects.hurry_watch()
+    watch(taken)
+    assert watch_next()
+
+
+def test_a_provider_that_is_down_is_tried_again_by_itself(
+    integration: Integration, emulator: Emulator
+) -> None:
+    emulator.faults.add("unavailable", path="hooks")
+    assert watch_next()
+    found = Integration.objects.get()
+    assert "Azure DevOps is down or in trouble" in found.hooks_problem
+    assert found.watch_at
+    assert timezone.now() < found.watch_at < timezone.now() + timedelta(minutes=1)
+    emulator.faults.clear()
+    watch(found)
+    assert Integration.objects.get().hooks_problem == ""
 
 
 def test_another_organization_is_not_touched(
