@@ -15,6 +15,7 @@ SECRET_KEY = environment.required("SECRET_KEY", "what sessions are signed with")
 FIELD_ENCRYPTION_KEY = environment.required(
     "FIELD_ENCRYPTION_KEY", "what stored tokens and passwords are encrypted with"
 )
+FIELD_ENCRYPTION_OLD_KEY = environment.text("FIELD_ENCRYPTION_OLD_KEY", "")
 DEBUG = environment.boolean("DEBUG", default=False)
 PORT = environment.port("PORT", 8000)
 PUBLIC_URL = environment.base_url(
@@ -156,7 +157,6 @@ AXES_VERBOSE = False
 
 # Data
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
-CRYPTOGRAPHY_KEY = FIELD_ENCRYPTION_KEY
 # Azure DevOps sends at most 2 MB; twice that leaves room, more is refused unread.
 WEBHOOK_BODY_LIMIT = 4 * 1024 * 1024
 DATA_UPLOAD_MAX_MEMORY_SIZE = WEBHOOK_BODY_LIMIT

@@ -2,8 +2,8 @@
 
 import re
 
-from stacks.encryption import decrypting
 from stacks.models import Stack
+from vcs_integrations.encryption import decrypting
 
 SHORTEST_SECRET = 6
 ORDINARY_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)

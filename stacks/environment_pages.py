@@ -9,9 +9,9 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_http_methods
 
-from stacks.encryption import WrongKey
 from stacks.environment import SHORTEST_SECRET, plain_values_of, why_not_named
 from stacks.models import Stack, StackVariable
+from vcs_integrations.encryption import WrongKey
 
 LONGEST_VALUE = 30_000  # four bytes each fit what Linux takes
 TAKEN = "There is a variable of this name. Change that one, or choose a different name."

@@ -18,9 +18,9 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_http_methods
 
-from stacks.encryption import WrongKey
 from stacks.models import Run, RunCredential, Stack, StateLock, StateVersion
 from stacks.states import State
+from vcs_integrations.encryption import WrongKey
 from vcs_integrations.providers.base import digest, read_basic
 
 LARGEST_STATE = 64 * 1024 * 1024  # bytes

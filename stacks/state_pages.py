@@ -7,8 +7,8 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_safe
 
 from accounts.roles import admin_required
-from stacks.encryption import WrongKey
 from stacks.models import Stack, StateLock, StateVersion
+from vcs_integrations.encryption import WrongKey
 from vcs_integrations.keyset import keyset_page
 
 VERSIONS_ON_A_PAGE = 30

@@ -17,6 +17,7 @@ from django.conf import settings
 OURS = (
     "SECRET_KEY",
     "FIELD_ENCRYPTION_KEY",
+    "FIELD_ENCRYPTION_OLD_KEY",
     "DEBUG",
     "PORT",
     "EMULATOR_PORT",

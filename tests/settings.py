@@ -5,6 +5,7 @@ import os
 os.environ |= {
     "SECRET_KEY": "a key that only tests use, long enough for the checks of Django 0123456789",
     "FIELD_ENCRYPTION_KEY": "another key that only tests use",
+    "FIELD_ENCRYPTION_OLD_KEY": "",
     "DEBUG": "false",
     "PORT": "8000",
     "PUBLIC_URL": "https://stackhook.example.com",

@@ -16,6 +16,7 @@ TESTS = [
     "tests/stacks/test_stack_pages.py",
     "tests/stacks/test_state_backend.py",
     "tests/vcs_integrations/test_attention.py",
+    "tests/test_key_rotation.py",
     "tests/vcs_integrations/test_deliveries.py",
     "tests/vcs_integrations/test_notices.py",
     "tests/vcs_integrations/test_webhooks.py",
@@ -27,7 +28,7 @@ def test_deliveries_runs_reports_and_pages_are_the_same_on_postgresql(server: Po
     variables = environment(TEST_DATABASE_URL=server.url("suite"))
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *TESTS]
     done = subprocess.run(
-        command, cwd=settings.BASE_DIR, env=variables, capture_output=True, text=True, timeout=300
+        command, cwd=settings.BASE_DIR, env=variables, capture_output=True, text=True, timeout=600
     )
     assert done.returncode == 0, done.stdout
     assert "skipped" in done.stdout  # what locks a SQLite file: so this was PostgreSQL

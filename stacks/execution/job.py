@@ -14,7 +14,6 @@ from django.conf import settings
 from django.db import DatabaseError, InterfaceError, transaction
 from django.utils import timezone
 
-from stacks.encryption import WrongKey, decrypting
 from stacks.environment import environment_of
 from stacks.execution import queue, terraform, workspace
 from stacks.execution.logs import Log, Masker
@@ -32,6 +31,7 @@ from stacks.execution.terraform import PlanSummary
 from stacks.models import Backend, PlanFile, Run, Tool
 from stacks.state_backend import address_of, issue_credential, username_of
 from stacks.states import Kind, State
+from vcs_integrations.encryption import WrongKey, decrypting
 from vcs_integrations.providers.base import ProviderError
 
 logger = logging.getLogger(__name__)

@@ -3,9 +3,9 @@
 from django.conf import settings
 from django.db import models
 from django.utils import timezone
-from django_cryptography.fields import encrypt
 
 from stacks.models.run import Run
+from vcs_integrations.encryption import encrypt
 
 
 class PlanFile(models.Model):
@@ -21,7 +21,7 @@ class PlanFile(models.Model):
     lock_file = models.BinaryField(default=b"")
 
     def __str__(self) -> str:
-        return f"Plan of run {self.run_id}"
+        return f"{self.run} of {self.run.stack}"
 
 
 class LogChunk(models.Model):

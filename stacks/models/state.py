@@ -4,12 +4,11 @@ import zlib
 
 from django.db import models
 from django.utils import timezone
-from django_cryptography.fields import encrypt
 
-from stacks.encryption import decrypting
 from stacks.models.run import Run
 from stacks.models.stack import Stack
 from stacks.states import State
+from vcs_integrations.encryption import decrypting, encrypt
 
 
 class StateVersion(models.Model):
@@ -61,7 +60,7 @@ class StateContent(models.Model):
     packed = encrypt(models.BinaryField())
 
     def __str__(self) -> str:
-        return f"Content of version {self.version_id}"
+        return f"{self.version} of {self.version.stack}"
 
 
 class StateLock(models.Model):

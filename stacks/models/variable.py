@@ -1,9 +1,9 @@
 """The environment that the programs of a stack's runs find."""
 
 from django.db import models
-from django_cryptography.fields import encrypt
 
 from stacks.models.stack import Stack
+from vcs_integrations.encryption import encrypt
 
 
 class StackVariable(models.Model):
@@ -27,4 +27,4 @@ class StackVariable(models.Model):
         )
 
     def __str__(self) -> str:
-        return self.name
+        return f"{self.name} of {self.stack}"

@@ -7,11 +7,11 @@ import pytest
 from django.db import connection
 from django.test import Client
 
-from stacks.encryption import WrongKey
 from stacks.environment import environment_of
 from stacks.models import Stack, StackVariable
 from tests.stacks.conftest import errors
 from tests.test_secrets import database_text, holds, logged, shown
+from vcs_integrations.encryption import WrongKey
 from vcs_integrations.models import Integration
 
 PATH = "/stacks/network/environment/"

@@ -16,13 +16,13 @@ import requests
 from django.db import connection
 from django.test import Client
 
-from stacks.encryption import WrongKey
 from stacks.models import Run, Stack, StateLock, StateVersion
 from stacks.state_backend import address_of, issue_credential, username_of
 from stacks.states import ENDED, Kind, State
 from tests.addresses import make_run, make_stack
 from tests.conftest import over_https
 from tests.test_secrets import database_text, holds, logged
+from vcs_integrations.encryption import WrongKey
 from vcs_integrations.models import Integration
 
 TERRAFORM = shutil.which("terraform")

@@ -148,6 +148,7 @@ def test_the_work_of_a_killed_worker_is_picked_up(
     emulator.faults.add("slow", "git/repositories", seconds=30, times=1)
     with worker(database) as killed:
         assert wait_for(lambda: database.results() == ["RUNNING"])
+        assert wait_for(lambda: not emulator.faults.active())  # it waits for the slow answer
         killed.kill()
         killed.wait(5)
     assert database.integration("problem") == ("unavailable",)

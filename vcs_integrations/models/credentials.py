@@ -3,7 +3,8 @@
 import secrets
 
 from django.db import models
-from django_cryptography.fields import encrypt
+
+from vcs_integrations.encryption import encrypt
 
 
 def new_webhook_password() -> str:
@@ -24,7 +25,7 @@ class Credentials(models.Model):
         verbose_name_plural = "credentials"
 
     def __str__(self) -> str:
-        return f"Credentials of {self.integration_id}"
+        return str(self.integration)
 
 
 class PasswordReveal(models.Model):

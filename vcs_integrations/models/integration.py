@@ -5,15 +5,14 @@ from datetime import timedelta
 from typing import Self
 
 from django.conf import settings
-from django.core.signing import BadSignature
 from django.db import models
 from django.db.models import F, OuterRef, Q, Subquery
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.functional import cached_property
-from django_cryptography.utils.crypto import InvalidToken
 
 from vcs_integrations.backoff import wait_after
+from vcs_integrations.encryption import WrongKey, decrypting
 from vcs_integrations.models.credentials import Credentials, new_webhook_password
 from vcs_integrations.models.delivery import Delivery, password_mark
 from vcs_integrations.providers import PROVIDERS
@@ -241,20 +240,17 @@ class Integration(models.Model):
     def read_credentials(self) -> Credentials:
         """Return token and password, decrypted. Raises ProviderError with the wrong key."""
         try:
-            return Credentials.objects.get(integration=self)
+            with decrypting("The stored token and webhook password"):
+                return Credentials.objects.get(integration=self)
         except Credentials.DoesNotExist:
             raise ProviderError(
                 Problem.TOKEN_REFUSED,
                 f"{self} is not linked, so there is no token.",
                 "Link the organization again.",
             ) from None
-        except (BadSignature, InvalidToken, ValueError):
-            raise ProviderError(
-                Problem.WRONG_KEY,
-                "The stored token and webhook password can't be decrypted.",
-                "Start Stackhook with the FIELD_ENCRYPTION_KEY they were stored with, or enter "
-                "the token again.",
-            ) from None
+        except WrongKey as error:
+            fix = f"{error.fix} Or enter the token again."
+            raise ProviderError(Problem.WRONG_KEY, error.cause, fix) from None
 
     def give_credentials(self, token: str) -> None:
         """Store the token and a new webhook password."""

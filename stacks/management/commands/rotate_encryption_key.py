@@ -1,0 +1,46 @@
+"""`manage.py rotate_encryption_key`: encrypt every stored secret with FIELD_ENCRYPTION_KEY."""
+
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandError
+
+from vcs_integrations.key_rotation import Outcome, SecretField, secret_fields
+
+TELL_EVERY = 100
+
+
+class Command(BaseCommand):
+    help = (
+        "Encrypt every stored secret with FIELD_ENCRYPTION_KEY; what it was encrypted with until "
+        "now is FIELD_ENCRYPTION_OLD_KEY. It may be broken off and started again at any time."
+    )
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        counts = dict.fromkeys(Outcome, 0)
+        for field in secret_fields():
+            self._rotate(field, counts)
+        anew, unreadable = counts[Outcome.ENCRYPTED_ANEW], counts[Outcome.UNREADABLE]
+        self.stdout.write(f"Encrypted anew: {anew}. Done before: {counts[Outcome.WAS_DONE]}.")
+        has_old_key = bool(settings.FIELD_ENCRYPTION_OLD_KEY)
+        if unreadable:
+            keys = "FIELD_ENCRYPTION_KEY" + " or FIELD_ENCRYPTION_OLD_KEY" * has_old_key
+            raise CommandError(
+                f"{unreadable} secrets could not be read with {keys}, and stay as they are: they "
+                f"are named above. Set the key that they were stored with as "
+                f"FIELD_ENCRYPTION_OLD_KEY and start this again, or enter them anew."
+            )
+        self.stdout.write("Every secret is encrypted with FIELD_ENCRYPTION_KEY.")
+        if has_old_key:
+            self.stdout.write("FIELD_ENCRYPTION_OLD_KEY can be removed.")
+
+    def _rotate(self, field: SecretField, counts: dict[Outcome, int]) -> None:
+        """Go through the rows, adding up what became of them and telling how far it is."""
+        keys = field.keys()
+        for number, key in enumerate(keys, start=1):
+            outcome = field.rotate(key)
+            counts[outcome] += 1
+            if outcome == Outcome.UNREADABLE:
+                self.stderr.write(f"{field}: {field.describe(key)} can't be decrypted.")
+            if number % TELL_EVERY == 0 or number == len(keys):
+                self.stdout.write(f"{field}: {number} of {len(keys)}")

@@ -1,0 +1,98 @@
+"""A rotation of the key that is killed while the product goes on loses nothing."""
+
+import json
+import random
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from django.conf import settings
+
+from tests.databases import Database, migrate, sqlite_url
+from tests.postgresql import PostgreSQL, needs_postgresql
+from tests.processes import KEYS, running
+
+FILL = """
+from stacks.models import StackVariable
+from tests.addresses import make_stack
+from vcs_integrations.models import Credentials, Integration
+integration = Integration.objects.create(provider_key="azure_devops", name="Ours")
+Credentials.objects.create(integration=integration, token="a token", webhook_password="a password")
+stack = make_stack(integration, "Network")
+for number in range(400):
+    StackVariable.objects.create(stack=stack, name=f"V{number}", value=f"value {number}")
+"""
+READ = """
+import json, sys
+from stacks.models import StackVariable
+from vcs_integrations.models import Credentials
+values = dict(StackVariable.objects.values_list("name", "value"))
+secrets = list(Credentials.objects.values_list("token", "webhook_password"))
+sys.stdout.write(json.dumps([values, secrets]))
+"""
+GO_ON = """
+import time
+from stacks.models import StackVariable
+for number in range(150):
+    assert len({one.value for one in StackVariable.objects.all()}) == 400
+    StackVariable.objects.filter(name=f"V{number}").update(value=f"value {number}, changed")
+    time.sleep(0.02)
+"""
+COMMAND = ("manage.py", "rotate_encryption_key")
+
+
+@pytest.fixture
+def on_sqlite(tmp_path: Path) -> Database:
+    url = sqlite_url(tmp_path / "data.sqlite3")
+    migrate(url)
+    return Database(url)
+
+
+@pytest.fixture
+def on_postgresql(server: PostgreSQL) -> Iterator[Database]:
+    url = server.create("rotated")
+    migrate(url)
+    yield Database(url)
+    server.drop("rotated")
+
+
+def test_killed_again_and_again_it_loses_nothing_and_disturbs_nobody(on_sqlite: Database) -> None:
+    kill_again_and_again(on_sqlite)
+
+
+@needs_postgresql
+def test_nor_does_it_on_postgresql(on_postgresql: Database) -> None:
+    kill_again_and_again(on_postgresql)
+
+
+def kill_again_and_again(database: Database) -> None:
+    database.run(FILL)
+    keys = {
+        "FIELD_ENCRYPTION_KEY": "the new key",
+        "FIELD_ENCRYPTION_OLD_KEY": KEYS["FIELD_ENCRYPTION_KEY"],
+    }
+    variables = database.variables | keys
+    chance = random.Random(5)  # noqa: S311
+    unlike_at_first = {value for (value,) in database.ask("SELECT value FROM stacks_stackvariable")}
+    with database.running(GO_ON, **keys):
+        for done in (100, 200, 300):
+            with running(settings.BASE_DIR, *COMMAND, **variables) as process:
+                assert process.stdout
+                until = f"Stack variables (value): {done} of 400\n"
+                assert until in iter(process.stdout.readline, "")
+                time.sleep(chance.uniform(0, 0.02))
+                process.kill()
+                process.wait()
+    left = {value for (value,) in database.ask("SELECT value FROM stacks_stackvariable")}
+    assert 0 < len(left & unlike_at_first) < 400
+    with running(settings.BASE_DIR, *COMMAND, **variables) as process:
+        assert process.stdout
+        said = process.stdout.read()
+        assert process.wait() == 0
+    assert said.endswith("FIELD_ENCRYPTION_OLD_KEY can be removed.\n")
+    values, secrets = json.loads(database.run(READ, FIELD_ENCRYPTION_KEY="the new key"))
+    assert values == {
+        f"V{number}": f"value {number}" + ", changed" * (number < 150) for number in range(400)
+    }
+    assert secrets == [["a token", "a password"]]
