@@ -121,6 +121,13 @@ class EditPersonForm(forms.Form):
             validate_password(password, self.person)
         return password
 
+    @property
+    def changes(self) -> str:
+        """What is changed, for the audit log."""
+        role = dict([NO_ROLE, *Role.choices])[self.cleaned_data["role"]]
+        changes = {"role": role, "password": "New password", "email": "E-mail address"}
+        return ", ".join(changes[name] for name in self.changed_data)
+
     def save(self) -> None:
         give_role(self.person, self.cleaned_data["role"])
         self.person.email = self.cleaned_data["email"]

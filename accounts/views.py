@@ -8,11 +8,12 @@ from django.contrib.auth.decorators import login_not_required
 from django.contrib.auth.models import User
 from django.contrib.auth.views import LoginView, LogoutView
 from django.core.paginator import Paginator
-from django.db import DatabaseError, IntegrityError
+from django.db import DatabaseError, IntegrityError, transaction
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_http_methods, require_safe
 
+from accounts.audit import Verb, record
 from accounts.forms import (
     AddPersonForm,
     EditPersonForm,
@@ -21,7 +22,7 @@ from accounts.forms import (
     SignInForm,
 )
 from accounts.mail import mail_obstacle
-from accounts.roles import admin_required, role_not_required
+from accounts.roles import Role, admin_required, role_not_required
 
 
 class SignIn(LoginView):
@@ -46,7 +47,7 @@ def change_email(request: HttpRequest) -> HttpResponse:
     """One's own address, which only admins need: notices go to them."""
     form = OwnEmailForm(request.POST or None, instance=cast(User, request.user))
     if form.is_valid():
-        form.save()
+        record(request, Verb.PERSON_CHANGED, form.save(), "Own e-mail address")
         messages.success(request, "Your e-mail address was changed")
         return redirect("people")
     return render(request, "accounts/change_email.html", {"form": form})
@@ -57,7 +58,9 @@ def change_email(request: HttpRequest) -> HttpResponse:
 def change_password(request: HttpRequest) -> HttpResponse:
     form = OwnPasswordForm(cast(User, request.user), request.POST or None)
     if form.is_valid():
-        update_session_auth_hash(request, form.save())
+        person = form.save()
+        update_session_auth_hash(request, person)
+        record(request, Verb.PERSON_CHANGED, person, "Own password")
         messages.success(request, "Your password was changed")
         return redirect("change_password")
     return render(request, "accounts/change_password.html", {"form": form})
@@ -82,6 +85,7 @@ def add_person(request: HttpRequest) -> HttpResponse:
         except IntegrityError:  # somebody took the name in this moment
             form.add_error("username", "A user with that username already exists.")
         else:
+            record(request, Verb.PERSON_ADDED, person, Role(form.cleaned_data["role"]).label)
             messages.success(request, f"{person.username} was added")
             return redirect("people")
     return render(request, "accounts/add_person.html", {"form": form})
@@ -100,6 +104,8 @@ def edit_person(request: HttpRequest, pk: int) -> HttpResponse:
             form.save()
         except DatabaseError as error:  # the person was removed in this moment
             raise Http404 from error
+        if form.changes:
+            record(request, Verb.PERSON_CHANGED, person, form.changes)
         messages.success(request, f"{person.username} was changed")
         return redirect("people")
     return render(request, "accounts/edit_person.html", {"form": form, "person": person})
@@ -114,6 +120,8 @@ def remove_person(request: HttpRequest, pk: int) -> HttpResponse:
         return redirect("people")
     if request.method != "POST":
         return render(request, "accounts/remove_person.html", {"person": person})
-    person.delete()
+    with transaction.atomic():
+        record(request, Verb.PERSON_REMOVED, person)
+        person.delete()
     messages.success(request, f"{person.username} was removed")
     return redirect("people")

@@ -9,6 +9,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_http_methods
 
+from accounts.audit import Verb, record
 from stacks.environment import SHORTEST_SECRET, plain_values_of, why_not_named
 from stacks.models import Stack, StackVariable
 from vcs_integrations.encryption import WrongKey
@@ -86,7 +87,9 @@ def environment(request: HttpRequest, slug: str) -> HttpResponse:
     found = get_object_or_404(Stack.objects.with_repository(), slug=slug)
     form = NewVariableForm(request.POST if request.method == "POST" else None)
     if form.is_valid() and _add(found, form):
-        messages.success(request, f"{form.cleaned_data['name']} was added")
+        said = f"{form.cleaned_data['name']} was added"
+        record(request, Verb.ENVIRONMENT_CHANGED, found, said)
+        messages.success(request, said)
         return redirect("environment", slug)
     form.forget_secret()
     try:
@@ -120,7 +123,9 @@ def change_variable(request: HttpRequest, slug: str, variable_pk: int) -> HttpRe
         # An empty value is that of a secret which stays.
         changes = {name: to for name, to in form.cleaned_data.items() if to != ""}
         StackVariable.objects.filter(pk=variable.pk).update(**changes)
-        messages.success(request, f"{variable.name} was changed")
+        said = f"{variable.name} was changed"
+        record(request, Verb.ENVIRONMENT_CHANGED, variable.stack, said)
+        messages.success(request, said)
         return redirect("environment", slug)
     form.forget_secret()
     context = {"stack": variable.stack, "variable": variable, "form": form}
@@ -134,7 +139,9 @@ def remove_variable(request: HttpRequest, slug: str, variable_pk: int) -> HttpRe
         context = {"stack": variable.stack, "variable": variable}
         return render(request, "stacks/remove_variable.html", context)
     variable.delete()
-    messages.success(request, f"{variable.name} was removed")
+    said = f"{variable.name} was removed"
+    record(request, Verb.ENVIRONMENT_CHANGED, variable.stack, said)
+    messages.success(request, said)
     return redirect("environment", slug)
 
 

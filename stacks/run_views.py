@@ -12,6 +12,7 @@ from django.utils.cache import patch_vary_headers
 from django.utils.safestring import SafeString
 from django.views.decorators.http import require_http_methods, require_safe
 
+from accounts.audit import Verb, record
 from stacks.actions import Action, NotPossible, act, actions_for
 from stacks.execution.logs import as_html, as_text
 from stacks.models import Run
@@ -20,6 +21,12 @@ from stacks.views import DECISIONS_ON_A_PAGE
 # What a page shows of a log at once, in characters, and in how many pieces at most.
 LOG_SHOWN = 256 * 1024
 PIECES_SHOWN = 2000
+VERBS = {
+    Action.CONFIRM: Verb.RUN_CONFIRMED,
+    Action.DISCARD: Verb.RUN_DISCARDED,
+    Action.CANCEL: Verb.RUN_CANCELED,
+    Action.RETRY: Verb.RUN_RETRIED,
+}
 
 
 @require_safe
@@ -68,6 +75,7 @@ def act_on_run(request: HttpRequest, slug: str, number: int) -> HttpResponse:
     except NotPossible as error:
         messages.error(request, f"Nothing was done. {error}")
         return redirect(found)
+    record(request, VERBS[Action(action)], found, note, name=f"{found} of {found.stack}")
     messages.success(request, f"{found} was {Action(action).label.lower()}")
     return redirect(shown)
 

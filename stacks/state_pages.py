@@ -6,6 +6,7 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_safe
 
+from accounts.audit import Verb, record
 from accounts.roles import admin_required
 from stacks.models import Stack, StateLock, StateVersion
 from vcs_integrations.encryption import WrongKey
@@ -38,6 +39,7 @@ def download_state(request: HttpRequest, slug: str, version: int) -> HttpRespons
     except WrongKey as error:
         messages.error(request, str(error))
         return redirect("state_versions", slug)
+    record(request, Verb.STATE_DOWNLOADED, found.stack, str(found))
     name = f"{slug}-{found.number}.tfstate"
     return HttpResponse(
         content,
@@ -61,6 +63,7 @@ def unlock_state(request: HttpRequest, slug: str) -> HttpResponse:
         return render(request, "stacks/unlock_state.html", {"stack": found, "lock": lock})
     seen = StateLock.objects.filter(stack=found, lock_id=request.POST.get("lock_id"))
     if seen.delete()[0]:
+        record(request, Verb.STATE_UNLOCKED, found, f"{lock.run} had locked it")
         messages.success(request, f"The state of {found.name} was unlocked")
     return redirect("state_versions", slug)
 

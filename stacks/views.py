@@ -14,6 +14,7 @@ from django.utils import timezone
 from django.utils.cache import patch_vary_headers
 from django.views.decorators.http import require_http_methods, require_safe
 
+from accounts.audit import Verb, record
 from stacks.forms import (
     NAME_TAKEN,
     ActivityFilter,
@@ -99,6 +100,7 @@ def create_stack(request: HttpRequest) -> HttpResponse:
         checked[naming].add_error("name", NAME_TAKEN)
         return _show_step(request, values, naming + 1, checked[naming])
     follow_from_now(stack)
+    record(request, Verb.STACK_CREATED, stack)
     messages.success(request, f"Stack {stack.name} was created")
     return redirect(stack)
 
@@ -303,6 +305,7 @@ def edit_stack(request: HttpRequest, slug: str) -> HttpResponse:
     }
     form = NameStackForm(request.POST or None, stack=found, initial=now)
     if form.is_valid() and _change(found, form):
+        record(request, Verb.STACK_CHANGED, found, "Name and labels")
         messages.success(request, f"Stack {found.name} was changed")
         return redirect(found)
     return render(request, "stacks/edit_stack.html", {"form": form, "stack": found})
@@ -335,6 +338,7 @@ def _change_step(request: HttpRequest, slug: str, step: type[StepForm]) -> HttpR
     form = step(typed, initial=step.initial_of(found))
     if form.is_valid():
         Stack.objects.filter(pk=found.pk).update(**form.stack_fields)
+        record(request, Verb.STACK_CHANGED, found, str(form.title))
         messages.success(request, f"Stack {found.name} was changed")
         return redirect(found)
     return render(request, "stacks/change_step.html", {"form": form, "stack": found})
@@ -355,6 +359,7 @@ def change_source(request: HttpRequest, slug: str) -> HttpResponse:
     if form.is_valid():
         found.follow(**form.stack_fields)
         follow_from_now(found)
+        record(request, Verb.STACK_CHANGED, found, f"{found.repository}, branch {found.branch}")
         messages.success(request, f"Stack {found.name} was changed")
         return redirect(found)
     return render(request, "stacks/change_source.html", {"form": form, "stack": found})
@@ -366,7 +371,9 @@ def delete_stack(request: HttpRequest, slug: str) -> HttpResponse:
     if request.method != "POST":
         context = {"stack": found, "newest_state": found.state_versions.first()}
         return render(request, "stacks/delete_stack.html", context)
-    found.delete()
+    with transaction.atomic():
+        record(request, Verb.STACK_DELETED, found)
+        found.delete()
     messages.success(request, f"Stack {found.name} was deleted")
     return redirect("stack_list")
 

@@ -11,23 +11,23 @@ from urllib.parse import quote
 import pytest
 import requests
 import responses
+from auditlog.models import LogEntry
 from django.conf import settings as product
-from django.contrib.auth.models import User
 from django.contrib.sessions.models import Session
 from django.core import signing
 from django.db import connection, transaction
 from django.test import Client
-from django.utils import timezone
 from django_tasks_db.management.commands.db_worker import Worker
 from django_tasks_db.models import DBTaskResult
 from pytest_django import Settings
 
+from accounts.audit import entries
 from tests.addresses import World, clients, make_world, routes
 from tests.conftest import PASSWORD, over_https
 from tests.emulator import Emulator
 from tests.emulator.model import Organization
 from vcs_integrations import linking
-from vcs_integrations.models import Credentials, Integration, PasswordReveal
+from vcs_integrations.models import Credentials, Integration
 from vcs_integrations.providers import PROVIDERS
 from vcs_integrations.providers.azure_devops.client import AzureDevOpsClient
 from vcs_integrations.providers.base import INTERACTIVE, ProviderError
@@ -123,34 +123,12 @@ def test_the_reveal_shows_the_password_of_one_card_only(
     assert second.read_credentials().webhook_password not in page
 
 
-def test_a_reveal_is_recorded_with_who_and_when(
-    admin: Client, member: Client, integration: Integration
-) -> None:
-    before = timezone.now()
-    admin.post(f"{VCS}{integration.pk}/reveal/")
-    member.post(f"{VCS}{integration.pk}/reveal/")
-    admin.get(f"{VCS}{integration.pk}/reveal/")
-    [reveal] = PasswordReveal.objects.all()
-    assert reveal.username == "alice"
-    assert reveal.integration == integration
-    assert before <= reveal.at <= timezone.now()
-    assert "alice" in admin.get(f"{VCS}{integration.pk}/").context["reveals"][0].username
-
-
-def test_the_record_of_a_reveal_outlives_the_person(
-    admin: Client, alice: User, integration: Integration
-) -> None:
-    admin.post(f"{VCS}{integration.pk}/reveal/")
-    alice.delete()
-    assert PasswordReveal.objects.get().username == "alice"
-
-
 def test_a_reveal_that_shows_nothing_is_not_recorded(
     admin: Client, integration: Integration
 ) -> None:
     Credentials.objects.all().delete()
     admin.post(f"{VCS}{integration.pk}/reveal/")
-    assert not PasswordReveal.objects.exists()
+    assert not entries().exists()
 
 
 def test_a_token_that_was_typed_is_not_written_into_the_form_again(
@@ -236,7 +214,7 @@ def test_no_page_and_no_log_line_about_an_exception_holds_a_secret(
         raise RuntimeError("broken on purpose")
 
     monkeypatch.setattr(AzureDevOpsClient, "connect", fail)
-    monkeypatch.setattr(PasswordReveal.objects, "create", fail)
+    monkeypatch.setattr(LogEntry.objects, "log_create", fail)
     path = f"{VCS}{integration.pk}/"
     for response in (
         admin.post(f"{path}edit/", {"token": new_token}),

@@ -153,7 +153,6 @@ def join(integration: Integration, predecessor: Integration) -> Integration:
     predecessor.save()
     Credentials.objects.filter(integration=integration).update(integration=predecessor)
     integration.deliveries.update(integration=predecessor)
-    integration.reveals.update(integration=predecessor)
     predecessor.notices.all().delete()  # of before it was unlinked
     integration.notices.update(integration=predecessor)
     _move_repositories(integration, predecessor)

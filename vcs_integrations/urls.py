@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from vcs_integrations import hook_views, notice_views, views, webhooks
+from vcs_integrations import audit_pages, hook_views, notice_views, views, webhooks
 
 SETTINGS = "settings/vcs-providers/"
 
@@ -10,6 +10,7 @@ urlpatterns = [
     path("webhooks/<slug:provider_slug>/<str:endpoint>/", webhooks.receive, name="webhook"),
     # Without the slash it is the same endpoint: a redirect would lose the event.
     path("webhooks/<slug:provider_slug>/<str:endpoint>", webhooks.receive),
+    path("settings/audit-log/", audit_pages.audit_log, name="audit_log"),
     path(SETTINGS, views.provider_list, name="provider_list"),
     path(f"{SETTINGS}<slug:provider_slug>/set-up/", views.set_up, name="set_up"),
     path(f"{SETTINGS}<int:pk>/", views.integration, name="integration"),

@@ -16,6 +16,7 @@ from django.utils.html import format_html
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_safe
 
+from accounts.audit import Verb, entries_about, lines, record
 from accounts.roles import admin_required
 from vcs_integrations import linking, processing, unlinking
 from vcs_integrations.dependents import dependents_of
@@ -26,7 +27,6 @@ from vcs_integrations.models import (
     Delivery,
     HookState,
     Integration,
-    PasswordReveal,
     Repository,
     Subscription,
 )
@@ -44,6 +44,7 @@ PROJECTS_ON_A_CARD = 12
 MOST_PROJECTS = 300
 DELIVERIES_ON_A_PAGE = 50
 DECISIONS_SHOWN = 100
+ENTRIES_ON_A_CARD = 5
 BODY_SHOWN = 64 * 1024
 
 
@@ -59,6 +60,7 @@ class Card:
     backlog: "Backlog | None" = None
     hooks: "HookCounts | None" = None
     webhook_password: str = field(default="", repr=False)  # a log may show a card
+    password_problem: str = ""
 
 
 @dataclass(frozen=True)
@@ -123,7 +125,7 @@ def _link(request: HttpRequest, provider: Provider, form: SetUpForm) -> bool:
     """Link what the form says and tell how it went; on False the form shows why not."""
     address = form.cleaned_data["organization_url"]
     try:
-        _, failure = linking.link(provider, address, form.cleaned_data["token"], form.details)
+        linked, failure = linking.link(provider, address, form.cleaned_data["token"], form.details)
     except linking.AlreadyLinked as error:
         form.add_error(
             "organization_url",
@@ -139,6 +141,7 @@ def _link(request: HttpRequest, provider: Provider, form: SetUpForm) -> bool:
         messages.error(request, f"Connecting to {provider.name} failed: {error.cause}")
         form.blame(error)
         return False
+    record(request, Verb.LINKED, linked, failure.cause if failure else "")
     messages.success(request, "New integration was created")
     if failure:
         messages.warning(
@@ -159,7 +162,7 @@ def integration(request: HttpRequest, pk: int) -> HttpResponse:
     context = {
         "card": _cards([found])[0],
         "deliveries": _deliveries(found)[:10],
-        "reveals": found.reveals.all()[:5],
+        "log": lines(list(entries_about(found, *found.joined.all())[:ENTRIES_ON_A_CARD])),
         **integration_hooks(found),
     }
     return render(request, "vcs_integrations/integration.html", context)
@@ -187,8 +190,12 @@ def _edit(request: HttpRequest, found: Integration, form: EditForm) -> bool:
     linking.describe(found, form.details)
     found.reports_all_stacks_at_once = form.cleaned_data["reports_all_stacks_at_once"]
     found.save(update_fields=["reports_all_stacks_at_once"])
+    changed = [str(form[name].label) for name in form.changed_data if name != "token"]
+    if changed:
+        record(request, Verb.EDITED, found, ", ".join(changed))
     messages.success(request, "Integration was changed")
     if token:
+        record(request, Verb.TOKEN_REPLACED, found)
         messages.success(request, f"Connecting to {found.provider.name} succeeded")
         if not found.token_expires_on:
             messages.warning(request, "Enter the day on which the new token ends, to be warned")
@@ -205,6 +212,7 @@ def test(request: HttpRequest, pk: int) -> HttpResponse:
     if request.method != "POST":
         return redirect(found)
     failure = refresh(found, INTERACTIVE)
+    record(request, Verb.TESTED, found, failure.cause if failure else "Connecting succeeded.")
     if failure:
         messages.error(request, f"Connecting to {found.provider.name} failed: {failure}")
     else:
@@ -229,6 +237,7 @@ def reconcile(request: HttpRequest, pk: int) -> HttpResponse:
     count = found.repositories.hurry()
     if count:
         noun = "repository" if count == 1 else "repositories"
+        record(request, Verb.RECONCILED, found, f"{count} {noun}")
         messages.success(
             request, f"The worker reads {count} {noun} now; Activity of a stack shows what it finds"
         )
@@ -245,20 +254,18 @@ def reveal(request: HttpRequest, pk: int) -> HttpResponse:
     found = _linked(pk)
     if request.method != "POST":
         return redirect(found)
+    is_part = bool(request.headers.get("HX-Request"))
+    cards = _cards([found] if is_part else list(Integration.objects.linked()))
+    card = next(card for card in cards if card.integration == found)
     try:
         password = found.read_credentials().webhook_password
-        PasswordReveal.objects.create(integration=found, username=request.user.get_username())
     except ProviderError as error:
-        messages.error(request, str(error))
-        password = ""
-    if request.headers.get("HX-Request"):
-        card = _cards([found])[0]
+        card.password_problem = str(error)
+    else:
+        record(request, Verb.PASSWORD_REVEALED, found)
         card.webhook_password = password
+    if is_part:
         return render(request, "vcs_integrations/card_changed.html", {"card": card})
-    cards = _cards(list(Integration.objects.linked()))
-    for card in cards:
-        if card.integration == found:
-            card.webhook_password = password
     return _show_list(request, cards)
 
 
@@ -268,6 +275,7 @@ def unlink(request: HttpRequest, pk: int) -> HttpResponse:
     found = _linked(pk)
     if request.method == "POST":
         left_over, failure = unlinking.unlink(found)
+        record(request, Verb.UNLINKED, found, f"Service hooks left over: {len(left_over)}")
         messages.success(request, "Integration was unlinked")
         if failure:
             messages.warning(request, f"Service hooks may be left behind: {failure.cause}")
@@ -331,7 +339,7 @@ def replay(request: HttpRequest, pk: int) -> HttpResponse:
     if request.method != "POST":
         return page
     chosen = [text for text in request.POST.getlist("delivery") if _is_key(text)]
-    _replay(request, found.deliveries.filter(pk__in=chosen[:DELIVERIES_ON_A_PAGE]))
+    _replay(request, found, found.deliveries.filter(pk__in=chosen[:DELIVERIES_ON_A_PAGE]))
     return page
 
 
@@ -341,14 +349,17 @@ def replay_one(request: HttpRequest, pk: int, delivery_pk: int) -> HttpResponse:
     """Have a delivery processed once more; opening the address leads to its page."""
     found = _delivery(pk, delivery_pk)
     if request.method == "POST":
-        _replay(request, _linked(pk).deliveries.filter(pk=found.pk))
+        linked = _linked(pk)
+        _replay(request, linked, linked.deliveries.filter(pk=found.pk))
     return redirect(found)
 
 
-def _replay(request: HttpRequest, chosen: QuerySet[Delivery]) -> None:
+def _replay(request: HttpRequest, found: Integration, chosen: QuerySet[Delivery]) -> None:
+    keys = ", ".join(str(key) for key in chosen.values_list("pk", flat=True))
     count = processing.replay(chosen)
     if count:
         noun = "delivery is" if count == 1 else "deliveries are"
+        record(request, Verb.REPLAYED, found, f"Chosen: {keys}")
         messages.success(request, f"{count} {noun} processed again")
     else:
         messages.warning(request, "Nothing was chosen that can be replayed")

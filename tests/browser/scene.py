@@ -26,6 +26,7 @@ from stacks.states import State as RunState
 from stacks.triggers import Rule
 from tests.addresses import make_lock, make_state_version
 from tests.browser.conftest import Watch, sign_in
+from tests.conftest import signed_in
 from tests.emulator import Emulator
 from tests.emulator.model import Organization
 from vcs_integrations.models import (
@@ -81,6 +82,14 @@ class Scene:
     @property
     def integration(self) -> Integration:
         return self._fixture("integration", Integration)
+
+    def do_things(self) -> None:
+        """Let alice do some things that are logged."""
+        client = signed_in(self._fixture("alice", User))
+        ours = f"{PROVIDERS}{self.integration.pk}/"
+        client.post(f"{ours}reveal/")
+        client.post(f"{ours}test/")
+        client.post(f"{ours}edit/", {"name": LONG_NAME})
 
     def sign_in(self, username: str) -> User:
         person = self._fixture(username, User)
@@ -412,6 +421,23 @@ def _edit_integration(scene: Scene) -> None:
     scene.admin(f"{PROVIDERS}{scene.integration.pk}/edit/")
 
 
+@state("audit log, empty")
+def _audit_log_empty(scene: Scene) -> None:
+    scene.admin("/settings/audit-log/")
+
+
+@state("audit log")
+def _audit_log(scene: Scene) -> None:
+    scene.do_things()
+    scene.admin("/settings/audit-log/")
+
+
+@state("audit log, nothing found")
+def _audit_log_nothing(scene: Scene) -> None:
+    scene.do_things()
+    scene.admin("/settings/audit-log/?person=nobody")
+
+
 @state("integration, new")
 def _integration_new(scene: Scene) -> None:
     scene.admin(scene.integration.get_absolute_url())
@@ -424,7 +450,7 @@ def _integration_in_use(scene: Scene) -> None:
     scene.integration.repositories.update(
         reconcile_at=timezone.now(), reconciled_at=long_ago, reconcile_failures=3
     )
-    scene.integration.reveals.create(username="alice")
+    scene.do_things()
     scene.admin(scene.integration.get_absolute_url())
 
 

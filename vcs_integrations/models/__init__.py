@@ -1,6 +1,6 @@
 """The models of linked organizations, each in the file of its name."""
 
-from vcs_integrations.models.credentials import Credentials, PasswordReveal, new_webhook_password
+from vcs_integrations.models.credentials import Credentials, new_webhook_password
 from vcs_integrations.models.delivery import OUTCOME_TEXTS, REPLAYABLE, Delivery, password_mark
 from vcs_integrations.models.hook_test import HookTest, Verdict
 from vcs_integrations.models.integration import EXPIRY_NOTICE, REFRESH_EVERY, Integration
@@ -33,7 +33,6 @@ __all__ = [
     "Notice",
     "NoticeKind",
     "NoticeMail",
-    "PasswordReveal",
     "Project",
     "Repository",
     "Subscription",

@@ -1,4 +1,4 @@
-"""An integration's secrets, and who looked at them."""
+"""An integration's secrets."""
 
 import secrets
 
@@ -26,19 +26,3 @@ class Credentials(models.Model):
 
     def __str__(self) -> str:
         return str(self.integration)
-
-
-class PasswordReveal(models.Model):
-    """Who looked at a webhook password, and when."""
-
-    integration = models.ForeignKey(
-        "vcs_integrations.Integration", on_delete=models.CASCADE, related_name="reveals"
-    )
-    username = models.CharField(max_length=150)
-    at = models.DateTimeField(auto_now_add=True)
-
-    class Meta:
-        ordering = ("-at",)
-
-    def __str__(self) -> str:
-        return f"{self.username} at {self.at}"

@@ -172,7 +172,8 @@ class Integration(models.Model):
         return f"{self.provider.name} · {self.organization_name}"
 
     def get_absolute_url(self) -> str:
-        return reverse("integration", args=[self.pk])
+        """Its page; once it is unlinked that of its deliveries, which is what is left."""
+        return reverse("integration" if self.is_linked else "deliveries", args=[self.pk])
 
     @property
     def provider(self) -> Provider:

@@ -1,0 +1,136 @@
+"""The audit log: who did what, when, and to what. It holds no secrets, and is kept for good."""
+
+from collections import defaultdict
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from auditlog.models import LogEntry
+from django.contrib.auth.models import User
+from django.contrib.contenttypes.models import ContentType
+from django.db.models import Model, Q, QuerySet, TextChoices
+from django.http import HttpRequest
+from django.urls import reverse
+
+
+class Verb(TextChoices):
+    """What a person did."""
+
+    LINKED = "linked", "Linked"
+    EDITED = "edited", "Edited"
+    TESTED = "tested", "Tested"
+    TOKEN_REPLACED = "token_replaced", "Replaced the token"
+    PASSWORD_REVEALED = "password_revealed", "Revealed the webhook password"
+    PASSWORD_ROTATED = "password_rotated", "Rotated the webhook password"
+    HOOKS_CREATED = "hooks_created", "Created service hooks"
+    HOOKS_REMOVED = "hooks_removed", "Removed service hooks"
+    UNLINKED = "unlinked", "Unlinked"
+    REPLAYED = "replayed", "Replayed deliveries"
+    RECONCILED = "reconciled", "Had repositories reconciled"
+    STACK_CREATED = "stack_created", "Created a stack"
+    STACK_CHANGED = "stack_changed", "Changed a stack"
+    STACK_DELETED = "stack_deleted", "Deleted a stack"
+    ENVIRONMENT_CHANGED = "environment_changed", "Changed an environment"
+    STATE_DOWNLOADED = "state_downloaded", "Downloaded a state"
+    STATE_UNLOCKED = "state_unlocked", "Unlocked a state"
+    RUN_CONFIRMED = "run_confirmed", "Confirmed a run"
+    RUN_DISCARDED = "run_discarded", "Discarded a run"
+    RUN_CANCELED = "run_canceled", "Canceled a run"
+    RUN_RETRIED = "run_retried", "Retried a run"
+    PERSON_ADDED = "person_added", "Added a person"
+    PERSON_CHANGED = "person_changed", "Changed a person"
+    PERSON_REMOVED = "person_removed", "Removed a person"
+
+
+LABELS = {str(verb): verb.label for verb in Verb}
+
+
+@dataclass(frozen=True)
+class Line:
+    """An entry as a page shows it; `page` is the address of the thing, empty where it has none."""
+
+    person: str
+    did: str
+    thing: str
+    page: str
+    note: str
+    at: datetime
+
+
+def record(request: HttpRequest, verb: Verb, thing: Model, note: str = "", name: str = "") -> None:
+    """Note that the person who asks did something to a stored thing.
+
+    The note is for people and has no secrets; the name is that of the thing, where its text
+    alone does not tell which it is.
+    """
+    LogEntry.objects.log_create(
+        thing,
+        force_log=True,
+        object_repr=name or str(thing),
+        # The package's own words are too few.
+        action=LogEntry.Action.ACCESS,
+        actor=request.user,
+        # The name stays when the person is removed.
+        additional_data={"verb": verb, "person": request.user.get_username(), "note": note},
+    )
+
+
+def entries() -> "QuerySet[Any]":
+    """Return the whole log, newest first."""
+    found: QuerySet[Any] = LogEntry.objects.order_by("-pk")
+    return found
+
+
+def entries_about(*things: Model) -> "QuerySet[Any]":
+    """Return what was done to things of one kind, newest first."""
+    kind = ContentType.objects.get_for_model(things[0])
+    return entries().filter(content_type=kind, object_id__in=[thing.pk for thing in things])
+
+
+def matching(log: "QuerySet[Any]", person: str, verb: str, thing: str) -> "QuerySet[Any]":
+    """Return the entries with that in the names of person and thing; empty is any."""
+    wanted = Q()
+    if person:
+        wanted &= Q(additional_data__person__icontains=person)
+    if verb:
+        wanted &= Q(additional_data__verb=verb)
+    if thing:
+        wanted &= Q(object_repr__icontains=thing)
+    return log.filter(wanted)
+
+
+def lines(log: list[Any]) -> list[Line]:
+    """Return entries as a page shows them, with one query for each kind of thing among them."""
+    pages = _pages_of(log)
+    return [
+        Line(
+            person=entry.additional_data["person"],
+            did=LABELS.get(entry.additional_data["verb"], ""),
+            thing=entry.object_repr,
+            page=pages.get((entry.content_type_id, entry.object_id), ""),
+            note=entry.additional_data["note"],
+            at=entry.timestamp,
+        )
+        for entry in log
+    ]
+
+
+def _pages_of(log: list[Any]) -> dict[tuple[int, int], str]:
+    """Return the addresses of the things that are still there, by kind and key."""
+    keys = defaultdict(set)
+    for entry in log:
+        keys[entry.content_type_id].add(entry.object_id)
+    pages: dict[tuple[int, int], str] = {}
+    for kind, of_kind in keys.items():
+        model: Any = ContentType.objects.get_for_id(kind).model_class()
+        # With what a thing belongs to, which its address may name.
+        things = model._default_manager.select_related().in_bulk(of_kind)
+        pages |= {(kind, pk): _address_of(thing) for pk, thing in things.items()}
+    return pages
+
+
+def _address_of(thing: Any) -> str:
+    if isinstance(thing, User):  # the one kind that is not ours
+        return reverse("edit_person", args=[thing.pk])
+    address: str = thing.get_absolute_url()
+    return address
