@@ -5,6 +5,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_http_methods, require_safe
 
+from accounts.audit import Verb, record
 from accounts.roles import admin_required
 from vcs_integrations import hook_tests, linking
 from vcs_integrations.hook_overview import overview_of
@@ -43,6 +44,7 @@ def keep_hooks(request: HttpRequest, pk: int) -> HttpResponse:
         Integration.objects.filter(pk=found.pk).hurry_watch()
         if names:
             whose = names[0] if len(names) == 1 else f"{len(names)} projects"
+            record(request, Verb.HOOKS_CREATED, found, f"Of {whose}")
             messages.success(request, f"The worker looks after the hooks of {whose} now")
         else:
             messages.warning(request, PROJECT_IS_GONE)
@@ -57,6 +59,7 @@ def leave_hooks(request: HttpRequest, pk: int) -> HttpResponse:
     if request.method == "POST":
         left = found.projects.filter(external_id=request.POST.get("project", ""))
         if left.update(keeps_hooks=False, refusal_cause="", refusal_fix="", retry_at=None):
+            record(request, Verb.HOOKS_LEFT, found, f"Of {left.get()}")
             withdraw(found, NoticeKind.HOOKS_REFUSED, key=left.get().external_id)
             messages.success(
                 request, f"The hooks of {left.get()} stay as they are and are not mended any more"
@@ -99,7 +102,10 @@ def test_hook(request: HttpRequest, pk: int) -> HttpResponse:
         messages.warning(request, "That hook is not there any more")
         return redirect(_section(found))
     project = found.projects.filter(external_id=hook.project_id).first()
-    return redirect(hook_tests.begin(found, hook, project.name if project else "all projects"))
+    whose = project.name if project else "all projects"
+    event = found.provider.events.get(hook.event_type, hook.event_type)
+    record(request, Verb.HOOK_TESTED, found, f"{event} of {whose}")
+    return redirect(hook_tests.begin(found, hook, whose))
 
 
 @require_safe
@@ -125,6 +131,7 @@ def change_password(request: HttpRequest, pk: int) -> HttpResponse:
         except ProviderError as error:
             messages.error(request, str(error))
         else:
+            record(request, Verb.PASSWORD_ROTATED, found, "The old one is accepted, too")
             messages.success(request, "The webhook password is new; the old one is accepted, too")
         return redirect(_section(found))
     context = {"integration": found, "overview": overview_of(found)}
@@ -138,7 +145,10 @@ def end_overlap(request: HttpRequest, pk: int) -> HttpResponse:
     found = _linked(pk)
     if request.method == "POST":
         Integration.objects.filter(pk=found.pk).update(old_password_digest="")
-        messages.success(request, "The old webhook password is not accepted any more")
+        said = "The old webhook password is not accepted any more"
+        if found.old_password_digest:
+            record(request, Verb.PASSWORD_ROTATED, found, said)
+        messages.success(request, said)
     return _back(request, found)
 
 
