@@ -542,6 +542,7 @@ def _left_over(scene: Scene) -> None:
         external_id="1",
         event_type="git.push",
         project_id=scene.organization.projects[0].id,
+        is_of_before=True,
     )
 
 

@@ -118,10 +118,11 @@ def test_the_test_button_says_that_it_is_at_work(
     expect(admin_page.get_by_role("button", name="Test", exact=True)).to_be_enabled()
 
 
-def test_links_to_set_up_hooks_keep_the_steps_open(
+def test_links_to_set_up_hooks_by_hand_open_beside_the_steps(
     admin_page: Page, integration: Integration
 ) -> None:
     admin_page.goto(PROVIDERS)
+    admin_page.get_by_text("Set up the service hooks by hand").click()
     link = admin_page.get_by_role("link", name="Platform Team")
     expect(link).to_have_attribute("target", "_blank")
     expect(link).to_have_attribute("rel", "noopener noreferrer")
