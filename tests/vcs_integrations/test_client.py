@@ -311,6 +311,7 @@ def use_everything(body: bytes, headers: dict[str, str], status: int = 200) -> l
         for call in (
             client.connect,
             client.subscriptions,
+            lambda: client.has_permissions("x", 6, ["a", "b"]),
             lambda: client.branches("x"),
             lambda: client.branch("x", "main"),
             lambda: client.commit("x", "y"),

@@ -7,8 +7,9 @@ models or pages. See CONTRIBUTING.md, "Adding a provider".
 import base64
 import binascii
 import hashlib
+import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import ClassVar, Protocol
 
@@ -282,11 +283,63 @@ class RemoteComment:
 class Connection:
     """What one look at an organization showed.
 
-    `organization_id` is empty where the provider would not tell.
+    `organization_id`, and `owner`, whose token it is by the name shown to people, are empty
+    where the provider would not tell.
     """
 
     organization_id: str
     repositories: Sequence[RemoteRepository]
+    owner: str = ""
+
+
+class Right(StrEnum):
+    """What a token is needed for; the word is stored, so it never changes."""
+
+    READ_CODE = "read_code"
+    WRITE_COMMIT_STATUSES = "write_commit_statuses"
+    WRITE_PULL_REQUEST_STATUSES = "write_pull_request_statuses"
+    COMMENT = "comment"
+    SEE_HOOKS = "see_hooks"
+    CREATE_HOOKS = "create_hooks"
+    REMOVE_HOOKS = "remove_hooks"
+
+
+class Judgement(StrEnum):
+    """Whether a token has a right; what can't be told is unknown, never ok. Stored, too."""
+
+    OK = "ok"
+    MISSING = "missing"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True)
+class ProjectInUse:
+    """A project to look at rights in, with the repositories that are used, id to name.
+
+    `repositories` are those that the token lists and that take writes, `unlisted` those that
+    it does not list.
+    """
+
+    external_id: str
+    name: str
+    repositories: Mapping[str, str]
+    unlisted: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Whether a token has a right, in the project of that name or, where that is empty, at all.
+
+    Cause and fix are sentences for people and `evidence` is what was seen; they are empty where
+    the right is there.
+    """
+
+    right: Right
+    verdict: Judgement
+    project: str = ""
+    cause: str = ""
+    fix: str = ""
+    evidence: str = ""
 
 
 @dataclass(frozen=True)
@@ -339,6 +392,11 @@ class Patience:
     seconds_in_all: float
     retries: int
     obeys_pauses: bool = False
+
+    def rest(self, started: float) -> "Patience":
+        """Return what is left of it since a moment of time.monotonic()."""
+        left = max(0.0, started + self.seconds_in_all - time.monotonic())
+        return replace(self, seconds_in_all=left)
 
 
 # Somebody is waiting: Save, Test, a branch list.
@@ -464,6 +522,13 @@ class Client(Protocol):
 
     def notification(self, external_id: str, number: int) -> RemoteNotification | None:
         """Return what became of a notification of a subscription; None where it is not known."""
+        ...
+
+    def check_rights(self, projects: Sequence[ProjectInUse]) -> list[Finding]:
+        """Say what the token may do in projects, without changing anything there.
+
+        Of what failed on the way, or had no time left, it is not known. Raises nothing.
+        """
         ...
 
 

@@ -4,7 +4,7 @@ import json
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 from urllib.parse import quote, urlsplit
 
@@ -13,16 +13,18 @@ from requests.adapters import HTTPAdapter
 from urllib3.util.retry import Retry
 
 from vcs_integrations.events import Iteration, PullRequestFacts, Push, RefChanged, RemoteCommit
-from vcs_integrations.providers.azure_devops import diagnosis, service_hooks, shapes
+from vcs_integrations.providers.azure_devops import checkup, diagnosis, service_hooks, shapes
 from vcs_integrations.providers.azure_devops.dates import read_date
 from vcs_integrations.providers.azure_devops.organization_url import own_server
-from vcs_integrations.providers.azure_devops.shapes import Json, child, text
+from vcs_integrations.providers.azure_devops.shapes import Json, child, line, text
 from vcs_integrations.providers.base import (
     ChangeSet,
     Connection,
+    Finding,
     Hook,
     Patience,
     Problem,
+    ProjectInUse,
     ProviderError,
     RemoteBranch,
     RemoteChange,
@@ -112,7 +114,12 @@ class AzureDevOpsClient:
             if self._knows_the_token():
                 raise diagnosis.lacks_code_access(error) from error
             raise
-        return Connection(self._organization_id(), repositories)
+        about = self._connection_data()
+        return Connection(
+            organization_id=text(about, "instanceId").lower()[:100],
+            repositories=repositories,
+            owner=line(child(about, "authenticatedUser"), "providerDisplayName", 255),
+        )
 
     def present_url(self, organization_id: str) -> str:
         """Return where an organization is now, "" where that is not told.
@@ -352,6 +359,28 @@ class AzureDevOpsClient:
             return None
         return service_hooks.notification(answer)
 
+    def check_rights(self, projects: Sequence[ProjectInUse]) -> list[Finding]:
+        """Say what the token may do, without leaving traces."""
+        return checkup.findings(self, projects)
+
+    def has_permissions(self, namespace: str, bits: int, tokens: Sequence[str]) -> list[bool]:
+        """Say for each security token whether the token's owner has all permissions of a bit mask.
+
+        "Permissions - Has Permissions"; which scope that takes is not documented.
+        """
+        params = {
+            "tokens": ",".join(tokens),
+            "delimiter": ",",
+            "alwaysAllowAdministrators": "false",
+            "api-version": "7.1-preview",
+        }
+        answer, _ = self._get(f"_apis/permissions/{namespace}/{bits}", params)
+        held = answer.get("value")
+        is_list = isinstance(held, list) and all(isinstance(one, bool) for one in held)
+        if not is_list or len(held or []) != len(tokens):
+            raise diagnosis.not_azure_devops(self._host, "the list that was asked for is missing")
+        return [one is True for one in held or []]
+
     def _branches(self, repository_id: str, prefix: str) -> Iterator[RemoteBranch]:
         pages = self._pages(
             _git(repository_id, "refs"),
@@ -361,22 +390,21 @@ class AzureDevOpsClient:
             name = text(ref, "name").removeprefix("refs/heads/")
             yield RemoteBranch(name, text(ref, "objectId"))
 
-    def _organization_id(self) -> str:
-        """Return the organization's id, or "" where it is not told just now ("Connection Data")."""
+    def _connection_data(self) -> Json:
+        """Return who asks and where; nothing where that is not told just now ("Connection Data").
+
+        It is not documented which scope that takes.
+        """
         try:
             answer, _ = self._get("_apis/connectionData", {"api-version": PREVIEW_VERSION})
         except ProviderError:
-            return ""
-        return text(answer, "instanceId").lower()[:100]
+            return {}
+        return answer
 
     def _knows_the_token(self) -> bool:
         """Say whether the organization takes the token for somebody's."""
-        try:
-            answer, _ = self._get("_apis/connectionData", {"api-version": PREVIEW_VERSION})
-        except ProviderError:
-            return False
-        user = answer.get("authenticatedUser")
-        return isinstance(user, dict) and text(user, "id") not in {"", diagnosis.ANONYMOUS_USER}
+        user = child(self._connection_data(), "authenticatedUser")
+        return text(user, "id") not in {"", diagnosis.ANONYMOUS_USER}
 
     def _pages(self, path: str, params: dict[str, str]) -> Iterator[Json]:
         """Yield the items of all pages; the header names the next one until it is absent."""
