@@ -71,6 +71,7 @@ def link(
             integration.linked_at, integration.unlinked_at = timezone.now(), None
             integration.succeeded_at, integration.failures = None, 0
             integration.watch_at, integration.hooks_read_at = timezone.now(), None
+            integration.token_owner = ""
             _apply(integration, details)
             integration.save()
             integration.notices.all().delete()  # of before it was unlinked

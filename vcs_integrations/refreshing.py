@@ -86,6 +86,8 @@ def take_in(integration: Integration, connection: Connection) -> None:
     was_failing = bool(integration.failures)
     integration.record_success()
     withdraw(integration, NoticeKind.REFUSED, NoticeKind.WRONG_KEY)
+    if connection.owner:  # not to be told now and then changes nothing
+        integration.record_token_owner(connection.owner)
     store_repositories(integration, connection.repositories)
     store_projects(integration)
     if was_failing:  # what happened meanwhile may have been missed

@@ -3,7 +3,7 @@
 from django.db import transaction
 from django.utils import timezone
 
-from vcs_integrations.models import Credentials, Integration, Subscription
+from vcs_integrations.models import Checkup, Credentials, Integration, Subscription
 from vcs_integrations.providers.base import (
     Client,
     Patience,
@@ -63,6 +63,7 @@ def _mark_unlinked(integration: Integration) -> bool:
         unknown = integration.subscriptions.filter(password_mark="")
         unknown.update(password_mark=integration.password_mark)
         Credentials.objects.filter(integration=integration).delete()
+        Checkup.objects.filter(integration=integration).delete()
         integration.webhook_password_digest = integration.old_password_digest = ""
         integration.unlinked_at = timezone.now()
         integration.refresh_at = integration.duplicate_of = None

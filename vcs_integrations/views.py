@@ -18,12 +18,13 @@ from django.views.decorators.http import require_http_methods, require_safe
 
 from accounts.audit import Verb, entries_about, lines, record
 from accounts.roles import admin_required
-from vcs_integrations import linking, processing, unlinking
+from vcs_integrations import checkup, linking, processing, unlinking
 from vcs_integrations.dependents import dependents_of
 from vcs_integrations.forms import DeliveryFilter, EditForm, SetUpForm
 from vcs_integrations.hook_views import integration_hooks
 from vcs_integrations.keyset import keyset_page
 from vcs_integrations.models import (
+    Checkup,
     Delivery,
     HookState,
     Integration,
@@ -33,12 +34,12 @@ from vcs_integrations.models import (
 from vcs_integrations.providers import PROVIDERS, provider_by_slug
 from vcs_integrations.providers.base import (
     INTERACTIVE,
+    Judgement,
     Outcome,
     Provider,
     ProviderError,
     RemoteSubscription,
 )
-from vcs_integrations.refreshing import refresh
 
 PROJECTS_ON_A_CARD = 12
 MOST_PROJECTS = 300
@@ -46,6 +47,7 @@ DELIVERIES_ON_A_PAGE = 50
 DECISIONS_SHOWN = 100
 ENTRIES_ON_A_CARD = 5
 BODY_SHOWN = 64 * 1024
+MISSING_RIGHTS_SHOWN = 3
 
 
 @dataclass
@@ -159,8 +161,11 @@ def _link(request: HttpRequest, provider: Provider, form: SetUpForm) -> bool:
 @admin_required
 def integration(request: HttpRequest, pk: int) -> HttpResponse:
     found = _linked(pk)
+    looked_at = Checkup.objects.filter(integration=found).first()
     context = {
         "card": _cards([found])[0],
+        "checkup": looked_at,
+        "rights": checkup.by_right(looked_at.findings) if looked_at else [],
         "deliveries": _deliveries(found)[:10],
         "log": lines(list(entries_about(found, *found.joined.all())[:ENTRIES_ON_A_CARD])),
         **integration_hooks(found),
@@ -207,16 +212,17 @@ def _edit(request: HttpRequest, found: Integration, form: EditForm) -> bool:
 @require_http_methods(["GET", "HEAD", "POST"])
 @admin_required
 def test(request: HttpRequest, pk: int) -> HttpResponse:
-    """Try the connection; who only opens the address is led to the card."""
+    """Try the connection and each right; who only opens the address is led to the card."""
     found = _linked(pk)
     if request.method != "POST":
         return redirect(found)
-    failure = refresh(found, INTERACTIVE)
+    failure = checkup.test(found)
     record(request, Verb.TESTED, found, failure.cause if failure else "Connecting succeeded.")
     if failure:
         messages.error(request, f"Connecting to {found.provider.name} failed: {failure}")
     else:
         messages.success(request, f"Connecting to {found.provider.name} succeeded")
+        _warn_of_missing_rights(request, found)
     if not request.headers.get("HX-Request"):
         return redirect("provider_list")
     changed = Integration.objects.get(pk=found.pk)
@@ -224,7 +230,28 @@ def test(request: HttpRequest, pk: int) -> HttpResponse:
         response = HttpResponse()
         response["HX-Refresh"] = "true"
         return response
-    return render(request, "vcs_integrations/card_changed.html", {"card": _cards([changed])[0]})
+    response = render(request, "vcs_integrations/card_changed.html", {"card": _cards([changed])[0]})
+    response["HX-Trigger"] = "checkup"  # the integration's page shows what was found
+    return response
+
+
+def _warn_of_missing_rights(request: HttpRequest, found: Integration) -> None:
+    looked_at = Checkup.objects.filter(integration=found).first()
+    findings = looked_at.findings if looked_at else []
+    missing = [checkup.in_words(one) for one in findings if one.verdict == Judgement.MISSING]
+    if not missing:
+        return
+    more = len(missing) - MISSING_RIGHTS_SHOWN
+    messages.warning(
+        request,
+        format_html(
+            "The token lacks {}: {}{}. <a href='{}#checkup'>What to do</a>",
+            "a right" if len(missing) == 1 else f"{len(missing)} rights",
+            ", ".join(missing[:MISSING_RIGHTS_SHOWN]),
+            f" and {more} more" if more > 0 else "",
+            found.get_absolute_url(),
+        ),
+    )
 
 
 @require_http_methods(["GET", "HEAD", "POST"])

@@ -38,7 +38,8 @@ from vcs_integrations.models import (
     Subscription,
 )
 from vcs_integrations.notices import give
-from vcs_integrations.providers.base import Outcome, Problem, ProviderError
+from vcs_integrations.providers.base import INTERACTIVE, Outcome, Problem, ProviderError
+from vcs_integrations.refreshing import refresh
 from vcs_integrations.unlinking import unlink
 
 T = TypeVar("T")
@@ -436,6 +437,24 @@ def _audit_log(scene: Scene) -> None:
 def _audit_log_nothing(scene: Scene) -> None:
     scene.do_things()
     scene.admin("/settings/audit-log/?person=nobody")
+
+
+@state("integration, with what the token may do")
+def _integration_checked(scene: Scene) -> None:
+    organization, integration = scene.organization, scene.integration
+    platform, shop = organization.projects[0], organization.add_project("Shop")
+    shop.add_repository("web")
+    organization.add_project(LONG_NAME).add_repository(LONG_NAME)
+    organization.deny("Ann Admin", "contribute_to_pull_requests", shop)
+    organization.deny("Ann Admin", "edit_subscriptions", platform)
+    refresh(integration, INTERACTIVE)
+    integration.repositories.update(reconcile_at=timezone.now())
+    organization.permissions_api = False
+    scene.admin(integration.get_absolute_url())
+    expect(scene.page.get_by_text("Not looked at yet.")).to_be_visible()
+    scene.press("Test")
+    expect(scene.page.get_by_text("The token lacks 3 rights")).to_be_visible()
+    expect(scene.page.get_by_text("Looked at")).to_be_visible()
 
 
 @state("integration, new")

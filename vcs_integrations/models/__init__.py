@@ -1,5 +1,6 @@
 """The models of linked organizations, each in the file of its name."""
 
+from vcs_integrations.models.checkup import Checkup
 from vcs_integrations.models.credentials import Credentials, new_webhook_password
 from vcs_integrations.models.delivery import OUTCOME_TEXTS, REPLAYABLE, Delivery, password_mark
 from vcs_integrations.models.hook_test import HookTest, Verdict
@@ -23,6 +24,7 @@ __all__ = [
     "REFRESH_EVERY",
     "REPLAYABLE",
     "WORDS_OF_A_SEARCH",
+    "Checkup",
     "Credentials",
     "Delivery",
     "HookAction",

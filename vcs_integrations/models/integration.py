@@ -110,6 +110,9 @@ class Integration(models.Model):
     # After a change of the password the old one is accepted, too, until all hooks have the new
     old_password_digest = models.CharField(max_length=64, blank=True, editable=False)
     password_changed_at = models.DateTimeField(null=True, blank=True)
+    token_owner = models.CharField(
+        max_length=255, blank=True, help_text="whose token it is, once the provider told it"
+    )
     token_expires_on = models.DateField(null=True, blank=True)
     created_at = models.DateTimeField(auto_now_add=True)
     linked_at = models.DateTimeField(default=timezone.now)
@@ -261,6 +264,12 @@ class Integration(models.Model):
         self.webhook_password_digest = digest(password.encode())
         self.old_password_digest = ""
         self.save(update_fields=["webhook_password_digest", "old_password_digest"])
+
+    def record_token_owner(self, name: str) -> None:
+        """Note whose token it is; empty if that is not told."""
+        if name != self.token_owner:
+            self.token_owner = name
+            self.save(update_fields=["token_owner"])
 
     def record_success(self) -> None:
         """Note a good call."""

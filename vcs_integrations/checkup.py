@@ -1,0 +1,149 @@
+"""Looking at what a token may do in the projects where it is used."""
+
+import time
+from collections import defaultdict
+from collections.abc import Container, Sequence
+from dataclasses import asdict, dataclass, replace
+
+from django.utils import timezone
+
+from vcs_integrations.models import Checkup, Integration, Repository
+from vcs_integrations.providers.base import (
+    INTERACTIVE,
+    Client,
+    Finding,
+    Judgement,
+    ProjectInUse,
+    ProviderError,
+    Right,
+)
+from vcs_integrations.refreshing import refresh
+
+MOST_PROJECTS = 10
+RIGHT_TEXTS = {
+    Right.READ_CODE: "Read code",
+    Right.WRITE_COMMIT_STATUSES: "Write commit statuses",
+    Right.WRITE_PULL_REQUEST_STATUSES: "Write pull request statuses",
+    Right.COMMENT: "Comment on pull requests",
+    Right.SEE_HOOKS: "See service hooks",
+    Right.CREATE_HOOKS: "Create service hooks",
+    Right.REMOVE_HOOKS: "Remove service hooks",
+}
+
+
+@dataclass(frozen=True)
+class Examination:
+    """What was found of a token, and how many projects were too many to be looked at."""
+
+    findings: list[Finding]
+    projects_left_out: int
+
+
+@dataclass(frozen=True)
+class FindingOfProjects:
+    """What was found alike in several projects; without projects it goes for all of them."""
+
+    finding: Finding
+    projects: list[str]
+
+
+def test(integration: Integration) -> ProviderError | None:
+    """Look at the organization, then at what the token may do there; somebody waits for it.
+
+    Returns why the organization could not be called, if so.
+    """
+    started = time.monotonic()
+    failure = refresh(integration, INTERACTIVE)
+    if failure:
+        return failure
+    present = Integration.objects.get(pk=integration.pk)
+    if not present.is_linked:  # it joined its predecessor just now
+        return None
+    try:
+        client = present.client(INTERACTIVE.rest(started))
+    except ProviderError as error:
+        return error
+    keep(present, examine(present, client))
+    return None
+
+
+def examine(
+    integration: Integration, client: Client, listed: Container[str] | None = None
+) -> Examination:
+    """Look at what a token may do where this integration uses it.
+
+    `listed` are the ids of the repositories that the token sees, if that is not the stored one.
+    """
+    projects = _projects_in_use(integration, listed)
+    findings = client.check_rights(projects[:MOST_PROJECTS])
+    return Examination(findings, max(0, len(projects) - MOST_PROJECTS))
+
+
+def keep(integration: Integration, examination: Examination) -> None:
+    """Store what was found of an integration's token just now."""
+    Checkup.objects.update_or_create(
+        integration=integration,
+        defaults={
+            "checked_at": timezone.now(),
+            "stored_findings": [asdict(finding) for finding in examination.findings],
+            "projects_left_out": examination.projects_left_out,
+        },
+    )
+
+
+def in_words(finding: Finding) -> str:
+    """Return which right a finding is about, and where."""
+    text = RIGHT_TEXTS[finding.right].lower()
+    return f"{text} in {finding.project}" if finding.project else text
+
+
+def by_right(findings: Sequence[Finding]) -> list[tuple[str, list[FindingOfProjects]]]:
+    """Return each right in words and what was found of it, alike ones as one, what works last."""
+    projects: dict[Finding, list[str]] = defaultdict(list)
+    for one in findings:
+        projects[replace(one, project="")] += [one.project] if one.project else []
+    alike = [FindingOfProjects(one, names) for one, names in projects.items()]
+    alike.sort(key=lambda one: one.finding.verdict == Judgement.OK)
+    return [
+        (text, of_right)
+        for right, text in RIGHT_TEXTS.items()
+        if (of_right := [one for one in alike if one.finding.right == right])
+    ]
+
+
+def _projects_in_use(integration: Integration, listed: Container[str] | None) -> list[ProjectInUse]:
+    """Return the projects whose repositories stacks use, then those that have hooks, by name.
+
+    While there is none, one repository serves as an example.
+    """
+    enabled = integration.repositories.filter(is_disabled=False)
+    names = dict(integration.projects.values_list("external_id", "name"))
+
+    def is_listed(repository: Repository) -> bool:
+        is_there = repository.gone_at is None
+        return is_there if listed is None else repository.external_id in listed
+
+    used: dict[str, list[Repository]] = defaultdict(list)
+    for repository in enabled.in_use():
+        used[repository.project_id].append(repository)
+    for project_id in names.keys() & _projects_with_hooks(integration):
+        used.setdefault(project_id, [])
+    if not used:
+        example = next(filter(is_listed, enabled.iterator()), None)
+        used = {example.project_id: [example]} if example else {}
+    projects = [
+        ProjectInUse(
+            project_id,
+            names.get(project_id, project_id),
+            {one.external_id: one.name for one in repositories if is_listed(one)},
+            {one.external_id: one.name for one in repositories if not is_listed(one)},
+        )
+        for project_id, repositories in used.items()
+    ]
+    return sorted(projects, key=lambda one: (not used[one.external_id], one.name))
+
+
+def _projects_with_hooks(integration: Integration) -> set[str]:
+    """Return the ids of projects that have hooks, or whose hooks Stackhook makes."""
+    present = integration.subscriptions.present().values_list("project_id", flat=True)
+    return {*present, *integration.projects.kept().values_list("external_id", flat=True)}

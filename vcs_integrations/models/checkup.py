@@ -1,0 +1,28 @@
+"""What the token of an integration may do."""
+
+from django.db import models
+
+from vcs_integrations.providers.base import Finding, Judgement, Right
+
+
+class Checkup(models.Model):
+    """What was found when the present token was last looked at; none until somebody does."""
+
+    integration = models.OneToOneField(
+        "vcs_integrations.Integration", on_delete=models.CASCADE, primary_key=True
+    )
+    checked_at = models.DateTimeField()
+    stored_findings = models.JSONField(help_text="each with the fields of a `Finding`")
+    projects_left_out = models.PositiveIntegerField(
+        default=0, help_text="those in use that were too many to be looked at"
+    )
+
+    def __str__(self) -> str:
+        return f"Checkup of {self.integration_id}"
+
+    @property
+    def findings(self) -> list[Finding]:
+        return [
+            Finding(**one | {"right": Right(one["right"]), "verdict": Judgement(one["verdict"])})
+            for one in self.stored_findings
+        ]
