@@ -13,6 +13,7 @@ from vcs_integrations.providers.base import (
     Client,
     Finding,
     Judgement,
+    Patience,
     ProjectInUse,
     ProviderError,
     Right,
@@ -91,6 +92,23 @@ def keep(integration: Integration, examination: Examination) -> None:
     )
 
 
+def lost_rights(
+    integration: Integration, findings: Sequence[Finding], patience: Patience
+) -> list[Finding]:
+    """Return what a new token can't do, of its findings, that the present token can."""
+    lacking = [one for one in findings if _is_lacking(one)]
+    if not lacking:
+        return []
+    could = [one for one in _of_present_token(integration, patience) if one.verdict == Judgement.OK]
+    places = {(one.right, one.project) for one in could}
+    rights = {one.right for one in could}
+    return [
+        one
+        for one in lacking
+        if (one.right, one.project) in places or (not one.project and one.right in rights)
+    ]
+
+
 def in_words(finding: Finding) -> str:
     """Return which right a finding is about, and where."""
     text = RIGHT_TEXTS[finding.right].lower()
@@ -109,6 +127,27 @@ def by_right(findings: Sequence[Finding]) -> list[tuple[str, list[FindingOfProje
         for right, text in RIGHT_TEXTS.items()
         if (of_right := [one for one in alike if one.finding.right == right])
     ]
+
+
+def _is_lacking(finding: Finding) -> bool:
+    """Say whether something does not work.
+
+    A repository that is not listed was deleted or may not be read: where the present token
+    reads it, it is there.
+    """
+    unread = finding.right == Right.READ_CODE and finding.verdict == Judgement.UNKNOWN
+    return finding.verdict == Judgement.MISSING or unread
+
+
+def _of_present_token(integration: Integration, patience: Patience) -> list[Finding]:
+    """Return what the present token may do: now, or as it was known while it worked."""
+    try:
+        client = integration.client(patience)
+        listed = {repository.external_id for repository in client.connect().repositories}
+    except ProviderError:
+        before = Checkup.objects.filter(integration=integration).first()
+        return before.findings if before else []
+    return examine(integration, client, listed).findings
 
 
 def _projects_in_use(integration: Integration, listed: Container[str] | None) -> list[ProjectInUse]:

@@ -1,6 +1,7 @@
 """The set-up form of an integration, the form that edits one, and the ledger's filter."""
 
 import re
+from collections.abc import Sequence
 from datetime import date
 from typing import Any
 
@@ -9,9 +10,11 @@ from django.db.models import QuerySet
 from django.http import QueryDict
 from django.utils import timezone
 
+from vcs_integrations.checkup import in_words
 from vcs_integrations.linking import Details
 from vcs_integrations.models import OUTCOME_TEXTS, WORDS_OF_A_SEARCH, Delivery, Integration
 from vcs_integrations.providers.base import (
+    Finding,
     InvalidOrganizationUrl,
     OrganizationUrl,
     Outcome,
@@ -176,6 +179,22 @@ class EditForm(IntegrationForm):
         self.fields[
             "token_expires_on"
         ].help_text += " A new token needs a new date: the old one is forgotten with the old token."
+        if data and "replace_all_the_same" in data:
+            self._offer_to_replace()
+
+    def refuse_token(self, lost: Sequence[Finding]) -> None:
+        """Show what a new token can't do that the present one can, and offer to take it."""
+        reasons = [f"It can't {in_words(one)}. {one.cause} {one.fix}" for one in lost]
+        self.add_error("token", ["The present token was kept, since it can do more.", *reasons])
+        self._offer_to_replace()
+
+    def _offer_to_replace(self) -> None:
+        self.fields["replace_all_the_same"] = forms.BooleanField(
+            label="Replace it all the same",
+            required=False,
+            help_text="Stackhook has not kept the new token: enter it again if its field is empty.",
+        )
+        self.order_fields(["name", "description", "token", "replace_all_the_same"])
 
 
 class DeliveryFilter(forms.Form):

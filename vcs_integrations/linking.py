@@ -5,15 +5,19 @@ provider told it. An unlinked integration is taken up again when its organizatio
 again, so that its endpoint and its stacks come back.
 """
 
+import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
+from vcs_integrations import checkup
 from vcs_integrations.models import Integration, new_webhook_password
 from vcs_integrations.providers.base import (
     INTERACTIVE,
+    Finding,
     OrganizationUrl,
     Provider,
     ProviderError,
@@ -28,6 +32,14 @@ class AlreadyLinked(Exception):
     def __init__(self, integration: Integration) -> None:
         super().__init__(f"{integration} is already linked")
         self.integration = integration
+
+
+class LacksRights(Exception):
+    """A new token can't do what the present one can; `findings` are those rights."""
+
+    def __init__(self, findings: Sequence[Finding]) -> None:
+        super().__init__("the new token lacks rights that the present one has")
+        self.findings = findings
 
 
 @dataclass(frozen=True)
@@ -96,15 +108,24 @@ def describe(integration: Integration, details: Details) -> None:
     integration.save(update_fields=["name", "description", "token_expires_on"])
 
 
-def replace_token(integration: Integration, token: str) -> bool:
+def replace_token(integration: Integration, token: str, *, all_the_same: bool = False) -> bool:
     """Try a new token and store it in place of the old one.
 
     Returns whether the webhook password had to be made anew, too, because the stored one
-    can't be decrypted. Raises ProviderError, keeping the old token, where the new one fails.
+    can't be decrypted. Keeping the old token, raises ProviderError where the new one fails,
+    LacksRights where it can't do what the old one can, unless it is wanted all the same.
     """
-    provider = integration.provider
-    connection = provider.client(integration.organization_url, token, INTERACTIVE).connect()
+    started = time.monotonic()
+    client = integration.provider.client(integration.organization_url, token, INTERACTIVE)
+    connection = client.connect()
     check_same_organization(integration, connection.organization_id)
+    listed = {repository.external_id for repository in connection.repositories}
+    examination = checkup.examine(integration, client, listed)
+    if not all_the_same:
+        left = INTERACTIVE.rest(started)
+        lost = checkup.lost_rights(integration, examination.findings, left)
+        if lost:
+            raise LacksRights(lost)
     try:
         credentials = integration.read_credentials()
     except ProviderError:
@@ -114,7 +135,9 @@ def replace_token(integration: Integration, token: str) -> bool:
         credentials.token = token
         credentials.save(update_fields=["token"])
         password_is_new = False
+    integration.record_token_owner(connection.owner)
     take_in(integration, connection)
+    checkup.keep(integration, examination)
     return password_is_new
 
 

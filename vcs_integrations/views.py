@@ -185,9 +185,17 @@ def edit(request: HttpRequest, pk: int) -> HttpResponse:
 
 def _edit(request: HttpRequest, found: Integration, form: EditForm) -> bool:
     """Store what the form says, the token only once it was tried; on False the form shows why."""
-    token = form.cleaned_data["token"]
+    token, password_is_new = form.cleaned_data["token"], False
+    all_the_same: bool = form.cleaned_data.get("replace_all_the_same", False)
     try:
-        password_is_new = linking.replace_token(found, token) if token else False
+        if token:
+            password_is_new = linking.replace_token(found, token, all_the_same=all_the_same)
+    except linking.LacksRights as error:
+        messages.error(
+            request, "The token was not replaced: it lacks rights that the present one has"
+        )
+        form.refuse_token(error.findings)
+        return False
     except ProviderError as error:
         messages.error(request, f"Connecting to {found.provider.name} failed: {error.cause}")
         form.blame(error)
@@ -195,13 +203,16 @@ def _edit(request: HttpRequest, found: Integration, form: EditForm) -> bool:
     linking.describe(found, form.details)
     found.reports_all_stacks_at_once = form.cleaned_data["reports_all_stacks_at_once"]
     found.save(update_fields=["reports_all_stacks_at_once"])
-    changed = [str(form[name].label) for name in form.changed_data if name != "token"]
+    of_token = {"token", "replace_all_the_same"}
+    changed = [str(form[name].label) for name in form.changed_data if name not in of_token]
     if changed:
         record(request, Verb.EDITED, found, ", ".join(changed))
     messages.success(request, "Integration was changed")
     if token:
-        record(request, Verb.TOKEN_REPLACED, found)
+        note = "By one that may do less." if all_the_same else ""
+        record(request, Verb.TOKEN_REPLACED, found, note)
         messages.success(request, f"Connecting to {found.provider.name} succeeded")
+        _warn_of_missing_rights(request, found)
         if not found.token_expires_on:
             messages.warning(request, "Enter the day on which the new token ends, to be warned")
     if password_is_new:

@@ -422,6 +422,15 @@ def _edit_integration(scene: Scene) -> None:
     scene.admin(f"{PROVIDERS}{scene.integration.pk}/edit/")
 
 
+@state("edit integration, with a token that can do less")
+def _edit_integration_refused(scene: Scene) -> None:
+    _edit_integration(scene)
+    narrow = scene.organization.add_token({"vso.code", "vso.code_status"})
+    scene.page.get_by_label("New personal access token").fill(narrow)
+    scene.press("Save")
+    expect(scene.page.get_by_label("Replace it all the same")).to_be_visible()
+
+
 @state("audit log, empty")
 def _audit_log_empty(scene: Scene) -> None:
     scene.admin("/settings/audit-log/")

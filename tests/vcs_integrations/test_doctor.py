@@ -442,6 +442,110 @@ def test_many_repositories_are_asked_about_in_few_calls(world: World) -> None:
     assert missing.cause.endswith(" and 44 more.")
 
 
+# Replacing the token
+
+
+KEPT = "The token was not replaced: it lacks rights that the present one has"
+
+
+@dataclass
+class Replacement:
+    """What came of entering a new token: notifications, and errors at its field if refused."""
+
+    said: list[str]
+    errors: list[str]
+    page: str
+
+
+def replace(world: World, token: str, **more: str) -> Replacement:
+    data = {"name": "fabrikam", "description": "", "token": token, **more}
+    answer = world.admin.post(f"/settings/vcs-providers/{world.integration.pk}/edit/", data)
+    errors = answer.context["form"].errors.get("token", []) if answer.context else []
+    page = html.unescape(answer.content.decode())
+    return Replacement([*map(str, get_messages(answer.wsgi_request))], list(errors), page)
+
+
+def stored_token(world: World) -> str:
+    return Integration.objects.get().read_credentials().token
+
+
+def test_a_token_that_can_do_less_does_not_replace_the_present_one(
+    world: World, token: str
+) -> None:
+    narrow = world.organization.add_token({"vso.code", "vso.code_status"})
+    refused = replace(world, narrow)
+    assert refused.said == [KEPT]
+    first, second = refused.errors
+    assert first == "The present token was kept, since it can do more."
+    assert second.startswith(f"It can't comment on pull requests. {COMMENT_SCOPES}")
+    assert SCOPES in second
+    assert "Replace it all the same" in refused.page
+    assert narrow not in refused.page
+    assert stored_token(world) == token
+
+    assert replace(world, narrow).said == [KEPT]
+    done = replace(world, narrow, replace_all_the_same="on")
+    assert done.said[:2] == ["Integration was changed", "Connecting to Azure DevOps succeeded"]
+    assert done.said[2].startswith("The token lacks a right: comment on pull requests. ")
+    assert stored_token(world) == narrow
+    assert "By one that may do less." in world.page()
+    assert verdicts(world.findings)[COMMENT, ""] == Judgement.MISSING
+
+
+@pytest.mark.parametrize(
+    ("right", "where", "permissions_api", "says"),
+    [
+        ("read", "infrastructure", True, "It can't read code in Platform Team."),
+        ("read", "infrastructure", False, "It can't read code in Platform Team."),
+        ("contribute", SHOP, True, "It can't write commit statuses in Shop."),
+        ("contribute", SHOP, False, "It can't write commit statuses in Shop."),
+        ("edit_subscriptions", PLATFORM, True, "It can't create service hooks in Platform Team."),
+    ],
+)
+def test_a_token_of_somebody_who_may_do_less_is_refused(
+    world: World, token: str, right: str, where: str, permissions_api: bool, says: str
+) -> None:
+    world.organization.permissions_api = permissions_api
+    denied(right, where, user="Bo Builder")(world)
+    refused = replace(world, world.organization.add_token(user="Bo Builder"))
+    assert [one.startswith(says) for one in refused.errors[1:]] == [True]
+    assert stored_token(world) == token
+
+
+def test_a_right_that_the_present_token_may_lack_too_is_no_reason_to_refuse(world: World) -> None:
+    world.organization.permissions_api = False
+    denied("edit_subscriptions", user="Bo Builder")(world)
+    new = world.organization.add_token(user="Bo Builder")
+    assert replace(world, new).said[2].startswith("The token lacks a right: create service hooks")
+    assert stored_token(world) == new
+
+
+def test_what_an_ended_token_could_do_is_remembered(world: World, token: str) -> None:
+    world.test()
+    world.organization.revoke_token(token)
+    narrow = world.organization.add_token({"vso.code"})
+    assert replace(world, narrow).said[-1] == KEPT
+    other = world.organization.add_token(user="Bo Builder")
+    assert KEPT not in replace(world, other).said[2:]
+    assert stored_token(world) == other
+    assert "The token belongs to <strong>Bo Builder</strong>." in world.page()
+
+
+def test_a_token_that_can_do_as_little_replaces_the_present_one(world: World) -> None:
+    world.use_token("vso.code")
+    as_narrow = world.organization.add_token({"vso.code"})
+    said = replace(world, as_narrow).said
+    assert said[:2] == ["Integration was changed", "Connecting to Azure DevOps succeeded"]
+    assert said[2].startswith("The token lacks 3 rights: ")
+    assert stored_token(world) == as_narrow
+
+
+def test_whose_a_new_token_is_stays_open_where_that_is_not_told(world: World) -> None:
+    world.emulator.faults.add("unavailable", path="connectionData")
+    replace(world, world.organization.add_token(user="Bo Builder"))
+    assert "The token belongs to" not in world.page()
+
+
 def test_what_was_found_goes_with_the_token(world: World, token: str) -> None:
     world.test()
     unlink(world.integration)
