@@ -552,4 +552,5 @@ def test_what_was_found_goes_with_the_token(world: World, token: str) -> None:
     assert not Checkup.objects.exists()
     again = make_integration(world.organization.url, token)
     assert again.pk == world.integration.pk
+    world.integration.refresh_from_db()
     assert "Not looked at yet." in world.page()
