@@ -4,6 +4,7 @@ import time
 from collections import defaultdict
 from collections.abc import Container, Sequence
 from dataclasses import asdict, dataclass, replace
+from itertools import islice
 
 from django.utils import timezone
 
@@ -153,7 +154,8 @@ def _of_present_token(integration: Integration, patience: Patience) -> list[Find
 def _projects_in_use(integration: Integration, listed: Container[str] | None) -> list[ProjectInUse]:
     """Return the projects whose repositories stacks use, then those that have hooks, by name.
 
-    While there is none, one repository serves as an example.
+    Where stacks use no repository of a project, one of it serves as an example; where they use
+    none at all and there are no hooks, any one.
     """
     enabled = integration.repositories.filter(is_disabled=False)
     names = dict(integration.projects.values_list("external_id", "name"))
@@ -165,8 +167,10 @@ def _projects_in_use(integration: Integration, listed: Container[str] | None) ->
     used: dict[str, list[Repository]] = defaultdict(list)
     for repository in enabled.in_use():
         used[repository.project_id].append(repository)
-    for project_id in names.keys() & _projects_with_hooks(integration):
-        used.setdefault(project_id, [])
+    used_by_stacks = set(used)
+    for project_id in names.keys() & _projects_with_hooks(integration) - used_by_stacks:
+        of_project = filter(is_listed, enabled.filter(project_id=project_id).iterator())
+        used[project_id] = list(islice(of_project, 1))
     if not used:
         example = next(filter(is_listed, enabled.iterator()), None)
         used = {example.project_id: [example]} if example else {}
@@ -179,7 +183,7 @@ def _projects_in_use(integration: Integration, listed: Container[str] | None) ->
         )
         for project_id, repositories in used.items()
     ]
-    return sorted(projects, key=lambda one: (not used[one.external_id], one.name))
+    return sorted(projects, key=lambda one: (one.external_id not in used_by_stacks, one.name))
 
 
 def _projects_with_hooks(integration: Integration) -> set[str]:
