@@ -161,7 +161,7 @@ def make_hooks(integration: Integration) -> None:
         project_name="Web",
         event_type="git.push",
         kind=HookAction.Kind.MADE_ANEW,
-        reason="It is on probation: Azure DevOps drops its events",
+        reason="It is on probation: its events are dropped",
     )
 
 

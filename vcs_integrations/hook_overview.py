@@ -53,9 +53,20 @@ class ProjectHooks:
         return self.working == len(self.events)
 
     @property
+    def dead(self) -> list[Subscription]:
+        """The hooks that deliver nothing, of events that no other tells."""
+        hooks = [hook for event in self.events if not event.works for hook in event.hooks]
+        return [hook for hook in hooks if hook.is_dead]
+
+    @property
     def has_any(self) -> bool:
         """Whether there is any hook, working or not."""
         return any(event.hooks for event in self.events)
+
+    @property
+    def needs_decision(self) -> bool:
+        """Whether stacks use it and nobody has said what is to be done about its hooks."""
+        return self.is_used and not self.project.keeps_hooks and not self.project.is_left_alone
 
     @property
     def testable(self) -> Subscription | None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from vcs_integrations.models import Delivery, HookTest, Integration, Subscription, Verdict
 from vcs_integrations.providers.base import INTERACTIVE, ProviderError, RemoteNotification
 
-# Answers this slow are near the point where a hook fails; what Azure DevOps waits is not told.
+# Answers this slow are near the point where a hook fails; how long is waited is not told.
 SLOW_SECONDS = 10
 OURS_MISSING = "The webhook password is missing."
 OURS_WRONG = "The webhook password is wrong."
@@ -25,11 +25,11 @@ FIXES = {
     Verdict.SLOW: "Look at what is between: a proxy that buffers, or a server with too much to do. "
     "A hook whose answers fail goes on probation, and events are lost.",
     Verdict.ANSWER_CHANGED: "Stackhook stored the request and answered 200. Look at the proxy "
-    "before it: Azure DevOps takes its other answer for a failure.",
+    "before it: its other answer counts as a failure of the hook.",
     Verdict.NOT_SENT: "Look at the history of the hook on the service-hooks page, and test again.",
     Verdict.NAME_UNKNOWN: "Check PUBLIC_URL and the public DNS record of its host.",
-    Verdict.NOT_REACHABLE: "Azure DevOps has to reach PUBLIC_URL from the internet: check the "
-    "firewall, the port, and that the proxy runs.",
+    Verdict.NOT_REACHABLE: "PUBLIC_URL has to be reached from the internet: check the firewall, "
+    "the port, and that the proxy runs.",
     Verdict.TLS: "Check the certificate of PUBLIC_URL: its name, its end, and that the whole chain "
     "is sent.",
     Verdict.PASSWORD_MISSING: "The request arrived without its Authorization header: let the proxy "

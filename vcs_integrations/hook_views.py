@@ -16,6 +16,8 @@ from vcs_integrations.providers.base import ProviderError
 
 ACTIONS_ON_A_PAGE = 50
 EVERY_PROJECT = "all"
+NOTHING_REFUSED = {"retry_at": None, "refusal_cause": "", "refusal_fix": ""}
+ABOUT_HOOKS = (NoticeKind.HOOKS_REFUSED, NoticeKind.HOOKS_UNWELL, NoticeKind.PROJECT_SILENT)
 PROJECT_IS_GONE = "That project is not there any more"
 
 
@@ -40,7 +42,7 @@ def keep_hooks(request: HttpRequest, pk: int) -> HttpResponse:
         if chosen != EVERY_PROJECT:
             projects = projects.filter(external_id=chosen)
         names = [project.name for project in projects]
-        projects.update(keeps_hooks=True, retry_at=None, refusal_cause="", refusal_fix="")
+        projects.update(keeps_hooks=True, is_left_alone=False, **NOTHING_REFUSED)
         Integration.objects.filter(pk=found.pk).hurry_watch()
         if names:
             whose = names[0] if len(names) == 1 else f"{len(names)} projects"
@@ -54,13 +56,14 @@ def keep_hooks(request: HttpRequest, pk: int) -> HttpResponse:
 @require_http_methods(["GET", "HEAD", "POST"])
 @admin_required
 def leave_hooks(request: HttpRequest, pk: int) -> HttpResponse:
-    """Leave the hooks of a project as they are, from now on."""
+    """Leave the hooks of a project as they are, or do without, from now on."""
     found = _linked(pk)
     if request.method == "POST":
         left = found.projects.filter(external_id=request.POST.get("project", ""))
-        if left.update(keeps_hooks=False, refusal_cause="", refusal_fix="", retry_at=None):
+        quiet = {"keeps_hooks": False, "is_left_alone": True, "silent_since": None}
+        if left.update(**quiet, **NOTHING_REFUSED):
             record(request, Verb.HOOKS_LEFT, found, f"Of {left.get()}")
-            withdraw(found, NoticeKind.HOOKS_REFUSED, key=left.get().external_id)
+            withdraw(found, *ABOUT_HOOKS, key=left.get().external_id)
             messages.success(
                 request, f"The hooks of {left.get()} stay as they are and are not mended any more"
             )

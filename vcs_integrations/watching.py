@@ -9,8 +9,9 @@ import logging
 import uuid
 from datetime import datetime, timedelta
 
+from django.conf import settings
 from django.db import InterfaceError, OperationalError
-from django.db.models import Max, QuerySet
+from django.db.models import Count, Max, QuerySet
 from django.utils import timezone
 
 from vcs_integrations.backoff import wait_after
@@ -18,6 +19,7 @@ from vcs_integrations.hook_overview import overview_of
 from vcs_integrations.models import (
     Delivery,
     HookAction,
+    HookTest,
     Integration,
     NoticeKind,
     Project,
@@ -44,6 +46,8 @@ SILENCE_FIX = (
     "Reconciliation found a push that no webhook told of, and the project used to deliver. "
     "Test one of its hooks: that shows what keeps webhooks away."
 )
+# Made anew so many times in a day, a hook has a cause that this does not mend.
+TOO_OFTEN = 3
 # A hook on probation repeats for 36 hours what it could not deliver.
 OLD_PASSWORD_IS_QUIET_FOR = timedelta(hours=48)
 
@@ -86,6 +90,13 @@ def watch(integration: Integration) -> None:
     _end_overlap(integration)
     Integration.objects.filter(pk=integration.pk).update(hooks_read_at=timezone.now())
     _finish(integration, timezone.now() + WATCH_EVERY, failures=0)
+
+
+def prune_record() -> None:
+    """Delete what was done and tested long ago."""
+    oldest = timezone.now() - timedelta(days=settings.DELIVERY_RETENTION_DAYS)
+    HookAction.objects.filter(at__lt=oldest).delete()
+    HookTest.objects.filter(asked_at__lt=oldest).delete()
 
 
 def _keep(project: Project, reading: Reading, client: Client) -> None:
@@ -163,7 +174,7 @@ def _note_silence(integration: Integration) -> None:
     used = Repository.objects.to_reconcile().filter(integration=integration).order_by()
     pushed = dict(used.values_list("project_id").annotate(Max("pushed_at")))
     late = timezone.now() - DELIVERIES_MAY_TAKE
-    for project in integration.projects.all():
+    for project in integration.projects.filter(is_left_alone=False):
         newest = pushed.get(project.external_id)
         if newest is None or project.delivered_at is None:
             continue
@@ -178,21 +189,29 @@ def _note_silence(integration: Integration) -> None:
 
 
 def _tell_of_broken_hooks(integration: Integration) -> None:
-    """Tell of hooks by which nothing comes and that Stackhook was not asked to keep."""
+    """Tell of hooks by which nothing comes: that nobody keeps, or that break again and again."""
+    often = _broken_often(integration)
     for one in overview_of(integration).used:
-        broken = [
-            hook.why
-            for event in one.events
-            for hook in event.hooks
-            if not event.works and hook.is_dead
-        ]
-        key = one.project.external_id
-        if broken and not one.project.keeps_hooks:
-            subject = f"A service hook of {one.project} in {integration} does not deliver"
-            text = f"{broken[0]}. Press Create hooks there, and Stackhook makes it anew."
-            give(integration, NoticeKind.HOOKS_UNWELL, key, subject, text)
+        project, told = one.project, one.dead
+        if project.name in often:
+            subject = f"The service hooks of {project} in {integration} keep breaking"
+            text = "They were made anew several times since yesterday. Test one: it shows why."
+        elif told and not project.keeps_hooks and not project.is_left_alone:
+            subject = f"A service hook of {project} in {integration} does not deliver"
+            text = f"{told[0].why}. Press Create hooks there, and Stackhook makes it anew."
         else:
-            withdraw(integration, NoticeKind.HOOKS_UNWELL, key=key)
+            withdraw(integration, NoticeKind.HOOKS_UNWELL, key=project.external_id)
+            continue
+        give(integration, NoticeKind.HOOKS_UNWELL, project.external_id, subject, text)
+
+
+def _broken_often(integration: Integration) -> set[str]:
+    """Return the names of projects one of whose hooks was made anew often of late."""
+    anew = integration.hook_actions.filter(
+        kind=HookAction.Kind.MADE_ANEW, at__gte=timezone.now() - timedelta(days=1)
+    )
+    counted = anew.order_by().values("project_name", "event_type").annotate(count=Count("pk"))
+    return {row["project_name"] for row in counted if row["count"] >= TOO_OFTEN}
 
 
 def _end_overlap(integration: Integration) -> None:

@@ -66,3 +66,15 @@ def test_nothing_is_said_before_the_hooks_were_read(admin: Client, world: Integr
     create(admin, world)
     assert OFFER not in admin.get(Stack.objects.get().get_absolute_url()).content.decode()
     assert home(admin) == []
+
+
+def test_an_admin_who_wants_none_is_not_asked_again(admin: Client, created: Stack) -> None:
+    integration = created.repository.integration
+    project = created.repository.project_id
+    section = admin.get(integration.get_absolute_url()).content.decode()
+    assert "Leave the hooks of Platform Team alone" in section
+    admin.post(f"/settings/vcs-providers/{integration.pk}/hooks/leave/", {"project": project})
+    assert OFFER not in admin.get(created.get_absolute_url()).content.decode()
+    assert home(admin) == []
+    section = admin.get(integration.get_absolute_url()).content.decode()
+    assert "Left alone: reconciliation finds its pushes" in section

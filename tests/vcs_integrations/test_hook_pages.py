@@ -97,7 +97,7 @@ def test_each_state_is_said_in_words(
     add(project, "git.pullrequest.merged", url, "x", publisher_inputs=filters)
     watch(Integration.objects.get())
     page = section(admin, read)
-    assert "It is on probation: Azure DevOps drops its events" in page
+    assert "It is on probation: its events are dropped" in page
     assert "It sends reduced details" in page
     assert "Its owner is Ann Admin" in page
     assert "It leaves events out: it is limited by branch" in page

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
+import time_machine
 from django.utils import timezone
 
 from tests.emulator import Emulator
@@ -13,7 +14,7 @@ from tests.killing import killed_at
 from vcs_integrations.models import HookAction, Integration
 from vcs_integrations.providers import PROVIDERS
 from vcs_integrations.unlinking import unlink
-from vcs_integrations.watching import watch, watch_next
+from vcs_integrations.watching import prune_record, watch, watch_next
 
 EVENTS = list(PROVIDERS["azure_devops"].events)
 
@@ -98,22 +99,27 @@ def test_hooks_made_by_hand_count(
     assert integration.subscriptions.get(event_type="git.push").is_ours is False
 
 
+def disable(hook: RemoteHook, person: str) -> None:
+    hook.edit(user=person)
+    hook.set_status("disabledByUser")
+
+
 Breakage = Callable[[Organization, RemoteHook], object]
 BROKEN: dict[str, tuple[Breakage, str, str]] = {
     "on probation": (
         lambda _, hook: hook.set_status("onProbation"),
         "made_anew",
-        "It is on probation: Azure DevOps drops its events",
+        "It is on probation: its events are dropped",
     ),
     "disabled by a person": (
-        lambda _, hook: hook.set_status("disabledByUser"),
+        lambda _, hook: disable(hook, "Bo Builder"),
         "made_anew",
-        "It was disabled by somebody",
+        "It was disabled by Bo Builder",
     ),
     "disabled by the system": (
         lambda _, hook: hook.set_status("disabledBySystem"),
         "made_anew",
-        "It was disabled by Azure DevOps after failures",
+        "It was disabled after failures",
     ),
     "its owner left": (
         lambda _, hook: hook.set_status("disabledByInactiveIdentity"),
@@ -373,3 +379,27 @@ def test_a_project_that_never_delivered_is_not_silent(kept: Integration) -> None
     )
     look_after(kept)
     assert subjects(kept) == []
+
+
+def test_hooks_that_break_again_and_again_are_told(
+    kept: Integration, organization: Organization
+) -> None:
+    for _ in range(3):
+        assert subjects(kept) == []
+        hook = next(one for one in organization.subscriptions if one.event_type == "git.push")
+        hook.set_status("onProbation")
+        look_after(kept)
+    told = ["The service hooks of Platform Team in Azure DevOps · fabrikam keep breaking"]
+    assert subjects(kept) == told
+    with time_machine.travel(timezone.now() + timedelta(days=2)):
+        look_after(kept)
+    assert subjects(kept) == []
+
+
+def test_what_was_done_long_ago_is_forgotten(kept: Integration) -> None:
+    with time_machine.travel(timezone.now() + timedelta(days=89)):
+        prune_record()
+    assert kept.hook_actions.count() == 4
+    with time_machine.travel(timezone.now() + timedelta(days=91)):
+        prune_record()
+    assert kept.hook_actions.count() == 0

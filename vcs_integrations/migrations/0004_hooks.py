@@ -58,6 +58,7 @@ class Migration(migrations.Migration):
                 ('name', models.CharField(max_length=255)),
                 ('is_gone', models.BooleanField(default=False)),
                 ('keeps_hooks', models.BooleanField(default=False, help_text='Stackhook makes its hooks and mends them')),
+                ('is_left_alone', models.BooleanField(default=False, help_text='an admin wants nothing done or said about its hooks')),
                 ('refusal_cause', models.CharField(blank=True, max_length=500)),
                 ('refusal_fix', models.CharField(blank=True, max_length=500)),
                 ('retry_at', models.DateTimeField(blank=True, null=True)),
@@ -139,6 +140,11 @@ class Migration(migrations.Migration):
         ),
         migrations.AddField(
             model_name='subscription',
+            name='changed_by',
+            field=models.CharField(blank=True, max_length=200),
+        ),
+        migrations.AddField(
+            model_name='subscription',
             name='owner',
             field=models.CharField(blank=True, max_length=200),
         ),
@@ -150,7 +156,7 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name='subscription',
             name='state',
-            field=models.CharField(choices=[('ok', 'works'), ('missing', 'is missing'), ('on_probation', 'is on probation: Azure DevOps drops its events'), ('disabled_by_user', 'was disabled by somebody'), ('disabled_by_system', 'was disabled by Azure DevOps after failures'), ('owner_inactive', 'was disabled: its owner left or lost rights'), ('wrong_url', 'posts to another URL than the webhook endpoint'), ('wrong_filters', 'leaves events out'), ('reduced', 'sends reduced details'), ('wrong_version', 'asks for another resource version than 1.0'), ('old_password', 'posts with the old webhook password'), ('unknown', 'is in a state that Stackhook does not know')], default='ok', max_length=20),
+            field=models.CharField(choices=[('ok', 'works'), ('missing', 'is missing'), ('on_probation', 'is on probation: its events are dropped'), ('disabled_by_user', 'was disabled'), ('disabled_by_system', 'was disabled after failures'), ('owner_inactive', 'was disabled: its owner left or lost rights'), ('wrong_url', 'posts to another URL than the webhook endpoint'), ('wrong_filters', 'leaves events out'), ('reduced', 'sends reduced details'), ('wrong_version', 'asks for another resource version than 1.0'), ('old_password', 'posts with the old webhook password'), ('unknown', 'is in a state that Stackhook does not know')], default='ok', max_length=20),
         ),
         migrations.AlterField(
             model_name='subscription',

@@ -33,6 +33,7 @@ class ProjectQuerySet(models.QuerySet["Project"]):
             ~Exists(hooks.filter(**same)),
             ~Exists(hooks.filter(**for_all)),
             keeps_hooks=False,
+            is_left_alone=False,
             integration__unlinked_at=None,
             integration__duplicate_of=None,
             integration__hooks_read_at__isnull=False,
@@ -58,6 +59,9 @@ class Project(models.Model):
     is_gone = models.BooleanField(default=False)
     keeps_hooks = models.BooleanField(
         default=False, help_text="Stackhook makes its hooks and mends them"
+    )
+    is_left_alone = models.BooleanField(
+        default=False, help_text="an admin wants nothing done or said about its hooks"
     )
 
     # What the token's owner may not do, said once and tried again rarely

@@ -19,9 +19,9 @@ class HookState(models.TextChoices):
 
     OK = "ok", "works"
     MISSING = "missing", "is missing"
-    ON_PROBATION = "on_probation", "is on probation: Azure DevOps drops its events"
-    DISABLED_BY_USER = "disabled_by_user", "was disabled by somebody"
-    DISABLED_BY_SYSTEM = "disabled_by_system", "was disabled by Azure DevOps after failures"
+    ON_PROBATION = "on_probation", "is on probation: its events are dropped"
+    DISABLED_BY_USER = "disabled_by_user", "was disabled"
+    DISABLED_BY_SYSTEM = "disabled_by_system", "was disabled after failures"
     OWNER_INACTIVE = "owner_inactive", "was disabled: its owner left or lost rights"
     WRONG_URL = "wrong_url", "posts to another URL than the webhook endpoint"
     WRONG_FILTERS = "wrong_filters", "leaves events out"
@@ -31,7 +31,7 @@ class HookState(models.TextChoices):
     UNKNOWN = "unknown", "is in a state that Stackhook does not know"
 
 
-# Azure DevOps does not deliver, and an update does not revive it.
+# Nothing is delivered, and an update does not revive it.
 DEAD_STATES = {
     HookState.ON_PROBATION,
     HookState.DISABLED_BY_USER,
@@ -45,6 +45,7 @@ READ_FIELDS = [
     "is_ours",
     "state",
     "owner",
+    "changed_by",
     "filters",
     "password_mark",
     "is_of_before",
@@ -89,6 +90,7 @@ class Subscription(models.Model):
     is_ours = models.BooleanField(default=False, help_text="made by Stackhook, not by hand")
     state = models.CharField(max_length=20, choices=HookState, default=HookState.OK)
     owner = models.CharField(max_length=200, blank=True)
+    changed_by = models.CharField(max_length=200, blank=True)
     filters = models.CharField(max_length=200, blank=True)
     password_mark = models.CharField(
         max_length=8, blank=True, help_text="which webhook password it was last known to post with"
@@ -116,7 +118,7 @@ class Subscription(models.Model):
 
     @property
     def is_dead(self) -> bool:
-        """Whether Azure DevOps delivers nothing by it, so that it has to be made anew."""
+        """Whether nothing is delivered by it, so that it has to be made anew."""
         return self.state in DEAD_STATES
 
     @property
@@ -135,6 +137,8 @@ class Subscription(models.Model):
     def why(self) -> str:
         """What is wrong with it, in a sentence."""
         text = f"It {self.get_state_display()}"
+        if self.state == HookState.DISABLED_BY_USER:
+            return f"{text} by {self.changed_by or 'somebody'}"
         if self.state == HookState.OWNER_INACTIVE:
             return f"{text}. Its owner is {self.owner or 'not told'}"
         if self.state == HookState.WRONG_FILTERS:
@@ -145,6 +149,7 @@ class Subscription(models.Model):
         """Note what was read; `endpoints` are our URLs, `mark` is the present password's."""
         self.event_type, self.project_id = remote.event_type, remote.project_id
         self.owner, self.filters = remote.owner, remote.filters
+        self.changed_by = remote.changed_by
         self.is_of_before, self.removed_at = False, None
         if ours := OUR_USERNAME.fullmatch(remote.username):
             self.is_ours, self.password_mark = True, ours[1]
@@ -155,7 +160,7 @@ class Subscription(models.Model):
     ) -> HookState:
         if remote.status != HookStatus.ENABLED:
             return STATES_OF_STATUSES[remote.status]
-        if remote.url.rstrip("/") + "/" not in endpoints:
+        if remote.url.lower().rstrip("/") + "/" not in {one.lower() for one in endpoints}:
             return HookState.WRONG_URL
         if remote.filters:
             return HookState.WRONG_FILTERS

@@ -198,7 +198,8 @@ class RemoteSubscription:
     """A service hook that the provider holds and that posts to `url`.
 
     `project_id` is empty where it is for all projects, `username` where it posts none.
-    `filters` names what it leaves out, like "branch"; `owner` is the name of who made it.
+    `filters` names what it leaves out, like "branch"; `owner` is the name of who made it,
+    `changed_by` of who changed it last.
     `sends_all`: whether it says itself that whole resources are sent; `sends_less`: whether
     it says that they are not. One made in the provider's pages may say neither.
     """
@@ -210,6 +211,7 @@ class RemoteSubscription:
     status: HookStatus = HookStatus.ENABLED
     username: str = ""
     owner: str = ""
+    changed_by: str = ""
     filters: str = ""
     sends_all: bool = True
     sends_less: bool = False

@@ -27,7 +27,7 @@ from vcs_integrations.models import Repository
 from vcs_integrations.notices import look_at_tokens
 from vcs_integrations.processing import process_due, prune
 from vcs_integrations.tasks import sweep
-from vcs_integrations.watching import watch_next
+from vcs_integrations.watching import prune_record, watch_next
 
 logger = logging.getLogger(__name__)
 
@@ -119,6 +119,7 @@ def keep_doing(
 def tidy() -> None:
     """Remove what was kept long enough: deliveries, decisions, task results, sessions."""
     prune()
+    prune_record()
     prune_decisions()
     # One that is still running after so long lost its worker.
     DBTaskResult.objects.filter(started_at__lt=timezone.now() - KEEP_RESULTS).delete()

@@ -62,6 +62,7 @@ def subscription(item: Json) -> RemoteSubscription:
         status=STATUSES.get(text(item, "status").lower(), HookStatus.UNKNOWN),
         username=shapes.line(consumer, "basicAuthUsername", 100),
         owner=shapes.line(child(item, "createdBy"), "displayName", 200),
+        changed_by=shapes.line(child(item, "modifiedBy"), "displayName", 200),
         filters=", ".join(
             name for name in sorted(publisher) if name not in ADDED_INPUTS and text(publisher, name)
         )[:200],
