@@ -138,6 +138,9 @@ def replace_token(integration: Integration, token: str, *, all_the_same: bool = 
     integration.record_token_owner(connection.owner)
     take_in(integration, connection)
     checkup.keep(integration, examination)
+    # Its owner may be allowed what was refused until now.
+    integration.projects.update(retry_at=None)
+    Integration.objects.filter(pk=integration.pk).hurry_watch()
     return password_is_new
 
 

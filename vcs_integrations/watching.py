@@ -116,8 +116,9 @@ def _keep(project: Project, reading: Reading, client: Client) -> None:
     else:
         project.forget_refusal()
         withdraw(project.integration, NoticeKind.HOOKS_REFUSED, key=project.external_id)
-    if steps:  # what happened while a hook did not deliver
-        project.reconcile()
+    finally:
+        if steps:  # what happened while a hook did not deliver
+            project.reconcile()
 
 
 def _hooks_of(project: Project) -> list[Subscription]:

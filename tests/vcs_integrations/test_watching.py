@@ -11,6 +11,7 @@ from tests.emulator import Emulator
 from tests.emulator.model import Organization, Project
 from tests.emulator.model import Subscription as RemoteHook
 from tests.killing import killed_at
+from vcs_integrations.linking import replace_token
 from vcs_integrations.models import HookAction, Integration
 from vcs_integrations.providers import PROVIDERS
 from vcs_integrations.unlinking import unlink
@@ -219,6 +220,19 @@ def test_what_the_owner_may_not_do_is_said_once_and_tried_again_rarely(
     look_after(integration)
     assert states(integration) == ALL_WELL
     assert integration.projects.get().refusal_cause == ""
+
+
+def test_with_a_new_token_what_was_refused_is_tried_at_once(
+    integration: Integration, organization: Organization
+) -> None:
+    organization.deny("Ann Admin", "edit_subscriptions")
+    integration.projects.update(keeps_hooks=True)
+    watch(Integration.objects.get())
+    assert organization.subscriptions == []
+    token = organization.add_token({"vso.code_write"}, user="Bo Builder")
+    replace_token(Integration.objects.get(), token)
+    assert watch_next()
+    assert len(organization.subscriptions) == 4
 
 
 def test_hooks_that_the_token_may_not_see_are_not_made_twice(
