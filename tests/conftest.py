@@ -6,7 +6,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from django.contrib.auth.models import User
+from django.contrib.auth.models import Group, User
 from django.core.cache import cache
 from django.test import Client, override_settings
 from django.utils import timezone
@@ -143,6 +143,8 @@ def integration(db: None, organization: Organization, token: str) -> Integration
 def make_person(username: str, role: Role | None) -> User:
     person = User.objects.create_user(username, password=PASSWORD)
     if role:
+        # A test with transactions of its own, before this one, may have emptied every table.
+        Group.objects.get_or_create(name=role)
         give_role(person, role)
     return person
 

@@ -10,7 +10,6 @@ from urllib.parse import urlsplit
 
 import pytest
 import time_machine
-from django.contrib.auth.models import Group
 from django.test import Client
 from django.utils import timezone
 from pytest_django import Settings
@@ -206,7 +205,6 @@ def test_what_is_never_sent_is_said_after_a_minute(
 def test_the_page_shows_each_leg_as_it_comes(
     site: str, integration: Integration, emulator: Emulator, project: Project
 ) -> None:
-    Group.objects.get_or_create(name=Role.ADMIN)  # gone with what the test before stored
     admin = signed_in(make_person("alice", Role.ADMIN))
     emulator.deliveries.hold()
     test = run_test(emulator, integration, project)
