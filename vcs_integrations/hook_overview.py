@@ -12,6 +12,7 @@ from vcs_integrations.models import HookState, Integration, Project, Repository,
 class EventHooks:
     """The hooks for one event of a project."""
 
+    event_type: str
     name: str
     hooks: Sequence[Subscription]
 
@@ -64,6 +65,13 @@ class ProjectHooks:
         return any(event.hooks for event in self.events)
 
     @property
+    def is_known_to_miss_pushes(self) -> bool:
+        """Whether there are hooks for pushes, of which none works."""
+        push = self.project.integration.provider.push_event
+        those = [one for one in self.events if one.event_type == push and one.hooks]
+        return any(not one.works for one in those)
+
+    @property
     def needs_decision(self) -> bool:
         """Whether stacks use it and nobody has said what is to be done about its hooks."""
         return self.is_used and not self.project.keeps_hooks and not self.project.is_left_alone
@@ -86,31 +94,7 @@ class HookOverview:
     @property
     def is_being_read(self) -> bool:
         """Whether the worker is about to look, or does."""
-        due = self.integration.watch_at
-        return due is not None and due <= timezone.now()
-
-    @property
-    def working(self) -> int:
-        """How many projects have all their hooks."""
-        return sum(one.has_all for one in self.used)
-
-    @property
-    def is_well(self) -> bool:
-        """Whether every project that matters has all its hooks."""
-        return self.working == len(self.used)
-
-    @property
-    def behind(self) -> list[tuple[str, str]]:
-        """The hooks not known to have the new webhook password, as event and project."""
-        if not self.integration.old_password_digest:
-            return []
-        return [
-            (event.name, one.project.name)
-            for one in [*self.used, *self.others]
-            for event in one.events
-            for hook in event.hooks
-            if hook.password_mark != self.integration.password_mark
-        ]
+        return self.integration.watch_at <= timezone.now()
 
 
 def overview_of(integration: Integration) -> HookOverview:
@@ -121,7 +105,7 @@ def overview_of(integration: Integration) -> HookOverview:
     used = set(in_use.values_list("project_id", flat=True).distinct())
     projects = [
         _project_hooks(integration, project, hooks, is_used=project.external_id in used)
-        for project in integration.projects.there()
+        for project in integration.projects.there().select_related("integration")
     ]
     matters = [one for one in projects if one.is_used or one.has_any or one.project.keeps_hooks]
     return HookOverview(
@@ -140,8 +124,21 @@ def _project_hooks(
         project=project,
         url=provider.service_hooks_url(integration.organization_url, project.name),
         events=[
-            EventHooks(name, [hook for hook in those if hook.event_type == event_type])
+            EventHooks(event_type, name, [hook for hook in those if hook.event_type == event_type])
             for event_type, name in provider.events.items()
         ],
         is_used=is_used,
     )
+
+
+def hooks_behind(integration: Integration) -> list[tuple[str, str]]:
+    """Return the hooks not known to have the present webhook password, as event and project."""
+    names = dict(integration.projects.values_list("external_id", "name"))
+    events = integration.provider.events
+    return [
+        (
+            events.get(hook.event_type, hook.event_type),
+            names.get(hook.project_id, hook.project_id) or "all projects",
+        )
+        for hook in integration.subscriptions.behind(integration.password_mark)
+    ]

@@ -8,13 +8,12 @@ import re
 import time
 from dataclasses import dataclass
 
-from vcs_integrations.models import Delivery, HookTest, Integration, Subscription, Verdict
+from vcs_integrations.models import Delivery, HookTest, Integration, Subscription, Verdict, as_uuid
 from vcs_integrations.providers.base import INTERACTIVE, ProviderError, RemoteNotification
+from vcs_integrations.webhooks import PASSWORD_MISSING, PASSWORD_WRONG
 
 # Answers this slow are near the point where a hook fails; how long is waited is not told.
 SLOW_SECONDS = 10
-OURS_MISSING = "The webhook password is missing."
-OURS_WRONG = "The webhook password is wrong."
 # How errors without an answer are worded, by .NET, by curl, by Python: the first that fits.
 ERRORS = (
     (Verdict.NAME_UNKNOWN, re.compile(r"resolv|no such host|name or service|host is known", re.I)),
@@ -34,8 +33,10 @@ FIXES = {
     "is sent.",
     Verdict.PASSWORD_MISSING: "The request arrived without its Authorization header: let the proxy "
     "pass it, or enter the webhook password in a hook made by hand.",
-    Verdict.PASSWORD_WRONG: "Press Create hooks, and Stackhook corrects it; or enter the present "
-    "webhook password in the hook.",
+    Verdict.PASSWORD_WRONG: "Stackhook corrects it by itself if it made the hook; test it again in "
+    "a minute. In one made by hand, enter the present webhook password.",
+    Verdict.HISTORY_UNREADABLE: "Test again; if it stays, Test on the integration's card says what "
+    "the token lacks.",
     Verdict.WRONG_URL: "Check that PUBLIC_URL leads to this Stackhook, that the hook has the "
     "webhook endpoint as URL, and that the proxy passes the path on unchanged.",
     Verdict.PROXY: "Check the proxy before Stackhook, and that Stackhook runs behind it.",
@@ -46,8 +47,12 @@ FIXES = {
 
 @dataclass(frozen=True)
 class Seen:
-    """What is known of a test at a moment: what the provider saw, and what arrived."""
+    """What is known of a test at a moment: what the provider saw, and what arrived.
 
+    `is_readable` says whether the provider's delivery history could be read.
+    """
+
+    is_readable: bool
     notification: RemoteNotification | None
     has_arrived: bool
     was_waited_for: bool
@@ -76,11 +81,12 @@ def look(test: HookTest) -> None:
     """Look at every leg again, and store what is seen; nothing changes once the test is over."""
     if test.is_over or test.notification_id is None:
         return
+    is_readable = True
     try:
         client = test.integration.client(INTERACTIVE)
         notification = client.notification(test.external_id, test.notification_id)
     except ProviderError as error:
-        notification = None
+        notification, is_readable = None, False
         test.error = f"The delivery history could not be read: {error.cause}"[:500]
     if notification:
         test.is_sent = notification.is_done or notification.is_under_way
@@ -89,14 +95,19 @@ def look(test: HookTest) -> None:
     delivery = _delivery(test)
     if delivery:
         test.delivery, test.received_at = delivery, delivery.received_at
-    test.verdict = verdict_of(Seen(notification, delivery is not None, test.was_waited_for))
+    seen = Seen(is_readable, notification, delivery is not None, test.was_waited_for)
+    test.verdict = verdict_of(seen)
     test.fix = FIXES.get(Verdict(test.verdict), "")
     test.save()
+    if test.verdict == Verdict.PASSWORD_WRONG:  # the worker corrects it, where it is ours
+        hooks = test.integration.subscriptions.present()
+        hooks.filter(external_id=test.external_id).update(has_wrong_password=True)
+        Integration.objects.filter(pk=test.integration_id).hurry_watch()
 
 
 def _delivery(test: HookTest) -> Delivery | None:
     same = test.integration.deliveries.filter(
-        subscription_id=test.external_id, notification_id=test.notification_id
+        subscription_id=as_uuid(test.external_id), notification_id=test.notification_id
     )
     return same.defer("body", "headers").order_by("pk").first()
 
@@ -105,15 +116,22 @@ def verdict_of(seen: Seen) -> Verdict:
     """Return what the legs show together."""
     notification = seen.notification
     if notification is None or not notification.is_done:
-        if not seen.was_waited_for:
-            return Verdict.WAITING
-        return Verdict.SLOW if seen.has_arrived else Verdict.NOT_SENT
+        return _verdict_of_unfinished(seen) if seen.was_waited_for else Verdict.WAITING
     if seen.has_arrived:
         return _verdict_of_arrived(notification)
     if notification.status_code is None:
         fitting = (verdict for verdict, words in ERRORS if words.search(notification.error))
         return next(fitting, Verdict.NOT_REACHABLE)
     return _verdict_of_answer(notification.status_code, notification.answer)
+
+
+def _verdict_of_unfinished(seen: Seen) -> Verdict:
+    if not seen.is_readable:
+        return Verdict.HISTORY_UNREADABLE
+    if seen.has_arrived:
+        return Verdict.SLOW
+    is_under_way = seen.notification is not None and seen.notification.is_under_way
+    return Verdict.TIMED_OUT if is_under_way else Verdict.NOT_SENT
 
 
 def _verdict_of_arrived(notification: RemoteNotification) -> Verdict:
@@ -127,9 +145,9 @@ def _verdict_of_arrived(notification: RemoteNotification) -> Verdict:
 
 def _verdict_of_answer(status_code: int, answer: str) -> Verdict:
     """Return why a request that was answered did not arrive here."""
-    if status_code == 401 and OURS_MISSING in answer:
+    if status_code == 401 and PASSWORD_MISSING in answer:
         return Verdict.PASSWORD_MISSING
-    if status_code == 401 and OURS_WRONG in answer:
+    if status_code == 401 and PASSWORD_WRONG in answer:
         return Verdict.PASSWORD_WRONG
     if status_code in {401, 403, 407, 413, 429} or status_code >= 500:
         return Verdict.PROXY

@@ -8,15 +8,17 @@ from django.views.decorators.http import require_http_methods, require_safe
 from accounts.audit import Verb, record
 from accounts.roles import admin_required
 from vcs_integrations import hook_tests, linking
-from vcs_integrations.hook_overview import overview_of
+from vcs_integrations.counting import forget_old_password
+from vcs_integrations.hook_overview import hooks_behind, overview_of
 from vcs_integrations.keyset import keyset_page
 from vcs_integrations.models import HookTest, Integration, NoticeKind
 from vcs_integrations.notices import withdraw
 from vcs_integrations.providers.base import ProviderError
+from vcs_integrations.refreshing import begin_anew
 
 ACTIONS_ON_A_PAGE = 50
+ACTIONS_SHOWN = 5
 EVERY_PROJECT = "all"
-NOTHING_REFUSED = {"retry_at": None, "refusal_cause": "", "refusal_fix": ""}
 ABOUT_HOOKS = (NoticeKind.HOOKS_REFUSED, NoticeKind.HOOKS_UNWELL, NoticeKind.PROJECT_SILENT)
 PROJECT_IS_GONE = "That project is not there any more"
 
@@ -37,13 +39,7 @@ def keep_hooks(request: HttpRequest, pk: int) -> HttpResponse:
     """Have the worker make the hooks of one project, or of all, and keep them from now on."""
     found = _linked(pk)
     if request.method == "POST":
-        projects = found.projects.there()
-        chosen = request.POST.get("project", "")
-        if chosen != EVERY_PROJECT:
-            projects = projects.filter(external_id=chosen)
-        names = [project.name for project in projects]
-        projects.update(keeps_hooks=True, is_left_alone=False, **NOTHING_REFUSED)
-        Integration.objects.filter(pk=found.pk).hurry_watch()
+        names = _keep(found, request.POST.get("project", ""))
         if names:
             whose = names[0] if len(names) == 1 else f"{len(names)} projects"
             record(request, Verb.HOOKS_CREATED, found, f"Of {whose}")
@@ -53,6 +49,18 @@ def keep_hooks(request: HttpRequest, pk: int) -> HttpResponse:
     return _back(request, found)
 
 
+def _keep(found: Integration, chosen: str) -> list[str]:
+    """Keep the hooks of a project, or of all that nobody decided about; return their names."""
+    projects = found.projects.there().filter(external_id=chosen)
+    if chosen == EVERY_PROJECT:
+        projects = found.projects.there().filter(keeps_hooks=False, is_left_alone=False)
+    names = [project.name for project in projects]
+    kept = [project.pk for project in projects]
+    found.projects.filter(pk__in=kept).update(keeps_hooks=True, is_left_alone=False)
+    begin_anew(found)
+    return names
+
+
 @require_http_methods(["GET", "HEAD", "POST"])
 @admin_required
 def leave_hooks(request: HttpRequest, pk: int) -> HttpResponse:
@@ -60,8 +68,8 @@ def leave_hooks(request: HttpRequest, pk: int) -> HttpResponse:
     found = _linked(pk)
     if request.method == "POST":
         left = found.projects.filter(external_id=request.POST.get("project", ""))
-        quiet = {"keeps_hooks": False, "is_left_alone": True, "silent_since": None}
-        if left.update(**quiet, **NOTHING_REFUSED):
+        if left.update(keeps_hooks=False, is_left_alone=True):
+            left.begin_anew()
             record(request, Verb.HOOKS_LEFT, found, f"Of {left.get()}")
             withdraw(found, *ABOUT_HOOKS, key=left.get().external_id)
             messages.success(
@@ -130,15 +138,13 @@ def change_password(request: HttpRequest, pk: int) -> HttpResponse:
     found = _linked(pk)
     if request.method == "POST":
         try:
-            linking.change_webhook_password(found)
+            is_new = linking.change_webhook_password(found, request.POST.get("mark", ""))
         except ProviderError as error:
             messages.error(request, str(error))
         else:
-            record(request, Verb.PASSWORD_ROTATED, found, "The old one is accepted, too")
-            messages.success(request, "The webhook password is new; the old one is accepted, too")
+            _say_whether_new(request, found, is_new=is_new)
         return redirect(_section(found))
-    context = {"integration": found, "overview": overview_of(found)}
-    return render(request, "vcs_integrations/change_webhook_password.html", context)
+    return render(request, "vcs_integrations/change_webhook_password.html", {"integration": found})
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -147,16 +153,27 @@ def end_overlap(request: HttpRequest, pk: int) -> HttpResponse:
     """Stop accepting the old webhook password."""
     found = _linked(pk)
     if request.method == "POST":
-        Integration.objects.filter(pk=found.pk).update(old_password_digest="")
-        said = "The old webhook password is not accepted any more"
-        if found.old_password_digest:
+        is_seen = request.POST.get("mark", "") == found.old_password_mark
+        if is_seen and forget_old_password(found, found.old_password_digest):
+            said = "The old webhook password is not accepted any more"
             record(request, Verb.PASSWORD_ROTATED, found, said)
-        messages.success(request, said)
+            messages.success(request, said)
+        else:
+            messages.warning(request, "That was done already, or the password was changed again")
     return _back(request, found)
 
 
+def _say_whether_new(request: HttpRequest, found: Integration, *, is_new: bool) -> None:
+    if is_new:
+        record(request, Verb.PASSWORD_ROTATED, found, "The old one is accepted, too")
+        messages.success(request, "The webhook password is new; the old one is accepted, too")
+    else:
+        messages.warning(request, "The webhook password was changed by somebody in this moment")
+
+
 def _linked(pk: int) -> Integration:
-    return get_object_or_404(Integration.objects.linked(), pk=pk)
+    """Return a linked integration; one that turned out to be a double has no hooks of its own."""
+    return get_object_or_404(Integration.objects.usable(), pk=pk)
 
 
 def _number(text: str | None) -> int:
@@ -174,17 +191,13 @@ def _back(request: HttpRequest, found: Integration) -> HttpResponse:
 
 
 def _show_section(request: HttpRequest, found: Integration) -> HttpResponse:
-    context = {
-        "overview": overview_of(found),
-        "actions": found.hook_actions.select_related("integration")[:5],
-        "is_alone": True,
-    }
-    return render(request, "vcs_integrations/hooks_changed.html", context)
+    return render(request, "vcs_integrations/hooks_changed.html", integration_hooks(found))
 
 
 def integration_hooks(integration: Integration) -> dict[str, object]:
-    """Return what the section needs within the page of an integration."""
+    """Return what the section needs, also within the page of an integration."""
     return {
         "overview": overview_of(integration),
-        "actions": integration.hook_actions.select_related("integration")[:5],
+        "behind": hooks_behind(integration) if integration.old_password_digest else [],
+        "actions": integration.hook_actions.select_related("integration")[:ACTIONS_SHOWN],
     }

@@ -14,16 +14,16 @@ from django.db import IntegrityError, transaction
 from django.utils import timezone
 
 from vcs_integrations import checkup
-from vcs_integrations.models import Integration, new_webhook_password
+from vcs_integrations.models import Integration
 from vcs_integrations.providers.base import (
     INTERACTIVE,
     Finding,
     OrganizationUrl,
+    Problem,
     Provider,
     ProviderError,
-    digest,
 )
-from vcs_integrations.refreshing import check_same_organization, take_in
+from vcs_integrations.refreshing import begin_anew, check_same_organization, take_in
 
 
 class AlreadyLinked(Exception):
@@ -88,6 +88,7 @@ def link(
             integration.save()
             integration.notices.all().delete()  # of before it was unlinked
             integration.give_credentials(token)
+            begin_anew(integration)
             if failure:
                 integration.record_failure(failure)
     except IntegrityError:  # somebody linked it in this moment
@@ -126,42 +127,56 @@ def replace_token(integration: Integration, token: str, *, all_the_same: bool = 
         lost = checkup.lost_rights(integration, examination.findings, left)
         if lost:
             raise LacksRights(lost)
-    try:
-        credentials = integration.read_credentials()
-    except ProviderError:
-        integration.give_credentials(token)
-        password_is_new = True
-    else:
-        credentials.token = token
-        credentials.save(update_fields=["token"])
-        password_is_new = False
+    password_is_new = _store_token(integration, token)
     integration.record_token_owner(connection.owner)
     take_in(integration, connection)
     checkup.keep(integration, examination)
-    # Its owner may be allowed what was refused until now.
-    integration.projects.update(retry_at=None)
-    Integration.objects.filter(pk=integration.pk).hurry_watch()
+    begin_anew(integration)
     return password_is_new
 
 
-def change_webhook_password(integration: Integration) -> None:
+def _store_token(integration: Integration, token: str) -> bool:
+    """Store a token in place of the old one; say whether the password had to be made anew.
+
+    Raises ProviderError where the integration was unlinked in this moment.
+    """
+    with transaction.atomic():
+        present = Integration.objects.select_for_update().get(pk=integration.pk)
+        try:
+            credentials = present.read_credentials()
+        except ProviderError as error:
+            if error.problem != Problem.WRONG_KEY:
+                raise
+            _make_password(present, token)
+            return True
+        credentials.token = token
+        credentials.save(update_fields=["token"])
+        return False
+
+
+def change_webhook_password(integration: Integration, mark: str) -> bool:
     """Make a new webhook password, and accept the old one, too, until every hook has the new.
 
-    The worker gives it to the hooks of ours. Raises ProviderError where the stored secrets
-    can't be read.
+    The worker gives it to the hooks of ours. `mark` is that of the password which the person saw
+    as the present one: returns False, and changes nothing, where that was changed meanwhile.
+    Raises ProviderError where the stored secrets can't be read.
     """
-    credentials = integration.read_credentials()
-    credentials.webhook_password = new_webhook_password()
     with transaction.atomic():
-        credentials.save(update_fields=["webhook_password"])
-        known = integration.subscriptions.present().filter(password_mark="")
-        known.update(password_mark=integration.password_mark)
-        Integration.objects.filter(pk=integration.pk).update(
-            old_password_digest=integration.webhook_password_digest,
-            webhook_password_digest=digest(credentials.webhook_password.encode()),
-            password_changed_at=timezone.now(),
-            watch_at=timezone.now(),
-        )
+        present = Integration.objects.select_for_update().get(pk=integration.pk)
+        if present.password_mark != mark:
+            return False
+        _make_password(present, present.read_credentials().token)
+    return True
+
+
+def _make_password(integration: Integration, token: str) -> None:
+    """Store a token with a new webhook password, beside which the old one is accepted."""
+    old, mark = integration.webhook_password_digest, integration.password_mark
+    integration.subscriptions.present().filter(password_mark="").update(password_mark=mark)
+    integration.give_credentials(token)
+    Integration.objects.filter(pk=integration.pk).update(
+        old_password_digest=old, password_changed_at=timezone.now(), watch_at=timezone.now()
+    )
 
 
 def _apply(integration: Integration, details: Details) -> None:

@@ -10,7 +10,7 @@ from django.db import IntegrityError, transaction
 from django.db.models import Field
 from django.utils import timezone
 
-from vcs_integrations.models import Credentials, Integration, NoticeKind, Repository
+from vcs_integrations.models import Credentials, HookState, Integration, NoticeKind, Repository
 from vcs_integrations.notices import tell_of_refusal, withdraw
 from vcs_integrations.providers.base import (
     Connection,
@@ -160,8 +160,18 @@ def join(integration: Integration, predecessor: Integration) -> Integration:
     _move_repositories(integration, predecessor)
     store_projects(predecessor)
     kept = integration.projects.kept().values_list("external_id", flat=True)
-    predecessor.projects.filter(external_id__in=list(kept)).update(keeps_hooks=True)
+    predecessor.projects.filter(external_id__in=list(kept)).update(
+        keeps_hooks=True, is_left_alone=False
+    )
+    begin_anew(predecessor)
     return predecessor
+
+
+def begin_anew(integration: Integration) -> None:
+    """Have hooks looked after at once, and forget what was refused to an earlier token or link."""
+    integration.projects.begin_anew()
+    integration.subscriptions.filter(state=HookState.UNSEEN).delete()
+    Integration.objects.filter(pk=integration.pk).hurry_watch()
 
 
 def _move_repositories(source: Integration, target: Integration) -> None:

@@ -6,10 +6,13 @@ what was done before: whatever a killed worker left behind is read and finished 
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+
+from django.db import transaction
 
 from vcs_integrations.models import (
     READ_FIELDS,
+    REMOVED_BY_SOMEBODY,
     HookAction,
     HookState,
     Integration,
@@ -25,6 +28,10 @@ from vcs_integrations.providers.base import (
 )
 
 Kind = HookAction.Kind
+# What it takes a person to grant; other problems pass, or are those of the whole organization.
+REFUSALS = {Problem.PERMISSION_DENIED, Problem.REFUSED}
+# What is not understood is better left alone.
+NOT_UNDERSTOOD = {HookState.UNKNOWN, HookState.UNSEEN}
 
 
 @dataclass(frozen=True)
@@ -35,6 +42,12 @@ class Step:
     event_type: str
     reason: str
     hook: Subscription | None = None
+
+    @property
+    def is_about_password(self) -> bool:
+        """Whether it gives a hook of ours the present password, and no more."""
+        has_other = self.hook is not None and self.hook.state == HookState.WRONG_PASSWORD
+        return self.kind == HookAction.Kind.CORRECTED and has_other
 
 
 @dataclass
@@ -67,13 +80,20 @@ def read_hooks(integration: Integration, client: Client) -> Reading:
     reading = Reading()
     found = {one.external_id: one for one in client.subscriptions()}
     found = {one.external_id: one for one in hooks_that_post_to(integration, [*found.values()])}
-    present = integration.subscriptions.present().select_related("integration")
-    for row in present.exclude(external_id__in=found):
-        remote = _look_closer(row, client, reading) if row.is_ours else None
+    not_listed = integration.subscriptions.present().exclude(external_id__in=found)
+    refused = set(integration.projects.refused().values_list("external_id", flat=True))
+    gone = []
+    for row in not_listed.select_related("integration"):
+        # What could not be seen is looked for again when it is tried again.
+        remote = None
+        if row.is_ours and row.project_id not in refused:
+            remote = _look_closer(row, client, reading)
         if remote:
             found[row.external_id] = remote
-        elif row.project_id not in reading.unreadable:
-            row.delete()
+        elif row.project_id not in refused:
+            gone.append(row)
+    seen = [row.pk for row in gone if row.project_id not in reading.unreadable]
+    integration.subscriptions.filter(pk__in=seen).delete()
     rows = _store(integration, found.values())
     _forget_hooks_made_anew(integration, rows)
     return reading
@@ -93,11 +113,11 @@ def _look_closer(row: Subscription, client: Client, reading: Reading) -> RemoteS
     try:
         remote = client.subscription(row.external_id)
     except ProviderError as error:
-        if error.is_transient:
+        if error.problem not in REFUSALS:
             raise
         reading.unreadable[row.project_id] = error
         return None
-    if remote is None and row.state == HookState.UNKNOWN:
+    if remote is None and row.state == HookState.UNSEEN:
         reading.unreadable[row.project_id] = _unseen(row.integration)
     elif remote is None:
         reading.removed.add((row.project_id, row.event_type))
@@ -114,12 +134,15 @@ def _store(integration: Integration, remotes: Iterable[RemoteSubscription]) -> l
         )
         row.take_in(remote, integration.endpoint_urls, integration.password_mark)
         rows.append(row)
-    Subscription.objects.bulk_create(
-        rows,
-        update_conflicts=True,
-        unique_fields=["integration", "external_id"],
-        update_fields=READ_FIELDS,
-    )
+    with transaction.atomic():
+        # What was read before somebody unlinked it in this moment is not stored.
+        if Integration.objects.linked().select_for_update().filter(pk=integration.pk).exists():
+            Subscription.objects.bulk_create(
+                rows,
+                update_conflicts=True,
+                unique_fields=["integration", "external_id"],
+                update_fields=READ_FIELDS,
+            )
     return rows
 
 
@@ -142,9 +165,11 @@ def _steps_for_event(
             if hook != kept:
                 yield Step(Kind.REMOVED, event_type, "Another hook tells of the same event", hook)
         return
-    if any(hook.state == HookState.UNKNOWN for hook in hooks):
-        return  # what is not understood is better left alone
-    broken = next((hook for hook in [*ours, *hooks] if hook.is_ours or hook.is_dead), None)
+    if any(hook.state in NOT_UNDERSTOOD for hook in hooks):
+        return
+    # One that somebody made for all projects is theirs to mend.
+    dead = [hook for hook in hooks if hook.is_dead and hook.project_id]
+    broken = next(iter([*ours, *dead]), None)
     if broken is None:
         yield Step(Kind.CREATED, event_type, _why_created(hooks, was_removed=was_removed))
     else:
@@ -155,57 +180,59 @@ def _steps_for_event(
 def _why_created(hooks: list[Subscription], *, was_removed: bool) -> str:
     if hooks:
         return f"The one made by hand {hooks[0].get_state_display()}"
-    return "Somebody removed it" if was_removed else "There was none"
+    return REMOVED_BY_SOMEBODY if was_removed else "There was none"
 
 
-def mend(project: Project, steps: Sequence[Step], client: Client) -> None:
-    """Carry out what is to be done in a project. Raises ProviderError at the first refusal."""
-    for step in steps:
-        made = _carry_out(project, step, client)
-        HookAction.objects.create(
-            integration=project.integration,
-            project_name=project.name,
-            event_type=step.event_type,
-            kind=step.kind,
-            reason=step.reason[:500],
-            external_id=made,
-        )
+def carry_out(project: Project, step: Step, client: Client) -> None:
+    """Do one thing about a hook, and record it. Raises ProviderError."""
+    if step.kind == Kind.CORRECTED and step.hook:
+        if _correct(project, step.hook, client):
+            _record(project, step)
+            return
+        step = replace(step, kind=Kind.MADE_ANEW)
+    if step.kind != Kind.REMOVED:
+        _create(project, step, client)
+    if step.hook:
+        # After the new one is there: an end in between leaves one too many, and none missing.
+        client.remove_subscription(step.hook.external_id)
+        step.hook.delete()
+    if step.kind == Kind.REMOVED:
+        _record(project, step)
 
 
-def _carry_out(project: Project, step: Step, client: Client) -> str:
-    """Do one thing; return the id of the hook that there is now, or was."""
-    if step.kind == Kind.CREATED or step.hook is None:
-        return _create(project, step.event_type, client)
-    if step.kind == Kind.CORRECTED and _correct(project, step.hook, client):
-        return step.hook.external_id
-    # The new one first: an end in between leaves one too many, and none missing.
-    made = step.hook.external_id if step.kind == Kind.REMOVED else ""
-    made = made or _create(project, step.event_type, client)
-    client.remove_subscription(step.hook.external_id)
-    step.hook.delete()
-    return made
+def _record(project: Project, step: Step) -> None:
+    HookAction.objects.create(
+        integration=project.integration,
+        project_id=project.external_id,
+        project_name=project.name,
+        event_type=step.event_type,
+        kind=step.kind,
+        reason=step.reason[:500],
+    )
 
 
-def _create(project: Project, event_type: str, client: Client) -> str:
-    hook = _hook(project, event_type)
-    made = client.create_subscription(hook)
+def _create(project: Project, step: Step, client: Client) -> None:
+    """Make a hook, record it, and read it back."""
+    made = client.create_subscription(_hook(project, step.event_type))
+    _record(project, step)
     remote = client.subscription(made)
     if remote is None:
         project.integration.subscriptions.create(
             external_id=made,
-            event_type=event_type,
+            event_type=step.event_type,
             project_id=project.external_id,
             is_ours=True,
-            state=HookState.UNKNOWN,
+            state=HookState.UNSEEN,
         )
         raise _unseen(project.integration)
-    if _store(project.integration, [remote])[0].state != HookState.OK:
+    [stored] = _store(project.integration, [remote])
+    if stored.state != HookState.OK:
+        found = stored.get_state_display()
         raise ProviderError(
             Problem.REFUSED,
-            "The service hook was stored with other settings than were asked for.",
+            f"The new service hook is not as it was asked for: it {found}.",
             "Look at it in the provider's pages; it is tried again tomorrow.",
         )
-    return made
 
 
 def _unseen(integration: Integration) -> ProviderError:
@@ -220,6 +247,7 @@ def _unseen(integration: Integration) -> ProviderError:
 def _correct(project: Project, hook: Subscription, client: Client) -> bool:
     """Give a hook of ours its settings back; False where that did not help."""
     client.replace_subscription(hook.external_id, _hook(project, hook.event_type))
+    project.integration.subscriptions.filter(pk=hook.pk).update(has_wrong_password=False)
     remote = client.subscription(hook.external_id)
     return remote is not None and _store(project.integration, [remote])[0].state == HookState.OK
 

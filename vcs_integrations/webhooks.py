@@ -32,6 +32,8 @@ KEPT_HEADERS = (
     "X-VSS-SubscriptionId",
 )
 CHUNK = 64 * 1024
+PASSWORD_MISSING = "The webhook password is missing."
+PASSWORD_WRONG = "The webhook password is wrong."
 NEEDED = (
     "provider_key",
     "unlinked_at",
@@ -74,8 +76,8 @@ def _receive(request: HttpRequest, provider_slug: str, endpoint: str, body: byte
     mark = _proved_password(integration, provider, request.headers.get("Authorization", ""))
     if not mark:
         # Which of the two is read by the test of a hook: a proxy may have dropped the header.
-        fault = "wrong" if "Authorization" in request.headers else "missing"
-        answer = _answer(401, f"The webhook password is {fault}.")
+        was_sent = "Authorization" in request.headers
+        answer = _answer(401, PASSWORD_WRONG if was_sent else PASSWORD_MISSING)
         answer["WWW-Authenticate"] = 'Basic realm="Stackhook webhooks", charset="UTF-8"'
         return answer
     delivery = _store(integration, provider, request, body, mark)

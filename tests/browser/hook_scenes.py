@@ -63,7 +63,7 @@ def _hooks_with_a_new_password(scene: Scene) -> None:
     [project] = scene.organization.projects
     password = integration.read_credentials().webhook_password
     scene.organization.add_subscription(project, "git.push", integration.endpoint_url, password)
-    change_webhook_password(_read(scene))
+    change_webhook_password(integration, integration.password_mark)
     scene.admin(_read(scene).get_absolute_url())
     expect(scene.page.get_by_text("The webhook password was changed")).to_be_visible()
 

@@ -78,3 +78,10 @@ def test_an_admin_who_wants_none_is_not_asked_again(admin: Client, created: Stac
     assert home(admin) == []
     section = admin.get(integration.get_absolute_url()).content.decode()
     assert "Left alone: reconciliation finds its pushes" in section
+
+
+def test_a_hook_for_all_projects_will_do(admin: Client, created: Stack) -> None:
+    created.repository.integration.subscriptions.create(
+        external_id="1", event_type="git.push", project_id=""
+    )
+    assert OFFER not in admin.get(created.get_absolute_url()).content.decode()

@@ -54,6 +54,7 @@ def test_a_push_that_nobody_told_of_becomes_a_run_that_says_so(
     assert run.is_reconciled
     assert (run.kind, run.message, run.state) == ("tracked", "Second", "queued")
     assert following.head_sha == run.sha == repository.sha("main")
+    assert following.repository.pushed_at == repository.pushes[-1].date
     assert look(following) == []
 
 

@@ -165,3 +165,21 @@ def test_linking_again_makes_the_hooks_anew(
     assert (
         "Make these service hooks anew" not in admin.get(again.get_absolute_url()).content.decode()
     )
+
+
+def test_all_projects_leaves_out_what_is_left_alone(
+    admin: Client, integration: Integration, organization: Organization, project: Project
+) -> None:
+    organization.add_project("Other").add_repository("other", {"a": "1"})
+    admin.post(f"{integration.get_absolute_url()}test/")
+    post(admin, integration, "leave", project=project.id)
+    told = post(admin, integration, "keep", project="all")
+    assert told == ["The worker looks after the hooks of Other now"]
+
+
+def test_a_double_has_no_section_of_its_own(admin: Client, read: Integration) -> None:
+    double = Integration.objects.create(
+        provider_key="azure_devops", name="Double", organization_key="x", duplicate_of=read
+    )
+    assert 'id="hooks"' not in admin.get(double.get_absolute_url()).content.decode()
+    assert admin.get(f"{double.get_absolute_url()}hooks/").status_code == 404

@@ -20,7 +20,9 @@ from tests.emulator import Emulator
 from tests.emulator.model import Organization, Project
 from tests.vcs_integrations.raw_server import RawServer
 from vcs_integrations import hook_tests
+from vcs_integrations.hook_tests import Seen, verdict_of
 from vcs_integrations.models import HookTest, Integration, Verdict
+from vcs_integrations.providers.base import RemoteNotification
 from vcs_integrations.watching import watch
 
 NOT_FORWARDED = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nhi"
@@ -217,3 +219,45 @@ def test_the_page_shows_each_leg_as_it_comes(
     assert "HTTP 200" in page
     assert "not yet" not in page
     assert "hx-get" not in page
+
+
+def test_a_wrong_password_of_ours_is_corrected_by_itself(
+    site: str, integration: Integration, emulator: Emulator, project: Project
+) -> None:
+    integration.projects.update(keeps_hooks=True)
+    watch(Integration.objects.get())
+    remote = next(
+        one for one in emulator.organizations[0].subscriptions if one.event_type == "git.push"
+    )
+    remote.edit(password="another-password")
+    hook = integration.subscriptions.get(event_type="git.push")
+    for verdict in (Verdict.PASSWORD_WRONG, Verdict.WORKS):
+        test = hook_tests.begin(Integration.objects.get(), hook, project.name)
+        emulator.wait_for_deliveries()
+        hook_tests.look(test)
+        assert test.verdict == verdict
+        watch(Integration.objects.get())
+    reason = integration.hook_actions.get(kind="corrected").reason
+    assert reason == "It posts with another webhook password"
+
+
+def test_an_unreadable_history_is_no_verdict_about_the_hook(
+    site: str, integration: Integration, emulator: Emulator, project: Project
+) -> None:
+    emulator.deliveries.hold()
+    run_test(emulator, integration, project)
+    emulator.faults.add("unavailable", path="notifications")
+    with time_machine.travel(timezone.now() + timedelta(seconds=61)):
+        test = HookTest.objects.get()
+        hook_tests.look(test)
+    assert test.verdict == Verdict.HISTORY_UNREADABLE
+    assert "could not be read" in test.error
+
+
+def test_slow_answers_and_those_that_never_come() -> None:
+    notification = RemoteNotification(True, True, 200, "", "", 11.0, False)
+    assert verdict_of(Seen(True, notification, True, False)) == Verdict.SLOW
+    under_way = RemoteNotification(False, False, None, "", "", None, True)
+    assert verdict_of(Seen(True, under_way, False, False)) == Verdict.WAITING
+    assert verdict_of(Seen(True, under_way, False, True)) == Verdict.TIMED_OUT
+    assert verdict_of(Seen(True, under_way, True, True)) == Verdict.SLOW

@@ -2,11 +2,14 @@
 
 from collections.abc import Callable
 from datetime import timedelta
+from unittest import mock
 
 import pytest
 import time_machine
+from django.test import Client
 from django.utils import timezone
 
+from tests.conftest import make_integration
 from tests.emulator import Emulator
 from tests.emulator.model import Organization, Project
 from tests.emulator.model import Subscription as RemoteHook
@@ -14,6 +17,10 @@ from tests.killing import killed_at
 from vcs_integrations.linking import replace_token
 from vcs_integrations.models import HookAction, Integration
 from vcs_integrations.providers import PROVIDERS
+from vcs_integrations.providers.azure_devops.client import AzureDevOpsClient
+from vcs_integrations.providers.base import INTERACTIVE, Hook, HookStatus, RemoteSubscription
+from vcs_integrations.refreshing import refresh
+from vcs_integrations.service_hooks import read_hooks
 from vcs_integrations.unlinking import unlink
 from vcs_integrations.watching import prune_record, watch, watch_next
 
@@ -139,6 +146,11 @@ BROKEN: dict[str, tuple[Breakage, str, str]] = {
     ),
     "reduced": (
         lambda _, hook: hook.edit(resourceDetailsToSend="minimal"),
+        "corrected",
+        "It sends reduced details",
+    ),
+    "without messages": (
+        lambda _, hook: hook.edit(messagesToSend="none"),
         "corrected",
         "It sends reduced details",
     ),
@@ -359,11 +371,19 @@ def test_a_broken_hook_that_nobody_keeps_is_told(
     assert subjects(integration) == []
 
 
+def long_ago(integration: Integration) -> None:
+    """Let the linking and the mending be long ago."""
+    day = timezone.now() - timedelta(days=1)
+    Integration.objects.update(linked_at=day)
+    integration.projects.update(mended_at=day)
+
+
 def test_a_project_that_used_to_deliver_and_is_silent_is_told(kept: Integration) -> None:
     repository = kept.repositories.get()
     hour = timedelta(hours=1)
     repository.reconcile_at = timezone.now() + hour
     repository.save()
+    long_ago(kept)
     kept.deliveries.create(
         outcome="run",
         event_type="git.push",
@@ -417,3 +437,190 @@ def test_what_was_done_long_ago_is_forgotten(kept: Integration) -> None:
     with time_machine.travel(timezone.now() + timedelta(days=91)):
         prune_record()
     assert kept.hook_actions.count() == 0
+
+
+@pytest.mark.parametrize("excuse", ["mended since", "linked since", "left alone", "other events"])
+def test_a_project_with_a_reason_is_not_silent(kept: Integration, excuse: str) -> None:
+    long_ago(kept)
+    hour = timedelta(hours=1)
+    kept.repositories.update(
+        reconcile_at=timezone.now() + hour, pushed_at=timezone.now() - 2 * hour
+    )
+    event = "git.pullrequest.created" if excuse == "other events" else "git.push"
+    kept.deliveries.create(
+        outcome="run",
+        event_type=event,
+        project_id=kept.repositories.get().project_id,
+        received_at=timezone.now() - 3 * hour,
+        body=b"{}",
+    )
+    if excuse == "mended since":
+        kept.projects.update(mended_at=timezone.now() - hour)
+    elif excuse == "linked since":
+        Integration.objects.update(linked_at=timezone.now() - hour)
+    elif excuse == "left alone":
+        kept.projects.update(is_left_alone=True)
+    look_after(kept)
+    assert subjects(kept) == []
+
+
+def test_what_is_left_alone_is_not_spoken_of(kept: Integration, organization: Organization) -> None:
+    for _ in range(3):
+        for hook in list(organization.subscriptions):
+            organization.unsubscribe(hook)
+        look_after(kept)
+    assert len(subjects(kept)) == 1  # others keep removing them
+    kept.projects.update(keeps_hooks=False, is_left_alone=True)
+    look_after(kept)
+    assert subjects(kept) == []
+
+
+def test_a_notice_goes_with_the_hook_it_was_about(
+    integration: Integration, organization: Organization, project: Project
+) -> None:
+    hook = organization.add_subscription(project, "git.push", integration.endpoint_url, "x")
+    hook.set_status("disabledBySystem")
+    look_after(integration)
+    assert len(subjects(integration)) == 1
+    organization.unsubscribe(hook)
+    look_after(integration)
+    assert subjects(integration) == []
+
+
+# Trouble in one place
+
+
+def test_one_project_in_trouble_does_not_hold_up_the_others(
+    integration: Integration, organization: Organization, emulator: Emulator
+) -> None:
+    zoo = organization.add_project("Zoo")
+    zoo.add_repository("animals", {"a": "1"})
+    refresh(integration, INTERACTIVE)
+    integration.projects.update(keeps_hooks=True)
+    really = AzureDevOpsClient.create_subscription
+
+    def create(client: AzureDevOpsClient, hook: Hook) -> str:
+        if hook.project_id != zoo.id:
+            emulator.faults.add("server-error", times=1)
+        return really(client, hook)
+
+    with mock.patch.object(AzureDevOpsClient, "create_subscription", create):
+        assert watch_next()
+    told = {one.publisher_inputs["projectId"] for one in organization.subscriptions}
+    assert told == {zoo.id}
+    assert "Azure DevOps is down or in trouble" in Integration.objects.get().hooks_problem
+
+
+def test_what_may_be_made_and_not_removed_is_made_and_recorded_in_one_cycle(
+    integration: Integration, organization: Organization, project: Project
+) -> None:
+    password = integration.read_credentials().webhook_password
+    for event in EVENTS:
+        by_hand = organization.add_subscription(project, event, integration.endpoint_url, password)
+        by_hand.set_status("onProbation")
+    organization.deny("Ann Admin", "delete_subscriptions")
+    integration.projects.update(keeps_hooks=True)
+    look_after(integration)
+    assert all("ok" in found for found in states(integration).values())
+    kinds = [action.kind for action in integration.hook_actions.all()]
+    assert kinds.count("made_anew") == 4
+    assert kinds.count("refused") == 1
+
+
+def test_a_hook_that_was_made_unseen_is_forgotten_when_it_is_tried_again(
+    admin: Client, kept: Integration, organization: Organization
+) -> None:
+    organization.deny("Ann Admin", "view_subscriptions")
+    look_after(kept)
+    unseen = kept.subscriptions.get(state="unseen")
+    hook = organization.subscription(unseen.external_id)
+    assert hook
+    organization.unsubscribe(hook)  # by a person, in the provider's pages
+    organization.allow("Ann Admin", "view_subscriptions")
+    project = kept.projects.get().external_id
+    admin.post(f"{kept.get_absolute_url()}hooks/keep/", {"project": project})
+    watch(Integration.objects.get())
+    assert states(kept) == ALL_WELL
+
+
+def test_a_dead_hook_for_all_projects_is_left_to_whoever_made_it(
+    kept: Integration, organization: Organization
+) -> None:
+    for hook in list(organization.subscriptions):
+        if hook.event_type == "git.push":
+            organization.unsubscribe(hook)
+    everywhere = RemoteSubscription(
+        "7d5ea9ab-0000-4000-8000-000000000000",
+        "git.push",
+        "",
+        kept.endpoint_url,
+        HookStatus.DISABLED_BY_SYSTEM,
+    )
+    really = AzureDevOpsClient.subscriptions
+    with mock.patch.object(
+        AzureDevOpsClient, "subscriptions", lambda client: [*really(client), everywhere]
+    ):
+        look_after(kept)
+    assert states(kept)["git.push"] == ["disabled_by_system", "ok"]
+
+
+def test_what_was_read_before_unlinking_is_not_stored_after_it(
+    kept: Integration, organization: Organization
+) -> None:
+    """An admin unlinks while a worker reads."""
+    before = Integration.objects.get()
+    client = before.client(INTERACTIVE)
+    unlink(Integration.objects.get())
+    read_hooks(before, client)
+    assert not Integration.objects.get().subscriptions.present().exists()
+
+
+def test_who_says_leave_alone_meanwhile_is_heard(
+    integration: Integration, organization: Organization
+) -> None:
+    organization.add_project("Zoo").add_repository("animals", {"a": "1"})
+    refresh(integration, INTERACTIVE)
+    integration.projects.update(keeps_hooks=True)
+    really = AzureDevOpsClient.create_subscription
+
+    def create(client: AzureDevOpsClient, hook: Hook) -> str:
+        integration.projects.filter(name="Zoo").update(keeps_hooks=False)
+        return really(client, hook)
+
+    with mock.patch.object(AzureDevOpsClient, "create_subscription", create):
+        look_after(integration)
+    assert len(organization.subscriptions) == 4
+
+
+def test_what_was_lost_is_read_at_once(kept: Integration, organization: Organization) -> None:
+    later = timezone.now() + timedelta(hours=1)
+    kept.repositories.update(reconcile_at=later)
+    look_after(kept)
+    assert kept.repositories.get().reconcile_at == later
+    organization.subscriptions[0].set_status("onProbation")
+    look_after(kept)
+    reconcile_at = kept.repositories.get().reconcile_at
+    assert reconcile_at
+    assert reconcile_at < later
+
+
+def test_hooks_that_are_not_understood_are_left_alone(
+    kept: Integration, organization: Organization
+) -> None:
+    organization.subscriptions[0].status = "paused"
+    look_after(kept)
+    assert len(organization.subscriptions) == 4
+    assert kept.subscriptions.filter(state="unknown").count() == 1
+
+
+def test_linked_again_what_was_refused_is_tried_at_once(
+    integration: Integration, organization: Organization, token: str
+) -> None:
+    organization.deny("Ann Admin", "edit_subscriptions")
+    integration.projects.update(keeps_hooks=True)
+    watch(Integration.objects.get())
+    unlink(Integration.objects.get())
+    organization.allow("Ann Admin", "edit_subscriptions")
+    make_integration(organization.url, token)
+    assert watch_next()
+    assert len(organization.subscriptions) == 4

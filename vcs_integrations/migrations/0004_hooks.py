@@ -5,6 +5,10 @@ import django.utils.timezone
 from django.db import migrations, models
 
 
+def mark_as_of_before(apps, schema_editor):
+    apps.get_model('vcs_integrations', 'Subscription').objects.update(is_of_before=True)
+
+
 class Migration(migrations.Migration):
 
     dependencies = [
@@ -16,11 +20,11 @@ class Migration(migrations.Migration):
             name='HookAction',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('project_id', models.CharField(max_length=100)),
                 ('project_name', models.CharField(max_length=255)),
                 ('event_type', models.CharField(blank=True, max_length=100)),
                 ('kind', models.CharField(choices=[('created', 'Created'), ('made_anew', 'Made anew'), ('corrected', 'Corrected'), ('removed', 'Removed'), ('refused', 'Refused')], max_length=20)),
                 ('reason', models.CharField(max_length=500)),
-                ('external_id', models.CharField(blank=True, max_length=100)),
                 ('at', models.DateTimeField(auto_now_add=True)),
             ],
             options={
@@ -35,7 +39,7 @@ class Migration(migrations.Migration):
                 ('event_type', models.CharField(max_length=100)),
                 ('project_name', models.CharField(max_length=255)),
                 ('asked_at', models.DateTimeField(default=django.utils.timezone.now)),
-                ('verdict', models.CharField(choices=[('waiting', 'Waiting for the delivery'), ('works', 'The hook works'), ('slow', 'The answer comes too late'), ('answer_changed', 'The answer is changed on its way back'), ('not_asked', 'The test could not be asked for'), ('not_sent', 'Nothing was sent'), ('name_unknown', 'The name of the endpoint is not found'), ('not_reachable', "The endpoint can't be reached"), ('tls', 'The secure connection fails'), ('password_missing', 'The webhook password is lost on the way'), ('password_wrong', 'The hook has another webhook password'), ('wrong_url', 'The request arrives elsewhere'), ('proxy', 'Something before Stackhook answers in its place'), ('timed_out', 'The endpoint does not answer')], default='waiting', max_length=20)),
+                ('verdict', models.CharField(choices=[('waiting', 'Waiting for the delivery'), ('works', 'The hook works'), ('slow', 'The answer comes too late'), ('answer_changed', 'The answer is changed on its way back'), ('not_asked', 'The test could not be asked for'), ('not_sent', 'Nothing was sent'), ('name_unknown', 'The name of the endpoint is not found'), ('not_reachable', "The endpoint can't be reached"), ('tls', 'The secure connection fails'), ('password_missing', 'The webhook password is lost on the way'), ('password_wrong', 'The hook has another webhook password'), ('wrong_url', 'The request arrives elsewhere'), ('proxy', 'Something before Stackhook answers in its place'), ('timed_out', 'The endpoint does not answer'), ('history_unreadable', 'What became of it could not be read')], default='waiting', max_length=20)),
                 ('fix', models.CharField(blank=True, max_length=500)),
                 ('refusal', models.CharField(blank=True, max_length=1000)),
                 ('asking_took', models.FloatField(blank=True, help_text='seconds', null=True)),
@@ -62,6 +66,7 @@ class Migration(migrations.Migration):
                 ('refusal_cause', models.CharField(blank=True, max_length=500)),
                 ('refusal_fix', models.CharField(blank=True, max_length=500)),
                 ('retry_at', models.DateTimeField(blank=True, null=True)),
+                ('mended_at', models.DateTimeField(blank=True, null=True)),
                 ('delivered_at', models.DateTimeField(blank=True, null=True)),
                 ('silent_since', models.DateTimeField(blank=True, null=True)),
             ],
@@ -106,7 +111,7 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name='integration',
             name='watch_at',
-            field=models.DateTimeField(blank=True, default=django.utils.timezone.now, null=True),
+            field=models.DateTimeField(default=django.utils.timezone.now),
         ),
         migrations.AddField(
             model_name='integration',
@@ -133,6 +138,8 @@ class Migration(migrations.Migration):
             name='is_of_before',
             field=models.BooleanField(default=False, help_text='as it was when the organization was unlinked'),
         ),
+        # Until now a row was a hook of before the last unlinking, and nothing else.
+        migrations.RunPython(mark_as_of_before, migrations.RunPython.noop, elidable=True),
         migrations.AddField(
             model_name='subscription',
             name='is_ours',
@@ -142,6 +149,11 @@ class Migration(migrations.Migration):
             model_name='subscription',
             name='changed_by',
             field=models.CharField(blank=True, max_length=200),
+        ),
+        migrations.AddField(
+            model_name='subscription',
+            name='has_wrong_password',
+            field=models.BooleanField(default=False, help_text='a test of it was refused for its password'),
         ),
         migrations.AddField(
             model_name='subscription',
@@ -156,7 +168,7 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name='subscription',
             name='state',
-            field=models.CharField(choices=[('ok', 'works'), ('missing', 'is missing'), ('on_probation', 'is on probation: its events are dropped'), ('disabled_by_user', 'was disabled'), ('disabled_by_system', 'was disabled after failures'), ('owner_inactive', 'was disabled: its owner left or lost rights'), ('wrong_url', 'posts to another URL than the webhook endpoint'), ('wrong_filters', 'leaves events out'), ('reduced', 'sends reduced details'), ('wrong_version', 'asks for another resource version than 1.0'), ('old_password', 'posts with the old webhook password'), ('unknown', 'is in a state that Stackhook does not know')], default='ok', max_length=20),
+            field=models.CharField(choices=[('ok', 'works'), ('on_probation', 'is on probation: its events are dropped'), ('disabled_by_user', 'was disabled'), ('disabled_by_system', 'was disabled after failures'), ('owner_inactive', 'was disabled: its owner left or lost rights'), ('wrong_url', 'posts to another URL than the webhook endpoint'), ('wrong_filters', 'leaves events out'), ('reduced', 'sends reduced details'), ('wrong_version', 'asks for another resource version than 1.0'), ('wrong_password', 'posts with another webhook password'), ('unseen', 'was made, but the token may not see it'), ('unknown', 'is in a state that Stackhook does not know')], default='ok', max_length=20),
         ),
         migrations.AlterField(
             model_name='subscription',
@@ -169,7 +181,7 @@ class Migration(migrations.Migration):
         ),
         migrations.AddConstraint(
             model_name='subscription',
-            constraint=models.CheckConstraint(condition=models.Q(('state__in', ['ok', 'missing', 'on_probation', 'disabled_by_user', 'disabled_by_system', 'owner_inactive', 'wrong_url', 'wrong_filters', 'reduced', 'wrong_version', 'old_password', 'unknown'])), name='subscription_state'),
+            constraint=models.CheckConstraint(condition=models.Q(('state__in', ['ok', 'on_probation', 'disabled_by_user', 'disabled_by_system', 'owner_inactive', 'wrong_url', 'wrong_filters', 'reduced', 'wrong_version', 'wrong_password', 'unseen', 'unknown'])), name='subscription_state'),
         ),
         migrations.AddField(
             model_name='hookaction',
@@ -201,7 +213,7 @@ class Migration(migrations.Migration):
         ),
         migrations.AddConstraint(
             model_name='hooktest',
-            constraint=models.CheckConstraint(condition=models.Q(('verdict__in', ['waiting', 'works', 'slow', 'answer_changed', 'not_asked', 'not_sent', 'name_unknown', 'not_reachable', 'tls', 'password_missing', 'password_wrong', 'wrong_url', 'proxy', 'timed_out'])), name='hook_test_verdict'),
+            constraint=models.CheckConstraint(condition=models.Q(('verdict__in', ['waiting', 'works', 'slow', 'answer_changed', 'not_asked', 'not_sent', 'name_unknown', 'not_reachable', 'tls', 'password_missing', 'password_wrong', 'wrong_url', 'proxy', 'timed_out', 'history_unreadable'])), name='hook_test_verdict'),
         ),
         migrations.AddConstraint(
             model_name='project',

@@ -14,7 +14,14 @@ from vcs_integrations.models.repository import (
     search_key,
     search_words,
 )
-from vcs_integrations.models.subscription import READ_FIELDS, HookAction, HookState, Subscription
+from vcs_integrations.models.subscription import (
+    READ_FIELDS,
+    REMOVED_BY_SOMEBODY,
+    HookAction,
+    HookState,
+    Subscription,
+    as_uuid,
+)
 
 __all__ = [
     "EXPIRY_NOTICE",
@@ -22,6 +29,7 @@ __all__ = [
     "READ_FIELDS",
     "RECONCILE_EVERY",
     "REFRESH_EVERY",
+    "REMOVED_BY_SOMEBODY",
     "REPLAYABLE",
     "WORDS_OF_A_SEARCH",
     "Checkup",
@@ -39,6 +47,7 @@ __all__ = [
     "Repository",
     "Subscription",
     "Verdict",
+    "as_uuid",
     "new_webhook_password",
     "password_mark",
     "search_key",

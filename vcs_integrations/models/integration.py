@@ -135,7 +135,7 @@ class Integration(models.Model):
     # Service hooks: when they were read, when to look again, and how far deliveries were counted
     hooks_read_at = models.DateTimeField(null=True, blank=True)
     hooks_problem = models.CharField(max_length=500, blank=True)
-    watch_at = models.DateTimeField(null=True, blank=True, default=timezone.now)
+    watch_at = models.DateTimeField(default=timezone.now)
     watch_lease = models.DateTimeField(
         null=True, blank=True, help_text="until then a worker looks after them, and no other does"
     )
@@ -210,6 +210,11 @@ class Integration(models.Model):
     def password_mark(self) -> str:
         """What tells the webhook password from earlier ones, without telling it."""
         return password_mark(self.webhook_password_digest)
+
+    @property
+    def old_password_mark(self) -> str:
+        """The mark of the old webhook password; empty where none is accepted."""
+        return password_mark(self.old_password_digest)
 
     @property
     def endpoint_refusal(self) -> str:

@@ -7,7 +7,7 @@ from django.db.models import Exists, OuterRef, Q
 from django.utils import timezone
 
 from vcs_integrations.models.repository import Repository
-from vcs_integrations.models.subscription import Subscription
+from vcs_integrations.models.subscription import HookState, Subscription
 
 
 class ProjectQuerySet(models.QuerySet["Project"]):
@@ -15,10 +15,17 @@ class ProjectQuerySet(models.QuerySet["Project"]):
         """Those whose service hooks Stackhook makes and keeps."""
         return self.filter(keeps_hooks=True)
 
+    def refused(self) -> Self:
+        """Those where something was refused that is not tried again yet."""
+        return self.filter(retry_at__gt=timezone.now())
+
     def to_mend(self) -> Self:
         """Those that are there, but for what was refused, which is tried rarely."""
-        now = timezone.now()
-        return self.there().filter(Q(retry_at=None) | Q(retry_at__lte=now))
+        return self.there().filter(Q(retry_at=None) | Q(retry_at__lte=timezone.now()))
+
+    def begin_anew(self) -> None:
+        """Try at once what was refused; what an earlier token or link left behind is forgotten."""
+        self.update(retry_at=None, refusal_cause="", refusal_fix="", silent_since=None)
 
     def without_hooks(self) -> Self:
         """Those of whose pushes no webhook tells, and none is about to, though stacks use them.
@@ -69,7 +76,9 @@ class Project(models.Model):
     refusal_fix = models.CharField(max_length=500, blank=True)
     retry_at = models.DateTimeField(null=True, blank=True)
 
-    # Whether it delivers: the last webhook of a push, and a push of which none came
+    # Whether it delivers: the last webhook of a push, when hooks were mended, and a push of
+    # which no webhook came
+    mended_at = models.DateTimeField(null=True, blank=True)
     delivered_at = models.DateTimeField(null=True, blank=True)
     silent_since = models.DateTimeField(null=True, blank=True)
 
@@ -92,6 +101,13 @@ class Project(models.Model):
         self.retry_at = None
         self.save(update_fields=["refusal_cause", "refusal_fix", "retry_at"])
 
-    def reconcile(self) -> None:
-        """Have the repositories of the project that stacks use read at once."""
+    @property
+    def has_unseen_hooks(self) -> bool:
+        """Whether a hook was made that the token may not see."""
+        hooks = self.integration.subscriptions.present().filter(state=HookState.UNSEEN)
+        return hooks.filter(project_id=self.external_id).exists()
+
+    def note_mending(self) -> None:
+        """Note that hooks were mended, and have the repositories that stacks use read at once."""
+        Project.objects.filter(pk=self.pk).update(mended_at=timezone.now())
         self.integration.repositories.filter(project_id=self.external_id).hurry()

@@ -3,11 +3,11 @@
 import re
 from collections.abc import Collection
 from typing import Self
+from uuid import UUID
 
 from django.db import models
 from django.db.models import Q
 
-from vcs_integrations.models.delivery import password_mark
 from vcs_integrations.providers.base import HookStatus, RemoteSubscription
 
 # What the hooks we make send as user name: that they are ours, and with which password.
@@ -18,7 +18,6 @@ class HookState(models.TextChoices):
     """What Stackhook makes of a service hook; the text follows "The hook"."""
 
     OK = "ok", "works"
-    MISSING = "missing", "is missing"
     ON_PROBATION = "on_probation", "is on probation: its events are dropped"
     DISABLED_BY_USER = "disabled_by_user", "was disabled"
     DISABLED_BY_SYSTEM = "disabled_by_system", "was disabled after failures"
@@ -27,7 +26,8 @@ class HookState(models.TextChoices):
     WRONG_FILTERS = "wrong_filters", "leaves events out"
     REDUCED = "reduced", "sends reduced details"
     WRONG_VERSION = "wrong_version", "asks for another resource version than 1.0"
-    OLD_PASSWORD = "old_password", "posts with the old webhook password"
+    WRONG_PASSWORD = "wrong_password", "posts with another webhook password"
+    UNSEEN = "unseen", "was made, but the token may not see it"
     UNKNOWN = "unknown", "is in a state that Stackhook does not know"
 
 
@@ -60,10 +60,25 @@ STATES_OF_STATUSES = {
 }
 
 
+REMOVED_BY_SOMEBODY = "Somebody removed it"
+
+
+def as_uuid(text: str) -> UUID | None:
+    """Return an id as deliveries have it; None where a provider's id is none."""
+    try:
+        return UUID(text)
+    except ValueError:
+        return None
+
+
 class SubscriptionQuerySet(models.QuerySet["Subscription"]):
     def present(self) -> Self:
         """Those that the provider holds, as far as is known."""
         return self.filter(removed_at=None, is_of_before=False)
+
+    def behind(self, mark: str) -> Self:
+        """Those not known to have the password with that mark."""
+        return self.present().filter(~Q(password_mark=mark) | Q(has_wrong_password=True))
 
     def of_before(self) -> Self:
         """Those of before the last unlinking, which have to be made anew."""
@@ -95,6 +110,9 @@ class Subscription(models.Model):
     password_mark = models.CharField(
         max_length=8, blank=True, help_text="which webhook password it was last known to post with"
     )
+    has_wrong_password = models.BooleanField(
+        default=False, help_text="a test of it was refused for its password"
+    )
     is_of_before = models.BooleanField(
         default=False, help_text="as it was when the organization was unlinked"
     )
@@ -122,15 +140,11 @@ class Subscription(models.Model):
         return self.state in DEAD_STATES
 
     @property
-    def has_old_password(self) -> bool:
-        """Whether it is ours and works but for its password."""
-        return self.is_ours and self.state == HookState.OLD_PASSWORD
-
-    @property
     def works(self) -> bool:
         """Whether its events arrive; one made by hand may have the old password for a while."""
-        if self.state == HookState.OLD_PASSWORD and not self.is_ours:
-            return self.password_mark == password_mark(self.integration.old_password_digest)
+        if self.state == HookState.WRONG_PASSWORD and not self.is_ours:
+            is_old = self.password_mark == self.integration.old_password_mark
+            return is_old and not self.has_wrong_password
         return self.state == HookState.OK
 
     @property
@@ -168,8 +182,8 @@ class Subscription(models.Model):
             return HookState.REDUCED
         if remote.is_wrong_version:
             return HookState.WRONG_VERSION
-        if self.password_mark not in {"", mark}:
-            return HookState.OLD_PASSWORD
+        if self.password_mark not in {"", mark} or self.has_wrong_password:
+            return HookState.WRONG_PASSWORD
         return HookState.OK
 
 
@@ -189,11 +203,11 @@ class HookAction(models.Model):
         related_name="hook_actions",
         db_index=False,  # the index below serves
     )
+    project_id = models.CharField(max_length=100)
     project_name = models.CharField(max_length=255)
     event_type = models.CharField(max_length=100, blank=True)
     kind = models.CharField(max_length=20, choices=Kind)
     reason = models.CharField(max_length=500)
-    external_id = models.CharField(max_length=100, blank=True)
     at = models.DateTimeField(auto_now_add=True)
 
     class Meta:

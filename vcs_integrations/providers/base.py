@@ -548,6 +548,8 @@ class Provider(Protocol):
     hooks_help: ClassVar[str]
     # Event type → the words the provider's own pages use for it.
     events: ClassVar[Mapping[str, str]]
+    # The one of them that tells of pushes.
+    push_event: ClassVar[str]
     # How long a comment may be, in UTF-16 code units.
     longest_comment: ClassVar[int]
 

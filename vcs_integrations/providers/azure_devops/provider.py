@@ -40,6 +40,7 @@ class AzureDevOps:
     )
     hooks_help: ClassVar[str] = diagnosis.HOOK_ADMINS
     events: ClassVar[Mapping[str, str]] = webhook.EVENTS
+    push_event: ClassVar[str] = webhook.PUSH
     # "A discussion comment cannot be longer than 150000 characters", it says.
     longest_comment: ClassVar[int] = 150_000
 

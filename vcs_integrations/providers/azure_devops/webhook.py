@@ -29,8 +29,9 @@ from vcs_integrations.providers.azure_devops.shapes import (
 )
 from vcs_integrations.providers.base import Envelope, Outcome, digest, read_basic
 
+PUSH = "git.push"
 EVENTS = {
-    "git.push": "Code pushed",
+    PUSH: "Code pushed",
     "git.pullrequest.created": "Pull request created",
     "git.pullrequest.merged": "Pull request merge attempted",
     "git.pullrequest.updated": "Pull request updated",
@@ -97,7 +98,7 @@ def parse(body: bytes) -> list[Event] | Ignored | Malformed:
     if outcome != Outcome.STORED:
         return Ignored(reason)
     resource = child(payload, "resource")
-    events = _push(resource) if event_type == "git.push" else _pull_request(resource)
+    events = _push(resource) if event_type == PUSH else _pull_request(resource)
     return events or _unspecified(payload)
 
 
