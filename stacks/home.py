@@ -10,7 +10,7 @@ from django.utils import timezone
 from django.views.decorators.http import require_safe
 
 from accounts.roles import is_admin
-from stacks.models import Stack
+from stacks.models import Report, Stack
 from vcs_integrations.attention import (
     Attention,
     connection_failure,
@@ -22,6 +22,8 @@ from vcs_integrations.models import Delivery, Integration, Project, Subscription
 # The worker takes up what is due every few seconds; later than this it is not running.
 WORKER_IS_LATE = timedelta(minutes=5)
 PROJECTS_NAMED = 5
+# Once or twice happens; then something has to be mended.
+TRIES_TOLD = 3
 
 
 @require_safe
@@ -41,8 +43,10 @@ def home(request: HttpRequest) -> HttpResponse:
             *(notice for one in integrations for notice in _about(one, reader_is_admin)),
             *standing_notices(integrations, reader_is_admin=reader_is_admin),
             *_about_projects(reader_is_admin),
+            *_about_reports(integrations, reader_is_admin),
             *_about_stacks(),
         ],
+        "left_alone": Project.objects.left_alone().count(),
         "hooks_are_missing": hooks_are_missing,
         "receives_webhooks": not hooks_are_missing and Integration.objects.receiving().exists(),
     }
@@ -90,6 +94,24 @@ def _about_projects(reader_is_admin: bool) -> list[Attention]:
             detail = f"{detail} An admin creates them."
             found.append(Attention(text, detail, reverse("provider_list"), "VCS providers"))
     return found
+
+
+def _about_reports(integrations: list[Integration], reader_is_admin: bool) -> list[Attention]:
+    """Return to which organizations reports have failed several times."""
+    well = [one for one in integrations if not one.problem]
+    failing = Report.objects.waiting().filter(attempts__gte=TRIES_TOLD)
+    rows = failing.filter(repository__integration__in=well).order_by("failed_at")
+    problems = dict(rows.values_list("repository__integration", "problem"))
+    return [
+        Attention(
+            f"What becomes of runs can't be told to {one}",
+            f"{problems[one.pk]} It is tried again by itself.",
+            reverse("reports", args=[one.pk]) if reader_is_admin else reverse("provider_list"),
+            "Show the reports" if reader_is_admin else "VCS providers",
+        )
+        for one in well
+        if one.pk in problems
+    ]
 
 
 def _about_worker(integrations: list[Integration]) -> list[Attention]:

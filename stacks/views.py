@@ -7,7 +7,7 @@ from django import forms
 from django.contrib import messages
 from django.core.paginator import Paginator
 from django.db import IntegrityError, transaction
-from django.db.models import OuterRef, Subquery
+from django.db.models import OuterRef, QuerySet, Subquery
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils import timezone
@@ -73,7 +73,7 @@ def create_stack(request: HttpRequest) -> HttpResponse:
     Going on checks the step at hand and those before it, for what changed meanwhile.
     """
     if not Integration.objects.usable().exists():
-        return render(request, "stacks/nothing_linked.html")
+        return render(request, "stacks/nothing_linked.html", {"title": "Create stack"})
     if request.method != "POST":
         provider = {"provider": request.GET.get("provider", "")}
         return _show_step(request, _initial_values() | provider, 1)
@@ -217,7 +217,8 @@ def stack(request: HttpRequest, slug: str) -> HttpResponse:
             "policy_name": policy_name(found),
             "version": version,
             "is_fresh": is_live,
-            "lacks_hooks": not is_live and _lacks_hooks(found),
+            "lacks_hooks": not is_live and _project(found, Project.objects.without_hooks()),
+            "is_left_alone": not is_live and _project(found, Project.objects.left_alone()),
         }
         template = "stacks/live.html" if is_live else "stacks/stack.html"
         response = render(request, template, context)
@@ -225,10 +226,11 @@ def stack(request: HttpRequest, slug: str) -> HttpResponse:
     return response
 
 
-def _lacks_hooks(found: Stack) -> bool:
-    """Say whether no webhook tells of what is pushed to a stack's repository."""
-    projects = Project.objects.without_hooks().filter(integration=found.repository.integration_id)
-    return projects.filter(external_id=found.repository.project_id).exists()
+def _project(found: Stack, among: QuerySet[Project]) -> bool:
+    """Say whether a stack's project is among some."""
+    repository = found.repository
+    same = among.filter(integration=repository.integration_id, external_id=repository.project_id)
+    return same.exists()
 
 
 def _open_pull_requests(found: Stack) -> list[tuple[PullRequest, Run | None]]:
@@ -354,7 +356,8 @@ def change_source(request: HttpRequest, slug: str) -> HttpResponse:
         "branch": found.branch,
     }
     if not Integration.objects.usable().exists():
-        return render(request, "stacks/nothing_linked.html")
+        context = {"title": "Change repository or branch", "stack": found}
+        return render(request, "stacks/nothing_linked.html", context)
     form = IntegrateVcsForm(request.POST or None, initial=now)
     if form.is_valid():
         found.follow(**form.stack_fields)

@@ -3,6 +3,8 @@
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
+from django.utils import timezone
+from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.http import require_http_methods, require_safe
 
 from accounts.audit import Verb, record
@@ -46,6 +48,9 @@ def keep_hooks(request: HttpRequest, pk: int) -> HttpResponse:
             messages.success(request, f"The worker looks after the hooks of {whose} now")
         else:
             messages.warning(request, PROJECT_IS_GONE)
+    asked_on = request.POST.get("next", "")
+    if url_has_allowed_host_and_scheme(asked_on, None):
+        return redirect(asked_on)
     return _back(request, found)
 
 
@@ -127,7 +132,9 @@ def hook_test(request: HttpRequest, pk: int, test_pk: int) -> HttpResponse:
     test = get_object_or_404(tests, pk=test_pk, integration__pk=pk)
     hook_tests.look(test)
     template = "hook_test_legs" if request.headers.get("HX-Request") else "hook_test"
-    context = {"test": test, "integration": test.integration}
+    hooks = test.integration.subscriptions.present().select_related("integration")
+    hook = hooks.filter(external_id=test.external_id).first()
+    context = {"test": test, "integration": test.integration, "hook": hook}
     return render(request, f"vcs_integrations/{template}.html", context)
 
 
@@ -191,7 +198,11 @@ def _back(request: HttpRequest, found: Integration) -> HttpResponse:
 
 
 def _show_section(request: HttpRequest, found: Integration) -> HttpResponse:
-    return render(request, "vcs_integrations/hooks_changed.html", integration_hooks(found))
+    context = integration_hooks(found)
+    response = render(request, "vcs_integrations/hooks_changed.html", context)
+    if found.watch_at > timezone.now():
+        response["HX-Trigger"] = "hooks"  # the card counts them, too
+    return response
 
 
 def integration_hooks(integration: Integration) -> dict[str, object]:

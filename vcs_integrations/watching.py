@@ -66,6 +66,7 @@ def watch(integration: Integration) -> None:
     try:
         client = integration.client(BACKGROUND)
         reading = read_hooks(integration, client)
+        integration.note_good_call()
         trouble = _mend_all(integration, reading, client)
     except ProviderError as error:
         _postpone(integration, str(error), error.retry_after)

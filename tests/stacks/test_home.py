@@ -10,11 +10,13 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from stacks.models import Stack
+from stacks.heads import follow_from_now
+from stacks.models import Report, Stack
 from tests.addresses import World, make_world
 from tests.conftest import make_integration
 from tests.emulator import Emulator
 from tests.emulator.model import Organization, Repository
+from tests.stacks.reports import look
 from vcs_integrations.models import Delivery, Integration, Subscription
 from vcs_integrations.models import Repository as StoredRepository
 from vcs_integrations.tasks import sweep
@@ -342,3 +344,16 @@ def test_no_page_takes_more_than_twenty_queries(admin: Client, crowd: World) -> 
         costs[path] = len(queries)
     assert {path: cost for path, cost in costs.items() if cost > 20} == {}
     assert costs["/stacks/"] > 3  # they were counted
+
+
+def test_reports_that_fail_again_and_again_are_named(
+    admin: Client, member: Client, stack: Stack, repository: Repository
+) -> None:
+    assert follow_from_now(stack) is None
+    repository.push({"main.tf": "2"})
+    look(stack)
+    Report.objects.update(attempts=2, problem="It may not write statuses.")
+    assert notices(admin) == []
+    Report.objects.update(attempts=3)
+    told = [f"What becomes of runs can't be told to {stack.integration}"]
+    assert notices(admin) == notices(member) == told

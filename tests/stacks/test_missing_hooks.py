@@ -85,3 +85,23 @@ def test_a_hook_for_all_projects_will_do(admin: Client, created: Stack) -> None:
         external_id="1", event_type="git.push", project_id=""
     )
     assert OFFER not in admin.get(created.get_absolute_url()).content.decode()
+
+
+def test_create_hooks_leads_back_to_the_stack_and_nowhere_else(
+    admin: Client, created: Stack
+) -> None:
+    url = f"/settings/vcs-providers/{created.repository.integration_id}/hooks/keep/"
+    chosen = {"project": created.repository.project_id}
+    answer = admin.post(url, chosen | {"next": created.get_absolute_url()})
+    assert answer["Location"] == created.get_absolute_url()
+    answer = admin.post(url, chosen | {"next": "https://elsewhere.example.com/"})
+    assert answer["Location"].startswith("/settings/vcs-providers/")
+
+
+def test_a_stack_whose_hooks_are_left_alone_says_how_pushes_are_found(
+    member: Client, created: Stack
+) -> None:
+    created.repository.integration.projects.update(is_left_alone=True)
+    page = member.get(created.get_absolute_url()).content.decode()
+    assert "No webhook tells of pushes: the service hooks of Platform Team are left alone." in page
+    assert "The hooks of 1 project are left alone" in member.get("/").content.decode()

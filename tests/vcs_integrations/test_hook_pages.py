@@ -4,7 +4,7 @@ import pytest
 from django.test import Client
 
 from tests.emulator.model import Organization, Project
-from vcs_integrations.models import Integration
+from vcs_integrations.models import HookTest, Integration, Verdict
 from vcs_integrations.unlinking import unlink
 from vcs_integrations.watching import watch
 
@@ -183,3 +183,23 @@ def test_a_double_has_no_section_of_its_own(admin: Client, read: Integration) ->
     )
     assert 'id="hooks"' not in admin.get(double.get_absolute_url()).content.decode()
     assert admin.get(f"{double.get_absolute_url()}hooks/").status_code == 404
+
+
+def test_a_sample_that_a_disabled_hook_sent_does_not_say_that_it_works(
+    admin: Client, site: str, read: Integration, project: Project, organization: Organization
+) -> None:
+    hook = organization.add_subscription(
+        project, "git.push", read.endpoint_url, read.read_credentials().webhook_password
+    )
+    hook.set_status("disabledByUser")
+    watch(Integration.objects.get())
+    test = HookTest.objects.create(
+        integration=read,
+        external_id=hook.id,
+        event_type="git.push",
+        project_name="Platform Team",
+        verdict=Verdict.WORKS,
+    )
+    page = admin.get(test.get_absolute_url()).content.decode()
+    assert "The way is clear, but the hook does not deliver." in page
+    assert "The hook works." not in page

@@ -46,6 +46,17 @@ class ProjectQuerySet(models.QuerySet["Project"]):
             integration__hooks_read_at__isnull=False,
         )
 
+    def left_alone(self) -> Self:
+        """Those that stacks use, of which an admin wants no webhooks and none comes."""
+        same = {"integration": OuterRef("integration"), "project_id": OuterRef("external_id")}
+        working = Subscription.objects.present().filter(state=HookState.OK)
+        return self.there().filter(
+            Exists(Repository.objects.in_use().filter(**same)),
+            ~Exists(working.filter(**same)),
+            is_left_alone=True,
+            integration__unlinked_at=None,
+        )
+
     def there(self) -> Self:
         """Those with repositories that the token may read."""
         return self.filter(is_gone=False)

@@ -4,8 +4,10 @@ from typing import Any
 
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
+from django.db import connection
 
 from vcs_integrations.key_rotation import Outcome, SecretField, secret_fields
+from vcs_integrations.models import Credentials
 
 TELL_EVERY = 100
 
@@ -18,6 +20,11 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         counts = dict.fromkeys(Outcome, 0)
+        if Credentials._meta.db_table not in connection.introspection.table_names():
+            raise CommandError(
+                "This database holds nothing of Stackhook's: check DATABASE_URL, and that "
+                "“manage.py migrate” was run on it."
+            )
         for field in secret_fields():
             self._rotate(field, counts)
         anew, unreadable = counts[Outcome.ENCRYPTED_ANEW], counts[Outcome.UNREADABLE]

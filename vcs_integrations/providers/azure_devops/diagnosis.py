@@ -275,12 +275,26 @@ def _refused(response: requests.Response, text: str, evidence: str) -> ProviderE
         return ProviderError(
             Problem.TOKEN_EXPIRED, "The token has expired.", NEW_TOKEN, evidence=evidence
         )
+    if _is_a_report(response):
+        return ProviderError(
+            Problem.TOKEN_REFUSED,
+            "Azure DevOps refused the token for this: it may not write statuses or comments, or "
+            "it is no longer valid.",
+            "Test says which. The token needs the scope Code: Read & write.",
+            evidence=evidence,
+        )
     return ProviderError(
         Problem.TOKEN_REFUSED,
         "Azure DevOps refused the token: it is wrong, revoked, or made for another organization.",
         NEW_TOKEN,
         evidence=evidence,
     )
+
+
+def _is_a_report(response: requests.Response) -> bool:
+    """Say whether a status or a comment was to be written."""
+    path = urlsplit(response.url).path.lower()
+    return response.request.method != "GET" and ("/statuses" in path or "/threads" in path)
 
 
 def _is_about_hooks(response: requests.Response) -> bool:
