@@ -64,6 +64,15 @@ _ADD_FORM = Markup(
     '<option value="">All four events</option>{options}</select>'
     '<button class="main">Add subscriptions</button></form>'
 )
+_TOKEN_FORM = Markup(
+    '<form method="post"><label for="scopes">Scopes</label>'
+    '<select id="scopes" name="scopes">'
+    '<option value="vso.code_write">Code: Read &amp; write</option>'
+    '<option value="vso.code">Code: Read</option>'
+    '<option value="vso.code vso.code_status">Code: Read, Status</option>'
+    '<option value="vso.work">Work items: Read</option></select>'
+    '<button class="main">New token</button></form>'
+)
 _NOTIFICATION = Markup(
     '<div class="row"><div><strong>{event}</strong>{test} <small>{when}, notification {id}, '
     '{attempts}</small></div><span class="{kind}">{answer}</span></div>'
@@ -164,6 +173,9 @@ class Pages:
 
     def _tokens(self, request: Request, values: dict[str, str]) -> Response:
         organization = self._organization(values)
+        if request.method == "POST":
+            organization.add_token(set(request.form.get("scopes", "").split()))
+            return redirect(request.path)
         rows = [
             Markup("<code>{}</code><br><small>{}: {}{}</small>").format(
                 token.secret,
@@ -175,6 +187,7 @@ class Pages:
         ]
         note = Markup("<p>They work on this emulator only, so they are shown in full.</p>{}")
         content = SECTION.format("Personal access tokens", note.format(listing(rows)))
+        content += SECTION.format("New token", _TOKEN_FORM)
         return page("Tokens", trail_to(organization), content)
 
     # Service hooks

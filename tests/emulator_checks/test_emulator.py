@@ -861,6 +861,15 @@ def test_every_page_answers(world: World) -> None:
     assert requests.get(f"{world.emulator.url}/nope/", timeout=5).status_code == 404
 
 
+def test_the_page_of_tokens_makes_one_with_the_chosen_scopes(world: World) -> None:
+    url = f"{world.emulator.url}/Fabrikam/_usersSettings/tokens"
+    page = requests.post(url, data={"scopes": "vso.code vso.code_status"}, timeout=5)
+    [organization] = world.emulator.organizations
+    made = organization.tokens[-1]
+    assert made.scopes == {"vso.code", "vso.code_status"}
+    assert made.secret in page.text
+
+
 def test_the_command_line_serves_the_sample_and_ends_cleanly(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "tests.emulator", "--sample", "--root", str(tmp_path)]
     with subprocess.Popen([*command, "--port", "0"], stdout=subprocess.PIPE, text=True) as running:
