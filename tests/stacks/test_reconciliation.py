@@ -211,6 +211,7 @@ def test_it_is_put_off_when_azure_devops_is_away_and_done_when_it_is_back(
     assert ours.reconcile_at
     assert ours.reconcile_at - timezone.now() > timedelta(seconds=100)
     emulator.faults.clear()
+    azure_devops._resumes_at.clear()  # the time is over
     assert look(following) == ["tracked"]
     ours.refresh_from_db()
     assert ours.reconcile_failures == 0

@@ -21,6 +21,7 @@ from tests.killing import killed_at
 from tests.stacks.reports import TO_PLAN, hurry, look, move, newest, send_all, told
 from vcs_integrations.linking import replace_token
 from vcs_integrations.models import Integration
+from vcs_integrations.providers.azure_devops import client as azure_devops
 from vcs_integrations.providers.azure_devops.client import AzureDevOpsClient
 
 
@@ -165,6 +166,7 @@ def test_nothing_is_sent_while_azure_devops_asks_to_wait(
     asked = len(emulator.requests)
     with time_machine.travel(timezone.now() + timedelta(seconds=seconds - 5)):
         assert not send_next()
+    azure_devops._resumes_at.clear()  # the time is over, also for the client
     with time_machine.travel(timezone.now() + timedelta(seconds=seconds + 5)):
         send_all()
     assert len(emulator.requests) > asked

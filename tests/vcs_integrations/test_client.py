@@ -4,6 +4,7 @@ import contextlib
 import json
 import re
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -203,6 +204,28 @@ def test_repeats_end(organization: Organization, token: str, emulator: Emulator)
         AzureDevOpsClient(organization.url, token, TWICE_MORE).connect()
     assert caught.value.problem == Problem.UNAVAILABLE
     assert asked(emulator, "repositories") == [503, 503, 503]
+
+
+@pytest.mark.parametrize("fault", ["throttled", "unavailable"])
+def test_a_pause_that_one_client_is_refused_with_is_obeyed_by_all(
+    client: AzureDevOpsClient,
+    organization: Organization,
+    token: str,
+    emulator: Emulator,
+    fault: str,
+) -> None:
+    patient = replace(ONCE, obeys_pauses=True)
+    another = AzureDevOpsClient(organization.url, token, patient)
+    emulator.faults.add(fault, times=1, seconds=100)
+    with pytest.raises(ProviderError):
+        client.repositories()
+    asked_until_now = len(emulator.requests)
+    with pytest.raises(ProviderError) as caught:
+        another.repositories()
+    assert caught.value.problem == Problem.THROTTLED
+    assert 90 < (caught.value.retry_after or 0) <= 101
+    assert len(emulator.requests) == asked_until_now
+    client.repositories()  # somebody waits for this one
 
 
 @pytest.mark.parametrize("fault", ["throttled", "token-invalid-401", "conditional-access"])

@@ -387,7 +387,7 @@ class Envelope:
 class Patience:
     """How long calls may take: seconds for one call, for all together, and repeats.
 
-    `obeys_pauses`: whether to wait when the provider asks for it in a good answer.
+    `obeys_pauses`: whether to wait when the provider asked for it in its last answer.
     """
 
     seconds_per_call: float

@@ -490,16 +490,16 @@ class AzureDevOpsClient:
             raise
         except Exception as error:  # whatever the library raises has a cause to be named
             raise diagnosis.of_exception(error, self._host, seconds) from None
+        if pause := diagnosis.pause_asked(response):
+            _resumes_at[self._base] = time.monotonic() + pause
         gone_without_text = not wants_json and response.status_code in {200, 204}
         problem = diagnosis.of_response(response, body[:10_000].decode("utf-8", "replace"))
         if problem and not gone_without_text:
             raise problem
-        if pause := diagnosis.pause_asked(response):
-            _resumes_at[self._base] = time.monotonic() + pause
         return response, body
 
     def _rest(self) -> None:
-        """Wait as long as the last answer asked for, good as it was ("Rate and usage limits").
+        """Wait as long as the last answer asked for, a good one or not ("Rate and usage limits").
 
         Where somebody is waiting for the page there is no time for that.
         """
