@@ -92,6 +92,11 @@ class OwnEmailForm(forms.ModelForm[User]):
         labels = {"email": "E-mail address"}
         help_texts = {"email": EMAIL_HELP}
 
+    def save(self, commit: bool = True) -> User:
+        # Only that: an admin may give them another password in this moment.
+        self.instance.save(update_fields=["email"])
+        return self.instance
+
 
 class EditPersonForm(forms.Form):
     """Another role or address or, for who forgot it, another password."""

@@ -8,6 +8,7 @@ import time_machine
 from django.contrib.auth.models import Group, User
 from django.test import Client
 
+from accounts.forms import OwnEmailForm
 from accounts.roles import Role, role_of
 from tests.conftest import PASSWORD, make_person, over_https, signed_in
 
@@ -382,6 +383,18 @@ def test_an_admin_enters_their_own_address(admin: Client, alice: User) -> None:
     assert said(response) == ["Your e-mail address was changed"]
     assert User.objects.get().email == "alice@example.com"
     assert is_signed_in(admin)
+
+
+def test_entering_ones_address_undoes_no_new_password_of_that_moment(alice: User) -> None:
+    before = User.objects.get()
+    alice.set_password("another-good-password")
+    alice.save()
+    form = OwnEmailForm({"email": "alice@example.com"}, instance=before)
+    assert form.is_valid()
+    form.save()
+    stored = User.objects.get()
+    assert stored.check_password("another-good-password")
+    assert stored.email == "alice@example.com"
 
 
 def test_what_is_no_address_is_refused_and_changes_nothing(admin: Client, bob: User) -> None:
