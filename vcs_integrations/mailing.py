@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.core.mail import EmailMessage, get_connection
+from django.db import DatabaseError, InterfaceError
 from django.db.models import QuerySet
 from django.utils import timezone
 
@@ -67,7 +68,9 @@ def _send(mail: NoticeMail) -> None:
         if _note_sending(mail):
             connection.send_messages([_message(mail)])
             _as_taken(mail).update(state=MailState.SENT, problem="")
-    except OSError as error:  # smtplib's exceptions are among them
+    except (DatabaseError, InterfaceError):  # the row says how far it came
+        raise
+    except Exception as error:  # a name or password that can't be encoded is none of smtplib's
         _note_failure(mail, error)
     finally:
         connection.close()
@@ -95,7 +98,7 @@ def _note_sending(mail: NoticeMail) -> bool:
     return _as_taken(mail).update(state=MailState.SENDING) == 1
 
 
-def _note_failure(mail: NoticeMail, error: OSError) -> None:
+def _note_failure(mail: NoticeMail, error: Exception) -> None:
     """Note why a mail was not sent, and when to try again, unless it may have been sent."""
     problem = _words(error)
     if mail.state == MailState.SENDING and isinstance(error, SMTPServerDisconnected):
@@ -108,15 +111,20 @@ def _note_failure(mail: NoticeMail, error: OSError) -> None:
     logger.warning("“%s” could not be mailed: %s", mail.notice, problem)
 
 
-def _words(error: OSError) -> str:
-    """Return a failure as a sentence; the mail server's own words could hold anything."""
+def _words(error: Exception) -> str:
+    """Return a failure as a sentence; its own words could hold anything, also a password."""
     if isinstance(error, SMTPAuthenticationError):
         return f"The mail server refused the sign-in ({error.smtp_code})."
     if isinstance(error, SMTPResponseException):
         return f"The mail server refused it ({error.smtp_code})."
     if isinstance(error, SMTPRecipientsRefused):
         return f"The mail server refused the address ({_codes(error)[0]})."
-    return f"The mail server could not be reached ({type(error).__name__})."
+    if isinstance(error, OSError):
+        return f"The mail server could not be reached ({type(error).__name__})."
+    return (
+        f"It could not be made into a mail ({type(error).__name__}): check the address, and the "
+        f"user name and password in EMAIL_URL."
+    )
 
 
 def _codes(error: SMTPRecipientsRefused) -> list[int]:

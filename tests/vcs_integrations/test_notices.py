@@ -441,6 +441,32 @@ def test_a_server_that_is_not_there_is_tried_again(
     assert smtp.recipients == ["alice@example.com"]
 
 
+@pytest.mark.parametrize("fault", ["password", "address"])
+def test_what_cant_be_encoded_is_told_on_the_page_and_tried_later(
+    linked: Integration,
+    ann: User,
+    smtp: MailServer,
+    clock: time_machine.Traveller,
+    settings: Settings,
+    caplog: pytest.LogCaptureFixture,
+    fault: str,
+) -> None:
+    if fault == "password":
+        settings.EMAIL_HOST_USER, settings.EMAIL_HOST_PASSWORD = "hooks", "pässword"
+        smtp.faults = [("EHLO", "250-here\r\n250 AUTH PLAIN")]
+    else:
+        ann.email = f"alice@{'ä' * 60}.example.com"  # too long, once it is encoded
+        ann.save()
+    give_one(linked)
+    assert send_all() == 1
+    waiting = NoticeMail.objects.get()
+    assert (waiting.state, waiting.attempts) == (MailState.WAITING, 1)
+    assert waiting.send_at - timezone.now() == timedelta(minutes=1)
+    assert "It could not be made into a mail (" in waiting.problem
+    assert "pässword" not in waiting.problem + caplog.text
+    assert smtp.received == []
+
+
 def test_one_address_that_does_not_exist_holds_up_no_other(
     linked: Integration, ann: User, smtp: MailServer
 ) -> None:
