@@ -21,7 +21,7 @@ from vcs_integrations.providers.base import (
 )
 from vcs_integrations.refreshing import refresh
 
-MOST_PROJECTS = 10
+PROJECTS_EXAMINED = 10
 RIGHT_TEXTS = {
     Right.READ_CODE: "Read code",
     Right.WRITE_COMMIT_STATUSES: "Write commit statuses",
@@ -76,9 +76,8 @@ def examine(
 
     `listed` are the ids of the repositories that the token sees, if that is not the stored one.
     """
-    projects = _projects_in_use(integration, listed)
-    findings = client.check_rights(projects[:MOST_PROJECTS])
-    return Examination(findings, max(0, len(projects) - MOST_PROJECTS))
+    projects, left_out = _projects_in_use(integration, listed)
+    return Examination(client.check_rights(projects), left_out)
 
 
 def keep(integration: Integration, examination: Examination) -> None:
@@ -151,11 +150,14 @@ def _of_present_token(integration: Integration, patience: Patience) -> list[Find
     return examine(integration, client, listed).findings
 
 
-def _projects_in_use(integration: Integration, listed: Container[str] | None) -> list[ProjectInUse]:
+def _projects_in_use(
+    integration: Integration, listed: Container[str] | None
+) -> tuple[list[ProjectInUse], int]:
     """Return the projects whose repositories stacks use, then those that have hooks, by name.
 
     Where stacks use no repository of a project, one of it serves as an example; where they use
-    none at all and there are no hooks, any one.
+    none at all and there are no hooks, any one. Of too many it returns the first, and how many
+    are left out.
     """
     enabled = integration.repositories.filter(is_disabled=False)
     names = dict(integration.projects.values_list("external_id", "name"))
@@ -167,13 +169,17 @@ def _projects_in_use(integration: Integration, listed: Container[str] | None) ->
     used: dict[str, list[Repository]] = defaultdict(list)
     for repository in enabled.in_use():
         used[repository.project_id].append(repository)
-    used_by_stacks = set(used)
-    for project_id in names.keys() & _projects_with_hooks(integration) - used_by_stacks:
+    with_hooks = names.keys() & _projects_with_hooks(integration)
+    in_use = sorted(
+        used.keys() | with_hooks, key=lambda one: (one not in used, names.get(one, one))
+    )
+    chosen = {one: used.get(one, []) for one in in_use[:PROJECTS_EXAMINED]}
+    for project_id in chosen.keys() - used.keys():
         of_project = filter(is_listed, enabled.filter(project_id=project_id).iterator())
-        used[project_id] = list(islice(of_project, 1))
-    if not used:
+        chosen[project_id] = list(islice(of_project, 1))
+    if not chosen:
         example = next(filter(is_listed, enabled.iterator()), None)
-        used = {example.project_id: [example]} if example else {}
+        chosen = {example.project_id: [example]} if example else {}
     projects = [
         ProjectInUse(
             project_id,
@@ -181,9 +187,9 @@ def _projects_in_use(integration: Integration, listed: Container[str] | None) ->
             {one.external_id: one.name for one in repositories if is_listed(one)},
             {one.external_id: one.name for one in repositories if not is_listed(one)},
         )
-        for project_id, repositories in used.items()
+        for project_id, repositories in chosen.items()
     ]
-    return sorted(projects, key=lambda one: (one.external_id not in used_by_stacks, one.name))
+    return projects, len(in_use[PROJECTS_EXAMINED:])
 
 
 def _projects_with_hooks(integration: Integration) -> set[str]:

@@ -10,12 +10,15 @@ from dataclasses import dataclass
 
 import pytest
 from django.contrib.messages import get_messages
+from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from tests.conftest import make_integration
 from tests.emulator import Emulator
 from tests.emulator.model import Organization, Project, Repository
+from vcs_integrations import checkup
 from vcs_integrations.models import Checkup, Integration
 from vcs_integrations.providers.base import INTERACTIVE, Finding, Judgement, Problem, Right
 from vcs_integrations.refreshing import refresh
@@ -426,6 +429,22 @@ def test_projects_with_hooks_are_looked_at_after_those_that_stacks_use(world: Wo
     # One of its repositories serves as an example.
     assert {one.right for one in world.findings if one.project == "Hooked 0"} == set(Right)
     assert "1 more project is in use and not looked at." in world.page()
+
+
+def test_projects_that_are_not_looked_at_cost_no_query(world: World) -> None:
+    def cost(projects: int) -> int:
+        for number in range(projects):
+            project = world.organization.add_project(f"Hooked {projects} {number}")
+            project.add_repository("app")
+        refresh(world.integration, INTERACTIVE)
+        world.integration.projects.update(keeps_hooks=True)
+        client = world.integration.client(INTERACTIVE)
+        with CaptureQueriesContext(connection) as queries:
+            found = checkup.examine(world.integration, client)
+        assert found.projects_left_out == world.integration.projects.count() - 10
+        return len(queries)
+
+    assert cost(12) == cost(30)
 
 
 def test_many_repositories_are_asked_about_in_few_calls(world: World) -> None:
