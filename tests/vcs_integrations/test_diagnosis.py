@@ -112,6 +112,26 @@ def http(status_line: str, headers: str = "", body: bytes = b"") -> bytes:
     return f"{head}{headers}\r\n".encode("latin-1") + body
 
 
+@pytest.mark.parametrize(
+    ("status", "says"),
+    [
+        (403, "The token's owner may not test service hooks of this project."),
+        (400, "Azure DevOps refused to test the service hook."),
+    ],
+)
+def test_a_refused_test_of_a_service_hook_is_called_so(status: int, says: str) -> None:
+    with responses.RequestsMock() as azure:
+        azure.post(
+            f"{ORGANIZATION}/_apis/hooks/testnotifications",
+            json={"message": "No."},
+            status=status,
+        )
+        with pytest.raises(ProviderError) as caught:
+            AzureDevOpsClient(ORGANIZATION, TOKEN, ENOUGH).send_test("a-hook")
+    assert caught.value.cause == says
+    assert "https addresses" not in caught.value.fix
+
+
 # Faults of Azure DevOps itself
 
 

@@ -148,7 +148,7 @@ def of_response(response: requests.Response, text: str) -> ProviderError | None:
     if code == "VS850015":
         return _organization_unknown(host, evidence)
     if status in {400, 409} and response.request.method != "GET" and _is_json(response):
-        return hook_refused(evidence) if _is_about_hooks(response) else refused(evidence)
+        return _refused_by_kind(response, evidence)
     return not_azure_devops(host, f"HTTP {status} is unexpected", evidence)
 
 
@@ -182,6 +182,17 @@ def hook_refused(evidence: str) -> ProviderError:
         "Azure DevOps refused the service hook.",
         "It takes https addresses alone, and none that are private or of the machine itself: "
         f"check PUBLIC_URL. It may also be a missing right. {HOOK_ADMINS}",
+        evidence=evidence,
+    )
+
+
+def hook_test_refused(evidence: str) -> ProviderError:
+    """Return the diagnosis of a service hook that Azure DevOps won't send sample data by."""
+    return ProviderError(
+        Problem.REFUSED,
+        "Azure DevOps refused to test the service hook.",
+        "Look in Azure DevOps whether it is still there and enabled (Project settings → Service "
+        "hooks), and test it there.",
         evidence=evidence,
     )
 
@@ -301,8 +312,21 @@ def _is_about_hooks(response: requests.Response) -> bool:
     return "/_apis/hooks/" in urlsplit(response.url).path.lower()
 
 
+def _is_test(response: requests.Response) -> bool:
+    return urlsplit(response.url).path.lower().endswith("/testnotifications")
+
+
+def _refused_by_kind(response: requests.Response, evidence: str) -> ProviderError:
+    """Return the diagnosis of what Azure DevOps won't do, by what it was asked for."""
+    if _is_test(response):
+        return hook_test_refused(evidence)
+    return hook_refused(evidence) if _is_about_hooks(response) else refused(evidence)
+
+
 def _hook_deeds(response: requests.Response) -> str:
     """Return what a request about service hooks is for, in words."""
+    if _is_test(response):
+        return "test"
     return {"GET": "see", "DELETE": "remove"}.get(response.request.method or "", "create or change")
 
 
