@@ -33,7 +33,7 @@ def home(request: HttpRequest) -> HttpResponse:
     integrations = list(linked.prefetch_related(before))
     reader_is_admin = is_admin(request)
     stacks = Stack.objects.with_repository()
-    hooks_are_missing = any(_lacks_hooks(one) for one in integrations)
+    hooks_are_missing = any(_has_hooks_to_make_anew(one) for one in integrations)
     context = {
         "integrations": integrations,
         "stack_count": stacks.count(),
@@ -63,7 +63,7 @@ def _about(integration: Integration, reader_is_admin: bool) -> list[Attention]:
         found.append(Attention(text, detail, url, "VCS providers", is_error=True))
     else:
         found.append(connection_failure(integration, reader_is_admin=reader_is_admin))
-    if _lacks_hooks(integration):
+    if _has_hooks_to_make_anew(integration):
         text = "Service hooks have to be set up again"
         detail = f"{integration} was unlinked meanwhile, and its webhook password is new."
         if reader_is_admin:
@@ -76,7 +76,7 @@ def _about(integration: Integration, reader_is_admin: bool) -> list[Attention]:
     return list(filter(None, found))
 
 
-def _lacks_hooks(integration: Integration) -> bool:
+def _has_hooks_to_make_anew(integration: Integration) -> bool:
     """Say whether hooks of before it was unlinked have not been made anew."""
     return not integration.duplicate_of and bool(integration.subscriptions.all())
 
