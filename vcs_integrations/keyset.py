@@ -26,6 +26,11 @@ class KeysetPage(Generic[M]):
     filters: str
 
 
+def is_key(text: str) -> bool:
+    """Say whether what somebody sent can be a row's key."""
+    return text.isascii() and text.isdigit() and len(text) < 19
+
+
 def keyset_page(
     request: HttpRequest, rows: QuerySet[M], key: str, size: int, without: str = ""
 ) -> KeysetPage[M]:
@@ -34,7 +39,7 @@ def keyset_page(
     A `before` that makes no sense counts as none; `without` is a parameter that no link keeps.
     """
     before = request.GET.get("before", "")
-    is_first = not (before.isascii() and before.isdigit() and len(before) < 19)
+    is_first = not is_key(before)
     found = list((rows if is_first else rows.filter(**{f"{key}__lt": int(before)}))[: size + 1])
     filters = request.GET.copy()
     for name in ("before", without):

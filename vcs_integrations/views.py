@@ -22,7 +22,7 @@ from vcs_integrations import checkup, linking, processing, unlinking
 from vcs_integrations.dependents import dependents_of
 from vcs_integrations.forms import DeliveryFilter, EditForm, SetUpForm
 from vcs_integrations.hook_views import integration_hooks
-from vcs_integrations.keyset import keyset_page
+from vcs_integrations.keyset import is_key, keyset_page
 from vcs_integrations.models import (
     Checkup,
     Delivery,
@@ -376,7 +376,7 @@ def replay(request: HttpRequest, pk: int) -> HttpResponse:
     page = redirect(f"{reverse('deliveries', args=[pk])}?{request.GET.urlencode()}".rstrip("?"))
     if request.method != "POST":
         return page
-    chosen = [text for text in request.POST.getlist("delivery") if _is_key(text)]
+    chosen = [text for text in request.POST.getlist("delivery") if is_key(text)]
     _replay(request, found, found.deliveries.filter(pk__in=chosen[:DELIVERIES_ON_A_PAGE]))
     return page
 
@@ -463,10 +463,6 @@ def _first_one(duplicate: Delivery) -> Delivery | None:
         notification_id=duplicate.notification_id,
     )
     return same.exclude(outcome=Outcome.DUPLICATE).defer("body", "headers").first()
-
-
-def _is_key(text: str) -> bool:
-    return text.isascii() and text.isdigit() and len(text) < 19
 
 
 def _deliveries(found: Integration) -> QuerySet[Delivery]:
