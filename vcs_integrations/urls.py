@@ -1,4 +1,4 @@
-"""Addresses of Settings → VCS providers and of the webhook endpoints."""
+"""Addresses of Settings → VCS providers and → Audit log, and of the webhook endpoints."""
 
 from django.urls import path
 

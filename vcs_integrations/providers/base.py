@@ -169,7 +169,7 @@ class ChangeSet:
 
 
 class HookStatus(StrEnum):
-    """Whether the provider delivers by a service hook; the word is stored, so it never changes."""
+    """Whether the provider delivers by a service hook, and why not."""
 
     ENABLED = "enabled"
     ON_PROBATION = "on_probation"
@@ -224,7 +224,7 @@ class RemoteNotification:
 
     `status_code` is that of the answer, None where there was none; `answer` is the beginning
     of its text and `error` what went wrong in the provider's words. `seconds` is how long the
-    request took, `sent_at` and `done_at` are None until then.
+    request took, None until then.
     """
 
     is_done: bool
