@@ -47,7 +47,8 @@ def change_email(request: HttpRequest) -> HttpResponse:
     """One's own address, which only admins need: notices go to them."""
     form = OwnEmailForm(request.POST or None, instance=cast(User, request.user))
     if form.is_valid():
-        record(request, Verb.PERSON_CHANGED, form.save(), "Own e-mail address")
+        with transaction.atomic():
+            record(request, Verb.PERSON_CHANGED, form.save(), "Own e-mail address")
         messages.success(request, "Your e-mail address was changed")
         return redirect("people")
     return render(request, "accounts/change_email.html", {"form": form})
@@ -58,9 +59,10 @@ def change_email(request: HttpRequest) -> HttpResponse:
 def change_password(request: HttpRequest) -> HttpResponse:
     form = OwnPasswordForm(cast(User, request.user), request.POST or None)
     if form.is_valid():
-        person = form.save()
+        with transaction.atomic():
+            person = form.save()
+            record(request, Verb.PERSON_CHANGED, person, "Own password")
         update_session_auth_hash(request, person)
-        record(request, Verb.PERSON_CHANGED, person, "Own password")
         messages.success(request, "Your password was changed")
         return redirect("change_password")
     return render(request, "accounts/change_password.html", {"form": form})
@@ -81,11 +83,13 @@ def add_person(request: HttpRequest) -> HttpResponse:
     form = AddPersonForm(request.POST or None)
     if form.is_valid():
         try:
-            person = form.save()
+            with transaction.atomic():
+                person = form.save()
+                role = Role(form.cleaned_data["role"]).label
+                record(request, Verb.PERSON_ADDED, person, role)
         except IntegrityError:  # somebody took the name in this moment
             form.add_error("username", "A user with that username already exists.")
         else:
-            record(request, Verb.PERSON_ADDED, person, Role(form.cleaned_data["role"]).label)
             messages.success(request, f"{person.username} was added")
             return redirect("people")
     return render(request, "accounts/add_person.html", {"form": form})
@@ -100,12 +104,13 @@ def edit_person(request: HttpRequest, pk: int) -> HttpResponse:
         return redirect("people")
     form = EditPersonForm(request.POST or None, person=person)
     if form.is_valid():
-        try:
-            form.save()
-        except DatabaseError as error:  # the person was removed in this moment
-            raise Http404 from error
-        if form.changes:
-            record(request, Verb.PERSON_CHANGED, person, form.changes)
+        with transaction.atomic():
+            try:
+                form.save()
+            except DatabaseError as error:  # the person was removed in this moment
+                raise Http404 from error
+            if form.changes:
+                record(request, Verb.PERSON_CHANGED, person, form.changes)
         messages.success(request, f"{person.username} was changed")
         return redirect("people")
     return render(request, "accounts/edit_person.html", {"form": form, "person": person})

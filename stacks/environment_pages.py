@@ -86,10 +86,7 @@ def environment(request: HttpRequest, slug: str) -> HttpResponse:
     """A stack's variables, and a form that adds one."""
     found = get_object_or_404(Stack.objects.with_repository(), slug=slug)
     form = NewVariableForm(request.POST if request.method == "POST" else None)
-    if form.is_valid() and _add(found, form):
-        said = f"{form.cleaned_data['name']} was added"
-        record(request, Verb.ENVIRONMENT_CHANGED, found, said)
-        messages.success(request, said)
+    if form.is_valid() and _add(request, found, form):
         return redirect("environment", slug)
     form.forget_secret()
     try:
@@ -122,9 +119,10 @@ def change_variable(request: HttpRequest, slug: str, variable_pk: int) -> HttpRe
     if form.is_valid():
         # An empty value is that of a secret which stays.
         changes = {name: to for name, to in form.cleaned_data.items() if to != ""}
-        StackVariable.objects.filter(pk=variable.pk).update(**changes)
         said = f"{variable.name} was changed"
-        record(request, Verb.ENVIRONMENT_CHANGED, variable.stack, said)
+        with transaction.atomic():
+            StackVariable.objects.filter(pk=variable.pk).update(**changes)
+            record(request, Verb.ENVIRONMENT_CHANGED, variable.stack, said)
         messages.success(request, said)
         return redirect("environment", slug)
     form.forget_secret()
@@ -138,9 +136,10 @@ def remove_variable(request: HttpRequest, slug: str, variable_pk: int) -> HttpRe
     if request.method != "POST":
         context = {"stack": variable.stack, "variable": variable}
         return render(request, "stacks/remove_variable.html", context)
-    variable.delete()
     said = f"{variable.name} was removed"
-    record(request, Verb.ENVIRONMENT_CHANGED, variable.stack, said)
+    with transaction.atomic():
+        variable.delete()
+        record(request, Verb.ENVIRONMENT_CHANGED, variable.stack, said)
     messages.success(request, said)
     return redirect("environment", slug)
 
@@ -151,12 +150,15 @@ def _variable(slug: str, pk: int) -> StackVariable:
     return get_object_or_404(variables, stack__slug=slug, pk=pk)
 
 
-def _add(stack: Stack, form: NewVariableForm) -> bool:
+def _add(request: HttpRequest, stack: Stack, form: NewVariableForm) -> bool:
     """Store a new variable; on False the form says that there is one of its name."""
+    said = f"{form.cleaned_data['name']} was added"
     try:
         with transaction.atomic():
             StackVariable.objects.create(stack=stack, **form.cleaned_data)
+            record(request, Verb.ENVIRONMENT_CHANGED, stack, said)
     except IntegrityError:
         form.add_error("name", TAKEN)
         return False
+    messages.success(request, said)
     return True

@@ -5,6 +5,7 @@ from typing import Any, cast
 
 from django.contrib import messages
 from django.contrib.auth.models import User
+from django.db import transaction
 from django.db.models.functions import Length
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
@@ -71,11 +72,13 @@ def act_on_run(request: HttpRequest, slug: str, number: int) -> HttpResponse:
         return redirect(found)
     note = request.POST.get("note", "").replace("\0", "").strip()
     try:
-        shown = act(found, Action(action), cast(User, request.user), note)
+        with transaction.atomic():
+            shown = act(found, Action(action), cast(User, request.user), note)
+            name = f"{found} of {found.stack}"
+            record(request, VERBS[Action(action)], found, note, name=name)
     except NotPossible as error:
         messages.error(request, f"Nothing was done. {error}")
         return redirect(found)
-    record(request, VERBS[Action(action)], found, note, name=f"{found} of {found.stack}")
     messages.success(request, f"{found} was {Action(action).label.lower()}")
     return redirect(shown)
 

@@ -1,6 +1,7 @@
 """The pages of a stack's state: its versions, a version's content, and its lock."""
 
 from django.contrib import messages
+from django.db import transaction
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.cache import never_cache
@@ -62,8 +63,11 @@ def unlock_state(request: HttpRequest, slug: str) -> HttpResponse:
     if request.method != "POST":
         return render(request, "stacks/unlock_state.html", {"stack": found, "lock": lock})
     seen = StateLock.objects.filter(stack=found, lock_id=request.POST.get("lock_id"))
-    if seen.delete()[0]:
-        record(request, Verb.STATE_UNLOCKED, found, f"{lock.run} had locked it")
+    with transaction.atomic():
+        is_unlocked = bool(seen.delete()[0])
+        if is_unlocked:
+            record(request, Verb.STATE_UNLOCKED, found, f"{lock.run} had locked it")
+    if is_unlocked:
         messages.success(request, f"The state of {found.name} was unlocked")
     return redirect("state_versions", slug)
 

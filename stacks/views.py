@@ -95,12 +95,12 @@ def create_stack(request: HttpRequest) -> HttpResponse:
     try:
         with transaction.atomic():
             stack = Stack.objects.create(**fields)
+            record(request, Verb.STACK_CREATED, stack)
     except IntegrityError:  # somebody took the name in this moment
         naming = STEPS.index(NameStackForm)
         checked[naming].add_error("name", NAME_TAKEN)
         return _show_step(request, values, naming + 1, checked[naming])
     follow_from_now(stack)
-    record(request, Verb.STACK_CREATED, stack)
     messages.success(request, f"Stack {stack.name} was created")
     return redirect(stack)
 
@@ -306,8 +306,7 @@ def edit_stack(request: HttpRequest, slug: str) -> HttpResponse:
         "labels": ", ".join(found.labels),
     }
     form = NameStackForm(request.POST or None, stack=found, initial=now)
-    if form.is_valid() and _change(found, form):
-        record(request, Verb.STACK_CHANGED, found, "Name and labels")
+    if form.is_valid() and _change(request, found, form):
         messages.success(request, f"Stack {found.name} was changed")
         return redirect(found)
     return render(request, "stacks/edit_stack.html", {"form": form, "stack": found})
@@ -339,8 +338,9 @@ def _change_step(request: HttpRequest, slug: str, step: type[StepForm]) -> HttpR
     typed = request.POST if request.method == "POST" else None
     form = step(typed, initial=step.initial_of(found))
     if form.is_valid():
-        Stack.objects.filter(pk=found.pk).update(**form.stack_fields)
-        record(request, Verb.STACK_CHANGED, found, str(form.title))
+        with transaction.atomic():
+            Stack.objects.filter(pk=found.pk).update(**form.stack_fields)
+            record(request, Verb.STACK_CHANGED, found, str(form.title))
         messages.success(request, f"Stack {found.name} was changed")
         return redirect(found)
     return render(request, "stacks/change_step.html", {"form": form, "stack": found})
@@ -360,9 +360,10 @@ def change_source(request: HttpRequest, slug: str) -> HttpResponse:
         return render(request, "stacks/nothing_linked.html", context)
     form = IntegrateVcsForm(request.POST or None, initial=now)
     if form.is_valid():
-        found.follow(**form.stack_fields)
+        with transaction.atomic():
+            found.follow(**form.stack_fields)
+            record(request, Verb.STACK_CHANGED, found, f"{found.repository}, branch {found.branch}")
         follow_from_now(found)
-        record(request, Verb.STACK_CHANGED, found, f"{found.repository}, branch {found.branch}")
         messages.success(request, f"Stack {found.name} was changed")
         return redirect(found)
     return render(request, "stacks/change_source.html", {"form": form, "stack": found})
@@ -381,13 +382,14 @@ def delete_stack(request: HttpRequest, slug: str) -> HttpResponse:
     return redirect("stack_list")
 
 
-def _change(found: Stack, form: NameStackForm) -> bool:
+def _change(request: HttpRequest, found: Stack, form: NameStackForm) -> bool:
     """Store what the form says; on False the form says that its name was taken meanwhile."""
     for field, value in form.cleaned_data.items():
         setattr(found, field, value)
     try:
         with transaction.atomic():
             found.save(update_fields=[*form.cleaned_data, "search_text"])
+            record(request, Verb.STACK_CHANGED, found, "Name and labels")
     except IntegrityError:
         form.add_error("name", NAME_TAKEN)
         return False

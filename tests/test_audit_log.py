@@ -10,20 +10,21 @@ from auditlog.models import LogEntry
 from django.conf import settings as product
 from django.contrib.auth.models import User
 from django.contrib.contenttypes.models import ContentType
-from django.db import connection
+from django.db import OperationalError, connection
 from django.db.migrations.executor import MigrationExecutor
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from accounts.audit import Line, Verb, entries, entries_about, lines
-from stacks.models import Run, Stack
+from stacks.models import Run, RunAction, Stack, StackVariable, StateLock
 from stacks.states import State
 from tests.addresses import World, make_stack, make_world
 from tests.conftest import PASSWORD, signed_in
 from tests.emulator.model import Organization
 from tests.stacks.conftest import create
-from vcs_integrations.models import Delivery, Integration, Subscription
+from vcs_integrations.models import Delivery, Integration, Repository, Subscription
+from vcs_integrations.providers.azure_devops.client import AzureDevOpsClient
 from vcs_integrations.unlinking import unlink
 
 LOG = "/settings/audit-log/"
@@ -199,6 +200,14 @@ DONE: list[tuple[Verb, str, str, Act]] = [
     ),
     (Verb.PERSON_REMOVED, DAVE, "", lambda w, c, o: c.post(f"{PEOPLE}{w.person.pk}/remove/")),
 ]
+# What changes the database alone
+WITHOUT_PROVIDER = [
+    one
+    for one in DONE
+    if one[0].startswith(("edited", "reconciled", "replayed", "stack_", "env", "run_", "person_"))
+    or one[0] == Verb.STATE_UNLOCKED
+]
+USER_FIELDS = ("username", "email", "password", "groups__name")
 # What gives no entry: nothing was done
 NOTHING: list[Act] = [
     lambda w, c, o: edit(w, c, {"token": "a wrong token", "name": w.integration.name}),
@@ -283,6 +292,63 @@ def test_what_is_done_is_in_the_log(
     [line] = log()
     assert (line.person, line.did, line.thing, line.note) == ("alice", verb.label, thing, note)
     assert before <= line.at <= timezone.now()
+
+
+@pytest.mark.parametrize(("verb", "thing", "note", "do"), WITHOUT_PROVIDER)
+def test_what_cant_be_logged_is_not_done(
+    world: World,
+    admin: Client,
+    organization: Organization,
+    monkeypatch: pytest.MonkeyPatch,
+    verb: Verb,
+    thing: str,
+    note: str,
+    do: Act,
+) -> None:
+    def fail(*args: object, **details: object) -> None:
+        raise OperationalError("the disk is full")
+
+    before: list[object] = []
+    post = admin.post
+
+    def watched(*args: Any, **details: Any) -> Any:
+        before[:] = rows()
+        return post(*args, **details)
+
+    monkeypatch.setattr(admin, "post", watched)
+    monkeypatch.setattr(LogEntry.objects, "log_create", fail)
+    assert do(world, admin, organization).status_code == 503
+    assert rows() == before
+
+
+def rows() -> list[object]:
+    """Return all that those who do something may change."""
+    models = (Integration, Repository, Delivery, Stack, StackVariable, StateLock, Run, RunAction)
+    of_people = list(User.objects.order_by("pk").values(*USER_FIELDS))
+    return [*(list(model.objects.order_by("pk").values()) for model in models), of_people]
+
+
+def test_who_was_not_the_one_to_unlink_is_not_in_the_log(
+    world: World, admin: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    subscriptions = AzureDevOpsClient.subscriptions
+
+    def read_as_somebody_unlinks(client: AzureDevOpsClient) -> Any:
+        monkeypatch.setattr(AzureDevOpsClient, "subscriptions", subscriptions)
+        unlink(Integration.objects.get(pk=world.integration.pk))
+        return subscriptions(client)
+
+    monkeypatch.setattr(AzureDevOpsClient, "subscriptions", read_as_somebody_unlinks)
+    assert at(world, admin, "unlink/").status_code == 302
+    assert not Integration.objects.linked().exists()
+    assert log() == []
+
+
+def test_a_token_that_was_not_compared_is_not_said_to_do_less(
+    world: World, admin: Client, organization: Organization
+) -> None:
+    edit(world, admin, {"token": organization.add_token(), "replace_all_the_same": "on"})
+    assert log()[-1].note == "Wanted all the same."
 
 
 def test_linking_is_in_the_log(admin: Client, organization: Organization) -> None:

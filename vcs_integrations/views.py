@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from django.contrib import messages
+from django.db import transaction
 from django.db.models import Count, F, Min, OuterRef, Prefetch, Q, QuerySet, Subquery
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
@@ -200,17 +201,19 @@ def _edit(request: HttpRequest, found: Integration, form: EditForm) -> bool:
         messages.error(request, f"Connecting to {found.provider.name} failed: {error.cause}")
         form.blame(error)
         return False
-    linking.describe(found, form.details)
-    found.reports_all_stacks_at_once = form.cleaned_data["reports_all_stacks_at_once"]
-    found.save(update_fields=["reports_all_stacks_at_once"])
+    if token:
+        # Nothing in between: the token was tried and stored by calls that no transaction may span.
+        record(request, Verb.TOKEN_REPLACED, found, "Wanted all the same." if all_the_same else "")
     of_token = {"token", "replace_all_the_same"}
     changed = [str(form[name].label) for name in form.changed_data if name not in of_token]
-    if changed:
-        record(request, Verb.EDITED, found, ", ".join(changed))
+    with transaction.atomic():
+        linking.describe(found, form.details)
+        found.reports_all_stacks_at_once = form.cleaned_data["reports_all_stacks_at_once"]
+        found.save(update_fields=["reports_all_stacks_at_once"])
+        if changed:
+            record(request, Verb.EDITED, found, ", ".join(changed))
     messages.success(request, "Integration was changed")
     if token:
-        note = "By one that may do less." if all_the_same else ""
-        record(request, Verb.TOKEN_REPLACED, found, note)
         messages.success(request, f"Connecting to {found.provider.name} succeeded")
         _warn_of_missing_rights(request, found)
         if not found.token_expires_on:
@@ -272,10 +275,12 @@ def reconcile(request: HttpRequest, pk: int) -> HttpResponse:
     found = _linked(pk)
     if request.method != "POST":
         return redirect(found)
-    count = found.repositories.hurry()
-    if count:
+    with transaction.atomic():
+        count = found.repositories.hurry()
         noun = "repository" if count == 1 else "repositories"
-        record(request, Verb.RECONCILED, found, f"{count} {noun}")
+        if count:
+            record(request, Verb.RECONCILED, found, f"{count} {noun}")
+    if count:
         messages.success(
             request, f"The worker reads {count} {noun} now; Activity of a stack shows what it finds"
         )
@@ -313,7 +318,8 @@ def unlink(request: HttpRequest, pk: int) -> HttpResponse:
     found = _linked(pk)
     if request.method == "POST":
         left_over, failure = unlinking.unlink(found)
-        record(request, Verb.UNLINKED, found, f"Service hooks left over: {len(left_over)}")
+        if not found.is_linked:  # else somebody else did it in this moment
+            record(request, Verb.UNLINKED, found, f"Service hooks left over: {len(left_over)}")
         messages.success(request, "Integration was unlinked")
         if failure:
             messages.warning(request, f"Service hooks may be left behind: {failure.cause}")
@@ -394,10 +400,12 @@ def replay_one(request: HttpRequest, pk: int, delivery_pk: int) -> HttpResponse:
 
 def _replay(request: HttpRequest, found: Integration, chosen: QuerySet[Delivery]) -> None:
     keys = ", ".join(str(key) for key in chosen.values_list("pk", flat=True))
-    count = processing.replay(chosen)
+    with transaction.atomic():
+        count = processing.replay(chosen)
+        if count:
+            record(request, Verb.REPLAYED, found, f"Chosen: {keys}")
     if count:
         noun = "delivery is" if count == 1 else "deliveries are"
-        record(request, Verb.REPLAYED, found, f"Chosen: {keys}")
         messages.success(request, f"{count} {noun} processed again")
     else:
         messages.warning(request, "Nothing was chosen that can be replayed")

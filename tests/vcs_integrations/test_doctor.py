@@ -504,7 +504,7 @@ def test_a_token_that_can_do_less_does_not_replace_the_present_one(
     assert done.said[:2] == ["Integration was changed", "Connecting to Azure DevOps succeeded"]
     assert done.said[2].startswith("The token lacks a right: comment on pull requests. ")
     assert stored_token(world) == narrow
-    assert "By one that may do less." in world.page()
+    assert "Wanted all the same." in world.page()
     assert verdicts(world.findings)[COMMENT, ""] == Judgement.MISSING
 
 
