@@ -53,7 +53,10 @@ def banner(request: HttpRequest) -> dict[str, object]:
 
 def _banner() -> Banner:
     ends = Q(token_expires_on__lte=timezone.now().date() + EXPIRY_NOTICE)
-    standing = FilteredRelation("notices", condition=Q(notices__kind__in=STANDING_KINDS))
+    standing = FilteredRelation(
+        "notices",
+        condition=Q(notices__kind__in=STANDING_KINDS, notices__withdrawn_at__isnull=True),
+    )
     # An integration comes once more for each notice that stands.
     rows = (
         Integration.objects.usable()
@@ -104,7 +107,8 @@ def token_end(one: Integration, *, reader_is_admin: bool) -> Attention | None:
 
 def standing_notices(integrations: list[Integration], *, reader_is_admin: bool) -> list[Attention]:
     """Return what else was told of integrations and is not mended yet."""
-    found = Notice.objects.filter(integration__in=integrations, kind__in=STANDING_KINDS)
+    standing = Notice.objects.standing()
+    found = standing.filter(integration__in=integrations, kind__in=STANDING_KINDS)
     return [
         _standing(one.integration, one.subject, one.text, reader_is_admin=reader_is_admin)
         for one in found.select_related("integration")[:MOST_READ]

@@ -1,5 +1,7 @@
 """Notices: what admins are told of an integration, once, by e-mail and on pages."""
 
+from datetime import timedelta
+
 from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
@@ -13,17 +15,18 @@ STAGES = (EXPIRY_NOTICE.days, 14, 7, 1)
 OF_TOKEN = {NoticeKind.TOKEN_ENDS, NoticeKind.TOKEN_ENDED}
 
 
-def give(integration: Integration, kind: NoticeKind, key: str, subject: str, text: str) -> bool:
-    """Tell the admins something, unless they were told; return whether it was new.
+def give(integration: Integration, kind: NoticeKind, key: str, subject: str, text: str) -> None:
+    """Tell the admins something, unless they were told.
 
     `key` says which one of its kind it is, a project's id for example. `subject` is a short
     sentence without a full stop that names the integration, `text` the sentences that say what
-    to do; both go by e-mail, so they hold no secret. Until `withdraw` the notice stands on the
-    pages of admins, and is not given again.
+    to do; both go by e-mail, so they hold no secret. Until `withdraw` the notice is not given
+    again, and stands on the pages of admins, but for the kinds that integrations themselves show
+    (`attention.SHOWN_BY_INTEGRATIONS`).
     """
-    same = Notice.objects.filter(integration=integration, kind=kind, key=key)
+    same = Notice.objects.standing().filter(integration=integration, kind=kind, key=key)
     if same.exists():
-        return False
+        return
     said = {"subject": " ".join(subject.split())[:200], "text": text[:1000]}
     with transaction.atomic():
         notice, is_new = same.get_or_create(
@@ -33,27 +36,31 @@ def give(integration: Integration, kind: NoticeKind, key: str, subject: str, tex
             NoticeMail.objects.bulk_create(
                 NoticeMail(notice=notice, address=address) for address in addresses_of_admins()
             )
-    return is_new
 
 
 def withdraw(integration: Integration, *kinds: NoticeKind, key: str | None = None) -> None:
-    """Forget notices whose cause is mended, all of these kinds or the one with that key.
+    """Note that the cause of notices is mended, all of these kinds or the one with that key.
 
-    They leave the pages, mails that wait are not sent, and the next time it is told again.
+    They stay in the record alone, mails that wait are not sent, and the next time it is told
+    again.
     """
     notices = Notice.objects.filter(integration=integration, kind__in=kinds)
-    (notices if key is None else notices.filter(key=key)).delete()
+    (notices if key is None else notices.filter(key=key)).withdraw()
 
 
 def look_at_tokens() -> None:
     """Tell of tokens that end soon or have ended, each stage once for a date.
 
-    A stage that passed while no worker looked is left out.
+    A stage that passed while no worker looked is left out. With another date what was told of
+    the one before is mended, and not told again should it come back.
     """
+    for told in Notice.objects.standing().filter(kind__in=OF_TOKEN).select_related("integration"):
+        if not told.key.startswith(str(told.integration.token_expires_on)):
+            Notice.objects.filter(pk=told.pk).withdraw()
     soon = timezone.now().date() + EXPIRY_NOTICE
     for integration in Integration.objects.usable().filter(token_expires_on__lte=soon):
         kind, key = _token_stage(integration)
-        if kind:
+        if kind and not integration.notices.filter(kind=kind, key=key).exists():
             verb = "ended" if kind == NoticeKind.TOKEN_ENDED else "ends"
             subject = f"The token of {integration} {integration.token_end_text}"
             text = (
@@ -73,9 +80,17 @@ def tell_of_refusal(integration: Integration, error: ProviderError) -> None:
     give(integration, kind, "", f"Connecting to {integration} failed", str(error))
 
 
+def prune_notices() -> None:
+    """Delete the notices that were mended long ago, with their mails."""
+    oldest = timezone.now() - timedelta(days=settings.DELIVERY_RETENTION_DAYS)
+    Notice.objects.filter(withdrawn_at__lt=oldest).delete()
+
+
 def is_still_so(notice: Notice) -> bool:
-    """Say whether what a notice says still holds, as far as its integration shows."""
+    """Say whether what a notice says still holds, as far as it and its integration show."""
     integration = notice.integration
+    if notice.withdrawn_at:
+        return False
     if notice.kind in OF_TOKEN:
         return (notice.kind, notice.key) == _token_stage(integration)
     return integration.is_linked

@@ -155,7 +155,7 @@ def join(integration: Integration, predecessor: Integration) -> Integration:
     predecessor.save()
     Credentials.objects.filter(integration=integration).update(integration=predecessor)
     integration.deliveries.update(integration=predecessor)
-    predecessor.notices.all().delete()  # of before it was unlinked
+    predecessor.notices.all().withdraw()  # of before it was unlinked
     integration.notices.update(integration=predecessor)
     _move_repositories(integration, predecessor)
     store_projects(predecessor)

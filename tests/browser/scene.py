@@ -37,7 +37,7 @@ from vcs_integrations.models import (
     NoticeKind,
     Subscription,
 )
-from vcs_integrations.notices import give
+from vcs_integrations.notices import give, withdraw
 from vcs_integrations.providers.base import INTERACTIVE, Outcome, Problem, ProviderError
 from vcs_integrations.refreshing import refresh
 from vcs_integrations.unlinking import unlink
@@ -497,6 +497,7 @@ def _notices(scene: Scene) -> None:
         problem = "" if mail == MailState.SENT else "The mail server refused the sign-in (535)."
         notice.mails.create(address="a@example.com", state=mail, problem=problem)
         notice.mails.create(address="b@example.com", state=MailState.SENT)
+    withdraw(scene.integration, NoticeKind.HOOKS_REFUSED, key="1")
     scene.admin(f"{scene.integration.get_absolute_url()}notices/")
 
 

@@ -126,6 +126,8 @@ def test_the_start_page_has_its_list_in_place_of_it(
     for client in (admin, member):
         [notice] = client.get("/").context["notices"]
         assert (notice.text, notice.detail) == ("p of Ours is silent", "Look at its hooks.")
+    withdraw(linked, NoticeKind.PROJECT_SILENT)
+    assert admin.get("/").context["notices"] == []
 
 
 def test_it_takes_one_query_however_much_there_is_and_none_of_a_member(
@@ -180,6 +182,11 @@ def test_the_page_of_notices_says_what_was_told_and_who_was_mailed(
     text = strip_tags(admin.get(path).content.decode())
     assert "E-mailed to 1 admin." in text
     assert f"To be e-mailed to 1 admin. {late}" in text
+    assert "mended just now" not in text
+    withdraw(linked, NoticeKind.PROJECT_SILENT)
+    text = " ".join(strip_tags(admin.get(path).content.decode()).split())
+    assert "p of Ours is silent" in text and "E-mailed to 1 admin." in text
+    assert "just now mended just now" in text
 
 
 @pytest.mark.parametrize("path", ["/settings/people/", "/settings/vcs-providers/{}/notices/"])

@@ -340,7 +340,7 @@ def test_unlinking_leaves_none(kept: Integration, organization: Organization) ->
 
 
 def subjects(integration: Integration) -> list[str]:
-    return [notice.subject for notice in integration.notices.all()]
+    return [notice.subject for notice in integration.notices.standing()]
 
 
 def test_what_is_refused_is_told_once_until_it_is_mended(

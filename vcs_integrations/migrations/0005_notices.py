@@ -21,7 +21,8 @@ class Migration(migrations.Migration):
                 ('subject', models.CharField(max_length=200)),
                 ('text', models.CharField(max_length=1000)),
                 ('at', models.DateTimeField(default=django.utils.timezone.now)),
-                ('integration', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='notices', to='vcs_integrations.integration')),
+                ('withdrawn_at', models.DateTimeField(blank=True, help_text='when its cause was mended', null=True)),
+                ('integration', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='notices', to='vcs_integrations.integration')),
             ],
             options={
                 'ordering': ('-at', '-pk'),
@@ -42,7 +43,11 @@ class Migration(migrations.Migration):
         ),
         migrations.AddConstraint(
             model_name='notice',
-            constraint=models.UniqueConstraint(fields=('integration', 'kind', 'key'), name='said_once'),
+            constraint=models.UniqueConstraint(condition=models.Q(('withdrawn_at', None)), fields=('integration', 'kind', 'key'), name='said_once'),
+        ),
+        migrations.AddConstraint(
+            model_name='notice',
+            constraint=models.CheckConstraint(condition=models.Q(('kind__in', ['token_ends', 'token_ended', 'refused', 'wrong_key', 'hooks_refused', 'hooks_unwell', 'project_silent'])), name='notice_kind'),
         ),
         migrations.AddIndex(
             model_name='noticemail',

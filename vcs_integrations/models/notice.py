@@ -47,26 +47,44 @@ MAIL_TEXTS = {
 }
 
 
+class NoticeQuerySet(models.QuerySet["Notice"]):
+    def standing(self) -> Self:
+        """Those whose cause is not mended."""
+        return self.filter(withdrawn_at=None)
+
+    def withdraw(self) -> None:
+        """Note that the cause of those that stand is mended."""
+        self.standing().update(withdrawn_at=timezone.now())
+
+
 class Notice(models.Model):
-    """Something that admins are told of an integration, once as long as the row is there."""
+    """Something that admins are told of an integration, once until its cause is mended."""
 
     integration = models.ForeignKey(
-        # The constraint below serves look-ups by integration, too.
-        "vcs_integrations.Integration",
-        on_delete=models.CASCADE,
-        related_name="notices",
-        db_index=False,
+        "vcs_integrations.Integration", on_delete=models.CASCADE, related_name="notices"
     )
     kind = models.CharField(max_length=40)
     key = models.CharField(max_length=200, blank=True, help_text="which one of its kind")
     subject = models.CharField(max_length=200)
     text = models.CharField(max_length=1000)
     at = models.DateTimeField(default=timezone.now)
+    withdrawn_at = models.DateTimeField(
+        null=True, blank=True, help_text="when its cause was mended"
+    )
+
+    objects = NoticeQuerySet.as_manager()
 
     class Meta:
         ordering = ("-at", "-pk")
         constraints = (
-            models.UniqueConstraint(fields=["integration", "kind", "key"], name="said_once"),
+            models.UniqueConstraint(
+                fields=["integration", "kind", "key"],
+                condition=Q(withdrawn_at=None),
+                name="said_once",
+            ),
+            models.CheckConstraint(
+                condition=Q(kind__in=[kind.value for kind in NoticeKind]), name="notice_kind"
+            ),
         )
 
     def __str__(self) -> str:

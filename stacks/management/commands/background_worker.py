@@ -24,7 +24,7 @@ from stacks.reconciliation import reconcile_next
 from stacks.sending import send_next
 from vcs_integrations.mailing import send_next_mail
 from vcs_integrations.models import Repository
-from vcs_integrations.notices import look_at_tokens
+from vcs_integrations.notices import look_at_tokens, prune_notices
 from vcs_integrations.processing import process_due, prune
 from vcs_integrations.tasks import sweep
 from vcs_integrations.watching import prune_record, watch_next
@@ -117,9 +117,12 @@ def keep_doing(
 
 
 def tidy() -> None:
-    """Remove what was kept long enough: deliveries, decisions, task results, sessions."""
+    """Remove what was kept long enough: deliveries, what was done to hooks and their tests,
+    notices, decisions, task results, sessions.
+    """
     prune()
     prune_record()
+    prune_notices()
     prune_decisions()
     # One that is still running after so long lost its worker.
     DBTaskResult.objects.filter(started_at__lt=timezone.now() - KEEP_RESULTS).delete()
