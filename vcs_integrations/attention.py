@@ -4,7 +4,8 @@ of admins, and for the start page.
 
 from dataclasses import dataclass
 
-from django.db.models import F, FilteredRelation, Q
+from django.db.models import Case, F, FilteredRelation, Q, When, Window
+from django.db.models.functions import RowNumber
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils import timezone
@@ -12,6 +13,7 @@ from django.utils.functional import SimpleLazyObject
 
 from accounts.roles import is_admin
 from vcs_integrations.models import EXPIRY_NOTICE, Integration, Notice, NoticeKind
+from vcs_integrations.providers.base import TRANSIENT
 
 # What integrations themselves show; notices about it are only mailed.
 SHOWN_BY_INTEGRATIONS = {
@@ -52,26 +54,28 @@ def banner(request: HttpRequest) -> dict[str, object]:
 
 
 def _banner() -> Banner:
-    ends = Q(token_expires_on__lte=timezone.now().date() + EXPIRY_NOTICE)
+    today = timezone.now().date()
+    ends = Q(token_expires_on__lte=today + EXPIRY_NOTICE)
+    fails = ~Q(problem__in=["", *TRANSIENT]) | Q(token_expires_on__lt=today)
+    newest_first = Window(RowNumber(), partition_by="pk", order_by="-standing__pk")
     standing = FilteredRelation(
         "notices",
         condition=Q(notices__kind__in=STANDING_KINDS, notices__withdrawn_at__isnull=True),
     )
-    # An integration comes once more for each notice that stands.
+    # An integration comes once more for each notice that stands. However many stand, what is cut
+    # off are notices, and neither an organization nor, first of all, one that fails.
     rows = (
         Integration.objects.usable()
         .annotate(standing=standing)
-        .annotate(notice_subject=F("standing__subject"))
+        .annotate(notice_subject=F("standing__subject"), place=newest_first)
         .filter(~Q(problem="") | ends | Q(notice_subject__isnull=False))
-        .order_by("pk", "-standing__pk")[:MOST_READ]
+        .order_by("place", Case(When(fails, then=0), default=1), "pk")[:MOST_READ]
     )
     found: list[Attention | None] = []
-    last = None
     for one in rows:
-        if one != last:
+        if vars(one)["place"] == 1:
             failure = None if one.is_retrying else connection_failure(one, reader_is_admin=True)
             found.append(failure or token_end(one, reader_is_admin=True))
-            last = one
         if subject := vars(one)["notice_subject"]:
             found.append(_standing(one, subject, "", reader_is_admin=True))
     shown = sorted(filter(None, found), key=lambda one: not one.is_error)

@@ -130,6 +130,29 @@ def test_the_start_page_has_its_list_in_place_of_it(
     assert admin.get("/").context["notices"] == []
 
 
+def test_many_notices_of_one_organization_hide_no_failure_of_another(
+    admin: Client, linked: Integration
+) -> None:
+    for number in range(60):
+        tell(linked, NoticeKind.PROJECT_SILENT, f"P{number}")
+    make_another(1).record_failure(REFUSED)
+    ended = make_another(2)
+    Integration.objects.filter(pk=ended.pk).update(token_expires_on=date(2020, 1, 1))
+    linked.record_failure(REFUSED)
+    assert banner(admin) == [
+        "Connecting to Azure DevOps · fabrikam failed",
+        "Connecting to Azure DevOps · another-1 failed",
+        "The token of Azure DevOps · another-2 has ended",
+    ]
+
+
+def test_many_organizations_with_notices_hide_none_that_fails(admin: Client, alice: User) -> None:
+    for number in range(55):
+        tell(make_another(number), NoticeKind.PROJECT_SILENT)
+    make_another(99).record_failure(REFUSED)
+    assert banner(admin)[0] == "Connecting to Azure DevOps · another-99 failed"
+
+
 def test_it_takes_one_query_however_much_there_is_and_none_of_a_member(
     admin: Client, alice: User, bob: User, linked: Integration
 ) -> None:
