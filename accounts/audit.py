@@ -100,9 +100,9 @@ def matching(log: "QuerySet[Any]", person: str, verb: str, thing: str) -> "Query
     return log.filter(wanted)
 
 
-def lines(log: list[Any]) -> list[Line]:
+def lines(log: list[Any], reader: User) -> list[Line]:
     """Return entries as a page shows them, with one query for each kind of thing among them."""
-    pages = _pages_of(log)
+    pages = _pages_of(log, reader)
     return [
         Line(
             person=entry.additional_data["person"],
@@ -116,7 +116,7 @@ def lines(log: list[Any]) -> list[Line]:
     ]
 
 
-def _pages_of(log: list[Any]) -> dict[tuple[int, int], str]:
+def _pages_of(log: list[Any], reader: User) -> dict[tuple[int, int], str]:
     """Return the addresses of the things that are still there, by kind and key."""
     keys = defaultdict(set)
     for entry in log:
@@ -126,12 +126,13 @@ def _pages_of(log: list[Any]) -> dict[tuple[int, int], str]:
         model: Any = ContentType.objects.get_for_id(kind).model_class()
         # With what a thing belongs to, which its address may name.
         things = model._default_manager.select_related().in_bulk(of_kind)
-        pages |= {(kind, pk): _address_of(thing) for pk, thing in things.items()}
+        pages |= {(kind, pk): _address_of(thing, reader) for pk, thing in things.items()}
     return pages
 
 
-def _address_of(thing: Any) -> str:
+def _address_of(thing: Any, reader: User) -> str:
     if isinstance(thing, User):  # the one kind that is not ours
-        return reverse("edit_person", args=[thing.pk])
+        # Nobody can change their own role: that page is none for them.
+        return "" if thing == reader else reverse("edit_person", args=[thing.pk])
     address: str = thing.get_absolute_url()
     return address

@@ -41,7 +41,11 @@ def world(integration: Integration) -> World:
 
 
 def log() -> list[Line]:
-    return lines(list(entries()))
+    return as_read_by("bob")
+
+
+def as_read_by(name: str) -> list[Line]:
+    return lines(list(entries()), User.objects.filter(username=name).first() or User())
 
 
 def words(response: Any) -> str:
@@ -421,6 +425,15 @@ def test_the_name_stays_when_the_person_is_removed(
     assert "alice Revealed the webhook password" in words(root.get(f"{VCS}{world.integration.pk}/"))
 
 
+def test_ones_own_account_leads_to_no_page_that_one_may_not_open(
+    world: World, admin: Client, alice: User
+) -> None:
+    admin.post(f"{PEOPLE}my-address/", {"email": "alice@example.com"})
+    assert [line.page for line in as_read_by("alice")] == [""]
+    assert [line.page for line in as_read_by("bob")] == [f"{PEOPLE}{alice.pk}/"]
+    assert f'href="{PEOPLE}{alice.pk}/"' not in admin.get(LOG).content.decode()
+
+
 def test_each_thing_leads_to_its_page_as_long_as_it_has_one(world: World, admin: Client) -> None:
     at(world, admin, "reveal/")
     stack(admin, "environment/", name="A", value="b")
@@ -504,6 +517,8 @@ def test_only_admins_read_it(member: Client, charlie: User, stranger: Client) ->
         ("person=alice&verb=linked&thing=Stack", [0, 3 * len(Verb)]),
         ("person=nobody", []),
         ("verb=nonsense", range(120)),
+        ("integration=nonsense", range(120)),
+        ("integration=99999999999999999999", range(120)),
         ("before=nonsense&person=%00", range(120)),
     ],
 )
@@ -560,10 +575,27 @@ def test_the_page_of_an_integration_has_what_was_done_to_it(world: World, admin:
         object_repr=OURS, defaults={"object_id": joined.pk, "object_pk": str(joined.pk)}
     )
     at(world, admin, "test/")
-    assert [line.did for line in lines(list(entries_about(world.integration)))] == ["Tested"]
+    assert [entry.object_id for entry in entries_about(world.integration)] == [world.integration.pk]
     shown = admin.get(page).context["log"]
     assert [line.did for line in shown] == ["Tested", "Revealed the webhook password"]
-    assert "?thing=Azure%20DevOps%20%C2%B7%20fabrikam" in admin.get(page).content.decode()
+    Integration.objects.filter(pk=world.integration.pk).update(organization_name="renamed")
+    another = Integration.objects.create(
+        provider_key="azure_devops",
+        organization_name="renamed-too",
+        organization_key="dev.azure.com/renamed-too",
+    )
+    admin.post(f"{VCS}{another.pk}/test/")
+    [path] = re.findall(r'<a href="([^"]*)">All of it in the audit log', text_of(admin.get(page)))
+    everything = admin.get(path)
+    assert [line.did for line in everything.context["log"]] == [line.did for line in shown]
+    assert "What was done to Azure DevOps · renamed. Show all" in words(everything)
+    revealed = admin.get(f"{path}&verb=password_revealed")
+    assert [line.did for line in revealed.context["log"]] == ["Revealed the webhook password"]
+    assert f'name="integration" value="{world.integration.pk}"' in text_of(revealed)
+
+
+def text_of(response: Any) -> str:
+    return str(response.content.decode())
 
 
 # From before there was a log
@@ -585,6 +617,6 @@ def test_who_saw_a_password_before_is_carried_over() -> None:
         reveals.update(at=at)
     finally:
         MigrationExecutor(connection).migrate(newest)
-    [line] = lines(list(entries_about(Integration.objects.get())))
+    [line] = lines(list(entries_about(Integration.objects.get())), User())
     assert (line.person, line.did, line.at) == ("zoe", "Revealed the webhook password", at)
     assert line.thing == OURS == str(Integration.objects.get())

@@ -1,17 +1,21 @@
 """Settings → Audit log: who did what, when, and to what."""
 
-from typing import Any
+# It is not beside the log in accounts, which may import neither `keyset` nor integrations.
+
+from typing import Any, cast
 
 from django import forms
+from django.contrib.auth.models import User
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.utils.cache import patch_vary_headers
 from django.views.decorators.http import require_safe
 
-from accounts.audit import Verb, entries, lines, matching
+from accounts.audit import Verb, entries, entries_about, lines, matching
 from accounts.roles import admin_required
 from vcs_integrations.keyset import keyset_page
+from vcs_integrations.models import Integration
 
 ENTRIES_ON_A_PAGE = 50
 
@@ -24,11 +28,23 @@ class AuditFilter(forms.Form):
         label="What", required=False, choices=[("", "Anything"), *Verb.choices]
     )
     thing = forms.CharField(label="To what", max_length=200, required=False)
+    # By its key: its name changes, and may be the beginning of another's.
+    integration = forms.ModelChoiceField(
+        queryset=Integration.objects.all(), required=False, widget=forms.HiddenInput
+    )
 
-    def narrow(self, log: "QuerySet[Any]") -> "QuerySet[Any]":
+    def chosen(self) -> "QuerySet[Any]":
         """Return those of the entries that are to be shown."""
         self.is_valid()
-        return matching(log, **{name: self.cleaned_data.get(name, "") for name in self.fields})
+        names = ("person", "verb", "thing")
+        log = entries_of(self.only_about) if self.only_about else entries()
+        return matching(log, **{name: self.cleaned_data.get(name, "") for name in names})
+
+    @property
+    def only_about(self) -> Integration | None:
+        """The integration that nothing else is shown of, if one is chosen."""
+        found: Integration | None = self.cleaned_data.get("integration")
+        return found
 
     @property
     def is_used(self) -> bool:
@@ -36,12 +52,17 @@ class AuditFilter(forms.Form):
         return any(self.cleaned_data.values())
 
 
+def entries_of(integration: Integration) -> "QuerySet[Any]":
+    """Return what was done to an integration, and to links that turned out to be the same."""
+    return entries_about(integration, *integration.joined.all())
+
+
 @require_safe
 @admin_required
 def audit_log(request: HttpRequest) -> HttpResponse:
     form = AuditFilter(request.GET)
-    page = keyset_page(request, form.narrow(entries()), "pk", ENTRIES_ON_A_PAGE)
-    context = {"form": form, "page": page, "log": lines(page.rows)}
+    page = keyset_page(request, form.chosen(), "pk", ENTRIES_ON_A_PAGE)
+    context = {"form": form, "page": page, "log": lines(page.rows, cast(User, request.user))}
     template = "audit_list" if request.headers.get("HX-Request") else "audit_log"
     response = render(request, f"vcs_integrations/{template}.html", context)
     patch_vary_headers(response, ["HX-Request"])  # one address, a page and a part of it

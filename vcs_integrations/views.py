@@ -5,8 +5,10 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import cast
 
 from django.contrib import messages
+from django.contrib.auth.models import User
 from django.db import transaction
 from django.db.models import Count, F, Min, OuterRef, Prefetch, Q, QuerySet, Subquery
 from django.http import Http404, HttpRequest, HttpResponse
@@ -17,9 +19,10 @@ from django.utils.html import format_html
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_safe
 
-from accounts.audit import Verb, entries_about, lines, record
+from accounts.audit import Verb, lines, record
 from accounts.roles import admin_required
 from vcs_integrations import checkup, linking, processing, unlinking
+from vcs_integrations.audit_pages import entries_of
 from vcs_integrations.dependents import dependents_of
 from vcs_integrations.forms import DeliveryFilter, EditForm, SetUpForm
 from vcs_integrations.hook_views import integration_hooks
@@ -168,7 +171,7 @@ def integration(request: HttpRequest, pk: int) -> HttpResponse:
         "checkup": looked_at,
         "rights": checkup.by_right(looked_at.findings) if looked_at else [],
         "deliveries": _deliveries(found)[:10],
-        "log": lines(list(entries_about(found, *found.joined.all())[:ENTRIES_ON_A_CARD])),
+        "log": lines(list(entries_of(found)[:ENTRIES_ON_A_CARD]), cast(User, request.user)),
         **integration_hooks(found),
     }
     return render(request, "vcs_integrations/integration.html", context)
