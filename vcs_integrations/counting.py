@@ -63,4 +63,4 @@ def end_overlap(integration: Integration) -> None:
 def forget_old_password(integration: Integration, digest: str) -> bool:
     """Stop accepting an old password; False where it is not the old one any more."""
     same = Integration.objects.filter(pk=integration.pk, old_password_digest=digest)
-    return bool(same.update(old_password_digest=""))
+    return bool(digest and same.update(old_password_digest=""))
