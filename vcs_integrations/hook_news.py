@@ -41,8 +41,8 @@ def tell_of_hooks(integration: Integration) -> None:
 def _tell(integration: Integration, kind: NoticeKind, told: Mapping[str, Said]) -> None:
     for key, (subject, text) in told.items():
         give(integration, kind, key, subject, text)
-    mended = integration.notices.filter(kind=kind).exclude(key__in=told)
-    for key in set(mended.values_list("key", flat=True)):
+    mended = integration.notices.standing().filter(kind=kind).exclude(key__in=told)
+    for key in mended.values_list("key", flat=True):
         withdraw(integration, kind, key=key)
 
 

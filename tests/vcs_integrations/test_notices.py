@@ -11,6 +11,7 @@ from django.contrib.auth.models import User
 from django.core import mail
 from django.core.mail.backends.smtp import EmailBackend
 from django.db import IntegrityError, connection, transaction
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from pytest_django import Settings
 
@@ -24,6 +25,7 @@ from tests.killing import killed_at
 from tests.processes import wait_for
 from tests.smtp import CUT, HANG, MailServer, mail_server
 from vcs_integrations import linking, notices
+from vcs_integrations.hook_news import tell_of_hooks
 from vcs_integrations.mailing import send_next_mail
 from vcs_integrations.models import Integration, MailState, Notice, NoticeKind, NoticeMail
 from vcs_integrations.notices import give, look_at_tokens, withdraw
@@ -249,6 +251,20 @@ def test_two_of_a_kind_never_stand_at_once(linked: Integration) -> None:
         Notice.objects.create(integration=linked, kind="of no kind")
     withdraw(linked, NoticeKind.HOOKS_REFUSED)
     again.save()
+
+
+def test_what_is_told_of_hooks_costs_the_same_however_much_was_mended(linked: Integration) -> None:
+    def cost() -> int:
+        with CaptureQueriesContext(connection) as queries:
+            tell_of_hooks(linked)
+        return len(queries)
+
+    before = cost()
+    for number in range(10):
+        give_one(linked, str(number))
+    assert cost() > before
+    assert subjects() == []
+    assert cost() == before
 
 
 def test_what_was_mended_long_ago_is_removed(
