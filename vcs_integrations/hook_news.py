@@ -25,6 +25,7 @@ DELIVERIES_MAY_TAKE = timedelta(minutes=15)
 CLOCKS_DIFFER_BY = timedelta(minutes=5)
 # Mended so many times in a day, a hook has a cause that this does not mend.
 TOO_OFTEN = 3
+MAILED_AT_ONCE = 3
 Said = tuple[str, str]  # subject and text
 
 
@@ -39,10 +40,16 @@ def tell_of_hooks(integration: Integration) -> None:
 
 
 def _tell(integration: Integration, kind: NoticeKind, told: Mapping[str, Said]) -> None:
-    for key, (subject, text) in told.items():
-        give(integration, kind, key, subject, text)
-    mended = integration.notices.standing().filter(kind=kind).exclude(key__in=told)
-    for key in mended.values_list("key", flat=True):
+    """Give what is new and withdraw what is mended; of many at once a few are mailed."""
+    stand = integration.notices.standing().filter(kind=kind).values_list("key", flat=True)
+    standing = set(stand)
+    new = [key for key in told if key not in standing]
+    for number, key in enumerate(new, start=1):
+        subject, text = told[key]
+        if number == MAILED_AT_ONCE < len(new):
+            text = f"{text} The same goes for {len(new) - number} more: see the integration's page."
+        give(integration, kind, key, subject, text, by_mail=number <= MAILED_AT_ONCE)
+    for key in standing - told.keys():
         withdraw(integration, kind, key=key)
 
 

@@ -86,7 +86,7 @@ def link(
             integration.token_owner = ""
             _apply(integration, details)
             integration.save()
-            integration.notices.all().delete()  # of before it was unlinked
+            integration.notices.all().withdraw()  # of before it was unlinked
             integration.give_credentials(token)
             begin_anew(integration)
             if failure:

@@ -15,14 +15,22 @@ STAGES = (EXPIRY_NOTICE.days, 14, 7, 1)
 OF_TOKEN = {NoticeKind.TOKEN_ENDS, NoticeKind.TOKEN_ENDED}
 
 
-def give(integration: Integration, kind: NoticeKind, key: str, subject: str, text: str) -> None:
+def give(
+    integration: Integration,
+    kind: NoticeKind,
+    key: str,
+    subject: str,
+    text: str,
+    *,
+    by_mail: bool = True,
+) -> None:
     """Tell the admins something, unless they were told.
 
     `key` says which one of its kind it is, a project's id for example. `subject` is a short
     sentence without a full stop that names the integration, `text` the sentences that say what
     to do; both go by e-mail, so they hold no secret. Until `withdraw` the notice is not given
     again, and stands on the pages of admins, but for the kinds that integrations themselves show
-    (`attention.SHOWN_BY_INTEGRATIONS`).
+    (`attention.SHOWN_BY_INTEGRATIONS`). Not `by_mail` where another mail tells of it.
     """
     same = Notice.objects.standing().filter(integration=integration, kind=kind, key=key)
     if same.exists():
@@ -32,7 +40,7 @@ def give(integration: Integration, kind: NoticeKind, key: str, subject: str, tex
         notice, is_new = same.get_or_create(
             defaults=said, integration=integration, kind=kind, key=key
         )
-        if is_new and settings.SENDS_EMAIL:
+        if is_new and by_mail and settings.SENDS_EMAIL:
             NoticeMail.objects.bulk_create(
                 NoticeMail(notice=notice, address=address) for address in addresses_of_admins()
             )

@@ -31,7 +31,8 @@ UNLINKED_FIELDS = [
 
 def hooks(integration: Integration, patience: Patience) -> list[RemoteSubscription]:
     """Return the service hooks that post to this integration. Raises ProviderError."""
-    return hooks_that_post_to(integration, integration.client(patience).subscriptions())
+    found = hooks_that_post_to(integration, integration.client(patience).subscriptions())
+    return sorted(found, key=lambda hook: (hook.project_id, hook.event_type))
 
 
 def unlink(integration: Integration) -> tuple[list[Subscription], ProviderError | None]:

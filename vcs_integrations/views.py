@@ -149,6 +149,8 @@ def _link(request: HttpRequest, provider: Provider, form: SetUpForm) -> bool:
         return False
     record(request, Verb.LINKED, linked, failure.cause if failure else "")
     messages.success(request, "New integration was created")
+    if linked.was_linked_before:
+        messages.info(request, "It was linked before: its endpoint and its stacks are back")
     if failure:
         messages.warning(
             request, f"Connecting to {provider.name} failed: {failure.cause.rstrip('.')}, retrying"
@@ -320,6 +322,7 @@ def reveal(request: HttpRequest, pk: int) -> HttpResponse:
 def unlink(request: HttpRequest, pk: int) -> HttpResponse:
     found = _linked(pk)
     if request.method == "POST":
+        hooks_before = found.subscriptions.present().count()
         left_over, failure = unlinking.unlink(found)
         if not found.is_linked:  # else somebody else did it in this moment
             record(request, Verb.UNLINKED, found, f"Service hooks left over: {len(left_over)}")
@@ -328,6 +331,8 @@ def unlink(request: HttpRequest, pk: int) -> HttpResponse:
             messages.warning(request, f"Service hooks may be left behind: {failure.cause}")
         if left_over:
             return redirect("left_over_hooks", pk=found.pk)
+        if hooks_before and not failure:
+            messages.info(request, f"Its service hooks are gone from {found.provider.name}")
         return redirect("provider_list")
     hooks: list[RemoteSubscription] = []
     try:

@@ -6,8 +6,10 @@ from unittest import mock
 
 import pytest
 import time_machine
+from django.contrib.auth.models import User
 from django.test import Client
 from django.utils import timezone
+from pytest_django import Settings
 
 from tests.conftest import make_integration
 from tests.emulator import Emulator
@@ -15,7 +17,7 @@ from tests.emulator.model import Organization, Project
 from tests.emulator.model import Subscription as RemoteHook
 from tests.killing import killed_at
 from vcs_integrations.linking import replace_token
-from vcs_integrations.models import HookAction, Integration
+from vcs_integrations.models import HookAction, Integration, NoticeMail
 from vcs_integrations.providers import PROVIDERS
 from vcs_integrations.providers.azure_devops.client import AzureDevOpsClient
 from vcs_integrations.providers.base import INTERACTIVE, Hook, HookStatus, RemoteSubscription
@@ -624,3 +626,19 @@ def test_linked_again_what_was_refused_is_tried_at_once(
     make_integration(organization.url, token)
     assert watch_next()
     assert len(organization.subscriptions) == 4
+
+
+def test_of_many_projects_a_few_mails_tell(
+    integration: Integration, organization: Organization, alice: User, settings: Settings
+) -> None:
+    settings.SENDS_EMAIL = True
+    User.objects.update(email="alice@example.com")
+    for number in range(9):
+        organization.add_project(f"Project {number}").add_repository("a", {"a": "1"})
+    refresh(integration, INTERACTIVE)
+    organization.deny("Ann Admin", "edit_subscriptions")
+    integration.projects.update(keeps_hooks=True)
+    look_after(integration)
+    assert len(subjects(integration)) == 10
+    assert NoticeMail.objects.count() == 3
+    assert integration.notices.filter(text__contains="The same goes for 7 more").count() == 1

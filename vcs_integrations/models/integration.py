@@ -187,6 +187,11 @@ class Integration(models.Model):
         return self.unlinked_at is None
 
     @property
+    def was_linked_before(self) -> bool:
+        """Whether this link is not the first of its organization."""
+        return self.created_at < self.linked_at
+
+    @property
     def is_retrying(self) -> bool:
         """Whether the provider could not be reached and is tried again by itself."""
         return self.problem in TRANSIENT
