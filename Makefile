@@ -24,7 +24,8 @@ run: setup
 
 test: setup
 	@$(BIN)/python -m tests.machine
-	$(BIN)/python -m pytest --numprocesses auto --dist worksteal
+	# One more than cores: tests in the browser and with workers wait most of the time.
+	$(BIN)/python -m pytest --numprocesses $$($(BIN)/python -c "import os; print(os.cpu_count() + 1)") --dist worksteal --durations 10
 
 check: setup
 	$(BIN)/ruff check .

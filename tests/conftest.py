@@ -16,7 +16,7 @@ from pytest_django.live_server_helper import LiveServer
 from accounts.forms import give_role
 from accounts.roles import Role
 from tests.emulator import Emulator
-from tests.emulator.model import Organization, Repository
+from tests.emulator.model import Organization, Project, Repository
 from tests.postgresql import PostgreSQL, postgresql
 from vcs_integrations.linking import Details, link
 from vcs_integrations.models import Integration
@@ -109,9 +109,14 @@ def organization(emulator: Emulator) -> Organization:
 
 
 @pytest.fixture
-def repository(organization: Organization) -> Repository:
+def project(organization: Organization) -> Project:
     project = organization.project("Platform Team")
     assert project
+    return project
+
+
+@pytest.fixture
+def repository(project: Project) -> Repository:
     repository = project.repository("infrastructure")
     assert repository
     return repository

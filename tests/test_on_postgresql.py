@@ -13,13 +13,14 @@ TESTS = [
     "tests/stacks/test_reporting.py",
     "tests/stacks/test_section_four.py",
     "tests/stacks/test_sending.py",
-    "tests/stacks/test_stack_pages.py",
     "tests/stacks/test_state_backend.py",
     "tests/test_audit_log.py",
     "tests/test_key_rotation.py",
     "tests/vcs_integrations/test_attention.py",
     "tests/vcs_integrations/test_deliveries.py",
+    "tests/vcs_integrations/test_hook_pages.py",
     "tests/vcs_integrations/test_notices.py",
+    "tests/vcs_integrations/test_watching.py",
     "tests/vcs_integrations/test_webhooks.py",
 ]
 

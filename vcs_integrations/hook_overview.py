@@ -44,6 +44,11 @@ class ProjectHooks:
     is_used: bool
 
     @property
+    def matters(self) -> bool:
+        """Whether stacks use it, or there are hooks, or are to be."""
+        return self.is_used or self.has_any or self.project.keeps_hooks
+
+    @property
     def working(self) -> int:
         """How many of the events are told."""
         return sum(event.works for event in self.events)
@@ -107,11 +112,10 @@ def overview_of(integration: Integration) -> HookOverview:
         _project_hooks(integration, project, hooks, is_used=project.external_id in used)
         for project in integration.projects.there().select_related("integration")
     ]
-    matters = [one for one in projects if one.is_used or one.has_any or one.project.keeps_hooks]
     return HookOverview(
         integration=integration,
-        used=matters,
-        others=[one for one in projects if one not in matters],
+        used=[one for one in projects if one.matters],
+        others=[one for one in projects if not one.matters],
     )
 
 

@@ -1,6 +1,7 @@
 """Service hooks on an integration's page: have them made, kept and tested; the password."""
 
 from django.contrib import messages
+from django.db import transaction
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils import timezone
@@ -12,8 +13,8 @@ from accounts.roles import admin_required
 from vcs_integrations import hook_tests, linking
 from vcs_integrations.counting import forget_old_password
 from vcs_integrations.hook_overview import hooks_behind, overview_of
-from vcs_integrations.keyset import keyset_page
-from vcs_integrations.models import HookTest, Integration, NoticeKind
+from vcs_integrations.keyset import is_key, keyset_page
+from vcs_integrations.models import HookTest, Integration, NoticeKind, Project
 from vcs_integrations.notices import withdraw
 from vcs_integrations.providers.base import ProviderError
 from vcs_integrations.refreshing import begin_anew
@@ -41,10 +42,12 @@ def keep_hooks(request: HttpRequest, pk: int) -> HttpResponse:
     """Have the worker make the hooks of one project, or of all, and keep them from now on."""
     found = _linked(pk)
     if request.method == "POST":
-        names = _keep(found, request.POST.get("project", ""))
-        if names:
+        with transaction.atomic():
+            names = _keep(found, _project_key(request))
             whose = names[0] if len(names) == 1 else f"{len(names)} projects"
-            record(request, Verb.HOOKS_CREATED, found, f"Of {whose}")
+            if names:
+                record(request, Verb.HOOKS_CREATED, found, f"Of {whose}")
+        if names:
             messages.success(request, f"The worker looks after the hooks of {whose} now")
         else:
             messages.warning(request, PROJECT_IS_GONE)
@@ -72,17 +75,23 @@ def leave_hooks(request: HttpRequest, pk: int) -> HttpResponse:
     """Leave the hooks of a project as they are, or do without, from now on."""
     found = _linked(pk)
     if request.method == "POST":
-        left = found.projects.filter(external_id=request.POST.get("project", ""))
-        if left.update(keeps_hooks=False, is_left_alone=True):
-            left.begin_anew()
-            record(request, Verb.HOOKS_LEFT, found, f"Of {left.get()}")
-            withdraw(found, *ABOUT_HOOKS, key=left.get().external_id)
-            messages.success(
-                request, f"The hooks of {left.get()} stay as they are and are not mended any more"
-            )
+        left = found.projects.filter(external_id=_project_key(request)).first()
+        if left:
+            _leave(request, left)
         else:
             messages.warning(request, PROJECT_IS_GONE)
     return _back(request, found)
+
+
+def _leave(request: HttpRequest, left: Project) -> None:
+    found = left.integration
+    with transaction.atomic():
+        one = found.projects.filter(pk=left.pk)
+        one.update(keeps_hooks=False, is_left_alone=True)
+        one.begin_anew()
+        withdraw(found, *ABOUT_HOOKS, key=left.external_id)
+        record(request, Verb.HOOKS_LEFT, found, f"Of {left}")
+    messages.success(request, f"The hooks of {left} stay as they are and are not mended any more")
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -113,7 +122,8 @@ def test_hook(request: HttpRequest, pk: int) -> HttpResponse:
     found = _linked(pk)
     if request.method != "POST":
         return redirect(_section(found))
-    hook = found.subscriptions.present().filter(pk=_number(request.POST.get("hook"))).first()
+    chosen = request.POST.get("hook", "")
+    hook = found.subscriptions.present().filter(pk=chosen).first() if is_key(chosen) else None
     if hook is None:
         messages.warning(request, "That hook is not there any more")
         return redirect(_section(found))
@@ -145,11 +155,14 @@ def change_password(request: HttpRequest, pk: int) -> HttpResponse:
     found = _linked(pk)
     if request.method == "POST":
         try:
-            is_new = linking.change_webhook_password(found, request.POST.get("mark", ""))
+            with transaction.atomic():
+                is_new = linking.change_webhook_password(found, request.POST.get("mark", ""))
+                if is_new:
+                    record(request, Verb.PASSWORD_ROTATED, found, "The old one is accepted, too")
         except ProviderError as error:
             messages.error(request, str(error))
         else:
-            _say_whether_new(request, found, is_new=is_new)
+            _say_whether_new(request, is_new=is_new)
         return redirect(_section(found))
     return render(request, "vcs_integrations/change_webhook_password.html", {"integration": found})
 
@@ -160,31 +173,34 @@ def end_overlap(request: HttpRequest, pk: int) -> HttpResponse:
     """Stop accepting the old webhook password."""
     found = _linked(pk)
     if request.method == "POST":
-        is_seen = request.POST.get("mark", "") == found.old_password_mark
-        if is_seen and forget_old_password(found, found.old_password_digest):
-            said = "The old webhook password is not accepted any more"
-            record(request, Verb.PASSWORD_ROTATED, found, said)
+        said = "The old webhook password is not accepted any more"
+        with transaction.atomic():
+            is_seen = request.POST.get("mark", "") == found.old_password_mark
+            is_ended = is_seen and forget_old_password(found, found.old_password_digest)
+            if is_ended:
+                record(request, Verb.PASSWORD_ROTATED, found, said)
+        if is_ended:
             messages.success(request, said)
         else:
             messages.warning(request, "That was done already, or the password was changed again")
     return _back(request, found)
 
 
-def _say_whether_new(request: HttpRequest, found: Integration, *, is_new: bool) -> None:
+def _say_whether_new(request: HttpRequest, *, is_new: bool) -> None:
     if is_new:
-        record(request, Verb.PASSWORD_ROTATED, found, "The old one is accepted, too")
         messages.success(request, "The webhook password is new; the old one is accepted, too")
     else:
         messages.warning(request, "The webhook password was changed by somebody in this moment")
 
 
+def _project_key(request: HttpRequest) -> str:
+    """Return which project was chosen, without what a database would refuse."""
+    return request.POST.get("project", "").replace("\0", "")
+
+
 def _linked(pk: int) -> Integration:
     """Return a linked integration; one that turned out to be a double has no hooks of its own."""
     return get_object_or_404(Integration.objects.usable(), pk=pk)
-
-
-def _number(text: str | None) -> int:
-    return int(text) if text and text.isascii() and text.isdigit() and len(text) < 19 else 0
 
 
 def _section(found: Integration) -> str:

@@ -10,13 +10,6 @@ from vcs_integrations.watching import watch
 
 
 @pytest.fixture
-def project(organization: Organization) -> Project:
-    project = organization.project("Platform Team")
-    assert project
-    return project
-
-
-@pytest.fixture
 def read(integration: Integration) -> Integration:
     """An organization whose hooks were read."""
     watch(Integration.objects.get(pk=integration.pk))
@@ -66,7 +59,8 @@ def test_create_hooks_of_all_projects(
 
 @pytest.mark.parametrize("deed", ["keep", "leave"])
 def test_a_project_that_is_not_there(admin: Client, read: Integration, deed: str) -> None:
-    assert post(admin, read, deed, project="no-such") == ["That project is not there any more"]
+    for key in ("no-such", "", "nul\0"):
+        assert post(admin, read, deed, project=key) == ["That project is not there any more"]
 
 
 def test_leave_alone(

@@ -78,13 +78,6 @@ def _whole(request: bytes, connection: socket.socket) -> bytes:
 
 
 @pytest.fixture
-def project(organization: Organization) -> Project:
-    project = organization.project("Platform Team")
-    assert project
-    return project
-
-
-@pytest.fixture
 def proxy(
     site: str, integration: Integration, emulator: Emulator, settings: Settings
 ) -> Iterator[Proxy]:

@@ -27,13 +27,6 @@ SECONDS = 6
 
 
 @pytest.fixture
-def project(organization: Organization) -> Project:
-    project = organization.project("Platform Team")
-    assert project
-    return project
-
-
-@pytest.fixture
 def kept(integration: Integration) -> Integration:
     integration.projects.update(keeps_hooks=True)
     watch(integration)

@@ -30,13 +30,6 @@ EVENTS = list(PROVIDERS["azure_devops"].events)
 
 
 @pytest.fixture
-def project(organization: Organization) -> Project:
-    project = organization.project("Platform Team")
-    assert project
-    return project
-
-
-@pytest.fixture
 def kept(integration: Integration, project: Project) -> Integration:
     """An organization whose one project's hooks are kept, and made."""
     look_after(integration)
