@@ -22,10 +22,10 @@ demo: setup
 run: setup
 	@$(BIN)/python -m config.serve
 
+# One process more than cores: tests in the browser and of workers wait most of the time.
 test: setup
 	@$(BIN)/python -m tests.machine
-	# One more than cores: tests in the browser and with workers wait most of the time.
-	$(BIN)/python -m pytest --numprocesses $$($(BIN)/python -c "import os; print(os.cpu_count() + 1)") --dist worksteal --durations 10
+	$(BIN)/python -m pytest --numprocesses $$($(BIN)/python -c "import os; print(os.cpu_count() + 1)") --dist worksteal
 
 check: setup
 	$(BIN)/ruff check .
