@@ -26,6 +26,13 @@ from vcs_integrations.providers import PROVIDERS
 os.environ.setdefault("DJANGO_ALLOW_ASYNC_UNSAFE", "true")
 
 PASSWORD = "correct-horse-battery"
+# Each takes a minute or more, on databases of its own: begun first, none holds up the end.
+BEGUN_FIRST = {"test_on_postgresql", "test_killed_workers", "test_killed_run_workers"}
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: item.path.stem not in BEGUN_FIRST)
 
 
 @pytest.fixture(autouse=True)

@@ -159,10 +159,6 @@ def join(integration: Integration, predecessor: Integration) -> Integration:
     integration.notices.update(integration=predecessor)
     _move_repositories(integration, predecessor)
     store_projects(predecessor)
-    kept = integration.projects.kept().values_list("external_id", flat=True)
-    predecessor.projects.filter(external_id__in=list(kept)).update(
-        keeps_hooks=True, is_left_alone=False
-    )
     begin_anew(predecessor)
     return predecessor
 
