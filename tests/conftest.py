@@ -21,23 +21,23 @@ from tests.postgresql import PostgreSQL, postgresql
 from vcs_integrations.linking import Details, link
 from vcs_integrations.models import Integration
 from vcs_integrations.providers import PROVIDERS
+from vcs_integrations.providers.azure_devops import client as azure_devops
 
 # Playwright keeps an event loop in this thread, which Django takes for asynchronous code.
 os.environ.setdefault("DJANGO_ALLOW_ASYNC_UNSAFE", "true")
 
 PASSWORD = "correct-horse-battery"
-# Each takes a minute or more, on databases of its own: begun first, none holds up the end.
-BEGUN_FIRST = {"test_on_postgresql", "test_killed_workers", "test_killed_run_workers"}
-
-
-@pytest.hookimpl(trylast=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    items.sort(key=lambda item: item.path.stem not in BEGUN_FIRST)
 
 
 @pytest.fixture(autouse=True)
 def empty_cache() -> None:
     cache.clear()
+
+
+@pytest.fixture(autouse=True)
+def no_pause() -> None:
+    """A pause that one test was asked for is not kept in the next."""
+    azure_devops._resumes_at.clear()
 
 
 @pytest.fixture
