@@ -172,6 +172,6 @@ def _followed_since(stacks: list[Stack]) -> datetime:
 def _postpone(repository: Repository, error: ProviderError | None = None) -> None:
     """Note when to try again: soon, then less and less often, or when the provider said."""
     failures = Repository.objects.get(pk=repository.pk).reconcile_failures + 1
-    asked = timedelta(seconds=(error.retry_after if error else None) or 0)
-    wait = max(wait_after(failures - 1, RETRY_FIRST_AFTER, RECONCILE_EVERY), asked)
+    asked = error.retry_after if error else None
+    wait = wait_after(failures - 1, RETRY_FIRST_AFTER, RECONCILE_EVERY, asked)
     _finish(repository, timezone.now() + wait, failures=failures)

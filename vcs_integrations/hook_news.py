@@ -3,7 +3,7 @@
 Each is told once until it is mended. Nothing is told of projects that are left alone.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime, timedelta
 
 from django.db.models import Count, Max, Q
@@ -90,7 +90,7 @@ def _mended_often(integration: Integration) -> set[str]:
     return {row["project_id"] for row in counted if row["count"] >= TOO_OFTEN}
 
 
-def _silent(integration: Integration, hooks: list[ProjectHooks]) -> dict[str, datetime]:
+def _silent(integration: Integration, hooks: list[ProjectHooks]) -> dict[Project, datetime]:
     """Return the projects that used to deliver and did not tell of the newest push, with its time.
 
     Nothing is expected of what was pushed before the hooks were mended, or by a hook that is
@@ -100,7 +100,7 @@ def _silent(integration: Integration, hooks: list[ProjectHooks]) -> dict[str, da
     pushed = dict(used.values_list("project_id").annotate(Max("pushed_at")))
     late = timezone.now() - DELIVERIES_MAY_TAKE
     return {
-        one.project.external_id: newest
+        one.project: newest
         for one in hooks
         if (newest := pushed.get(one.project.external_id))
         and (heard := _last_heard(integration, one.project))
@@ -118,20 +118,21 @@ def _last_heard(integration: Integration, project: Project) -> datetime | None:
     return max(project.delivered_at, mended_at, integration.linked_at)
 
 
-def _note_silence(integration: Integration, silent: Mapping[str, datetime]) -> None:
-    ended = integration.projects.exclude(silent_since=None).exclude(external_id__in=silent)
+def _note_silence(integration: Integration, silent: Mapping[Project, datetime]) -> None:
+    ended = integration.projects.exclude(silent_since=None).exclude(
+        pk__in=[one.pk for one in silent]
+    )
     ended.update(silent_since=None)
-    for key, since in silent.items():
-        integration.projects.filter(external_id=key, silent_since=None).update(silent_since=since)
+    for project, since in silent.items():
+        integration.projects.filter(pk=project.pk, silent_since=None).update(silent_since=since)
 
 
-def _in_words(integration: Integration, silent: Mapping[str, datetime]) -> dict[str, Said]:
-    names = dict(integration.projects.values_list("external_id", "name"))
+def _in_words(integration: Integration, silent: Collection[Project]) -> dict[str, Said]:
     return {
-        key: (
-            f"No webhook comes from {names[key]} in {integration} any more",
+        project.external_id: (
+            f"No webhook comes from {project} in {integration} any more",
             "Reconciliation found a push that no webhook told of, and the project used to "
             "deliver. Test one of its hooks: that shows what keeps webhooks away.",
         )
-        for key in silent
+        for project in silent
     }

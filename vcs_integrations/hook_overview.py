@@ -138,10 +138,9 @@ def _project_hooks(
 def hooks_behind(integration: Integration) -> list[tuple[str, str]]:
     """Return the hooks not known to have the present webhook password, as event and project."""
     names = dict(integration.projects.values_list("external_id", "name"))
-    events = integration.provider.events
     return [
         (
-            events.get(hook.event_type, hook.event_type),
+            integration.event_name(hook.event_type),
             names.get(hook.project_id, hook.project_id) or "all projects",
         )
         for hook in integration.subscriptions.behind(integration.password_mark)

@@ -129,8 +129,7 @@ def test_hook(request: HttpRequest, pk: int) -> HttpResponse:
         return redirect(_section(found))
     project = found.projects.filter(external_id=hook.project_id).first()
     whose = project.name if project else "all projects"
-    event = found.provider.events.get(hook.event_type, hook.event_type)
-    record(request, Verb.HOOK_TESTED, found, f"{event} of {whose}")
+    record(request, Verb.HOOK_TESTED, found, f"{found.event_name(hook.event_type)} of {whose}")
     return redirect(hook_tests.begin(found, hook, whose))
 
 

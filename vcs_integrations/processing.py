@@ -115,5 +115,5 @@ def _take() -> list[Delivery]:
 
 def _retry_at(delivery: Delivery, seconds: int | None = None) -> datetime:
     """Return when to try again: soon, then less and less often, or when the provider said."""
-    wait = wait_after(delivery.attempts, RETRY_FIRST_AFTER, RETRY_AT_LEAST_EVERY)
-    return timezone.now() + max(wait, timedelta(seconds=seconds or 0))
+    wait = wait_after(delivery.attempts, RETRY_FIRST_AFTER, RETRY_AT_LEAST_EVERY, seconds)
+    return timezone.now() + wait

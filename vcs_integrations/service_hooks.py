@@ -5,7 +5,7 @@ in those projects alone whose hooks an admin asked Stackhook to keep. Nothing he
 what was done before: whatever a killed worker left behind is read and finished the next time.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from django.db import transaction
@@ -78,8 +78,8 @@ def hooks_that_post_to(
 def read_hooks(integration: Integration, client: Client) -> Reading:
     """Store the hooks as the provider holds them. Raises ProviderError."""
     reading = Reading()
-    found = {one.external_id: one for one in client.subscriptions()}
-    found = {one.external_id: one for one in hooks_that_post_to(integration, [*found.values()])}
+    listed = hooks_that_post_to(integration, client.subscriptions())
+    found = {one.external_id: one for one in listed}
     not_listed = integration.subscriptions.present().exclude(external_id__in=found)
     refused = set(integration.projects.refused().values_list("external_id", flat=True))
     gone = []
@@ -124,9 +124,11 @@ def _look_closer(row: Subscription, client: Client, reading: Reading) -> RemoteS
     return remote
 
 
-def _store(integration: Integration, remotes: Iterable[RemoteSubscription]) -> list[Subscription]:
+def _store(integration: Integration, remotes: Collection[RemoteSubscription]) -> list[Subscription]:
     """Store hooks as the provider holds them; what else is known of them stays."""
-    known = {row.external_id: row for row in integration.subscriptions.all()}
+    ids = [remote.external_id for remote in remotes]
+    stored = integration.subscriptions.filter(external_id__in=ids)
+    known = {row.external_id: row for row in stored}
     rows = []
     for remote in remotes:
         row = known.get(remote.external_id) or Subscription(
@@ -187,7 +189,7 @@ def carry_out(project: Project, step: Step, client: Client) -> None:
     """Do one thing about a hook, and record it. Raises ProviderError."""
     if step.kind == Kind.CORRECTED and step.hook:
         if _correct(project, step.hook, client):
-            _record(project, step)
+            project.record(step.kind, step.reason, step.event_type)
             return
         step = replace(step, kind=Kind.MADE_ANEW)
     if step.kind != Kind.REMOVED:
@@ -197,24 +199,13 @@ def carry_out(project: Project, step: Step, client: Client) -> None:
         client.remove_subscription(step.hook.external_id)
         step.hook.delete()
     if step.kind == Kind.REMOVED:
-        _record(project, step)
-
-
-def _record(project: Project, step: Step) -> None:
-    HookAction.objects.create(
-        integration=project.integration,
-        project_id=project.external_id,
-        project_name=project.name,
-        event_type=step.event_type,
-        kind=step.kind,
-        reason=step.reason[:500],
-    )
+        project.record(step.kind, step.reason, step.event_type)
 
 
 def _create(project: Project, step: Step, client: Client) -> None:
     """Make a hook, record it, and read it back."""
     made = client.create_subscription(_hook(project, step.event_type))
-    _record(project, step)
+    project.record(step.kind, step.reason, step.event_type)
     remote = client.subscription(made)
     if remote is None:
         project.integration.subscriptions.create(

@@ -140,13 +140,7 @@ def _mend(
 def _note_refusal(project: Project, error: ProviderError) -> None:
     """Note what the provider refused; the record says it once."""
     if project.refusal_cause != error.cause:
-        HookAction.objects.create(
-            integration=project.integration,
-            project_id=project.external_id,
-            project_name=project.name,
-            kind=HookAction.Kind.REFUSED,
-            reason=str(error)[:500],
-        )
+        project.record(HookAction.Kind.REFUSED, str(error))
     project.refusal_cause, project.refusal_fix = error.cause[:500], error.fix[:500]
     project.retry_at = timezone.now() + TRY_REFUSED_AGAIN_AFTER
     project.save(update_fields=["refusal_cause", "refusal_fix", "retry_at"])
@@ -183,6 +177,5 @@ def _finish(
 def _postpone(integration: Integration, problem: str, seconds: int | None = None) -> None:
     """Note when to try again: soon, then less and less often, or when the provider said."""
     failures = integration.watch_failures + 1
-    wait = wait_after(failures - 1, RETRY_FIRST_AFTER, RETRY_AT_LEAST_EVERY)
-    wait = max(wait, timedelta(seconds=seconds or 0))
+    wait = wait_after(failures - 1, RETRY_FIRST_AFTER, RETRY_AT_LEAST_EVERY, seconds)
     _finish(integration, timezone.now() + wait, failures=failures, problem=problem)

@@ -105,3 +105,7 @@ def test_a_stack_whose_hooks_are_left_alone_says_how_pushes_are_found(
     page = member.get(created.get_absolute_url()).content.decode()
     assert "No webhook tells of pushes: the service hooks of Platform Team are left alone." in page
     assert "The hooks of 1 project are left alone" in member.get("/").content.decode()
+    created.repository.integration.subscriptions.create(
+        external_id="1", event_type="git.push", project_id=""
+    )
+    assert "No webhook tells" not in member.get(created.get_absolute_url()).content.decode()

@@ -91,7 +91,7 @@ class Delivery(models.Model):
     @property
     def event_name(self) -> str:
         """The event in the provider's words."""
-        return self.integration.provider.events.get(self.event_type, self.event_type)
+        return self.integration.event_name(self.event_type)
 
     def settle(self, outcome: Outcome, reason: str = "") -> bool:
         """Note what processing it came to; False where another worker has done so meanwhile."""

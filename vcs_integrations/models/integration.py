@@ -247,6 +247,10 @@ class Integration(models.Model):
             return "has ended"
         return {0: "ends today", 1: "ends tomorrow"}.get(days, f"ends in {days} days")
 
+    def event_name(self, event_type: str) -> str:
+        """Return an event in the words of the provider's pages; one it does not know as it is."""
+        return self.provider.events.get(event_type, event_type)
+
     def client(self, patience: Patience) -> Client:
         """Return a client with the stored token. Raises ProviderError when it is unreadable."""
         return self.provider.client(self.organization_url, self.read_credentials().token, patience)
@@ -306,10 +310,7 @@ class Integration(models.Model):
         self.problem = error.problem
         self.problem_cause, self.problem_fix = error.cause[:500], error.fix[:500]
         self.problem_evidence = error.evidence[:100]
-        wait = wait_after(self.failures - 1, RETRY_FIRST_AFTER, REFRESH_EVERY)
-        if not error.is_transient:
-            wait = REFRESH_EVERY
-        if error.retry_after:
-            wait = max(wait, timedelta(seconds=error.retry_after))
+        first = RETRY_FIRST_AFTER if error.is_transient else REFRESH_EVERY
+        wait = wait_after(self.failures - 1, first, REFRESH_EVERY, error.retry_after)
         self.refresh_at = self.failed_at + wait
         return bool(unchanged.update(**{field: getattr(self, field) for field in HEALTH_FIELDS}))

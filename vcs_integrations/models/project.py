@@ -7,7 +7,7 @@ from django.db.models import Exists, OuterRef, Q
 from django.utils import timezone
 
 from vcs_integrations.models.repository import Repository
-from vcs_integrations.models.subscription import HookState, Subscription
+from vcs_integrations.models.subscription import HookAction, HookState, Subscription
 
 
 class ProjectQuerySet(models.QuerySet["Project"]):
@@ -32,28 +32,25 @@ class ProjectQuerySet(models.QuerySet["Project"]):
 
         Not before the hooks were read once: until then nothing is known.
         """
-        same = {"integration": OuterRef("integration"), "project_id": OuterRef("external_id")}
-        for_all = {"integration": OuterRef("integration"), "project_id": ""}
-        hooks = Subscription.objects.present()
-        return self.there().filter(
-            Exists(Repository.objects.in_use().filter(**same)),
-            ~Exists(hooks.filter(**same)),
-            ~Exists(hooks.filter(**for_all)),
+        return self._used_without(Subscription.objects.present()).filter(
             keeps_hooks=False,
             is_left_alone=False,
-            integration__unlinked_at=None,
             integration__duplicate_of=None,
             integration__hooks_read_at__isnull=False,
         )
 
     def left_alone(self) -> Self:
         """Those that stacks use, of which an admin wants no webhooks and none comes."""
-        same = {"integration": OuterRef("integration"), "project_id": OuterRef("external_id")}
         working = Subscription.objects.present().filter(state=HookState.OK)
+        return self._used_without(working).filter(is_left_alone=True)
+
+    def _used_without(self, hooks: models.QuerySet[Subscription]) -> Self:
+        """Those of linked organizations that stacks use, without such hooks for them or for all."""
+        same = {"integration": OuterRef("integration"), "project_id": OuterRef("external_id")}
         return self.there().filter(
             Exists(Repository.objects.in_use().filter(**same)),
-            ~Exists(working.filter(**same)),
-            is_left_alone=True,
+            ~Exists(hooks.filter(**same)),
+            ~Exists(hooks.filter(**same | {"project_id": ""})),
             integration__unlinked_at=None,
         )
 
@@ -117,6 +114,17 @@ class Project(models.Model):
         """Whether a hook was made that the token may not see."""
         hooks = self.integration.subscriptions.present().filter(state=HookState.UNSEEN)
         return hooks.filter(project_id=self.external_id).exists()
+
+    def record(self, kind: HookAction.Kind, reason: str, event_type: str = "") -> None:
+        """Put what was done about its hooks into the record; without event, about all of them."""
+        HookAction.objects.create(
+            integration=self.integration,
+            project_id=self.external_id,
+            project_name=self.name,
+            event_type=event_type,
+            kind=kind,
+            reason=reason[:500],
+        )
 
     def note_mending(self) -> None:
         """Note that hooks were mended, and have the repositories that stacks use read at once."""

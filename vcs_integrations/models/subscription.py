@@ -226,4 +226,4 @@ class HookAction(models.Model):
     @property
     def event_name(self) -> str:
         """The event in the provider's words."""
-        return self.integration.provider.events.get(self.event_type, self.event_type)
+        return self.integration.event_name(self.event_type)
