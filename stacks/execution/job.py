@@ -4,10 +4,8 @@ The run's state is moved by the worker that has it, and only as long as it has i
 """
 
 import logging
-import os
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 from django.conf import settings
@@ -15,9 +13,11 @@ from django.db import DatabaseError, InterfaceError, transaction
 from django.utils import timezone
 
 from stacks.environment import environment_of
-from stacks.execution import queue, terraform, workspace
+from stacks.execution import backends, project_root, queue, terraform, workspace
+from stacks.execution.backends import StoredBackend
 from stacks.execution.logs import Log, Masker
 from stacks.execution.patience import patiently
+from stacks.execution.project_root import ProjectRoot
 from stacks.execution.sandbox import (
     MEGABYTE,
     LimitReached,
@@ -29,7 +29,7 @@ from stacks.execution.sandbox import (
 )
 from stacks.execution.terraform import PlanSummary
 from stacks.models import Backend, PlanFile, Run, Tool
-from stacks.state_backend import address_of, issue_credential, username_of
+from stacks.state_backend import LARGEST_STATE, address_of, issue_credential, username_of
 from stacks.states import Kind, State
 from vcs_integrations.encryption import WrongKey, decrypting
 from vcs_integrations.providers.base import ProviderError
@@ -40,8 +40,13 @@ RENEW_EVERY = 10  # seconds
 ASK_EVERY = 0.5
 LARGEST_PLAN = 64 * MEGABYTE
 LARGEST_LOCK_FILE = MEGABYTE
+LARGEST_LISTING = 16 * MEGABYTE
 # What `timeout` ends with: its own time, and after a kill.
 TIMED_OUT = {124, 137}
+LOSES_STATE = (
+    "so its state would be lost. Name a remote one, or let Stackhook keep the state: Configure "
+    "backend."
+)
 OURS = "Something went wrong in Stackhook itself. The operator finds it in the worker's log."
 
 
@@ -216,35 +221,116 @@ class Job:
                 f"The commit has no folder “{self.stack.project_root}”. Change the project root of "
                 f"the stack, or add the folder."
             )
+        root = self._look_into_root()
         if self.stack.backend == Backend.STACKHOOK:
-            self._check_names_no_backend()
-            self._put(terraform.OVERRIDE, terraform.BACKEND)
+            self._check_no_state(root)
+            self._put_backend(root)
         if lock_file:
             self._put(terraform.LOCK_FILE, lock_file)
-        limits = Limits(settings.RUN_PLAN_MINUTES * 60)
-        if self._execute(terraform.init_command(self.program), limits):
-            raise JobFailed("The initialization failed. The end of the log says why.")
-        if self._try("test", "-e", self.sandbox.path("workspace", "data/terraform.tfstate")):
+        self._initialize(root)
+
+    def _look_into_root(self) -> ProjectRoot:
+        """Return what the project root holds.
+
+        Raises JobFailed without configuration: Terraform would plan to destroy everything, as the
+        file that names our backend hides from it that there is none.
+        """
+        listing, _ = self.sandbox.collect(
+            project_root.LIST, {}, self._is_unwanted, LARGEST_LISTING, self.folder
+        )
+        root = project_root.read_listing(listing)
+        if not root.configuration(Tool(self.stack.tool)):
+            where = f"“{self.stack.project_root}”" if self.stack.project_root else "the repository"
             raise JobFailed(
-                "The code names no backend, so its state would be lost. Name one, or let Stackhook "
-                "keep the state: Configure backend."
+                f"The project root holds no {self.stack.get_tool_display()} configuration. Add a "
+                f"file like main.tf to {where}, or change the project root of the stack if the "
+                f"code moved."
+            )
+        return root
+
+    def _check_no_state(self, root: ProjectRoot) -> None:
+        """Fail where the commit holds a state, which `init` would ask to migrate."""
+        if root.workspaces:
+            raise JobFailed(
+                f"{project_root.WORKSPACES} in the project root holds the states of workspaces, "
+                f"and this stack has one state, which is kept elsewhere. Remove the folder from "
+                f"the repository. {self._advice_for_state()}"
+            )
+        if project_root.STATE not in root.files:
+            return
+        file = f"{self.folder}/{project_root.STATE}"
+        if project_root.holds_state(self.sandbox.take(file, LARGEST_STATE, self._is_unwanted)):
+            raise JobFailed(
+                f"{project_root.STATE} in the project root is a state, and the state of this stack "
+                f"is kept elsewhere. Remove the file from the repository. "
+                f"{self._advice_for_state()}"
             )
 
-    def _check_names_no_backend(self) -> None:
+    def _advice_for_state(self) -> str:
+        if self.stack.backend == Backend.STACKHOOK:
+            return (
+                "If it is the current state, have an admin upload it on the stack's State page "
+                "first."
+            )
+        return (
+            f"If it is the current state, first migrate it to the backend that the code names: "
+            f"{self.stack.tool} init -migrate-state."
+        )
+
+    def _put_backend(self, root: ProjectRoot) -> None:
+        """Have the code's state kept by Stackhook."""
+        if root.has_stem(backends.STEM):
+            raise JobFailed(
+                f"The commit has a file named {backends.STEM}, which Stackhook needs itself. "
+                f"Rename it."
+            )
+        self._put(backends.FILE, backends.BLOCK)
+
+    def _initialize(self, root: ProjectRoot) -> None:
+        """Initialize the project root, and check which backend the tool then uses."""
+        limits = Limits(settings.RUN_PLAN_MINUTES * 60)
+        has_failed = bool(self._execute(terraform.init_command(self.program), limits))
+        stored = backends.read_stored(
+            self.sandbox.take(f"data/{backends.STORED}", MEGABYTE, self._is_unwanted)
+        )
+        if self.stack.backend == Backend.STACKHOOK:
+            self._check_backend_is_ours(root, stored, has_failed)
+        elif has_failed:
+            self._check_no_state(root)
+        if has_failed:
+            raise JobFailed("The initialization failed. The end of the log says why.")
+        if stored is None:
+            raise JobFailed(f"The code names no backend, {LOSES_STATE}")
+        if self.stack.backend == Backend.OWN and stored.type in backends.LOSE_STATE:
+            raise JobFailed(f"The code names the backend “{stored.type}”, {LOSES_STATE}")
+
+    def _check_backend_is_ours(
+        self, root: ProjectRoot, stored: StoredBackend | None, has_failed: bool
+    ) -> None:
         """Fail where the code says who keeps its state.
 
-        Ours would win, begin with an empty state, and have all that is there made once more.
+        That one would begin with an empty state, and have all that is there made once more.
         """
-        where = [self.sandbox.path("workspace", self.folder), "-maxdepth", "1", "-name", "*.tf"]
-        command = ["find", *where, "-exec", "grep", "-lE", terraform.NAMES_BACKEND, "{}", "+"]
-        found, _ = self.sandbox.collect(command, {}, self._is_unwanted, MEGABYTE)
-        if found:
-            file = Path(os.fsdecode(found.splitlines()[0])).name
-            raise JobFailed(
-                f"{file} names a backend, and Stackhook is to keep the state, which would begin "
-                f"empty. Choose the backend that the code names under Configure backend, or remove "
-                f"it from the code."
+        named = self._named_beside_ours() if has_failed else None
+        if named is None and (stored is None or stored.is_ours(self.environment)):
+            return
+        # What replaced ours without an error is an override file.
+        files = [named] if named else root.overrides(Tool(self.stack.tool))
+        raise JobFailed(
+            f"{' or '.join(files) or 'The code'} names a backend, and Stackhook is to keep the "
+            f"state, which would begin empty. Choose the backend that the code names under "
+            f"Configure backend, or remove it from the code."
+        )
+
+    def _named_beside_ours(self) -> str | None:
+        command = backends.validate_command(self.program)
+        try:
+            diagnostics, _ = self.sandbox.collect(
+                command, self.environment, self._is_unwanted, LARGEST_PLAN, self.folder
             )
+        except LimitReached:
+            return None
+        return backends.named_beside_ours(diagnostics)
 
     def _put(self, name: str, content: bytes) -> None:
         """Put a file of ours into the project root; inside, where no link leads out of it."""

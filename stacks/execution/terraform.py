@@ -12,7 +12,6 @@ from stacks.execution.logs import harmless
 from stacks.execution.sandbox import SYSTEM_PATH
 from stacks.models.stack import Tool
 
-OVERRIDE = "zz_stackhook_override.tf"
 LOCK_FILE = ".terraform.lock.hcl"
 PLAN = "plan"
 NO_CHANGES, CHANGES = 0, 2
@@ -21,13 +20,6 @@ LOCK_TIMEOUT = "-lock-timeout=60s"
 MOST_LISTED = 1000
 # How much is kept of what a plan lists, in characters.
 LONGEST = {"address": 500, "name": 200, "value": 200}
-# A block in the code that says who keeps the state; an extended regular expression of grep.
-NAMES_BACKEND = (
-    r'^([^#/]*[{[:space:]])?backend[[:space:]]+"[a-z0-9_]+"[[:space:]]*[{]'
-    r"|^[[:space:]]*cloud[[:space:]]*[{]"
-)
-# A file of this kind completes what the code says of itself.
-BACKEND = b'terraform {\n  backend "http" {}\n}\n'
 ACTIONS = {
     ("create",): "add",
     ("update",): "change",

@@ -4,19 +4,21 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 from pytest_django import Settings
 
 from stacks.execution import job, queue
-from stacks.models import Backend, Run, Stack
+from stacks.models import Backend, Run, Stack, StackVariable
 from stacks.states import Kind
 from tests.emulator.model import Repository
+from tests.stacks.execution.state_server import StateServer, state_server
 from tests.stacks.execution.terraforms import installed, packaged
 from vcs_integrations.models import Integration
 
-# It names a backend, and so keeps its state itself: it is gone after the run.
-LOCAL = 'terraform {\n  backend "local" {}\n}\n'
+# It names a backend, whose address is in the environment of the fixture `stack`.
+LOCAL = 'terraform {\n  backend "http" {}\n}\n'
 # Three to add, and an output of each kind.
 THREE = """
 resource "terraform_data" "network" {
@@ -51,15 +53,24 @@ def terraform(settings: Settings, request: pytest.FixtureRequest) -> None:
         pytest.skip("It needs resources: Terraform 1.4 or later on PATH.")
 
 
+@pytest.fixture(scope="session")
+def own_backend() -> Iterator[StateServer]:
+    with state_server() as server:
+        yield server
+
+
 @pytest.fixture
-def stack(integration: Integration, repository: Repository) -> Stack:
+def stack(integration: Integration, repository: Repository, own_backend: StateServer) -> Stack:
     """A stack of the repository's branch main, whose code names its backend."""
-    return Stack.objects.create(
+    stack = Stack.objects.create(
         name="Network",
         repository=integration.repositories.get(name="infrastructure"),
         branch="main",
         backend=Backend.OWN,
     )
+    address = own_backend.address(uuid4().hex)
+    StackVariable.objects.create(stack=stack, name="TF_HTTP_ADDRESS", value=address)
+    return stack
 
 
 def pushed(

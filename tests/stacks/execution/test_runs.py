@@ -23,6 +23,7 @@ from tests.emulator.model import Repository
 from tests.stacks.execution.conftest import LOCAL, THREE, commands_below, log_of, pushed, work
 
 OUTPUT = 'output "a" {\n  value = "%s"\n}\n'
+BACKEND = 'terraform {\n  backend "%s" {}\n}\n'
 
 
 def test_a_proposed_run_plans_and_ends(stack: Stack, repository: Repository) -> None:
@@ -94,6 +95,13 @@ def test_with_autodeploy_a_plan_is_applied_unconfirmed(
         ({"main.tf": LOCAL + "nonsense\n"}, "The initialization failed", "nonsense"),
         ({"main.tf": LOCAL + 'output "a" {\n  value = file("no")\n}\n'}, "The plan failed", "file"),
         ({"main.tf": OUTPUT % "x"}, "The code names no backend", "initialized"),
+        ({"main.tf": BACKEND % "local"}, "names the backend “local”, so its state", "initialized"),
+        ({"main.tf": BACKEND % "inmem"}, "names the backend “inmem”, so its state", "initialized"),
+        (
+            {"main.tf": LOCAL, "terraform.tfstate": '{"version": 4, "resources": [{}]}'},
+            "migrate it to the backend that the code names: terraform init -migrate-state",
+            "losing state",
+        ),
     ],
 )
 def test_what_fails_says_why(

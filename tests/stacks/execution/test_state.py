@@ -10,11 +10,41 @@ from pytest_django import Settings
 from pytest_django.live_server_helper import LiveServer
 
 from stacks.actions import Action, act
+from stacks.execution.backends import FILE
 from stacks.execution.logs import as_text
 from stacks.models import Backend, Run, Stack
 from stacks.states import Kind, State
 from tests.emulator.model import Repository
 from tests.stacks.execution.conftest import THREE, log_of, pushed, work
+
+# With the resource of Terraform's own that needs no provider.
+A_STATE = {
+    "version": 4,
+    "terraform_version": "1.4.0",
+    "serial": 7,
+    "lineage": "3f0c7f0b-7d4c-4c42-8a7b-7d2a3b0d9a10",
+    "outputs": {},
+    "resources": [
+        {
+            "mode": "managed",
+            "type": "terraform_data",
+            "name": "network",
+            "provider": 'provider["terraform.io/builtin/terraform"]',
+            "instances": [
+                {
+                    "schema_version": 0,
+                    "attributes": {
+                        "id": "made-before",
+                        "input": None,
+                        "output": None,
+                        "triggers_replace": None,
+                    },
+                    "sensitive_attributes": [],
+                }
+            ],
+        }
+    ],
+}
 
 
 @pytest.fixture(scope="module")
@@ -66,37 +96,99 @@ def test_what_was_applied_is_there_for_the_next_run(
     assert (proposed.added, proposed.changed, proposed.destroyed) == (0, 1, 2)
 
 
+def test_a_project_root_without_configuration_destroys_nothing(
+    kept: Stack, repository: Repository
+) -> None:
+    Stack.objects.update(autodeploy=True, project_root="infra")
+    pushed(kept, repository, {"infra/main.tf": THREE})
+    assert work()[-1].state == State.FINISHED
+    moved: dict[str, str | None] = {
+        "infra/main.tf": None,
+        "infra/prod/main.tf": THREE,
+        "infra/.hidden.tf": THREE,
+        "infra/override.tf": "terraform {}\n",
+    }
+    pushed(kept, repository, moved)
+    (failed,) = work()
+    assert failed.state == State.FAILED
+    assert failed.failure == (
+        "The project root holds no Terraform configuration. Add a file like main.tf to “infra”, "
+        "or change the project root of the stack if the code moved."
+    )
+    assert kept.state_versions.get().resources == 3
+
+
 @pytest.mark.parametrize(
-    "named",
+    ("file", "named"),
     [
-        'terraform {\n  backend "local" {\n    path = "/tmp/elsewhere"\n  }\n}\n',
-        'terraform { backend "s3" {} }\n',
-        'terraform {\n  cloud {\n    organization = "fabrikam"\n  }\n}\n',
+        ("a.tf", 'terraform {\n  backend "local" {\n    path = "/tmp/elsewhere"\n  }\n}\n'),
+        ("a.tf", "terraform {\n  backend local {\n  }\n}\n"),
+        ("a.tf", 'terraform {\n  backend "http" {\n  }\n}\n'),
+        ("a.tf", 'terraform {\n  cloud {\n    organization = "fabrikam"\n  }\n}\n'),
+        ("a.tf.json", '{"terraform": {"backend": {"local": {}}}}'),
+        ("0.tf.json", '{"terraform": [{"backend": [{"s3": {}}]}]}'),
+        ("override.tf", 'terraform {\n  backend "local" {}\n}\n'),
+        ("a_override.tf.json", '{"terraform": {"backend": {"local": {}}}}'),
+        (
+            "override.tf",
+            'terraform {\n  backend "http" {\n    address = "http://127.0.0.1:9/"\n  }\n}\n',
+        ),
     ],
 )
 def test_code_that_names_a_backend_does_not_begin_with_an_empty_state(
-    kept: Stack, repository: Repository, named: str
+    kept: Stack, repository: Repository, file: str, named: str
 ) -> None:
     Stack.objects.update(autodeploy=True)
-    pushed(kept, repository, {"main.tf": THREE, "versions.tf": named})
+    run = pushed(kept, repository, {"main.tf": THREE, file: named})
     (failed,) = work()
     assert failed.state == State.FAILED
-    assert "versions.tf names a backend" in failed.failure
+    assert failed.failure.startswith(f"{file} names a backend"), as_text(log_of(run))
 
 
-def test_a_backend_in_a_comment_or_of_an_example_is_none(
+def test_what_only_looks_like_a_backend_is_none(kept: Stack, repository: Repository) -> None:
+    Stack.objects.update(autodeploy=True)
+    named = 'terraform {\n  backend "local" {}\n}\n'
+    heredoc = f'output "text" {{\n  value = <<-EOT\n{named}EOT\n}}\n'
+    files: dict[str, str | None] = {
+        "main.tf": f"/*\n{named}*/\n// backend local {{}}\n# backend local {{}}\n{THREE}",
+        "heredoc.tf": heredoc,
+        "child.tf": 'module "child" {\n  source = "./child"\n}\n',
+        "child/main.tf": named,
+        "examples/main.tf": named,
+        "other_tool.tofu": named,
+        ".hidden.tf": named,
+        "main.tf~": named,
+        "terraform.tfstate": '{"version": 4, "outputs": {}, "resources": []}',
+        "terraform.tfstate.backup": '{"version": 4, "outputs": {}, "resources": [{}]}',
+    }
+    run = pushed(kept, repository, files)
+    assert work()[-1].state == State.FINISHED, as_text(log_of(run))
+    assert kept.state_versions.count() == 1
+
+
+def test_a_file_of_the_code_is_not_replaced_with_that_of_stackhook(
     kept: Stack, repository: Repository
 ) -> None:
-    Stack.objects.update(autodeploy=True)
-    named = 'terraform { backend "s3" {} }\n'
-    files: dict[str, str | None] = {
-        "main.tf": f"# {named}// {named}{THREE}",
-        "examples/main.tf": named,
-    }
-    pushed(kept, repository, files)
-    _, applied = work()
-    assert applied.state == State.FINISHED, as_text(log_of(applied))
-    assert kept.state_versions.count() == 1
+    pushed(kept, repository, {"main.tf": "", FILE: THREE})
+    (failed,) = work()
+    assert failed.failure.startswith("The commit has a file named 00_stackhook_backend")
+
+
+@pytest.mark.parametrize(
+    ("file", "sentence"),
+    [
+        ("terraform.tfstate", "terraform.tfstate in the project root is a state"),
+        ("terraform.tfstate.d/prod/terraform.tfstate", "terraform.tfstate.d in the project root"),
+    ],
+)
+def test_a_state_in_the_project_root_is_named_with_what_to_do(
+    kept: Stack, repository: Repository, file: str, sentence: str
+) -> None:
+    pushed(kept, repository, {"main.tf": THREE, file: json.dumps(A_STATE)})
+    (failed,) = work()
+    assert failed.state == State.FAILED
+    assert failed.failure.startswith(sentence)
+    assert "have an admin upload it on the stack's State page" in failed.failure
 
 
 def test_a_stale_plan_is_not_applied(kept: Stack, repository: Repository, person: User) -> None:

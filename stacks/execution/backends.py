@@ -1,0 +1,70 @@
+"""Which backend keeps the state of a run's code, as Terraform and OpenTofu themselves say it.
+
+Stackhook's own block is an ordinary file beside the code's files, not an override file: a second
+backend is an error then. What an override file of the code replaces it with is found in what
+`init` stored.
+"""
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+# It comes before most names, so that where two backends are named the tool asks ours, if any.
+STEM = "00_stackhook_backend"
+FILE = f"{STEM}.tf"
+BLOCK = b'terraform {\n  backend "http" {}\n}\n'
+# Where `init` stores the backend, below TF_DATA_DIR.
+STORED = "terraform.tfstate"
+# They keep the state beside the code, or in memory: it is lost with the run.
+LOSE_STATE = {"local", "inmem"}
+ADDRESSES = ("address", "lock_address", "unlock_address")
+NAMED_TWICE = re.compile(r"duplicate backend|both a backend and cloud", re.IGNORECASE)
+NAMED_AT = re.compile(r"configured at (.+?):\d+,\d+")
+
+
+@dataclass(frozen=True)
+class StoredBackend:
+    """The backend that `init` stored: its type, and what the code sets of it."""
+
+    type: str
+    config: Mapping[str, Any]
+
+    def is_ours(self, environment: Mapping[str, str]) -> bool:
+        """Say whether it is the `http` backend at the addresses of a run's environment."""
+        return self.type == "http" and all(
+            self.config.get(name) in (None, "", environment.get(f"TF_HTTP_{name.upper()}"))
+            for name in ADDRESSES
+        )
+
+
+def read_stored(content: bytes) -> StoredBackend | None:
+    """Return the backend of what `init` stored; None where the code names none."""
+    try:
+        backend = json.loads(content)["backend"]
+        return StoredBackend(str(backend["type"]), dict(backend["config"] or {}))
+    except (ValueError, RecursionError, KeyError, TypeError):
+        return None
+
+
+def validate_command(program: str) -> list[str]:
+    return [program, "validate", "-json"]
+
+
+def named_beside_ours(diagnostics: bytes) -> str | None:
+    """Return the file that names a backend beside ours, as `validate -json` says; None if none.
+
+    The summaries are in internal/configs/module.go of both tools. Empty where the file is unknown.
+    """
+    try:
+        # Terraform 0.15 may print "o:" first, as for `show`.
+        found = json.loads(diagnostics[diagnostics.find(b"{") :])["diagnostics"]
+        told = [one for one in found if NAMED_TWICE.match(one["summary"])]
+        if not told:
+            return None
+        files = [one["range"]["filename"] for one in told if one.get("range")]
+        files += [file for one in told for file in NAMED_AT.findall(one.get("detail", ""))]
+    except (ValueError, RecursionError, KeyError, TypeError, AttributeError):
+        return None
+    return next((str(file) for file in files if file != FILE), "")
