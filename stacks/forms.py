@@ -236,7 +236,8 @@ class BehaviorForm(StepForm):
     autodeploy = forms.BooleanField(
         label="Autodeploy",
         required=False,
-        help_text="On: what is pushed to the tracked branch is applied as soon as it is planned. "
+        help_text="On: what is pushed to the tracked branch is applied as soon as it is planned, "
+        "except for a plan that destroys every resource in the state. "
         "Off: each plan waits until somebody has read and confirmed it.",
     )
 

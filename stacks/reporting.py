@@ -48,6 +48,7 @@ SENTENCES = {
     State.CANCELED: "Run {} was canceled",
     State.SUPERSEDED: "Run {} was superseded by newer code",
 }
+DESTROYS_EVERYTHING = "This plan destroys every resource in the state."
 TO_DO = ("to add", "to change", "to destroy")
 DONE = ("added", "changed", "destroyed")
 ACTION_MARKS = {"add": " +", "change": " ~", "destroy": " -", "replace": "-+"}
@@ -170,6 +171,12 @@ def deciding_run(report: Report) -> Run | None:
 
 def describe(run: Run) -> str:
     """Return what a run has come to, in a few words."""
+    told = _describe(run)
+    is_planned = run.state == State.UNCONFIRMED or run.kind == Kind.PROPOSED
+    return f"{told}. {DESTROYS_EVERYTHING}" if run.destroys_everything and is_planned else told
+
+
+def _describe(run: Run) -> str:
     if run.state == State.FINISHED:
         return _describe_finished(run)
     sentence = SENTENCES[State(run.state)].format(run.number)

@@ -145,7 +145,9 @@ class Job:
                 "lock_file": self.sandbox.take(lock_file, LARGEST_LOCK_FILE, self._is_unwanted),
             },
         )
-        end(self.run, State.CONFIRMED if self.stack.autodeploy else State.UNCONFIRMED, **fields)
+        # A plan that could not be read may destroy everything.
+        may_go_on = self.stack.autodeploy and fields.get("destroys_everything") is False
+        end(self.run, State.CONFIRMED if may_go_on else State.UNCONFIRMED, **fields)
 
     def apply(self) -> None:
         """Apply exactly the plan that was confirmed. What began to be applied never is again."""
@@ -393,5 +395,6 @@ def counts_of(summary: PlanSummary) -> dict[str, Any]:
         "added": summary.added,
         "changed": summary.changed,
         "destroyed": summary.destroyed,
+        "destroys_everything": summary.destroys_everything,
         "plan": summary.listed,
     }

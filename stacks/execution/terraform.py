@@ -8,6 +8,7 @@ from typing import Any
 
 from django.conf import settings
 
+from stacks.execution.destruction import destroys_everything
 from stacks.execution.logs import harmless
 from stacks.execution.sandbox import SYSTEM_PATH
 from stacks.models.stack import Tool
@@ -70,6 +71,7 @@ class PlanSummary:
     resources: list[dict[str, str]] = field(default_factory=list)
     outputs: list[dict[str, str]] = field(default_factory=list)
     left_out: int = 0
+    destroys_everything: bool = False
 
     @property
     def listed(self) -> dict[str, Any]:
@@ -96,7 +98,7 @@ def read_plan(text: bytes, mask: Callable[[str], str]) -> PlanSummary | None:
 
 
 def _summary(plan: dict[str, Any]) -> PlanSummary:
-    summary = PlanSummary()
+    summary = PlanSummary(destroys_everything=destroys_everything(plan))
     for resource in plan.get("resource_changes") or []:
         action = ACTIONS.get(tuple(resource["change"]["actions"]), "change")
         if not action or resource.get("mode") == "data":

@@ -151,6 +151,9 @@ class Run(models.Model):
     added = models.PositiveIntegerField(null=True, blank=True)
     changed = models.PositiveIntegerField(null=True, blank=True)
     destroyed = models.PositiveIntegerField(null=True, blank=True)
+    destroys_everything = models.BooleanField(
+        default=False, help_text="no resource in the state outlives its plan"
+    )
     plan = models.JSONField(null=True, blank=True)
 
     objects = RunManager()
@@ -212,6 +215,11 @@ class Run(models.Model):
     @property
     def has_ended(self) -> bool:
         return self.state in ENDED
+
+    @property
+    def is_unread(self) -> bool:
+        """Whether it waits for a person with a plan that could not be read."""
+        return self.state == State.UNCONFIRMED and self.added is None
 
     @property
     def is_waiting(self) -> bool:

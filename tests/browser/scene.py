@@ -728,6 +728,7 @@ def _run_with_plan(scene: Scene) -> None:
         added=1,
         changed=0,
         destroyed=1,
+        destroys_everything=True,
         plan={
             "resources": [
                 {"address": f"module.{LONG_NAME}.azurerm_subnet.a", "action": "replace"},

@@ -490,6 +490,23 @@ def test_changed_outputs_are_changes() -> None:
     assert plan_of(run) == ' ~ output address = "10.0.0.1"'
 
 
+@pytest.mark.parametrize(
+    ("kind", "state", "is_said"),
+    [
+        (Kind.PROPOSED, State.FINISHED, True),
+        (Kind.TRACKED, State.UNCONFIRMED, True),
+        (Kind.TRACKED, State.CONFIRMED, False),
+        (Kind.TRACKED, State.FINISHED, False),
+    ],
+)
+def test_a_plan_that_destroys_everything_says_so_until_it_is_applied(
+    kind: Kind, state: State, is_said: bool
+) -> None:
+    run = planned(kind=kind, state=state, added=0, changed=0, destroyed=1, destroys_everything=True)
+    said = describe(run).endswith(" 1 to destroy. This plan destroys every resource in the state.")
+    assert said == is_said
+
+
 def test_a_failure_says_why() -> None:
     run = planned(state=State.FAILED, failure="The plan failed.")
     assert describe(run) == "Run 3 failed: The plan failed."

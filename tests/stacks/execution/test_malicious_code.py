@@ -11,6 +11,7 @@ import pytest
 from django.conf import settings as configured
 from pytest_django import Settings
 
+from stacks.execution.backends import FILE
 from stacks.execution.logs import as_html, as_text
 from stacks.models import PullRequest, Run, Stack
 from stacks.states import Kind, State
@@ -103,23 +104,23 @@ def test_a_project_root_and_files_of_ours_that_are_links_change_nothing_outside(
 ) -> None:
     outside = tmp_path / "outside"
     outside.mkdir()
-    target = outside / "zz_stackhook_override.tf"
+    target = outside / FILE
     target.write_text("untouched")
     stack.backend = "stackhook"
     stack.save()
     linked_folder = queued(stack, committed(repository, {"infra": (LINK, str(outside))}))
     Stack.objects.update(project_root="infra")
     work()
-    linked_file = queued(
-        stack, committed(repository, {"zz_stackhook_override.tf": (LINK, str(target))})
-    )
+    files = {"main.tf": ("100644", "# Nothing"), FILE: (LINK, str(target))}
+    linked_file = queued(stack, committed(repository, files))
     Stack.objects.update(project_root="")
     work()
     assert target.read_text() == "untouched"
     assert [one.name for one in outside.iterdir()] == [target.name]
     linked_folder.refresh_from_db()
     assert "has no folder “infra”" in linked_folder.failure
-    assert linked_file.log.exists()
+    linked_file.refresh_from_db()
+    assert linked_file.failure.startswith("The commit has a file named")
 
 
 def test_hooks_filters_and_submodules_are_not_obeyed(
@@ -164,7 +165,8 @@ def test_a_fork_bomb_is_over_with_its_job(
     autodeploy: Stack, repository: Repository, settings: Settings, runs_folder: Path
 ) -> None:
     settings.RUN_PROCESSES = 80
-    bomb = "bash -c 'bomb() { bomb | bomb & }; bomb; sleep 2' 2>/dev/null"
+    # Without a fork of its own, which bash would retry for long, and with no output left open.
+    bomb = "bash -c 'bomb() { bomb | bomb & }; bomb; exec sleep 2' >/dev/null 2>&1"
     pushed(autodeploy, repository, {"main.tf": executed(bomb)})
     started = time.monotonic()
     *_, done = work()

@@ -154,6 +154,23 @@ def test_a_failure_says_why(member: Client, run: Run) -> None:
     assert "<strong>Failed.</strong> The &lt;plan&gt; failed." in text(member.get(PAGE))
 
 
+def test_a_plan_that_destroys_everything_or_is_unread_says_so_where_it_is_confirmed(
+    member: Client, run: Run
+) -> None:
+    everything = "<strong>This plan destroys every resource in the state.</strong>"
+    unread = "<strong>Stackhook could not read this plan,</strong>"
+    Run.objects.update(state=State.UNCONFIRMED)
+    page = text(member.get(PAGE))
+    assert unread in page and everything not in page
+    Run.objects.update(added=0, changed=0, destroyed=1, destroys_everything=True)
+    page = text(member.get(PAGE))
+    assert everything in page and unread not in page
+    assert page.index(everything) < page.index("Confirm</button>")
+    Run.objects.update(destroys_everything=False)
+    page = text(member.get(PAGE))
+    assert everything not in page and unread not in page
+
+
 # The buttons
 
 

@@ -14,7 +14,7 @@ from django.utils import timezone
 from pytest_django import Settings
 
 from stacks.actions import Action, NotPossible, act, actions_for
-from stacks.execution import job, queue
+from stacks.execution import job, queue, terraform
 from stacks.execution.logs import Log, Masker, as_text
 from stacks.execution.sandbox import LimitReached, Limits, sandbox
 from stacks.models import PlanFile, Run, Stack, StackVariable
@@ -87,6 +87,28 @@ def test_with_autodeploy_a_plan_is_applied_unconfirmed(
     assert (planned.pk, applied.pk) == (run.pk, run.pk)
     assert applied.state == State.FINISHED
     assert not run.actions.exists()
+
+
+def test_what_destroys_everything_in_a_backend_of_the_code_waits_for_a_person(
+    stack: Stack, repository: Repository
+) -> None:
+    Stack.objects.update(autodeploy=True)
+    pushed(stack, repository, {"main.tf": LOCAL + THREE})
+    assert work()[-1].state == State.FINISHED
+    pushed(stack, repository, {"main.tf": LOCAL})
+    (waiting,) = work()
+    assert (waiting.state, waiting.destroyed) == (State.UNCONFIRMED, 3)
+
+
+def test_with_autodeploy_a_plan_that_is_too_large_to_be_read_waits_for_a_person(
+    stack: Stack, repository: Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Stack.objects.update(autodeploy=True)
+    monkeypatch.setattr(terraform, "show_command", lambda program, plan: ["yes"])
+    run = pushed(stack, repository, {"main.tf": LOCAL + OUTPUT % "now"})
+    (waiting,) = work()
+    assert (waiting.pk, waiting.state, waiting.added) == (run.pk, State.UNCONFIRMED, None)
+    assert waiting.is_unread
 
 
 @pytest.mark.parametrize(

@@ -12,10 +12,12 @@ from pytest_django.live_server_helper import LiveServer
 from stacks.actions import Action, act
 from stacks.execution.backends import FILE
 from stacks.execution.logs import as_text
+from stacks.heads import follow_from_now
 from stacks.models import Backend, Run, Stack
 from stacks.states import Kind, State
 from tests.emulator.model import Repository
 from tests.stacks.execution.conftest import THREE, log_of, pushed, work
+from tests.stacks.reports import look, send_all
 
 # With the resource of Terraform's own that needs no provider.
 A_STATE = {
@@ -116,6 +118,42 @@ def test_a_project_root_without_configuration_destroys_nothing(
         "or change the project root of the stack if the code moved."
     )
     assert kept.state_versions.get().resources == 3
+
+
+def test_what_destroys_everything_waits_for_a_person_and_says_so(
+    kept: Stack, repository: Repository
+) -> None:
+    Stack.objects.update(autodeploy=True)
+    assert follow_from_now(kept) is None
+    repository.push({"main.tf": THREE})
+    look(kept)
+    assert work()[-1].state == State.FINISHED
+    everything = "This plan destroys every resource in the state."
+
+    emptied: dict[str, str | None] = {"main.tf": "# Everything moved\n"}
+    repository.push(emptied, branch="topic")
+    pull_request = repository.open_pull_request("topic")
+    look(kept)
+    (proposed,) = work()
+    assert (proposed.state, proposed.destroyed) == (State.FINISHED, 3)
+    send_all()
+    assert everything in pull_request.statuses[-1].description
+    assert everything in pull_request.threads[0].comments[0].content
+
+    sha = repository.push(emptied)
+    look(kept)
+    (waiting,) = work()
+    assert (waiting.state, waiting.destroyed) == (State.UNCONFIRMED, 3)
+    send_all()
+    assert everything in repository.statuses[sha][-1].description
+
+
+def test_what_destroys_something_goes_on_by_itself(kept: Stack, repository: Repository) -> None:
+    Stack.objects.update(autodeploy=True)
+    pushed(kept, repository, {"main.tf": THREE})
+    pushed(kept, repository, {"main.tf": THREE.replace("count = 3", "count = 1")})
+    assert work()[-1].state == State.FINISHED
+    assert kept.state_versions.count() == 2
 
 
 @pytest.mark.parametrize(
