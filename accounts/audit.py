@@ -33,6 +33,7 @@ class Verb(TextChoices):
     STACK_DELETED = "stack_deleted", "Deleted a stack"
     ENVIRONMENT_CHANGED = "environment_changed", "Changed an environment"
     STATE_DOWNLOADED = "state_downloaded", "Downloaded a state"
+    STATE_UPLOADED = "state_uploaded", "Uploaded a state"
     STATE_UNLOCKED = "state_unlocked", "Unlocked a state"
     RUN_CONFIRMED = "run_confirmed", "Confirmed a run"
     RUN_DISCARDED = "run_discarded", "Discarded a run"

@@ -19,12 +19,11 @@ from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_http_methods
 
 from stacks.models import Run, RunCredential, Stack, StateLock, StateVersion
+from stacks.state_files import LARGEST_STATE, InvalidState, describe, line
 from stacks.states import State
 from vcs_integrations.encryption import WrongKey
 from vcs_integrations.providers.base import digest, read_basic
 
-LARGEST_STATE = 64 * 1024 * 1024  # bytes
-LARGEST_SERIAL = 2**63 - 1
 LOCK_FIELDS = ("ID", "Operation", "Info", "Who", "Version", "Created", "Path")
 USERNAME = "run-"
 RUNNING = {State.PREPARING, State.PLANNING, State.APPLYING}
@@ -211,33 +210,9 @@ def _hold_to_write(run: Run) -> StateLock:
 def _understand(content: bytes) -> StateVersion:
     """Return what a state says of itself, not stored yet. Raises Refused where it is none."""
     try:
-        state = json.loads(content)
-    except (ValueError, RecursionError):
-        raise Refused(400, "This is no state: it is not JSON.") from None
-    if not isinstance(state, dict):
-        raise Refused(400, "This is no state: it is no JSON object.")
-    serial, lineage = state.get("serial"), _line(state.get("lineage"))
-    if type(serial) is not int or not 0 <= serial <= LARGEST_SERIAL:
-        raise Refused(400, "This is no state: it has no serial.")
-    if not lineage:
-        raise Refused(400, "This is no state: it has no lineage.")
-    return StateVersion(
-        serial=serial,
-        lineage=lineage,
-        tool_version=_line(state.get("terraform_version")),
-        resources=_count_resources(state.get("resources")),
-        size=len(content),
-        digest=digest(content),
-    )
-
-
-def _count_resources(resources: object) -> int:
-    """Return how many resources are managed, each instance for itself."""
-    if not isinstance(resources, list):
-        return 0
-    described = [one for one in resources if isinstance(one, dict)]
-    managed = [one.get("instances") for one in described if one.get("mode") == "managed"]
-    return sum(len(instances) for instances in managed if isinstance(instances, list))
+        return describe(content)
+    except InvalidState as error:
+        raise Refused(400, str(error)) from None
 
 
 def _refuse_older(new: StateVersion, newest: StateVersion) -> None:
@@ -256,12 +231,7 @@ def _read_lock(request: HttpRequest) -> dict[str, str]:
         info = None
     if not isinstance(info, dict):
         raise Refused(400, "This is no lock: it is no JSON object.")
-    return {name: _line(info.get(name)) for name in LOCK_FIELDS if name in info}
-
-
-def _line(value: object) -> str:
-    """Return a short text as a column takes it, empty where it is none."""
-    return value[:100] if isinstance(value, str) and value.isprintable() else ""
+    return {name: line(info.get(name)) for name in LOCK_FIELDS if name in info}
 
 
 def _read_body(request: HttpRequest) -> bytes:

@@ -1,15 +1,31 @@
-"""The pages of a stack's state: its versions, a version's content, and its lock."""
+"""The pages of a stack's state: its versions, a version's content, uploading, and its lock."""
+
+from typing import cast
 
 from django.contrib import messages
+from django.contrib.auth.models import User
 from django.db import transaction
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.cache import never_cache
+from django.views.decorators.csrf import csrf_exempt, csrf_protect
 from django.views.decorators.http import require_http_methods, require_safe
 
 from accounts.audit import Verb, record
 from accounts.roles import admin_required
-from stacks.models import Stack, StateLock, StateVersion
+from stacks.models import Backend, Stack, StateLock, StateVersion
+from stacks.state_files import describe
+from stacks.state_uploads import (
+    TOO_LARGE,
+    InMemory,
+    NotPossible,
+    StateForm,
+    has_state,
+    held_for,
+    hold,
+    store,
+    why_not_possible,
+)
 from vcs_integrations.encryption import WrongKey
 from vcs_integrations.keyset import keyset_page
 
@@ -25,6 +41,7 @@ def state_versions(request: HttpRequest, slug: str) -> HttpResponse:
         "stack": found,
         "page": keyset_page(request, versions, "number", VERSIONS_ON_A_PAGE),
         "lock": _lock_of(found),
+        "takes_upload": found.backend == Backend.STACKHOOK and not has_state(found),
     }
     return render(request, "stacks/state_versions.html", context)
 
@@ -69,6 +86,64 @@ def unlock_state(request: HttpRequest, slug: str) -> HttpResponse:
             record(request, Verb.STATE_UNLOCKED, found, f"{lock.run} had locked it")
     if is_unlocked:
         messages.success(request, f"The state of {found.name} was unlocked")
+    return redirect("state_versions", slug)
+
+
+# Django's own check would read the file before it is known that an admin sends it.
+@csrf_exempt
+@require_http_methods(["GET", "HEAD", "POST"])
+@admin_required
+def upload_state(request: HttpRequest, slug: str) -> HttpResponse:
+    """Take the first state of a stack, which is confirmed on the next page."""
+    found = get_object_or_404(Stack.objects.with_repository(), slug=slug)
+    if reason := why_not_possible(found):
+        messages.error(request, reason)
+        return redirect("state_versions", slug)
+    handler = InMemory(request)
+    request.upload_handlers = [handler]
+    return _upload(request, found, handler)
+
+
+@csrf_protect
+def _upload(request: HttpRequest, stack: Stack, handler: InMemory) -> HttpResponse:
+    form = StateForm()
+    if request.method == "POST":
+        form = StateForm(request.POST, request.FILES)
+        if handler.is_too_large:
+            form.errors["state"] = form.error_class([TOO_LARGE])
+        elif form.is_valid():
+            hold(stack, cast(User, request.user), form.cleaned_data["state"])
+            return redirect("confirm_state", stack.slug)
+    return render(request, "stacks/upload_state.html", {"stack": stack, "form": form})
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@admin_required
+@never_cache
+def confirm_state(request: HttpRequest, slug: str) -> HttpResponse:
+    """Store an uploaded state, or drop it, once its admin has seen what it says of itself."""
+    found = get_object_or_404(Stack.objects.with_repository(), slug=slug)
+    person = cast(User, request.user)
+    try:
+        upload = held_for(found, person)
+        if upload is None:
+            return redirect("upload_state", slug)
+        if "cancel" in request.POST:
+            upload.delete()
+            return redirect("state_versions", slug)
+        version = describe(upload.read())
+        # Another file may have been uploaded since the page was shown.
+        if request.POST.get("digest") != version.digest:
+            context = {"stack": found, "version": version}
+            return render(request, "stacks/confirm_state.html", context)
+        with transaction.atomic():
+            stored = store(upload, person.get_username())
+            note = f"{stored}: lineage {stored.lineage}, serial {stored.serial}"
+            record(request, Verb.STATE_UPLOADED, found, note)
+    except (NotPossible, WrongKey) as error:
+        messages.error(request, str(error))
+        return redirect("state_versions", slug)
+    messages.success(request, f"The state of {found.name} was uploaded")
     return redirect("state_versions", slug)
 
 

@@ -34,6 +34,12 @@ urlpatterns = [
         state_pages.download_state,
         name="download_state",
     ),
+    path("stacks/<slug:slug>/state/upload/", state_pages.upload_state, name="upload_state"),
+    path(
+        "stacks/<slug:slug>/state/upload/confirm/",
+        state_pages.confirm_state,
+        name="confirm_state",
+    ),
     path("stacks/<slug:slug>/state/unlock/", state_pages.unlock_state, name="unlock_state"),
     path("stacks/<slug:slug>/environment/", environment_pages.environment, name="environment"),
     path(

@@ -10,6 +10,7 @@ from auditlog.models import LogEntry
 from django.conf import settings as product
 from django.contrib.auth.models import User
 from django.contrib.contenttypes.models import ContentType
+from django.core.files.uploadedfile import SimpleUploadedFile
 from django.db import OperationalError, connection
 from django.db.migrations.executor import MigrationExecutor
 from django.test import Client
@@ -26,6 +27,7 @@ from tests.stacks.conftest import create
 from vcs_integrations.models import Delivery, Integration, Repository, Subscription
 from vcs_integrations.models.delivery import password_mark
 from vcs_integrations.providers.azure_devops.client import AzureDevOpsClient
+from vcs_integrations.providers.base import digest
 from vcs_integrations.unlinking import unlink
 
 LOG = "/settings/audit-log/"
@@ -138,6 +140,12 @@ DONE: list[tuple[Verb, str, str, Act]] = [
         lambda w, c, o: c.get("/stacks/network/state/versions/1/"),
     ),
     (
+        Verb.STATE_UPLOADED,
+        NETWORK,
+        "Version 1: lineage a, serial 7",
+        lambda w, c, o: upload_state(w, c),
+    ),
+    (
         Verb.STATE_UNLOCKED,
         NETWORK,
         "Run 2 had locked it",
@@ -210,7 +218,7 @@ WITHOUT_PROVIDER = [
     one
     for one in DONE
     if one[0].startswith(("edited", "reconciled", "replayed", "stack_", "env", "run_", "person_"))
-    or one[0] == Verb.STATE_UNLOCKED
+    or one[0] in {Verb.STATE_UPLOADED, Verb.STATE_UNLOCKED}
 ]
 USER_FIELDS = ("username", "email", "password", "groups__name")
 # What gives no entry: nothing was done
@@ -270,6 +278,15 @@ def stack(client: Client, path: str, **typed: str) -> Any:
 def backend(world: World, client: Client) -> Any:
     Run.objects.update(state=State.FINISHED)
     return stack(client, "backend/", tool="opentofu", backend="own")
+
+
+def upload_state(world: World, client: Client) -> Any:
+    world.stack.state_versions.all().delete()
+    StateLock.objects.all().delete()
+    content = b'{"version": 4, "serial": 7, "lineage": "a", "resources": []}'
+    path = "/stacks/network/state/upload/"
+    client.post(path, {"state": SimpleUploadedFile("a", content)})
+    return client.post(f"{path}confirm/", {"digest": digest(content)})
 
 
 def act(world: World, client: Client, state: State, action: str) -> Any:

@@ -14,7 +14,7 @@ from django.test import Client
 from django_cryptography.fields import EncryptedMixin
 from pytest_django import Settings
 
-from stacks.models import PlanFile, StackVariable, StateVersion
+from stacks.models import PlanFile, StackVariable, StateUpload, StateVersion
 from stacks.states import State
 from tests.addresses import World, clients, make_run, make_world
 from tests.killing import killed_at
@@ -39,6 +39,8 @@ def world(integration: Integration) -> World:
     version.pk, version.number = None, 2
     version.save()
     version.keep(b'{"version": 4, "password": "of a resource"}')
+    for stack in (world.stack, world.detached):
+        StateUpload.objects.create(stack=stack, person=world.person, packed=stack.slug.encode())
     return world
 
 
@@ -84,6 +86,7 @@ def test_every_encrypted_field_is_found_and_uses_the_keys_that_are_set() -> None
         "Plan files (content)",
         "Stack variables (value)",
         "State contents (packed)",
+        "State uploads (packed)",
     }
     assert [field for field in encrypted if not isinstance(field._fernet, Keys)] == []
 
@@ -131,7 +134,7 @@ def test_while_both_keys_are_set_either_reads_and_the_new_one_writes(
 def test_done_again_it_changes_nothing(both_keys: None) -> None:
     rotate()
     before = {field: stored(field) for field in secret_fields()}
-    assert "Encrypted anew: 0. Done before: 10." in rotate()
+    assert "Encrypted anew: 0. Done before: 12." in rotate()
     assert {field: stored(field) for field in secret_fields()} == before
 
 
@@ -150,7 +153,7 @@ def test_ended_before_any_of_its_queries_it_goes_on_where_it_was(
         done_now = sum(is_encrypted_with_new_key(one) for field in fields for one in stored(field))
         assert done_now >= done
         done, point = done_now, point + 1
-    assert done == 10
+    assert done == 12
     assert point > 20
     settings.FIELD_ENCRYPTION_OLD_KEY = ""
     assert read_all() == before
@@ -172,14 +175,14 @@ def test_what_neither_key_reads_is_named_and_stays(world: World, settings: Setti
         "Credentials (token): Azure DevOps · left can't be decrypted.",
         "Stack variables (value): TF_VAR_region of Network can't be decrypted.",
         "Plan files (content): Run 3 of Old network can't be decrypted.",
-        "Encrypted anew: 7. Done before: 0.",
+        "Encrypted anew: 9. Done before: 0.",
     ):
         assert f"{line}\n" in said
     assert "can be removed" not in said
     stayed = {str(field): len(kept[field] & set(stored(field))) for field in kept}
-    assert sorted(stayed.values()) == [0, 0, 1, 1, 1]
+    assert sorted(stayed.values()) == [0, 0, 0, 1, 1, 1]
     settings.FIELD_ENCRYPTION_OLD_KEY = "a third key"
-    assert "Encrypted anew: 3. Done before: 7." in rotate()
+    assert "Encrypted anew: 3. Done before: 9." in rotate()
     assert world.variable.value == "of a third key"
 
 

@@ -94,6 +94,8 @@ EXPECTED: dict[str, tuple[Row, Row]] = {
     "stacks/<slug:slug>/source/": (MEMBERS, MEMBERS),
     "stacks/<slug:slug>/state/": (PASSWORD_NEEDED, PASSWORD_NEEDED),
     "stacks/<slug:slug>/state/unlock/": (ADMINS, ADMINS_DO),
+    "stacks/<slug:slug>/state/upload/": (ADMINS_DO, ADMINS_DO),
+    "stacks/<slug:slug>/state/upload/confirm/": (ADMINS_DO, ADMINS_DO),
     "stacks/<slug:slug>/state/versions/": (MEMBERS, NOBODY),
     "stacks/<slug:slug>/state/versions/<int:version>/": (ADMINS, NOBODY),
     "stacks/new/": (MEMBERS, MEMBERS),

@@ -29,7 +29,8 @@ from stacks.execution.sandbox import (
 )
 from stacks.execution.terraform import PlanSummary
 from stacks.models import Backend, PlanFile, Run, Tool
-from stacks.state_backend import LARGEST_STATE, address_of, issue_credential, username_of
+from stacks.state_backend import address_of, issue_credential, username_of
+from stacks.state_files import LARGEST_STATE
 from stacks.states import Kind, State
 from vcs_integrations.encryption import WrongKey, decrypting
 from vcs_integrations.providers.base import ProviderError

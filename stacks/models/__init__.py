@@ -5,7 +5,14 @@ from stacks.models.job import LogChunk, PlanFile, RunAction
 from stacks.models.report import Report
 from stacks.models.run import PullRequest, Run
 from stacks.models.stack import Backend, Stack, Tool, stacks_depending_on
-from stacks.models.state import RunCredential, StateContent, StateLock, StateVersion
+from stacks.models.state import (
+    RunCredential,
+    StateContent,
+    StateLock,
+    StateUpload,
+    StateVersion,
+    prune_uploads,
+)
 from stacks.models.variable import StackVariable
 
 __all__ = [
@@ -22,8 +29,10 @@ __all__ = [
     "StackVariable",
     "StateContent",
     "StateLock",
+    "StateUpload",
     "StateVersion",
     "Tool",
     "prune_decisions",
+    "prune_uploads",
     "stacks_depending_on",
 ]

@@ -1,7 +1,9 @@
 """The state that Stackhook keeps for a stack: its versions, its lock, and who may reach it."""
 
 import zlib
+from datetime import timedelta
 
+from django.conf import settings
 from django.db import models
 from django.utils import timezone
 
@@ -9,6 +11,9 @@ from stacks.models.run import Run
 from stacks.models.stack import Stack
 from stacks.states import State
 from vcs_integrations.encryption import decrypting, encrypt
+
+# How long a state that somebody uploaded waits to be confirmed.
+KEEP_UPLOADS = timedelta(hours=1)
 
 
 class StateVersion(models.Model):
@@ -24,6 +29,9 @@ class StateVersion(models.Model):
     number = models.PositiveIntegerField(help_text="counts the versions of its stack")
     run = models.ForeignKey(
         Run, null=True, on_delete=models.SET_NULL, related_name="state_versions"
+    )
+    uploaded_by = models.CharField(
+        max_length=150, blank=True, help_text="who uploaded it, where no run wrote it"
     )
     serial = models.BigIntegerField(help_text="Terraform's own count")
     lineage = models.CharField(max_length=100, help_text="what versions of one state share")
@@ -61,6 +69,23 @@ class StateContent(models.Model):
 
     def __str__(self) -> str:
         return f"{self.version} of {self.version.stack}"
+
+
+class StateUpload(models.Model):
+    """A first state that an admin uploaded, until they confirm that it is the right one."""
+
+    stack = models.OneToOneField(
+        Stack, on_delete=models.CASCADE, primary_key=True, related_name="state_upload"
+    )
+    person = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+")
+    packed = encrypt(models.BinaryField())
+    uploaded_at = models.DateTimeField(default=timezone.now)
+
+    def __str__(self) -> str:
+        return f"Uploaded state of {self.stack}"
+
+    def read(self) -> bytes:
+        return zlib.decompress(self.packed)
 
 
 class StateLock(models.Model):
@@ -102,3 +127,8 @@ class RunCredential(models.Model):
 
     def __str__(self) -> str:
         return f"Credential of {self.run_id}"
+
+
+def prune_uploads() -> None:
+    """Remove the uploaded states that nobody confirmed."""
+    StateUpload.objects.filter(uploaded_at__lt=timezone.now() - KEEP_UPLOADS).delete()

@@ -1,5 +1,6 @@
 """The pages in their main states, each set up and opened by one function."""
 
+import json
 from collections.abc import Callable
 from datetime import timedelta
 from typing import TypeVar
@@ -8,7 +9,7 @@ import pytest
 from django.contrib.auth.models import User
 from django.db import connection
 from django.utils import timezone
-from playwright.sync_api import Page, expect
+from playwright.sync_api import FilePayload, Page, expect
 
 from stacks.models import (
     Decision,
@@ -786,6 +787,28 @@ def _state_for_a_member(scene: Scene) -> None:
     stack.runs.filter(kind=Kind.TRACKED, state__in=HOLDS_STACK).update(state=RunState.FINISHED)
     stack.runs.filter(state_locks__isnull=False).update(state=RunState.APPLYING)
     scene.member(f"{stack.get_absolute_url()}state/versions/")
+
+
+@state("upload state, with errors")
+def _upload_state(scene: Scene) -> None:
+    scene.admin(f"{scene.stack().get_absolute_url()}state/versions/")
+    scene.page.get_by_role("link", name="Upload a state").click()
+    scene.press("Continue")
+    expect(scene.page.get_by_text("Choose a file.")).to_be_visible()
+
+
+@state("confirm state")
+def _confirm_state(scene: Scene) -> None:
+    scene.admin(f"{scene.stack().get_absolute_url()}state/upload/")
+    content = {"version": 4, "serial": 7, "lineage": LONG_NAME, "resources": []}
+    file = FilePayload(
+        name="terraform.tfstate",
+        mimeType="application/json",
+        buffer=json.dumps(content).encode(),
+    )
+    scene.page.get_by_label("State file").set_input_files(file)
+    scene.press("Continue")
+    expect(scene.page.get_by_role("heading", name="Use this state?")).to_be_visible()
 
 
 @state("unlock state")

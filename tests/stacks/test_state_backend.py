@@ -158,7 +158,7 @@ def test_what_is_no_state_is_refused(run: Run, content: Any) -> None:
     program.lock()
     answer = program.write(content)
     assert answer.status_code == 400
-    assert answer.content.decode().startswith("This is no state: ")
+    assert answer.content.decode().startswith("Invalid state: ")
     assert not StateVersion.objects.exists()
 
 

@@ -19,7 +19,7 @@ from django.utils.crypto import get_random_string
 from django_tasks_db.management.commands.db_worker import Worker
 from django_tasks_db.models import DBTaskResult
 
-from stacks.models import prune_decisions
+from stacks.models import prune_decisions, prune_uploads
 from stacks.reconciliation import reconcile_next
 from stacks.sending import send_next
 from vcs_integrations.mailing import send_next_mail
@@ -118,12 +118,13 @@ def keep_doing(
 
 def tidy() -> None:
     """Remove what was kept long enough: deliveries, what was done to hooks and their tests,
-    notices, decisions, task results, sessions.
+    notices, decisions, unconfirmed uploads, task results, sessions.
     """
     prune()
     prune_record()
     prune_notices()
     prune_decisions()
+    prune_uploads()
     # One that is still running after so long lost its worker.
     DBTaskResult.objects.filter(started_at__lt=timezone.now() - KEEP_RESULTS).delete()
     Session.objects.filter(expire_date__lt=timezone.now()).delete()

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 from django.contrib.auth.models import User
+from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import override_settings
 from pytest_django import Settings
 from pytest_django.live_server_helper import LiveServer
@@ -15,9 +16,11 @@ from stacks.execution.logs import as_text
 from stacks.heads import follow_from_now
 from stacks.models import Backend, Run, Stack
 from stacks.states import Kind, State
+from tests.conftest import signed_in
 from tests.emulator.model import Repository
 from tests.stacks.execution.conftest import THREE, log_of, pushed, work
 from tests.stacks.reports import look, send_all
+from vcs_integrations.providers.base import digest
 
 # With the resource of Terraform's own that needs no provider.
 A_STATE = {
@@ -227,6 +230,27 @@ def test_a_state_in_the_project_root_is_named_with_what_to_do(
     assert failed.state == State.FAILED
     assert failed.failure.startswith(sentence)
     assert "have an admin upload it on the stack's State page" in failed.failure
+
+
+def test_an_uploaded_state_is_what_the_next_plan_starts_from(
+    kept: Stack, repository: Repository, alice: User
+) -> None:
+    admin, upload = signed_in(alice), f"/stacks/{kept.slug}/state/upload/"
+    content = json.dumps(A_STATE).encode()
+    admin.post(upload, {"state": SimpleUploadedFile("terraform.tfstate", content)})
+    admin.post(f"{upload}confirm/", {"digest": digest(content)})
+    run = pushed(kept, repository, {"main.tf": 'resource "terraform_data" "network" {}\n'})
+    (unchanged,) = work()
+    assert unchanged.state == State.FINISHED, as_text(log_of(run))
+    assert (unchanged.added, unchanged.changed, unchanged.destroyed) == (0, 0, 0)
+
+    Stack.objects.update(autodeploy=True)
+    more = 'resource "terraform_data" "network" {}\nresource "terraform_data" "more" {}\n'
+    run = pushed(kept, repository, {"main.tf": more})
+    assert work()[-1].state == State.FINISHED, as_text(log_of(run))
+    newest = kept.state_versions.first()
+    assert newest
+    assert (newest.number, newest.lineage, newest.resources) == (2, A_STATE["lineage"], 2)
 
 
 def test_a_stale_plan_is_not_applied(kept: Stack, repository: Repository, person: User) -> None:
