@@ -21,6 +21,8 @@ STORED = "terraform.tfstate"
 LOSE_STATE = {"local", "inmem"}
 ADDRESSES = ("address", "lock_address", "unlock_address")
 NAMED_TWICE = re.compile(r"duplicate backend|both a backend and cloud", re.IGNORECASE)
+# A block within a block of one line, which no tool takes: it names a backend all the same.
+ON_ONE_LINE = re.compile(r'define argument "(backend|cloud)"')
 NAMED_AT = re.compile(r"configured at (.+?):\d+,\d+")
 
 
@@ -55,12 +57,13 @@ def validate_command(program: str) -> list[str]:
 def named_beside_ours(diagnostics: bytes) -> str | None:
     """Return the file that names a backend beside ours, as `validate -json` says; None if none.
 
-    The summaries are in internal/configs/module.go of both tools. Empty where the file is unknown.
+    The summaries are in internal/configs/module.go of both tools, that of one line in their HCL
+    parser. Empty where the file is unknown.
     """
     try:
         # Terraform 0.15 may print "o:" first, as for `show`.
         found = json.loads(diagnostics[diagnostics.find(b"{") :])["diagnostics"]
-        told = [one for one in found if NAMED_TWICE.match(one["summary"])]
+        told = [one for one in found if _is_about_backend(one)]
         if not told:
             return None
         files = [one["range"]["filename"] for one in told if one.get("range")]
@@ -68,3 +71,10 @@ def named_beside_ours(diagnostics: bytes) -> str | None:
     except (ValueError, RecursionError, KeyError, TypeError, AttributeError):
         return None
     return next((str(file) for file in files if file != FILE), "")
+
+
+def _is_about_backend(diagnostic: dict[str, Any]) -> bool:
+    if NAMED_TWICE.match(diagnostic["summary"]):
+        return True
+    is_in_terraform = (diagnostic.get("snippet") or {}).get("context") == "terraform"
+    return is_in_terraform and bool(ON_ONE_LINE.search(diagnostic.get("detail", "")))

@@ -109,6 +109,13 @@ CLOUD = {
     ":2,3-17.",
     "range": {"filename": FILE},
 }
+ONE_LINE = {
+    "summary": "Argument definition required",
+    "detail": 'If you meant to define argument "backend", use an equals sign to assign it a value.',
+    "range": {"filename": "b.tf"},
+    "snippet": {"context": "terraform"},
+}
+ELSEWHERE = ONE_LINE | {"snippet": {"context": 'resource "a" "b"'}}
 OTHER = {"summary": "Module not installed", "detail": "", "range": None}
 
 
@@ -118,6 +125,8 @@ OTHER = {"summary": "Module not installed", "detail": "", "range": None}
         (diagnostics(OTHER, AFTER), "b.tf"),
         (diagnostics(BEFORE), "00 b.tf"),
         (diagnostics(CLOUD), "b.tf"),
+        (diagnostics(ONE_LINE), "b.tf"),
+        (diagnostics(ELSEWHERE), None),
         (diagnostics({"summary": "Duplicate backend configuration"}), ""),
         (diagnostics(OTHER), None),
         (diagnostics(None), None),

@@ -163,6 +163,7 @@ def test_what_destroys_something_goes_on_by_itself(kept: Stack, repository: Repo
     ("file", "named"),
     [
         ("a.tf", 'terraform {\n  backend "local" {\n    path = "/tmp/elsewhere"\n  }\n}\n'),
+        ("a.tf", 'terraform { backend "s3" {} }\n'),
         ("a.tf", "terraform {\n  backend local {\n  }\n}\n"),
         ("a.tf", 'terraform {\n  backend "http" {\n  }\n}\n'),
         ("a.tf", 'terraform {\n  cloud {\n    organization = "fabrikam"\n  }\n}\n'),
