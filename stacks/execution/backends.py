@@ -20,7 +20,7 @@ STORED = "terraform.tfstate"
 # They keep the state beside the code, or in memory: it is lost with the run.
 LOSE_STATE = {"local", "inmem"}
 ADDRESSES = ("address", "lock_address", "unlock_address")
-NAMED_TWICE = re.compile(r"duplicate backend|both a backend and cloud", re.IGNORECASE)
+NAMED_TWICE = re.compile(r"duplicate backend|both a backend and (a )?cloud", re.IGNORECASE)
 # A block within a block of one line, which no tool takes: it names a backend all the same.
 ON_ONE_LINE = re.compile(r'define argument "(backend|cloud)"')
 NAMED_AT = re.compile(r"configured at (.+?):\d+,\d+")

@@ -109,6 +109,7 @@ CLOUD = {
     ":2,3-17.",
     "range": {"filename": FILE},
 }
+OPENTOFU_CLOUD = CLOUD | {"summary": "Both a backend and a cloud configuration are present"}
 ONE_LINE = {
     "summary": "Argument definition required",
     "detail": 'If you meant to define argument "backend", use an equals sign to assign it a value.',
@@ -125,6 +126,7 @@ OTHER = {"summary": "Module not installed", "detail": "", "range": None}
         (diagnostics(OTHER, AFTER), "b.tf"),
         (diagnostics(BEFORE), "00 b.tf"),
         (diagnostics(CLOUD), "b.tf"),
+        (diagnostics(OPENTOFU_CLOUD), "b.tf"),
         (diagnostics(ONE_LINE), "b.tf"),
         (diagnostics(ELSEWHERE), None),
         (diagnostics({"summary": "Duplicate backend configuration"}), ""),
