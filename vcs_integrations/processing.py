@@ -67,6 +67,7 @@ def process(delivery: Delivery) -> None:
         elif not delivery.integration.is_linked:
             delivery.settle(Outcome.NO_RUN, "The organization was unlinked before")
         else:
+            _notice_rename(delivery)
             for consumer in _consumers:
                 consumer(delivery, events, delivery.attempts >= PATIENT_ATTEMPTS)
     except ProviderError as error:
@@ -80,6 +81,17 @@ def process(delivery: Delivery) -> None:
         delivery.postpone(
             "Waiting: a fault of Stackhook's own, which its log describes", _retry_at(delivery)
         )
+
+
+def _notice_rename(delivery: Delivery) -> None:
+    """Have the organization read soon where a webhook calls a repository otherwise than we do.
+
+    Webhooks come late and shuffled, so their names are not stored.
+    """
+    integration = delivery.integration
+    known = integration.repositories.filter(external_id=delivery.repository_id).first()
+    if known and "/" in delivery.repository_name and delivery.repository_name != str(known):
+        Integration.objects.filter(pk=integration.pk).hurry_refresh()
 
 
 def replay(deliveries: QuerySet[Delivery]) -> int:

@@ -13,13 +13,14 @@ from django.utils import timezone
 from vcs_integrations.models import Credentials, HookState, Integration, NoticeKind, Repository
 from vcs_integrations.notices import tell_of_refusal, withdraw
 from vcs_integrations.providers.base import (
+    INTERACTIVE,
     Connection,
     InvalidOrganizationUrl,
     Patience,
     Problem,
     ProviderError,
 )
-from vcs_integrations.repositories import store_projects, store_repositories
+from vcs_integrations.repositories import store_projects, store_repositories, store_repository
 
 ADDRESS_FIELDS = ["organization_url", "organization_name", "organization_key"]
 
@@ -38,6 +39,40 @@ def refresh(integration: Integration, patience: Patience) -> ProviderError | Non
         return error
     take_in(integration, connection)
     return None
+
+
+def refresh_repository(repository: Repository) -> Repository:
+    """Read a repository's names again, by its id, and return it as it is stored then.
+
+    Raises ProviderError where it was deleted or disabled, or can't be read.
+    """
+    try:
+        client = repository.integration.client(INTERACTIVE)
+        store_repository(repository, client.repository(repository.external_id))
+    except ProviderError as error:
+        if error.problem not in {Problem.NOT_FOUND, Problem.ORGANIZATION_UNKNOWN}:
+            raise
+        # The list also has disabled repositories, and a renamed organization is found by its id.
+        if failure := refresh(repository.integration, INTERACTIVE):
+            raise failure from error
+    stored = Repository.objects.select_related("integration").get(pk=repository.pk)
+    _check_is_there(stored)
+    return stored
+
+
+def _check_is_there(repository: Repository) -> None:
+    if repository.gone_at:
+        raise ProviderError(
+            Problem.NOT_FOUND,
+            f"The repository {repository} was deleted, or the token may not see it.",
+            "Restore it or give the token's owner access, or choose another repository.",
+        )
+    if repository.is_disabled:
+        raise ProviderError(
+            Problem.NOT_FOUND,
+            f"The repository {repository} is disabled.",
+            f"Enable it in {repository.integration.provider.name}, or choose another repository.",
+        )
 
 
 def _connect(integration: Integration, patience: Patience) -> Connection:

@@ -48,6 +48,19 @@ def store_repositories(integration: Integration, listed: Iterable[RemoteReposito
         Repository.objects.filter(pk__in=gone[start : start + 500]).update(gone_at=timezone.now())
 
 
+def store_repository(repository: Repository, remote: RemoteRepository) -> None:
+    """Store what one repository is called now.
+
+    Under another name, the whole organization is read again soon: a renamed project has others.
+    """
+    before = str(repository)
+    for field, value in _columns(remote).items():
+        setattr(repository, field, value)
+    repository.save(update_fields=REPOSITORY_FIELDS)
+    if str(repository) != before:
+        Integration.objects.filter(pk=repository.integration_id).hurry_refresh()
+
+
 def _columns(remote: RemoteRepository) -> dict[str, object]:
     name, project = remote.name[:255], remote.project_name[:255]
     return {

@@ -14,6 +14,7 @@ from django.db.models import Count, F, Min, OuterRef, Prefetch, Q, QuerySet, Sub
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
+from django.utils import timezone
 from django.utils.cache import patch_vary_headers
 from django.utils.html import format_html
 from django.views.decorators.cache import never_cache
@@ -282,6 +283,8 @@ def reconcile(request: HttpRequest, pk: int) -> HttpResponse:
         return redirect(found)
     with transaction.atomic():
         count = found.repositories.hurry()
+        # Names may have changed.
+        Integration.objects.filter(pk=found.pk).update(refresh_at=timezone.now())
         noun = "repository" if count == 1 else "repositories"
         if count:
             record(request, Verb.RECONCILED, found, f"{count} {noun}")

@@ -34,6 +34,7 @@ from stacks.state_files import LARGEST_STATE
 from stacks.states import Kind, State
 from vcs_integrations.encryption import WrongKey, decrypting
 from vcs_integrations.providers.base import ProviderError
+from vcs_integrations.refreshing import refresh_repository
 
 logger = logging.getLogger(__name__)
 
@@ -213,8 +214,11 @@ class Job:
         if self.run.attempts > 1:
             self.log.say("The worker stopped, so this is begun again.")
         self.log.say(f"Fetching commit {self.run.sha[:8]} of {self.run.repository}")
-        if not workspace.fetch(
-            self.run, self.token, self.sandbox, self.log.write, self._is_unwanted
+        if (
+            not workspace.fetch(
+                self.run, self.token, self.sandbox, self.log.write, self._is_unwanted
+            )
+            and not self._fetch_from_new_address()
         ):
             self.log.flush()
             raise JobFailed("The commit could not be fetched. The end of the log says why.")
@@ -231,6 +235,25 @@ class Job:
         if lock_file:
             self._put(terraform.LOCK_FILE, lock_file)
         self._initialize(root)
+
+    def _fetch_from_new_address(self) -> bool:
+        """Fetch again where the repository was renamed; False where that does not help.
+
+        Asked whenever a fetch failed: the old name may be another repository's by now.
+        """
+        tried = self.run.repository.web_url
+        try:
+            self.run.repository = refresh_repository(self.run.repository)
+        except ProviderError as error:
+            if error.is_transient:
+                return False
+            raise
+        if self.run.repository.web_url == tried:
+            return False
+        self.log.say(f"The repository was renamed. Fetching from {self.run.repository}")
+        return workspace.fetch(
+            self.run, self.token, self.sandbox, self.log.write, self._is_unwanted
+        )
 
     def _look_into_root(self) -> ProjectRoot:
         """Return what the project root holds.

@@ -28,7 +28,9 @@ fetch_commit() {
   return 1
 }
 for pause in 2 6 0; do
-  fetch_commit "$@" && break
+  fetch_commit "$@" 2>said && break
+  cat said >&2
+  ! grep -q "^fatal: repository .* not found" said || exit 1
   [ $pause != 0 ] || exit 1
   sleep $pause
 done

@@ -40,7 +40,9 @@ def answer(request: Request, organization: Organization, path: str) -> Response:
         return token
     repository = _repository(organization, match["project"], match["repository"])
     if repository is None or not _may(token, organization, "read", repository):
-        return repository_missing(match["repository"]).response()
+        # As text, which git shows to people.
+        message = repository_missing(match["repository"]).message
+        return Response(message, 404, content_type="text/plain; charset=utf-8")
     if is_push and not (
         token.allows(frozenset({"vso.code_write"}))
         and _may(token, organization, "contribute", repository)

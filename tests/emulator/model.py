@@ -527,8 +527,13 @@ class Repository:
         self.organization.state.save()
 
     def rename(self, name: str) -> None:
-        """Give it another name; its id stays."""
+        """Give it another name; its id stays, and its old address is unknown."""
         self.name = name
+        self.organization.state.save()
+
+    def delete(self) -> None:
+        """Move it to the recycle bin: it is neither listed nor found."""
+        self.project.repositories.remove(self)
         self.organization.state.save()
 
 

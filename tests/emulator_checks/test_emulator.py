@@ -258,7 +258,7 @@ def test_a_disabled_repository_is_listed_and_otherwise_missing(world: World, sdk
         client.get_refs(world.repository.id)
     done = git("ls-remote", with_token(world.repository.clone_url, world.token))
     assert done.returncode != 0
-    assert "not found" in done.stderr
+    assert "TF401019" in done.stderr and "not found" in done.stderr
 
 
 def test_a_code_token_may_list_repositories_but_not_projects(world: World) -> None:

@@ -3,6 +3,7 @@
 import contextlib
 import re
 from collections.abc import Callable, Iterator, Sequence
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -80,6 +81,19 @@ def due_again() -> None:
 
 def runs(stack: Stack) -> list[tuple[str, str, str]]:
     return [(run.kind, run.message, run.state) for run in stack.runs.order_by("number")]
+
+
+def test_a_webhook_with_another_name_has_the_names_read_again(
+    following: Stack, repository: Repository, emulator: Emulator
+) -> None:
+    Integration.objects.update(succeeded_at=timezone.now() - timedelta(minutes=5))
+    repository.push({"a.tf": "1"})
+    deliver(emulator)
+    assert not Integration.objects.due_for_refresh().exists()
+    repository.rename("foundation")
+    repository.push({"a.tf": "2"})
+    deliver(emulator)
+    assert Integration.objects.due_for_refresh().exists()
 
 
 def test_push_and_pull_request_become_one_run_each(

@@ -259,6 +259,15 @@ def test_the_command_reads_all_and_says_what_it_found(
     assert out.getvalue() == "Platform Team/infrastructure: 1 new run\n"
 
 
+def test_the_command_learns_what_a_repository_is_called_now(
+    following: Stack, repository: Repository
+) -> None:
+    repository.rename("foundation")
+    out = StringIO()
+    call_command("reconcile", stdout=out)
+    assert out.getvalue() == "Platform Team/foundation: 0 new runs\n"
+
+
 def test_the_command_names_what_could_not_be_read(following: Stack, emulator: Emulator) -> None:
     emulator.faults.add("token-invalid-401")
     err = StringIO()

@@ -335,6 +335,7 @@ def test_an_admin_has_the_repositories_read_that_stacks_use(
     assert said(response) == [f"The worker reads 1 repository now; {WHERE}"]
     assert response.redirect_chain == [(linked.get_absolute_url(), 302)]
     assert Repository.objects.due_for_reconciliation().count() == 1
+    assert linked in Integration.objects.due_for_refresh()  # also what they are called now
     Repository.objects.create(
         integration=linked, external_id="2", search_text="2", reconcile_at=later
     )

@@ -418,6 +418,10 @@ class Client(Protocol):
         """Return where the organization with this id is now; empty where that is not told."""
         ...
 
+    def repository(self, repository_id: str) -> RemoteRepository:
+        """Return one repository as it is called now."""
+        ...
+
     def branches(self, repository_id: str) -> list[RemoteBranch]:
         """Return all branches of a repository, in the provider's order."""
         ...

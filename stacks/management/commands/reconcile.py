@@ -5,8 +5,9 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 
 from stacks.reconciliation import reconcile
-from vcs_integrations.models import Repository
-from vcs_integrations.providers.base import ProviderError
+from vcs_integrations.models import Integration, Repository
+from vcs_integrations.providers.base import BACKGROUND, ProviderError
+from vcs_integrations.refreshing import refresh
 
 
 class Command(BaseCommand):
@@ -14,6 +15,8 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         failed = 0
+        for integration in Integration.objects.usable():  # names may have changed
+            refresh(integration, BACKGROUND)
         for repository in Repository.objects.to_reconcile().select_related("integration"):
             try:
                 found = [one for one in reconcile(repository) if one.run]

@@ -141,6 +141,14 @@ class AzureDevOpsClient:
         answer = self._get("_apis/git/repositories", {})
         return [_repository(item) for item in self._values(answer)]
 
+    def repository(self, repository_id: str) -> RemoteRepository:
+        """Return one repository ("Repositories - Get"); a disabled one is not found."""
+        answer, _ = self._get(f"_apis/git/repositories/{quote(repository_id, safe='')}", {})
+        found = _repository(answer)
+        if found.external_id != repository_id or not found.name or not found.project_name:
+            raise diagnosis.not_azure_devops(self._host, "the repository is missing")
+        return found
+
     def branches(self, repository_id: str) -> list[RemoteBranch]:
         """Return all branches, page by page ("Refs - List")."""
         return list(self._branches(repository_id, ""))
