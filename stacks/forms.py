@@ -240,6 +240,20 @@ class BehaviorForm(StepForm):
         "except for a plan that destroys every resource in the state. "
         "Off: each plan waits until somebody has read and confirmed it.",
     )
+    fetches_submodules = forms.BooleanField(
+        label="Fetch submodules",
+        required=False,
+        initial=True,
+        help_text="On: submodules of the same organization are fetched with the integration's "
+        "token, so whoever may push can have any repository fetched that the token may read. Any "
+        "other submodule fails the run. Off: submodules stay empty folders.",
+    )
+    fetches_lfs = forms.BooleanField(
+        label="Fetch Git LFS files",
+        required=False,
+        initial=True,
+        help_text="On: a run fails if a file can't be fetched. Off: Git LFS files stay pointers.",
+    )
 
     @classmethod
     def initial_of(cls, stack: Stack) -> dict[str, Any]:

@@ -213,10 +213,15 @@ def decide_past_iteration(
 
 
 def is_affected(stack: Settings, paths: Collection[str]) -> bool:
-    """Say whether a path is the project root, lies under it, or matches an extra glob."""
+    """Say whether a path is the project root, lies under it, or matches an extra glob.
+
+    So does one that the project root lies under: a submodule changes as one path.
+    """
     root = f"{stack.project_root}/" if stack.project_root else ""
     return any(
-        f"{path}/".startswith(root) or any(fnmatchcase(path, glob) for glob in stack.extra_globs)
+        f"{path}/".startswith(root)
+        or root.startswith(f"{path}/")
+        or any(fnmatchcase(path, glob) for glob in stack.extra_globs)
         for path in paths
     )
 

@@ -13,7 +13,7 @@ from django.db import DatabaseError, InterfaceError, transaction
 from django.utils import timezone
 
 from stacks.environment import environment_of
-from stacks.execution import backends, project_root, queue, terraform, workspace
+from stacks.execution import backends, project_root, queue, submodules, terraform, workspace
 from stacks.execution.backends import StoredBackend
 from stacks.execution.logs import Log, Masker
 from stacks.execution.patience import patiently
@@ -28,6 +28,7 @@ from stacks.execution.sandbox import (
     sandbox,
 )
 from stacks.execution.terraform import PlanSummary
+from stacks.execution.workspace import NotFetched
 from stacks.models import Backend, PlanFile, Run, Tool
 from stacks.state_backend import address_of, issue_credential, username_of
 from stacks.state_files import LARGEST_STATE
@@ -76,7 +77,7 @@ def execute(run: Run, is_ending: Callable[[], bool]) -> None:
         logger.info("%s of %s was stopped", run, run.stack)
     except WorkerEnds:
         queue.give_back(run)
-    except (JobFailed, LimitReached, NotIsolated, ProviderError, WrongKey) as error:
+    except (JobFailed, LimitReached, NotFetched, NotIsolated, ProviderError, WrongKey) as error:
         fail(run, str(error))
     except Exception:
         logger.exception("%s of %s failed", run, run.stack)
@@ -122,6 +123,7 @@ class Job:
         self.environment, secrets = self._environment()
         self.masker = Masker([self.token, workspace.token_header(self.token), *secrets])
         self.log = Log(run, run.state, self.masker)
+        self.git = workspace.Git(run, self.token, sandbox, self.log, self._is_unwanted)
 
     def plan(self) -> None:
         """Plan, and wait for people where something would be changed on the tracked branch."""
@@ -208,20 +210,14 @@ class Job:
 
     def _prepare(self, lock_file: bytes = b"") -> None:
         """Fetch the commit, and have its project root initialized."""
-        source = self.run.pull_request
-        if source and source.is_from_fork and not self.run.push_id and not self.stack.runs_forks:
+        if self.run.is_of_fork and not self.stack.runs_forks:
             raise JobFailed("It is of a fork, whose code this stack does not run.")
         if self.run.attempts > 1:
             self.log.say("The worker stopped, so this is begun again.")
         self.log.say(f"Fetching commit {self.run.sha[:8]} of {self.run.repository}")
-        if (
-            not workspace.fetch(
-                self.run, self.token, self.sandbox, self.log.write, self._is_unwanted
-            )
-            and not self._fetch_from_new_address()
-        ):
-            self.log.flush()
+        if not workspace.fetch(self.git) and not self._fetch_from_new_address():
             raise JobFailed("The commit could not be fetched. The end of the log says why.")
+        submodules.complete(self.git)
         self.folder = f"{workspace.CODE}/{self.stack.project_root}".rstrip("/")
         if self._try("test", "-d", self.sandbox.path("workspace", self.folder)):
             raise JobFailed(
@@ -251,9 +247,7 @@ class Job:
         if self.run.repository.web_url == tried:
             return False
         self.log.say(f"The repository was renamed. Fetching from {self.run.repository}")
-        return workspace.fetch(
-            self.run, self.token, self.sandbox, self.log.write, self._is_unwanted
-        )
+        return workspace.fetch(self.git)
 
     def _look_into_root(self) -> ProjectRoot:
         """Return what the project root holds.

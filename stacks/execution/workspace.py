@@ -6,13 +6,18 @@ or redirect is obeyed. The repository's history is gone before the code is touch
 """
 
 import base64
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
+from stacks.execution.logs import Log
 from stacks.execution.sandbox import Limits, Sandbox
 from stacks.models import Run
 
 CODE = "code"
+# The file that lists what FETCH found: links to commits, then the settings of .gitmodules.
+LINKS = "links"
 SECONDS = 1800
+# TARGET is the folder to check out into. A link on the way there leads somewhere else: refused.
 # $1 address, $2 commit, then what leads to it where a server gives out no single commit.
 FETCH = """
 set -e
@@ -34,10 +39,21 @@ for pause in 2 6 0; do
   [ $pause != 0 ] || exit 1
   sleep $pause
 done
-mkdir code
-git --git-dir=git --work-tree=code -c core.bare=false checkout --quiet --force --detach "$commit"
-rm -rf git
+mkdir -p code
+[ "$(cd "$TARGET" && pwd -P)" = "$(pwd -P)/$TARGET" ]
+git --git-dir=git --work-tree="$TARGET" -c core.bare=false checkout --quiet --force --detach \
+  "$commit"
+{
+  git --git-dir=git ls-files --stage -z | grep -z "^160000 " || :
+  git --git-dir=git config --blob "$commit:.gitmodules" -z --get-regexp "^submodule[.]" \
+    2>/dev/null || :
+} > links
+rm -rf git said
 """
+
+
+class NotFetched(Exception):
+    """Something that the code needs was not fetched; the text says what, and what to do."""
 
 
 def token_header(token: str) -> str:
@@ -45,44 +61,91 @@ def token_header(token: str) -> str:
     return "Authorization: Basic " + base64.b64encode(f":{token}".encode()).decode()
 
 
-def fetch(
-    run: Run,
-    token: str,
-    sandbox: Sandbox,
-    output: Callable[[bytes], None],
-    is_unwanted: Callable[[], bool],
-) -> bool:
+@dataclass(frozen=True)
+class Git:
+    """Git in the sandbox of a run, with the token for its organization and no other place."""
+
+    run: Run
+    token: str
+    sandbox: Sandbox
+    log: Log
+    is_unwanted: Callable[[], bool]
+
+    def fetch(
+        self,
+        address: str,
+        sha: str,
+        refs: Sequence[str],
+        target: str = CODE,
+        seconds: float = SECONDS,
+    ) -> bool:
+        """Put exactly one commit of a repository into a folder; say whether that was possible.
+
+        `refs` lead to the commit where a server gives out no single one. Raises LimitReached
+        and Stopped.
+        """
+        command = ["sh", "-c", FETCH, "fetch", address, sha, *refs]
+        return self.call(command, address, {}, {"TARGET": target}, seconds) == 0
+
+    def call(
+        self,
+        command: Sequence[str],
+        address: str,
+        more: Mapping[str, str],
+        variables: Mapping[str, str],
+        seconds: float,
+    ) -> int:
+        """Run a command that uses git with one repository; return its exit code.
+
+        `more` is configuration of git, `variables` are what else the command finds in its
+        environment. Raises LimitReached and Stopped.
+        """
+        protocol = address.partition(":")[0]
+        configuration = {
+            # With a slash: https://host/org is no prefix of https://host/organization.
+            f"http.{self.run.repository.integration.organization_url}/.extraHeader": token_header(
+                self.token
+            ),
+            "http.followRedirects": "false",
+            "credential.helper": "",
+            "core.hooksPath": "/dev/null",
+            "core.fsmonitor": "false",
+            "core.attributesFile": "/dev/null",
+            "fetch.recurseSubmodules": "false",
+            "submodule.recurse": "false",
+            "gc.auto": "0",
+            "advice.detachedHead": "false",
+        } | dict(more)
+        environment = {
+            "GIT_CONFIG_NOSYSTEM": "1",
+            "GIT_CONFIG_GLOBAL": "/dev/null",
+            "GIT_TERMINAL_PROMPT": "0",
+            "GIT_ASKPASS": "/bin/false",
+            "GIT_ALLOW_PROTOCOL": protocol if protocol in {"http", "https"} else "https",
+            "GIT_CONFIG_COUNT": str(len(configuration)),
+        } | self.sandbox.certificates("GIT_SSL_CAINFO")
+        for number, (name, value) in enumerate(configuration.items()):
+            environment[f"GIT_CONFIG_KEY_{number}"] = name
+            environment[f"GIT_CONFIG_VALUE_{number}"] = value
+        try:
+            return self.sandbox.run(
+                command,
+                environment | dict(variables),
+                self.log.write,
+                self.is_unwanted,
+                Limits(seconds),
+            )
+        finally:
+            self.log.flush()
+
+
+def fetch(git: Git) -> bool:
     """Put exactly the commit of a run into the folder `code`; say whether that was possible.
 
     Raises LimitReached and Stopped.
     """
-    address = run.repository.web_url
-    protocol = address.partition(":")[0]
-    configuration = {
-        f"http.{address}.extraHeader": token_header(token),
-        "http.followRedirects": "false",
-        "credential.helper": "",
-        "core.hooksPath": "/dev/null",
-        "core.fsmonitor": "false",
-        "core.attributesFile": "/dev/null",
-        "fetch.recurseSubmodules": "false",
-        "submodule.recurse": "false",
-        "gc.auto": "0",
-        "advice.detachedHead": "false",
-    }
-    environment = {
-        "GIT_CONFIG_NOSYSTEM": "1",
-        "GIT_CONFIG_GLOBAL": "/dev/null",
-        "GIT_TERMINAL_PROMPT": "0",
-        "GIT_ASKPASS": "/bin/false",
-        "GIT_ALLOW_PROTOCOL": protocol if protocol in {"http", "https"} else "https",
-        "GIT_CONFIG_COUNT": str(len(configuration)),
-    } | sandbox.certificates("GIT_SSL_CAINFO")
-    for number, (name, value) in enumerate(configuration.items()):
-        environment[f"GIT_CONFIG_KEY_{number}"] = name
-        environment[f"GIT_CONFIG_VALUE_{number}"] = value
+    run = git.run
     refs = [f"refs/heads/{run.branch}"] if run.branch else []
     if run.pull_request:
         refs.append(f"refs/pull/{run.pull_request.number}/merge")
-    command = ["sh", "-c", FETCH, "fetch", address, run.sha, *refs]
-    return sandbox.run(command, environment, output, is_unwanted, Limits(SECONDS)) == 0
+    return git.fetch(run.repository.web_url, run.sha, refs)

@@ -226,6 +226,12 @@ class Run(models.Model):
         return self.state == State.QUEUED
 
     @property
+    def is_of_fork(self) -> bool:
+        """Whether its code comes from a fork: nobody of the repository pushed it."""
+        source = self.pull_request
+        return bool(source and source.is_from_fork and not self.push_id)
+
+    @property
     def commit_url(self) -> str:
         integration = self.repository.integration
         return integration.provider.commit_url(self.repository.web_url, self.sha)

@@ -84,6 +84,8 @@ class Stack(models.Model):
     runs_forks = models.BooleanField(default=False)
     pull_requests_only = models.BooleanField(default=False)
     autodeploy = models.BooleanField(default=False, help_text="a plan is applied unconfirmed")
+    fetches_submodules = models.BooleanField(default=True)
+    fetches_lfs = models.BooleanField(default=True)
 
     # Backend: what plans and applies, and who keeps the state
     tool = models.CharField(max_length=20, choices=Tool.choices, default=Tool.TERRAFORM)

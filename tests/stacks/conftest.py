@@ -11,7 +11,12 @@ from vcs_integrations.models import Integration
 
 NEW = "/stacks/new/"
 INFRASTRUCTURE = "Platform Team/infrastructure"
-CHECKED = {"path_rule": "on", "runs_drafts": "on"}
+CHECKED = {
+    "path_rule": "on",
+    "runs_drafts": "on",
+    "fetches_submodules": "on",
+    "fetches_lfs": "on",
+}
 BACKEND = {"tool": "terraform", "backend": "stackhook"}
 
 

@@ -12,7 +12,15 @@ from tests.stacks.conftest import CHECKED, NEW, create, errors, source, step, va
 from vcs_integrations.models import Integration
 
 BEHAVIOR = "/stacks/network/behavior/"
-BOXES = ("path_rule", "runs_drafts", "runs_forks", "pull_requests_only", "autodeploy")
+BOXES = (
+    "path_rule",
+    "runs_drafts",
+    "runs_forks",
+    "pull_requests_only",
+    "autodeploy",
+    "fetches_submodules",
+    "fetches_lfs",
+)
 
 
 def chosen(stack: Stack) -> dict[str, Any]:
@@ -138,6 +146,7 @@ def test_the_behavior_can_be_changed(member: Client, stack: Stack) -> None:
     assert chosen(stack) == {name: name in sent for name in BOXES}
     page = " ".join(response.content.decode().split())
     assert "Runs whatever files change." in page
+    assert "Without submodules. Without Git LFS files." in page
     assert "Other branches need a pull request." in page
     assert "Not for drafts. Also for forks. Plans are applied without confirmation." in page
     form = member.get(BEHAVIOR).context["form"]
@@ -149,7 +158,7 @@ def test_changing_the_behavior_changes_nothing_else(member: Client, stack: Stack
     before = model_to_dict(Stack.objects.get())
     member.post(BEHAVIOR, {})
     after = model_to_dict(Stack.objects.get())
-    assert {name for name in before if before[name] != after[name]} == {"path_rule", "runs_drafts"}
+    assert {name for name in before if before[name] != after[name]} == set(CHECKED)
 
 
 def test_the_stacks_page_says_what_becomes_a_run(member: Client, stack: Stack) -> None:

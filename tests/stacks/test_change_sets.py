@@ -354,6 +354,7 @@ def test_commits_that_are_gone_are_said_to_be_unknown(seen: Seen) -> None:
         ("größe", [], "größe/main.tf", True),
         # A submodule, or a link to another folder
         ("infra", [], "infra", True),
+        ("infra/net", [], "infra", True),
     ],
 )
 def test_a_path_affects_a_stack_by_its_segments_or_an_extra_glob(

@@ -87,6 +87,8 @@ def test_back_keeps_all_that_was_typed_in_all_steps(member: Client, world: Integ
         "runs_forks": "on",
         "pull_requests_only": "on",
         "autodeploy": "on",
+        "fetches_submodules": "",
+        "fetches_lfs": "on",
     }
     backend = {"tool": "opentofu", "backend": "own"}
     typed = source(world, branch="feature/network") | ALL_TYPED | behavior | backend

@@ -2,7 +2,7 @@
 
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from uuid import uuid4
 
@@ -19,6 +19,7 @@ from vcs_integrations.models import Integration
 
 # It names a backend, whose address is in the environment of the fixture `stack`.
 LOCAL = 'terraform {\n  backend "http" {}\n}\n'
+FILE, LINK, SUBMODULE = "100644", "120000", "160000"
 # Three to add, and an output of each kind.
 THREE = """
 resource "terraform_data" "network" {
@@ -92,6 +93,44 @@ def pushed(
         branch=branch,
         push_id=number,
     )
+
+
+def committed(repository: Repository, entries: Mapping[str, tuple[str, str | None]]) -> str:
+    """Push a commit of raw entries, path: (mode, content or commit); return its id."""
+    git = repository.git
+    tree = written_tree(repository, entries)
+    author = ["-c", "user.name=Eve", "-c", "user.email=eve@example.com"]
+    sha = git.run(*author, "commit-tree", tree, "-m", "Harmless").decode().strip()
+    repository.push_refs({"refs/heads/main": sha})
+    return sha
+
+
+def written_tree(repository: Repository, entries: Mapping[str, tuple[str, str | None]]) -> str:
+    git = repository.git
+    listed = ""
+    folders: dict[str, dict[str, tuple[str, str | None]]] = {}
+    for path, (mode, content) in entries.items():
+        folder, _, rest = path.partition("/")
+        if rest:
+            folders.setdefault(folder, {})[rest] = mode, content
+            continue
+        assert content
+        sha = content
+        if mode != SUBMODULE:
+            sha = git.run("hash-object", "-w", "--stdin", stdin=content.encode()).decode().strip()
+        listed += f"{mode} {'commit' if mode == SUBMODULE else 'blob'} {sha}\t{path}\0"
+    for folder, inside in folders.items():
+        listed += f"040000 tree {written_tree(repository, inside)}\t{folder}\0"
+    return git.run("mktree", "-z", "--missing", stdin=listed.encode()).decode().strip()
+
+
+def queued(stack: Stack, sha: str, **changes: object) -> Run:
+    number = stack.runs.count() + 1
+    values = {
+        "stack": stack, "number": number, "kind": Kind.TRACKED, "repository": stack.repository,
+        "sha": sha, "branch": "main", "push_id": number,
+    }  # fmt: skip
+    return Run.objects.create(**values | changes)
 
 
 def work(worker: str = "here") -> list[Run]:

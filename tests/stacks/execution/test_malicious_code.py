@@ -3,7 +3,7 @@
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -13,39 +13,20 @@ from pytest_django import Settings
 
 from stacks.execution.backends import FILE
 from stacks.execution.logs import as_html, as_text
-from stacks.models import PullRequest, Run, Stack
+from stacks.models import PullRequest, Stack
 from stacks.states import Kind, State
 from tests.emulator.model import Repository
-from tests.stacks.execution.conftest import LOCAL, commands_below, log_of, pushed, work
-
-LINK, SUBMODULE = "120000", "160000"
-
-
-def committed(repository: Repository, entries: Mapping[str, tuple[str, str | None]]) -> str:
-    """Push a commit of raw entries, path: (mode, content or commit); return its id."""
-    git = repository.git
-    listed = ""
-    for path, (mode, content) in entries.items():
-        assert content
-        sha = content
-        if mode != SUBMODULE:
-            sha = git.run("hash-object", "-w", "--stdin", stdin=content.encode()).decode().strip()
-        kind = "commit" if mode == SUBMODULE else "blob"
-        listed += f"{mode} {kind} {sha}\t{path}\n"
-    tree = git.run("mktree", "--missing", stdin=listed.encode()).decode().strip()
-    author = ["-c", "user.name=Eve", "-c", "user.email=eve@example.com"]
-    sha = git.run(*author, "commit-tree", tree, "-m", "Harmless").decode().strip()
-    repository.push_refs({"refs/heads/main": sha})
-    return sha
-
-
-def queued(stack: Stack, sha: str, **changes: object) -> Run:
-    number = stack.runs.count() + 1
-    values = {
-        "stack": stack, "number": number, "kind": Kind.TRACKED, "repository": stack.repository,
-        "sha": sha, "branch": "main", "push_id": number,
-    }  # fmt: skip
-    return Run.objects.create(**values | changes)
+from tests.stacks.execution.conftest import (
+    LINK,
+    LOCAL,
+    SUBMODULE,
+    commands_below,
+    committed,
+    log_of,
+    pushed,
+    queued,
+    work,
+)
 
 
 def executed(script: str) -> str:
@@ -137,6 +118,8 @@ def test_hooks_filters_and_submodules_are_not_obeyed(
         ),
         "sub": (SUBMODULE, repository.tip("main")),
     }
+    stack.fetches_submodules = False
+    stack.save()
     run = queued(stack, committed(repository, files), kind=Kind.PROPOSED)
     (done,) = work()
     assert done.state == State.FINISHED, as_text(log_of(run))
