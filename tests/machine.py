@@ -15,6 +15,8 @@ def main() -> int:
         subprocess.run([sys.executable, "-m", "playwright", "install", "chromium"], check=False)
     if shutil.which("bwrap") is None:
         install("bubblewrap")
+    if shutil.which("git-lfs") is None:  # without it, its tests are skipped
+        install("git-lfs")
     missing = [] if chromium.find() else ["chromium"]
     missing += [] if shutil.which("bwrap") else ["bubblewrap"]
     if missing:

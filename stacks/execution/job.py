@@ -13,7 +13,7 @@ from django.db import DatabaseError, InterfaceError, transaction
 from django.utils import timezone
 
 from stacks.environment import environment_of
-from stacks.execution import backends, project_root, queue, submodules, terraform, workspace
+from stacks.execution import backends, lfs, project_root, queue, submodules, terraform, workspace
 from stacks.execution.backends import StoredBackend
 from stacks.execution.logs import Log, Masker
 from stacks.execution.patience import patiently
@@ -217,7 +217,7 @@ class Job:
         self.log.say(f"Fetching commit {self.run.sha[:8]} of {self.run.repository}")
         if not workspace.fetch(self.git) and not self._fetch_from_new_address():
             raise JobFailed("The commit could not be fetched. The end of the log says why.")
-        submodules.complete(self.git)
+        lfs.complete(self.git, submodules.complete(self.git))
         self.folder = f"{workspace.CODE}/{self.stack.project_root}".rstrip("/")
         if self._try("test", "-d", self.sandbox.path("workspace", self.folder)):
             raise JobFailed(

@@ -8,13 +8,15 @@ from urllib.parse import quote
 
 from werkzeug import Request, Response
 
+from . import lfs
 from .git import environment
 from .model import Organization, Repository, Token
 from .web import authenticate, not_found, permission_missing, repository_missing
 
 _PATH = re.compile(
     r"(?:(?P<project>[^/]+)/)?_git/(?P<repository>[^/]+)/"
-    r"(?P<rest>info/refs|git-upload-pack|git-receive-pack)"
+    r"(?P<rest>info/refs|git-upload-pack|git-receive-pack"
+    r"|info/lfs/objects/(?:batch|[0-9a-f]{64}))"
 )
 
 
@@ -25,6 +27,8 @@ def is_git_path(path: str) -> bool:
 
 def name_of(request: Request) -> str:
     """Return what a request of git's protocol is counted under."""
+    if "/info/lfs/" in request.path:
+        return "git lfs"
     service = request.args.get("service", request.path.rpartition("/")[2])
     return "git push" if service == "git-receive-pack" else "git fetch"
 
@@ -50,6 +54,8 @@ def answer(request: Request, organization: Organization, path: str) -> Response:
         person = organization.identity(token.user)
         message = permission_missing(person, "contribute", repository.project).message
         return Response(message, 403, content_type="text/plain; charset=utf-8")
+    if match["rest"].startswith("info/lfs/"):
+        return lfs.answer(request, repository, match["rest"])
     if match["rest"] != "git-receive-pack":
         return _backend(request, repository, match["rest"], token.user)
     with repository.lock:
@@ -67,7 +73,10 @@ def _repository(
     organization: Organization, project_name: str | None, name: str
 ) -> Repository | None:
     project = organization.project(project_name or name)
-    found = project.repository(name) if project else None
+    if project is None:
+        return None
+    # git-lfs appends `.git` to an address.
+    found = project.repository(name) or project.repository(name.removesuffix(".git"))
     return None if found is None or found.is_disabled else found
 
 

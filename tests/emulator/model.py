@@ -214,6 +214,8 @@ class Repository:
     pull_requests: list[PullRequest] = field(default_factory=list)
     policies: list[StatusPolicy] = field(default_factory=list)
     statuses: dict[str, list[Status]] = field(default_factory=dict)
+    # Where its answers lead for objects of Git LFS, if not to itself
+    lfs_elsewhere: str = ""
     lock: threading.RLock = field(default_factory=threading.RLock, repr=False)
 
     def __post_init__(self) -> None:
