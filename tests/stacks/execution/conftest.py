@@ -11,7 +11,7 @@ from pytest_django import Settings
 
 from stacks.execution import job, queue
 from stacks.models import Backend, Run, Stack, StackVariable
-from stacks.states import Kind
+from stacks.states import Kind, State
 from tests.emulator.model import Repository
 from tests.stacks.execution.state_server import StateServer, state_server
 from tests.stacks.execution.terraforms import installed, packaged
@@ -140,6 +140,20 @@ def work(worker: str = "here") -> list[Run]:
         job.execute(run, lambda: False)
         done.append(Run.objects.get(pk=run.pk))
     return done
+
+
+def cancel_when_logged(text: str) -> Run:
+    """Do the run whose turn it is, and cancel it once its log has a text; return it at its end."""
+    run = queue.take_next("here")
+    assert run
+
+    def cancel() -> bool:
+        if text in log_of(run):
+            Run.objects.filter(pk=run.pk).move_to(State.CANCELED)
+        return False
+
+    job.execute(run, cancel)
+    return Run.objects.get(pk=run.pk)
 
 
 def log_of(run: Run) -> str:

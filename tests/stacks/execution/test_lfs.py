@@ -14,7 +14,16 @@ from stacks.states import Kind, State
 from tests.emulator import Emulator
 from tests.emulator.lfs import add_object, pointer
 from tests.emulator.model import Organization, Repository
-from tests.stacks.execution.conftest import LOCAL, SUBMODULE, committed, log_of, pushed, work
+from tests.stacks.execution.conftest import (
+    LOCAL,
+    SUBMODULE,
+    cancel_when_logged,
+    commands_below,
+    committed,
+    log_of,
+    pushed,
+    work,
+)
 
 pytestmark = pytest.mark.without_resources
 needs_git_lfs = pytest.mark.skipif(
@@ -114,6 +123,16 @@ def test_the_token_does_not_follow_an_answer_to_another_place(
     assert asked
     assert not any(one.has_authorization for one in asked)
     assert token not in log
+
+
+@needs_git_lfs
+def test_a_run_is_canceled_while_files_are_fetched(
+    stack: Stack, repository: Repository, emulator: Emulator, runs_folder: Path
+) -> None:
+    pushed(stack, repository, {"main.tf": LOCAL, "big.txt": add_object(repository, b"all of it")})
+    emulator.faults.add("slow", path="info/lfs", seconds=3600)
+    assert cancel_when_logged("Fetching 1 Git LFS file").state == State.CANCELED
+    assert commands_below(runs_folder) == []
 
 
 # Not fetched

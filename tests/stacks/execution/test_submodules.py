@@ -17,6 +17,8 @@ from tests.stacks.execution.conftest import (
     FILE,
     LOCAL,
     SUBMODULE,
+    cancel_when_logged,
+    commands_below,
     committed,
     log_of,
     queued,
@@ -118,6 +120,15 @@ def test_a_stack_may_leave_submodules_out(
         "stack fetches none. Switch on “Fetch submodules” in the stack's behavior, or change the "
         "project root."
     )
+
+
+def test_a_run_is_canceled_while_a_submodule_is_fetched(
+    stack: Stack, repository: Repository, shared: Repository, emulator: Emulator, runs_folder: Path
+) -> None:
+    queued(stack, committed(repository, with_submodule(shared.clone_url, shared.tip())))
+    emulator.faults.add("slow", path="shared", seconds=3600)
+    assert cancel_when_logged("Fetching submodule").state == State.CANCELED
+    assert commands_below(runs_folder) == []
 
 
 # Not fetched
