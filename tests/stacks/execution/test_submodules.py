@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from stacks.execution import submodules
 from stacks.execution.logs import Log, Masker, as_text
 from stacks.execution.sandbox import Limits, sandbox
 from stacks.execution.submodules import Submodule, read_links, source_of
@@ -153,6 +154,23 @@ def test_a_commit_without_gitmodules_fails_by_the_name_of_its_submodule(
     sha = committed(repository, {"main.tf": (FILE, LOCAL), "modules/shared": (SUBMODULE, "1" * 40)})
     done, _ = run_of(stack, sha)
     assert done.failure.startswith("The submodule “modules/shared” has no URL in .gitmodules.")
+
+
+@pytest.mark.parametrize("bound", ["MOST", "DEEPEST"])
+def test_submodules_are_bounded_in_number_and_depth(
+    stack: Stack,
+    repository: Repository,
+    shared: Repository,
+    bound: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(submodules, bound, 1)
+    settings = '[submodule "in"]\n\tpath = in\n\turl = ../shared\n'
+    inner = {".gitmodules": (FILE, settings), "in": (SUBMODULE, shared.tip())}
+    middle = committed(shared, inner)
+    done, log = run_of(stack, committed(repository, with_submodule(shared.clone_url, middle)))
+    assert done.failure.startswith("The code has more than"), done.failure
+    assert "modules/shared: " in log and "modules/shared/in: " not in log
 
 
 def test_a_fork_gets_no_submodules_even_where_forks_run(
