@@ -15,7 +15,8 @@ from django.utils import timezone
 from stacks.environment import environment_of
 from stacks.execution import backends, lfs, project_root, queue, submodules, terraform, workspace
 from stacks.execution.backends import StoredBackend
-from stacks.execution.logs import Log, Masker
+from stacks.execution.logs import Log
+from stacks.execution.masking import Masker
 from stacks.execution.patience import patiently
 from stacks.execution.project_root import ProjectRoot
 from stacks.execution.sandbox import (

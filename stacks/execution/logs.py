@@ -1,13 +1,9 @@
 """The log of a run: what a job prints, made harmless, without secrets, in chunks."""
 
-import base64
 import codecs
-import json
 import re
 import time
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from urllib.parse import quote
 
 from django.conf import settings
 from django.db.models import Max, Sum
@@ -15,82 +11,15 @@ from django.db.models.functions import Length
 from django.utils.html import escape, format_html
 from django.utils.safestring import SafeString, mark_safe
 
+from stacks.execution.masking import Masker
 from stacks.execution.patience import patiently
+from stacks.execution.terminal import harmless
 from stacks.models import LogChunk, Run
 
-MASK = "********"
-# Shorter ones would hide half of every log.
-SHORTEST_SECRET = 4
 CHUNK = 32 * 1024  # characters
 FLUSH_EVERY = 0.7  # seconds
 COLOUR = re.compile(r"\x1b\[([0-9;]*)m")
-# Sequences that do anything but colour, then the characters that move, hide or turn text.
-_ESCAPE = re.compile(
-    r"\x1b\[(?![0-9;]*m)[0-?]*[ -/]*[@-~]?"
-    r"|\x1b[\]PX^_][^\x07\x1b\n]*(?:\x07|\x1b\\)?"
-    r"|\x1b(?!\[)[ -/]*[0-~]?"
-)
-_CONTROL = re.compile(
-    "[\x00-\x08\x0b-\x1a\x1c-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff]"
-)
-# Terraform's jsonencode, like all that is written in Go, escapes what HTML gives a meaning.
-_AS_GO_WRITES_JSON = {ord(one): f"\\u{ord(one):04x}" for one in "<>&\u2028\u2029"}
 _COLOURS = ("black", "red", "green", "yellow", "blue", "magenta", "cyan", "white")
-
-
-def harmless(text: str) -> str:
-    """Return text in which nothing is left that a terminal obeys, except colours."""
-    text = _CONTROL.sub("", _ESCAPE.sub("", text))
-    # What is left of a sequence that another one was hidden in.
-    return re.sub(r"\x1b(?!\[[0-9;]*m)", "", text)
-
-
-def _in_json(secret: str) -> set[str]:
-    """Return how a secret looks in JSON, and in JSON that is itself a text, as outputs may be."""
-    forms = {secret}
-    for _ in range(2):
-        quoted = {json.dumps(one, ensure_ascii=False)[1:-1] for one in forms}
-        forms |= quoted | {json.dumps(one)[1:-1] for one in forms}
-        forms |= {one.translate(_AS_GO_WRITES_JSON) for one in quoted}
-    return forms
-
-
-def _in_base64(secret: bytes) -> set[str]:
-    """Return how a secret looks in base64, alone and as a part of something longer.
-
-    Every three bytes become four characters, so where it begins decides what it looks like.
-    Characters that also hold bits of what is around it are left out of a part.
-    """
-    forms = {base64.b64encode(secret).decode()}
-    for before in range(3):
-        encoded = base64.b64encode(bytes(before) + secret).decode().rstrip("=")
-        is_cut = (before + len(secret)) % 3 != 0
-        forms.add(encoded[(0, 2, 3)[before] : len(encoded) - is_cut])
-    return forms | {one.replace("+", "-").replace("/", "_") for one in forms}
-
-
-class Masker:
-    """Replaces secrets, and the forms in which programs like to print them."""
-
-    def __init__(self, secrets: Iterable[str]) -> None:
-        forms: set[str] = set()
-        for secret in secrets:
-            forms |= {secret, *secret.splitlines(), quote(secret, "")}
-            forms |= _in_json(secret) | _in_base64(secret.encode())
-        known = sorted((one for one in forms if len(one.strip()) >= SHORTEST_SECRET), key=len)
-        self.longest = len(known[-1]) if known else 0
-        self._pattern = re.compile("|".join(map(re.escape, reversed(known)))) if known else None
-
-    def mask(self, text: str) -> str:
-        return self._pattern.sub(MASK, text) if self._pattern else text
-
-    def cut(self, text: str) -> int:
-        """Return where text may be cut so that no secret that may go on is cut in two."""
-        end = max(0, len(text) - self.longest + 1) if self.longest else len(text)
-        for found in self._pattern.finditer(text) if self._pattern else ():
-            if found.start() < end < found.end():
-                return found.start()
-        return end
 
 
 class Log:

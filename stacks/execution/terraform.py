@@ -9,8 +9,8 @@ from typing import Any
 from django.conf import settings
 
 from stacks.execution.destruction import destroys_everything
-from stacks.execution.logs import harmless
 from stacks.execution.sandbox import SYSTEM_PATH
+from stacks.execution.terminal import harmless
 from stacks.models.stack import Tool
 
 LOCK_FILE = ".terraform.lock.hcl"

@@ -9,7 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pytest_django import Settings
 
-from stacks.execution.logs import CHUNK, MASK, Log, Masker, Style, as_html, as_text, harmless
+from stacks.execution.logs import CHUNK, Log, Style, as_html, as_text
+from stacks.execution.masking import MASK, Masker
+from stacks.execution.terminal import harmless
 from stacks.execution.terraform import read_plan
 from stacks.models import Run, Stack
 from tests.addresses import make_run, make_stack

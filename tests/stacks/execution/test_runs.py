@@ -15,7 +15,8 @@ from pytest_django import Settings
 
 from stacks.actions import Action, NotPossible, act, actions_for
 from stacks.execution import job, queue, terraform
-from stacks.execution.logs import Log, Masker, as_text
+from stacks.execution.logs import Log, as_text
+from stacks.execution.masking import Masker
 from stacks.execution.sandbox import LimitReached, Limits, sandbox
 from stacks.models import PlanFile, Run, Stack, StackVariable
 from stacks.states import Kind, State

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from stacks.execution import submodules
-from stacks.execution.logs import Log, Masker, as_text
+from stacks.execution.logs import Log, as_text
+from stacks.execution.masking import Masker
 from stacks.execution.sandbox import Limits, sandbox
 from stacks.execution.submodules import Submodule, read_links, source_of
 from stacks.execution.workspace import Git, NotFetched
