@@ -97,11 +97,12 @@ def changes_of(run: Run) -> Changes | None:
 
 
 def plan_of(run: Run) -> str:
-    """Return a run's plan, a line for each resource and output; empty where it has none."""
+    """Return a run's plan, a line for each resource and output; empty where it has none.
+
+    Values of outputs are left out: whoever may read a pull request need not read them.
+    """
     lines = [f"{_mark(one)} {one.get('address', '')}" for one in _listed(run, "resources")]
-    for one in _listed(run, "outputs"):
-        value = f" = {one['value']}" if one.get("value") else ""
-        lines.append(f"{_mark(one)} output {one.get('name', '')}{value}")
+    lines += [f"{_mark(one)} output {one.get('name', '')}" for one in _listed(run, "outputs")]
     return "\n".join(lines)
 
 
