@@ -5,12 +5,12 @@ from typing import Any
 from django import forms
 from django.contrib import messages
 from django.db import IntegrityError, transaction
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_http_methods
 
 from accounts.audit import Verb, record
-from stacks.environment import SHORTEST_SECRET, plain_values_of, why_not_named
+from stacks.environment import SHORTEST_SECRET, change, plain_values_of, remove, why_not_named
 from stacks.models import Stack, StackVariable
 from vcs_integrations.encryption import WrongKey
 
@@ -18,49 +18,87 @@ LONGEST_VALUE = 30_000  # four bytes each fit what Linux takes
 TAKEN = "There is a variable of this name. Change that one, or choose a different name."
 
 
+class ValueField(forms.CharField):
+    """A value, byte for byte as it was entered: a private key is not read without its last line."""
+
+    widget = forms.Textarea(attrs={"rows": 2, "spellcheck": "false", "autocomplete": "off"})
+    default_error_messages = {
+        "null_characters_not_allowed": "No environment takes a null character. Remove it, or enter "
+        "the value in base64 and decode it in the code.",
+    }
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(max_length=LONGEST_VALUE, strip=False, required=False, **kwargs)
+
+    def to_python(self, value: Any) -> str:
+        if value is None:  # not sent at all, which empties nothing
+            raise forms.ValidationError(self.error_messages["required"], code="required")
+        # Browsers send each line break as \r\n, whatever was pasted.
+        return str(super().to_python(value)).replace("\r\n", "\n")
+
+
 class VariableForm(forms.Form):
     """What a variable is to say. The value of a secret may be left empty, and then stays."""
 
-    value = forms.CharField(
+    value = ValueField(
         label="Value",
-        max_length=LONGEST_VALUE,
-        widget=forms.Textarea(attrs={"rows": 2, "spellcheck": "false", "autocomplete": "off"}),
-        help_text="Spaces and line breaks around it are dropped.",
+        help_text="Kept exactly as entered, with spaces and line breaks around it, and may be "
+        "empty. Line breaks become those of Unix.",
     )
     is_secret = forms.BooleanField(
         label="Secret",
         required=False,
-        help_text="Never shown again, and masked in logs. All values are stored encrypted.",
+        help_text=f"Never shown again, and masked in logs and plans. In JSON, HCL and the like, "
+        f"each value of at least {SHORTEST_SECRET} characters is masked by itself. All values are "
+        f"stored encrypted.",
     )
 
-    def __init__(self, *args: Any, variable: StackVariable | None = None, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.was_secret = bool(variable and variable.is_secret)
-        if self.was_secret:
-            self.fields["value"].required = False
-            self.fields["value"].help_text = "It is not shown. Left empty, it stays as it is."
-
-    def clean_value(self) -> str:
-        # Browsers send line breaks as \r\n, which a key or certificate is not read with.
-        return str(self.cleaned_data["value"]).replace("\r\n", "\n")
+    was_secret = False
 
     def clean(self) -> dict[str, Any]:
         data = self.cleaned_data
         value, is_secret = data.get("value", ""), data.get("is_secret", False)
-        if is_secret and 0 < len(value) < SHORTEST_SECRET:
+        if "value" in self.errors:
+            return data
+        if self.was_secret and not value:
+            if not is_secret:
+                self.add_error(
+                    "value",
+                    "Enter the value to show from now on. For an empty value, remove the variable "
+                    "and add it again.",
+                )
+        elif is_secret and len(value.strip()) < SHORTEST_SECRET:
             self.add_error(
                 "value",
-                f"A secret needs at least {SHORTEST_SECRET} characters: a shorter one is found "
-                f"all over a log, and can't be masked.",
+                f"A secret needs at least {SHORTEST_SECRET} characters, not counting spaces around "
+                f"it: a shorter one is found all over a log, and can't be masked. Clear “Secret” "
+                f"to enter a short or empty value.",
             )
-        if self.was_secret and not is_secret and not value and not self.errors:
-            self.add_error("value", "Enter the value again to have it shown from now on.")
         return data
 
     def forget_secret(self) -> None:
         """Let the page not repeat a secret that was typed."""
         if "is_secret" in self.data:
             self.data = {name: text for name, text in self.data.items() if name != "value"}
+
+
+class ChangedVariableForm(VariableForm):
+    """`value` is what a variable says now; None where that is not shown or can't be read."""
+
+    def __init__(self, data: QueryDict | None, variable: StackVariable, value: str | None) -> None:
+        super().__init__(data, initial={"value": value or "", "is_secret": variable.is_secret})
+        self.was_secret = variable.is_secret
+        if self.was_secret:
+            self.fields["value"].help_text = "It is not shown. Left empty, it stays as it is."
+        else:
+            # Nobody empties what can't be read by opening the page and saving it.
+            self.fields["value"].required = value is None
+
+    @property
+    def changes(self) -> dict[str, Any]:
+        """The fields to store; without the value of a secret that was left empty."""
+        stays = self.was_secret and not self.cleaned_data["value"]
+        return {"is_secret": True} if stays else self.cleaned_data
 
 
 class NewVariableForm(VariableForm):
@@ -107,21 +145,16 @@ def environment(request: HttpRequest, slug: str) -> HttpResponse:
 def change_variable(request: HttpRequest, slug: str, variable_pk: int) -> HttpResponse:
     variable = _variable(slug, variable_pk)
     try:
-        value = plain_values_of(variable.stack).get(variable.name, "")
+        value = plain_values_of(variable.stack).get(variable.name)
     except WrongKey as error:
         messages.error(request, str(error))
-        value = ""
-    form = VariableForm(
-        request.POST if request.method == "POST" else None,
-        variable=variable,
-        initial={"value": value, "is_secret": variable.is_secret},
-    )
+        value = None
+    data = request.POST if request.method == "POST" else None
+    form = ChangedVariableForm(data, variable, value)
     if form.is_valid():
-        # An empty value is that of a secret which stays.
-        changes = {name: to for name, to in form.cleaned_data.items() if to != ""}
         said = f"{variable.name} was changed"
         with transaction.atomic():
-            StackVariable.objects.filter(pk=variable.pk).update(**changes)
+            change(variable, form.changes)
             record(request, Verb.ENVIRONMENT_CHANGED, variable.stack, said)
         messages.success(request, said)
         return redirect("environment", slug)
@@ -138,7 +171,7 @@ def remove_variable(request: HttpRequest, slug: str, variable_pk: int) -> HttpRe
         return render(request, "stacks/remove_variable.html", context)
     said = f"{variable.name} was removed"
     with transaction.atomic():
-        variable.delete()
+        remove(variable)
         record(request, Verb.ENVIRONMENT_CHANGED, variable.stack, said)
     messages.success(request, said)
     return redirect("environment", slug)

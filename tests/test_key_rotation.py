@@ -14,7 +14,7 @@ from django.test import Client
 from django_cryptography.fields import EncryptedMixin
 from pytest_django import Settings
 
-from stacks.models import PlanFile, StackVariable, StateUpload, StateVersion
+from stacks.models import FormerSecret, PlanFile, StackVariable, StateUpload, StateVersion
 from stacks.states import State
 from tests.addresses import World, clients, make_run, make_world
 from tests.killing import killed_at
@@ -32,6 +32,8 @@ def world(integration: Integration) -> World:
     world = make_world(integration)
     Credentials.objects.create(integration=world.unlinked, token="t", webhook_password="p")
     StackVariable.objects.create(stack=world.stack, name="B", value="hidden", is_secret=True)
+    for value in ("hidden before", "hidden at first"):
+        FormerSecret.objects.create(stack=world.stack, value=value)
     for number in (3, 4):
         run = make_run(world.detached, number, state=State.FAILED)
         PlanFile.objects.create(run=run, content=f"plan {number}".encode())
@@ -83,6 +85,7 @@ def test_every_encrypted_field_is_found_and_uses_the_keys_that_are_set() -> None
     assert {str(field) for field in secret_fields()} >= {
         "Credentials (token)",
         "Credentials (webhook password)",
+        "Former secrets (value)",
         "Plan files (content)",
         "Stack variables (value)",
         "State contents (packed)",

@@ -12,7 +12,7 @@ from django.conf import settings
 from django.db import DatabaseError, InterfaceError, transaction
 from django.utils import timezone
 
-from stacks.environment import environment_of
+from stacks.environment import environment_of, former_secrets_of
 from stacks.execution import backends, lfs, project_root, queue, submodules, terraform, workspace
 from stacks.execution.backends import StoredBackend
 from stacks.execution.logs import Log
@@ -122,7 +122,8 @@ class Job:
         self.program = self._program()
         self.token = run.repository.integration.read_credentials().token
         self.environment, secrets = self._environment()
-        self.masker = Masker([self.token, workspace.token_header(self.token), *secrets])
+        secrets += [self.token, workspace.token_header(self.token)]
+        self.masker = Masker([*secrets, *former_secrets_of(self.stack)])
         self.log = Log(run, run.state, self.masker)
         self.git = workspace.Git(run, self.token, sandbox, self.log, self._is_unwanted)
 

@@ -13,11 +13,12 @@ from stacks.models.state import (
     StateVersion,
     prune_uploads,
 )
-from stacks.models.variable import StackVariable
+from stacks.models.variable import FormerSecret, StackVariable
 
 __all__ = [
     "Backend",
     "Decision",
+    "FormerSecret",
     "LogChunk",
     "PlanFile",
     "PullRequest",

@@ -155,6 +155,7 @@ class Run(models.Model):
         default=False, help_text="no resource in the state outlives its plan"
     )
     plan = models.JSONField(null=True, blank=True)
+    warnings = models.JSONField(default=list, blank=True, help_text="sentences for its page")
 
     objects = RunManager()
 

@@ -28,3 +28,16 @@ class StackVariable(models.Model):
 
     def __str__(self) -> str:
         return f"{self.name} of {self.stack}"
+
+
+class FormerSecret(models.Model):
+    """A value that a secret variable had once. It is never shown, only masked."""
+
+    stack = models.ForeignKey(Stack, on_delete=models.CASCADE, related_name="former_secrets")
+    value = encrypt(models.TextField())
+
+    class Meta:
+        ordering = ("-pk",)
+
+    def __str__(self) -> str:
+        return f"A former secret of {self.stack}"

@@ -5,10 +5,11 @@ from typing import Any
 
 import pytest
 from django.db import connection
+from django.db.models import BinaryField, Value
 from django.test import Client
 
-from stacks.environment import environment_of
-from stacks.models import Stack, StackVariable
+from stacks.environment import change, environment_of, former_secrets_of
+from stacks.models import FormerSecret, Stack, StackVariable
 from tests.stacks.conftest import errors
 from tests.test_secrets import database_text, holds, logged, shown
 from vcs_integrations.encryption import WrongKey
@@ -33,12 +34,12 @@ def words(client: Client, path: str = PATH) -> str:
 
 def test_what_people_add_is_what_runs_find(member: Client, stack: Stack) -> None:
     assert environment_of(stack) == ({}, [])
-    response = member.post(PATH, {"name": "TF_VAR_region", "value": " westeurope\r\n"}, follow=True)
+    response = member.post(PATH, {"name": "TF_VAR_region", "value": "westeurope"}, follow=True)
     assert [str(one) for one in response.context["messages"]] == ["TF_VAR_region was added"]
     add(member, "KEY", "one\r\ntwo\r\n")
     add(member, "ARM_CLIENT_SECRET", SECRET, is_secret="on")
     assert environment_of(stack) == (
-        {"TF_VAR_region": "westeurope", "KEY": "one\ntwo", "ARM_CLIENT_SECRET": SECRET},
+        {"TF_VAR_region": "westeurope", "KEY": "one\ntwo\n", "ARM_CLIENT_SECRET": SECRET},
         [SECRET],
     )
     page = words(member)
@@ -104,17 +105,47 @@ def test_a_name_is_there_once(member: Client, stack: Stack) -> None:
     assert environment_of(stack)[0] == {"A": "1", "a": "2"}
 
 
-@pytest.mark.parametrize("value", ["", " ", "a\0b", "x" * 30_001])
+@pytest.mark.parametrize(
+    ("value", "why"),
+    [("a\0b", "No environment takes a null character."), ("x" * 30_001, "at most 30000")],
+)
 def test_a_value_that_no_environment_takes_is_refused(
-    member: Client, stack: Stack, value: str
+    member: Client, stack: Stack, value: str, why: str
 ) -> None:
-    assert errors(add(member, "A", value), "value")
+    assert why in errors(add(member, "A", value), "value")
     assert not StackVariable.objects.exists()
+
+
+@pytest.mark.parametrize(
+    ("sent", "stored"),
+    [
+        ("", ""),
+        (" ", " "),
+        ("\r\n", "\n"),
+        ("\r\n\r\n  a\tb  \r\n\r\n", "\n\n  a\tb  \n\n"),
+        ("a\nb\rc\r\n", "a\nb\rc\n"),
+        ("é€𝄞\ufeff\x1b", "é€𝄞\ufeff\x1b"),
+        ("x\r\n" * 15_000, "x\n" * 15_000),
+    ],
+)
+def test_a_value_is_kept_as_it_was_entered(
+    member: Client, stack: Stack, sent: str, stored: str
+) -> None:
+    assert add(member, "A", sent).status_code == 302
+    assert environment_of(stack)[0] == {"A": stored}
+    path = f"{PATH}{StackVariable.objects.get().pk}/"
+    member.post(path, {"value": "other"})
+    member.post(path, {"value": sent})
+    assert environment_of(stack)[0] == {"A": stored}
 
 
 def test_a_secret_that_could_not_be_masked_is_refused(member: Client, stack: Stack) -> None:
     response = add(member, "PIN", "12345", is_secret="on")
     assert "A secret needs at least 6 characters" in errors(response, "value")
+    for value in ("", " 12345\r\n"):
+        assert "A secret needs at least 6" in errors(
+            add(member, "A", value, is_secret="on"), "value"
+        )
     assert add(member, "PIN", "12345").status_code == 302
 
 
@@ -122,7 +153,10 @@ def test_a_variable_can_be_changed_and_removed(member: Client, stack: Stack) -> 
     add(member, "A", "1")
     path = f"{PATH}{StackVariable.objects.get().pk}/"
     assert ">\n1</textarea>" in member.get(path).content.decode()
-    assert errors(member.post(path, {"value": ""}), "value") == "This field is required."
+    assert errors(member.post(path, {}), "value") == "This field is required."
+    member.post(path, {"value": ""})
+    assert environment_of(stack) == ({"A": ""}, [])
+    assert '<span class="quiet">empty</span>' in words(member)
     member.post(path, {"value": "2"})
     assert environment_of(stack) == ({"A": "2"}, [])
     member.get(f"{path}remove/")
@@ -169,11 +203,48 @@ def test_a_secret_left_empty_stays(member: Client, stack: Stack) -> None:
 def test_a_secret_is_shown_only_once_its_value_is_typed_again(member: Client, stack: Stack) -> None:
     path = f"{PATH}{add_secret(member).pk}/"
     response = member.post(path, {"value": ""})
-    assert errors(response, "value") == "Enter the value again to have it shown from now on."
+    assert errors(response, "value").startswith("Enter the value to show from now on.")
     assert environment_of(stack)[1] == [SECRET]
     member.post(path, {"value": "known-to-all"})
     assert environment_of(stack) == ({"ARM_CLIENT_SECRET": "known-to-all"}, [])
     assert "known-to-all" in words(member)
+
+
+@pytest.mark.parametrize("change", ["changed", "shown", "shown as it is", "removed"])
+def test_a_secret_that_is_changed_shown_or_removed_stays_known_to_be_masked(
+    member: Client, stack: Stack, change: str
+) -> None:
+    path = f"{PATH}{add_secret(member).pk}/"
+    member.post(path, {"value": "", "is_secret": "on"})
+    member.post(path, {"value": SECRET, "is_secret": "on"})
+    assert former_secrets_of(stack) == []
+    forms = {
+        "changed": {"value": "another-one", "is_secret": "on"},
+        "shown": {"value": "another-one"},
+        "shown as it is": {"value": SECRET},
+    }
+    if form := forms.get(change):
+        member.post(path, form)
+    else:
+        member.post(f"{path}remove/")
+    assert former_secrets_of(stack) == [SECRET]
+    assert holds(database_text(), [SECRET]) == []
+    assert holds(words(member), [SECRET]) == ([SECRET] if change == "shown as it is" else [])
+
+
+def test_the_newest_fifty_former_secrets_are_kept(member: Client, stack: Stack) -> None:
+    variable = add_secret(member)
+    for number in range(52):
+        change(variable, {"value": f"secret-{number}"})
+    assert former_secrets_of(stack) == [f"secret-{number}" for number in range(50, 0, -1)]
+
+
+def test_a_former_secret_that_no_key_reads_stops_nothing(member: Client, stack: Stack) -> None:
+    variable = add_secret(member)
+    change(variable, {"value": "second-one"})
+    FormerSecret.objects.update(value=Value(b"of another key", BinaryField()))
+    change(variable, {"value": "third-one"})
+    assert former_secrets_of(stack) == ["second-one"]
 
 
 def test_with_another_key_the_page_works_and_says_what_to_do(member: Client, stack: Stack) -> None:
@@ -188,6 +259,9 @@ def test_with_another_key_the_page_works_and_says_what_to_do(member: Client, sta
     for variable, more in ((first, {}), (second, {"is_secret": "on"})):
         path = f"{PATH}{variable.pk}/"
         assert member.get(path).status_code == 200
+        member.post(path, {"value": ""} | more)  # empties nothing
+        with pytest.raises(WrongKey):
+            environment_of(stack)
         member.post(path, {"value": "entered-again"} | more)
     assert environment_of(stack)[0] == {"A": "entered-again", "B": "entered-again"}
 
