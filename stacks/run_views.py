@@ -149,6 +149,7 @@ def _version(context: dict[str, Any]) -> str:
     shown = (
         found.state,
         found.failure,
+        found.warnings,
         found.worker,
         found.iteration,
         context["actions"],

@@ -16,7 +16,8 @@ from stacks.environment import environment_of, former_secrets_of
 from stacks.execution import backends, lfs, project_root, queue, submodules, terraform, workspace
 from stacks.execution.backends import StoredBackend
 from stacks.execution.logs import Log
-from stacks.execution.masking import Masker
+from stacks.execution.masking import MOST_PARTS, Masker
+from stacks.execution.overridden import warnings_of_overridden
 from stacks.execution.patience import patiently
 from stacks.execution.project_root import ProjectRoot
 from stacks.execution.sandbox import (
@@ -130,6 +131,7 @@ class Job:
     def plan(self) -> None:
         """Plan, and wait for people where something would be changed on the tracked branch."""
         self._prepare()
+        self._warn_of_environment()
         _move(self.run, State.PLANNING)
         self.log.phase = State.PLANNING
         plan = self.sandbox.path("workspace", terraform.PLAN)
@@ -353,6 +355,26 @@ class Job:
         except LimitReached:
             return None
         return backends.named_beside_ours(diagnostics)
+
+    def _warn_of_environment(self) -> None:
+        """Say what of the stack's environment has no effect, or can't be masked."""
+        for warning in warnings_of_overridden(
+            self.environment, self.sandbox, self.folder, self._is_unwanted
+        ):
+            self._warn(warning)
+        if self.masker.has_more:
+            self._warn(
+                f"The secrets of this stack hold more than {MOST_PARTS:,} values. Each secret is "
+                f"masked as a whole, but not each of these values. Move what is not secret into "
+                f"variables that are not secret."
+            )
+
+    def _warn(self, sentence: str) -> None:
+        """Show a warning on the run's page and in its log."""
+        warnings = [*self.run.warnings, self.masker.mask(sentence)]
+        patiently(lambda: Run.objects.filter(pk=self.run.pk).update(warnings=warnings))
+        self.run.warnings = warnings
+        self.log.say(f"Warning: {sentence}")
 
     def _put(self, name: str, content: bytes) -> None:
         """Put a file of ours into the project root; inside, where no link leads out of it."""

@@ -117,6 +117,7 @@ def _take_queued(worker: str) -> Run | None:
                 State.PREPARING,
                 attempts=run.attempts + 1,
                 plan_started_at=timezone.now(),
+                warnings=[],
             ):
                 return run
     return None

@@ -1,5 +1,6 @@
 """Repositories that mean harm: what they try does nothing outside of their own job."""
 
+import os
 import subprocess
 import sys
 import time
@@ -13,6 +14,8 @@ from pytest_django import Settings
 
 from stacks.execution.backends import FILE
 from stacks.execution.logs import as_html, as_text
+from stacks.execution.overridden import warnings_of_overridden
+from stacks.execution.sandbox import sandbox
 from stacks.models import PullRequest, Stack
 from stacks.states import Kind, State
 from tests.emulator.model import Repository
@@ -102,6 +105,28 @@ def test_a_project_root_and_files_of_ours_that_are_links_change_nothing_outside(
     assert "has no folder “infra”" in linked_folder.failure
     linked_file.refresh_from_db()
     assert linked_file.failure.startswith("The commit has a file named")
+
+
+def test_files_of_variables_are_read_without_harm(runs_folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "outside").write_text("out = 1\n")
+    with sandbox() as box:
+        code = box.folder / "workspace" / "code"
+        (code / "terraform.tfvars").mkdir(parents=True)
+        (code / "shared").write_text("shared = 1\n")
+        (code / "huge.auto.tfvars").write_text("out = 1\n" * 100_000)
+        (code / "broken.auto.tfvars.json").write_text('{"out": ' + "[" * 100_000)
+        Path(os.fsdecode(os.fsencode(code) + b"/b\xff\n.auto.tfvars")).write_text("named = 1\n")
+        outside = str(tmp_path / "outside")
+        links = ("nowhere", "/dev/zero", "/proc/self/mem", "loop.auto.tfvars", outside)
+        for number, target in enumerate(links):
+            (code / f"{number}.auto.tfvars").symlink_to(target)
+        (code / "loop.auto.tfvars").symlink_to("loop.auto.tfvars")
+        (code / "z.auto.tfvars").symlink_to("shared")
+        names = ["TF_VAR_out", "TF_VAR_shared", "TF_VAR_named", "TF_VAR_absent", "shared"]
+        assert warnings_of_overridden(names, box, "code", lambda: False) == [
+            "TF_VAR_named has no effect: b\ufffd .auto.tfvars sets named.",
+            "TF_VAR_shared has no effect: z.auto.tfvars sets shared.",
+        ]
 
 
 def test_hooks_filters_and_submodules_are_not_obeyed(

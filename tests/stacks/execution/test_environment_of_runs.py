@@ -1,0 +1,164 @@
+"""What runs find in their environment, and what of it is seen afterwards, with real Terraform."""
+
+import json
+from hashlib import sha256
+
+from django.contrib.auth.models import User
+from django.test import Client
+
+from stacks.actions import Action, act
+from stacks.environment import change, remove
+from stacks.execution.logs import as_text
+from stacks.execution.masking import MASK, MOST_PARTS
+from stacks.heads import follow_from_now
+from stacks.models import Stack, StackVariable
+from stacks.states import Kind, State
+from tests.emulator.model import Repository
+from tests.stacks.execution.conftest import LOCAL, log_of, pushed, work
+from tests.stacks.reports import look, send_all
+
+PASSWORD = "Hunter2-Hunter2"
+
+
+def add(stack: Stack, name: str, value: str, *, is_secret: bool = False) -> StackVariable:
+    return StackVariable.objects.create(stack=stack, name=name, value=value, is_secret=is_secret)
+
+
+def test_no_part_of_a_secret_is_in_log_page_plan_or_comment(
+    member: Client, stack: Stack, repository: Repository
+) -> None:
+    add(stack, "TF_VAR_c", f'{{ user="sa", password="{PASSWORD}" }}', is_secret=True)
+    add(stack, "TF_VAR_j", json.dumps({"in": {"user": "sa", "key": "öther<1>"}}), is_secret=True)
+    add(stack, "TF_VAR_seen", "not a secret")
+    code = """
+variable "c" { type = object({ user = string, password = string }) }
+variable "j" {}
+variable "seen" {}
+locals {
+  j = jsondecode(var.j)
+}
+resource "terraform_data" "holds" {
+  input = { all = jsonencode(var.c), one = var.c.password, key = local.j.in.key }
+}
+output "o" { value = var.c.password }
+output "encoded" { value = jsonencode({ o = var.c.password, j = local.j.in.key }) }
+output "twice" { value = jsonencode([jsonencode(local.j)]) }
+output "url" { value = "https://sa:${urlencode(var.c.password)}@db/${urlencode(local.j.in.key)}" }
+output "base64" { value = base64encode("sa:${var.c.password}:${local.j.in.key}") }
+output "seen" { value = var.seen }
+"""
+    assert follow_from_now(stack) is None
+    repository.push({"main.tf": LOCAL + code}, "topic")
+    request = repository.open_pull_request("topic")
+    look(stack)
+    (done,) = work()
+    assert done.state == State.FINISHED, as_text(log_of(done))
+    send_all()
+    page = member.get(done.get_absolute_url()).content.decode()
+    [thread] = request.threads
+    comment = thread.comments[0].content
+    statuses = " ".join(one.description for one in request.statuses)
+    whole = "\n".join([as_text(log_of(done)), json.dumps(done.plan, ensure_ascii=False), page])
+    for part in ("Hunter", "SHVudGVy", "dW50ZXI", "h1bnRlc", "ther<1", "ther%3C1", "ther\\u003c1"):
+        assert part not in whole + comment + statuses
+    assert f'o = "{MASK}"' in " ".join(as_text(log_of(done)).split())
+    assert f"<code>&quot;{MASK}&quot;</code>" in page and "not a secret" in page
+    assert "+ output o\n" in comment and "+ output seen\n" in comment
+    assert MASK not in comment and "not a secret" not in comment
+
+
+def test_a_value_that_was_secret_once_stays_masked(
+    stack: Stack, repository: Repository, bob: User
+) -> None:
+    changed = add(stack, "TF_VAR_changed", f"{PASSWORD}-changed", is_secret=True)
+    shown = add(stack, "TF_VAR_shown", f"{PASSWORD}-shown", is_secret=True)
+    removed = add(stack, "TF_VAR_removed", f"{PASSWORD}-removed", is_secret=True)
+    names = ("changed", "shown", "removed")
+    code = "".join(
+        f'variable "{name}" {{}}\noutput "{name}" {{\n  value = var.{name}\n}}\n' for name in names
+    )
+    run = pushed(stack, repository, {"main.tf": LOCAL + code})
+    (waiting,) = work()
+    assert waiting.state == State.UNCONFIRMED, as_text(log_of(run))
+    change(changed, {"value": "entered-later"})
+    change(shown, {"value": "shown-to-all", "is_secret": False})
+    remove(removed)
+    act(waiting, Action.CONFIRM, bob, "")
+    (done,) = work()
+    # Terraform says what the plan was made with.
+    assert f'specifies "{MASK}" as the value' in " ".join(as_text(log_of(done)).split())
+    code = "".join(f'output "{name}" {{\n  value = "{PASSWORD}-{name}"\n}}\n' for name in names)
+    again = pushed(stack, repository, {"main.tf": LOCAL + code}, Kind.PROPOSED)
+    (planned,) = work()
+    assert planned.state == State.FINISHED, as_text(log_of(again))
+    shown_of_both = as_text(log_of(done) + log_of(again)) + json.dumps(planned.plan)
+    assert PASSWORD not in shown_of_both
+    assert shown_of_both.count(MASK) >= 3 * len(names)
+
+
+def test_values_reach_the_code_as_they_are_and_a_file_that_overrides_them_is_named(
+    member: Client, stack: Stack, repository: Repository
+) -> None:
+    key = '\n-----BEGIN KEY-----\n  a\tb é$"\\\r\n-----END KEY-----\n\n'
+    add(stack, "TF_VAR_key", key, is_secret=True)
+    add(stack, "TF_VAR_empty", "")
+    overridden = {
+        "a": "terraform.tfvars",
+        "b": "terraform.tfvars.json",
+        "c": "z.auto.tfvars",
+        "d": "b.auto.tfvars.json",
+        "e": "c.auto.tfvars",
+    }
+    for name in (*overridden, "kept"):
+        add(stack, f"TF_VAR_{name}", "of the environment")
+    everything = ("key", "empty", "kept", *overridden)
+    code = "".join(f'variable "{name}" {{}}\n' for name in everything)
+    code += 'output "key" {\n  value = sha256(var.key)\n}\n'
+    code += (
+        'output "seen" {\n  value = [var.empty, var.kept, var.a, var.b, var.c, var.d, var.e]\n}\n'
+    )
+    files: dict[str, str | None] = {
+        "infra/main.tf": LOCAL + code,
+        "infra/terraform.tfvars": 'a = "file"\nb = "file"\n# kept = "file"\n',
+        "infra/terraform.tfvars.json": '{"b": "json", "c": "json"}',
+        "infra/z.auto.tfvars": 'c = <<EOT\nkept = "file"\nEOT\n',
+        "infra/b.auto.tfvars.json": '{"d": "json"}',
+        "infra/c.auto.tfvars": 'e = "a value that nobody sees"\n',
+        "infra/a.auto.tfvars": 'e = "a value that does not count"\n',
+        "infra/other.tfvars": 'kept = "file"\n',
+        "infra/sub/terraform.tfvars": 'kept = "file"\n',
+        "terraform.tfvars": 'kept = "file"\n',
+    }
+    Stack.objects.update(project_root="infra")
+    run = pushed(stack, repository, files, Kind.PROPOSED)
+    (done,) = work()
+    assert done.state == State.FINISHED, as_text(log_of(run))
+    assert done.plan
+    values = {one["name"]: json.loads(one["value"]) for one in done.plan["outputs"]}
+    assert values["key"] == sha256(key.encode()).hexdigest()
+    assert values["seen"] == [
+        "", "of the environment", "file", "json", 'kept = "file"\n', "json",
+        "a value that nobody sees",
+    ]  # fmt: skip
+    sentences = [
+        f"TF_VAR_{one} has no effect: {file} sets {one}." for one, file in overridden.items()
+    ]
+    assert done.warnings == sentences
+    page = " ".join(member.get(done.get_absolute_url()).content.decode().split())
+    for sentence in sentences:
+        assert f"<strong>Warning.</strong> {sentence}</p>" in page
+        assert f"Warning: {sentence}" in as_text(log_of(run))
+
+
+def test_a_run_says_when_not_every_value_of_its_secrets_is_masked(
+    stack: Stack, repository: Repository
+) -> None:
+    for name in ("A", "B"):
+        values = [f"{name}-{number:05}" for number in range(MOST_PARTS // 2 + 1)]
+        add(stack, name, json.dumps(values), is_secret=True)
+    run = pushed(stack, repository, {"main.tf": LOCAL}, Kind.PROPOSED)
+    (done,) = work()
+    assert done.state == State.FINISHED
+    [warning] = done.warnings
+    assert warning.startswith("The secrets of this stack hold more than 10,000 values.")
+    assert warning in as_text(log_of(run))
