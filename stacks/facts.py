@@ -212,6 +212,8 @@ class Facts:
             except ProviderError as error:
                 self._raise_unless_final(error)
                 return ChangedPaths((), error.cause)
+            if not all(change.path for change in changes):
+                return ChangedPaths((), "a change was listed without its path.")
             if any(change.kind == "renamed" and not change.old_path for change in changes):
                 return ChangedPaths((), "where a renamed file was before is not told.")
             paths = {change.path for change in changes}

@@ -208,13 +208,17 @@ def list_changes(call: Call) -> Response:
 
 
 def _entry(number: int, change: Change) -> Json:
-    item = {"objectId": change.new_object, "originalObjectId": change.old_object}
+    """Return one change; a deletion names its path in `originalPath` alone (specs#409)."""
+    item: Json = {"objectId": change.new_object, "originalObjectId": change.old_object}
     item = {name: value for name, value in item.items() if value != NO_OBJECT}
+    is_deletion = change.letter == "D"
     entry: Json = {
         "changeTrackingId": number,
         "changeId": number,
-        "item": item | {"path": f"/{change.path}"},
+        "item": item | {"path": None if is_deletion else f"/{change.path}"},
     }
+    if is_deletion:
+        return entry | {"changeType": "delete", "originalPath": f"/{change.path}"}
     if change.old_path is None:
         return entry | {"changeType": CHANGE_NAMES[change.letter]}
     is_same = change.old_object == change.new_object

@@ -146,7 +146,9 @@ def test_pushes_make_iterations(world: World, sdk: Any, opened: PullRequest) -> 
     assert (one.id, one.author.display_name, one.has_more_commits) == (3, "Ann Admin", False)
 
 
-def test_the_changes_of_an_iteration_equal_those_of_git(world: World, tmp_path: Path) -> None:
+def test_the_changes_of_an_iteration_equal_those_of_git(
+    world: World, sdk: Any, tmp_path: Path
+) -> None:
     repository = world.repository
     text = "".join(f"line {number}\n" for number in range(30))
     repository.push({"old.tf": text, "same.tf": text * 2, "gone.tf": "g\n"})
@@ -176,14 +178,21 @@ def test_the_changes_of_an_iteration_equal_those_of_git(world: World, tmp_path: 
     kinds = {each["item"]["path"]: each["changeType"] for each in answer["changeEntries"]}
     assert kinds["/modules/new.tf"] == "edit, rename"
     assert kinds["/kept/same.tf"] == "rename"
+    read = sdk.get_git_client().get_pull_request_iteration_changes(repository.id, one.id, 1)
+    told = [each.additional_properties for each in read.change_entries]
+    [gone] = [each for each in told if each["changeType"] == "delete"]
+    assert (gone["item"]["path"], gone["originalPath"]) == (None, "/gone.tf")
 
 
 def as_git(entry: dict[str, Any]) -> str:
     """Put a change as `git diff --name-status` does."""
+    if entry["changeType"] == "delete":
+        assert entry["item"]["path"] is None
+        return f"D\t{entry['originalPath'][1:]}"
     path = entry["item"]["path"][1:]
     if "originalPath" in entry:
         return f"R\t{entry['originalPath'][1:]}\t{path}"
-    return f"{ {'add': 'A', 'edit': 'M', 'delete': 'D'}[entry['changeType']] }\t{path}"
+    return f"{ {'add': 'A', 'edit': 'M'}[entry['changeType']] }\t{path}"
 
 
 def test_the_changes_of_an_iteration_are_paged_and_compared(

@@ -163,6 +163,20 @@ def test_a_path_moved_out_of_the_project_root_counts(
     assert runs(following)[-1] == ("tracked", "Moved", "queued")
 
 
+def test_a_pull_request_that_only_deletes_a_file_of_the_project_root_is_run(
+    following: Stack, repository: Repository, emulator: Emulator
+) -> None:
+    Stack.objects.update(project_root="network", pull_requests_only=True)
+    repository.push({"network/old.tf": "1", "docs/old.md": "1"})
+    repository.push({"network/old.tf": None}, "topic", "Remove the network")
+    repository.open_pull_request("topic")
+    repository.push({"docs/old.md": None}, "docs", "Remove a page")
+    repository.open_pull_request("docs")
+    deliver(emulator)
+    assert runs(following)[1:] == [("proposed", "Remove the network", "queued")]
+    assert following.decisions.filter(rule="outside_project_root").count() == 1
+
+
 def test_while_azure_devops_is_away_a_delivery_waits_and_says_why(
     following: Stack, repository: Repository, emulator: Emulator
 ) -> None:

@@ -138,6 +138,36 @@ def test_every_ref_of_a_push_counts(inbox: Inbox) -> None:
     assert delivery.outcome == "run"
 
 
+@pytest.mark.parametrize(
+    ("change", "rule", "note"),
+    [
+        ({"item": {"path": None}, "originalPath": "/network/old.tf"}, "proposed", ""),
+        ({"item": {"path": None}, "originalPath": "/docs/a.md"}, "outside_project_root", ""),
+        ({"item": {"path": None}}, "proposed", "a change was listed without its path."),
+    ],
+)
+@pytest.mark.django_db
+def test_a_pull_request_that_deletes_runs_unless_the_path_is_known_to_be_elsewhere(
+    change: dict[str, Any], rule: str, note: str
+) -> None:
+    created = json.loads((PAYLOADS / "git_pullrequest_created__active.json").read_bytes())
+    iteration = {"id": 1, "sourceRefCommit": {"commitId": TOPIC_SHA.ljust(40, "0")}}
+    changes = {"changeEntries": [{"changeType": "delete", **change}], "nextSkip": 0}
+    url = f"https://dev.azure.com/fabrikam/_apis/git/repositories/{REPOSITORY}"
+    with responses.RequestsMock(assert_all_requests_are_fired=False) as calls:
+        calls.get(re.compile(f"{url}/commits/"), json=NOT_FOUND, status=404)
+        calls.get(f"{url}/pullrequests/41", json=created["resource"])
+        calls.get(f"{url}/pullRequests/41/iterations", json={"value": [iteration]})
+        calls.get(f"{url}/pullRequests/41/iterations/1/changes", json=changes)
+        inbox = Inbox()
+        inbox.set(path_rule=True, project_root="network")
+        inbox.receive("git_pullrequest_created__active")
+    assert inbox.rule == rule
+    assert [run.note.rpartition(": ")[2] for run in inbox.stack.runs.all()] == (
+        [note] if rule == "proposed" else []
+    )
+
+
 def test_a_created_pull_request_starts_a_proposed_run_tied_to_it(inbox: Inbox) -> None:
     inbox.receive("git_pullrequest_created__active")
     assert inbox.runs == [("proposed", TOPIC_SHA, "queued")]

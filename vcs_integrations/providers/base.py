@@ -152,7 +152,8 @@ class RemoteBranch:
 class RemoteChange:
     """A file that differs between two commits; after a rename it has an old path, too.
 
-    `kind` is added, modified, deleted or renamed. Paths have no leading slash.
+    `kind` is added, modified, deleted or renamed. Paths have no leading slash. An empty path, or
+    an empty old path of a renamed file, could not be read: the file may be any.
     """
 
     kind: str

@@ -184,9 +184,7 @@ class AzureDevOpsClient:
             found += page
             # Not every server cuts at the size that was asked for: an empty page is the end.
             if not page or answer.get("allChangesIncluded") is True:
-                return ChangeSet(
-                    shapes.sha(answer, "commonCommit"), [*map(_change, filter(_is_file, found))]
-                )
+                return ChangeSet(shapes.sha(answer, "commonCommit"), shapes.changes(found))
 
     def push(self, repository_id: str, push_id: int) -> list[RefChanged]:
         """Return what one push changed ("Pushes - Get")."""
@@ -234,9 +232,8 @@ class AzureDevOpsClient:
         while skip is not None:
             answer, _ = self._get(path, _skip(params, skip))
             found += self._list(answer, "changeEntries")
-            following = shapes.positive_integer(answer, "nextSkip") or 0
-            skip = following if following > skip else None
-        return [*map(_change, filter(_is_file, found))]
+            skip = self._following(answer, skip)
+        return shapes.changes(found)
 
     def pull_requests(self, repository_id: str, status: str) -> Iterator[PullRequestFacts]:
         """Yield pull requests, the newest first ("Pull Requests - Get Pull Requests")."""
@@ -434,6 +431,13 @@ class AzureDevOpsClient:
             if len(page) < size:
                 return
 
+    def _following(self, answer: Json, skip: int) -> int | None:
+        """Return where a list of changes goes on; None at its end."""
+        following = answer.get("nextSkip") or None
+        if following is not None and (shapes.positive_integer(answer, "nextSkip") or 0) <= skip:
+            raise diagnosis.not_azure_devops(self._host, "the list of changes does not end")
+        return following
+
     def _get(self, path: str, params: dict[str, str]) -> tuple[Json, Any]:
         """Return the JSON object of an answer and its headers."""
         response, body = self._call("GET", path, {"api-version": API_VERSION} | params)
@@ -571,27 +575,6 @@ def _of_ref(ref: str) -> dict[str, str]:
 
 def _skip(params: dict[str, str], count: int) -> dict[str, str]:
     return params | {"$skip": str(count)} if count else params
-
-
-def _is_file(change: Json) -> bool:
-    """Say whether a change is one of a file.
-
-    Lists hold the folders around the files, too, and a renamed file a second time, where it was.
-    """
-    item = child(change, "item")
-    is_folder = item.get("isFolder") is True or item.get("gitObjectType") == "tree"
-    return not is_folder and "sourcerename" not in text(change, "changeType").lower()
-
-
-def _change(change: Json) -> RemoteChange:
-    """Return a change; its type may be several words, like "edit, rename"."""
-    words = text(change, "changeType").lower()
-    path = text(child(change, "item"), "path").lstrip("/")
-    old = text(change, "sourceServerItem") or text(change, "originalPath")
-    if "rename" in words:
-        return RemoteChange("renamed", path, old.lstrip("/"))
-    kind = "added" if "add" in words else "deleted" if "delete" in words else "modified"
-    return RemoteChange(kind, path)
 
 
 def _iteration(item: Json) -> Iteration | None:

@@ -9,10 +9,12 @@ from typing import Any
 
 from vcs_integrations.events import BRANCHES, PullRequestFacts, Push, RefChanged, RemoteCommit
 from vcs_integrations.providers.azure_devops.dates import read_date
+from vcs_integrations.providers.base import RemoteChange
 
 Json = dict[str, Any]
 
 LARGEST_BIGINT = 2**63 - 1
+RENAMES = {"rename", "targetrename"}
 SHA = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
 
 
@@ -133,6 +135,28 @@ def pull_request(item: Json) -> PullRequestFacts | None:
     )
 
 
+def changes(entries: list[Json]) -> list[RemoteChange]:
+    """Return the changed files of a list of changes; a path that can't be read is empty.
+
+    Lists of commits and comparisons also hold the folders around the files, and a renamed file a
+    second time where it was. Both are left out where another entry has their path.
+    """
+    files = [entry for entry in entries if not _is_folder(entry)]
+    found = [_change(entry) for entry in files]
+    renamed = {change.old_path for change in found if change.kind == "renamed"}
+    told = [
+        change
+        for entry, change in zip(files, found, strict=True)
+        if "sourcerename" not in _change_words(entry) or change.path not in renamed
+    ]
+    known = {path for change in told for path in (change.path, change.old_path) if path}
+    around = {path[:end] for path in known for end in _folder_ends(path)}
+    folders = [entry for entry in entries if _is_folder(entry)]
+    # Whatever changed in a folder without listed files could be anywhere below it.
+    hidden = [RemoteChange("modified", "") for one in folders if _changed_path(one) not in around]
+    return told + hidden
+
+
 def branch(ref: str) -> str:
     """Return a branch's short name."""
     return ref.removeprefix(BRANCHES)
@@ -142,3 +166,46 @@ def _is_whole(update: Json) -> bool:
     """Say whether an update names its ref and what it points to now, if only "nothing"."""
     new = text(update, "newObjectId").lower()
     return bool(text(update, "name")) and bool(SHA.fullmatch(new))
+
+
+def _change(entry: Json) -> RemoteChange:
+    """Return a change; its type may be several words, like "edit, rename"."""
+    words = _change_words(entry)
+    path = (_changed_path(entry) or "") if words else ""
+    old_path = _path(entry, "sourceServerItem") or _path(entry, "originalPath") or ""
+    if words & RENAMES:
+        return RemoteChange("renamed", path, old_path)
+    added, deleted = words & {"add", "undelete"}, "delete" in words
+    kind = "added" if added else "deleted" if deleted else "modified"
+    return RemoteChange(kind, path, old_path if old_path != path else "")
+
+
+def _changed_path(entry: Json) -> str | None:
+    """Return which path changed; a pull request's deletion has it in another place.
+
+    MicrosoftDocs/vsts-rest-api-specs#409: its `item.path` is null.
+    """
+    words = _change_words(entry)
+    is_deletion = "delete" in words and not words & RENAMES
+    path = _path(child(entry, "item"), "path")
+    return (is_deletion and not path and _path(entry, "originalPath")) or path
+
+
+def _change_words(entry: Json) -> set[str]:
+    return {word.strip().lower() for word in text(entry, "changeType").split(",")} - {""}
+
+
+def _is_folder(entry: Json) -> bool:
+    item = child(entry, "item")
+    return item.get("isFolder") is True or item.get("gitObjectType") == "tree"
+
+
+def _path(item: Json, key: str) -> str | None:
+    """Return a path without the slash before it; None where none can be read."""
+    value = item.get(key)
+    return value.lstrip("/") if value and value == text(item, key) else None
+
+
+def _folder_ends(path: str) -> list[int]:
+    """Return where the names of the folders around a path end; that of the top is empty."""
+    return [0, *(place for place, character in enumerate(path) if character == "/")]
