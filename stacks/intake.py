@@ -21,7 +21,7 @@ from vcs_integrations.events import (
     RefChanged,
     Unspecified,
 )
-from vcs_integrations.models import Delivery, Integration
+from vcs_integrations.models import Delivery, Integration, Repository
 from vcs_integrations.providers.base import Client, Outcome
 from vcs_integrations.transactions import transaction_in_line
 
@@ -30,6 +30,7 @@ ATTEMPTS = 20
 
 # Why a delivery led to no decision
 NO_STACK = "No stack uses this repository"
+OTHER_REFS = "It changed neither a branch nor a tag"
 NO_DETAILS = "It tells no details: the repositories are read instead"
 UNREADABLE = "What happened could not be read: the repository is read again instead"
 
@@ -87,11 +88,8 @@ def _take_in(
             _hurry_reconciliation(integration, event)
             without = NO_DETAILS
             continue
-        taken = _take(integration, event, delivery, facts)
-        if taken is None:
-            integration.repositories.filter(external_id=event.repository_id).hurry()
-            without = UNREADABLE
-        decisions += taken or []
+        decided, without = _take(integration, event, delivery, facts)
+        decisions += decided
     if delivery:
         if delivery.processed_at:
             decisions = _merge_with_earlier(delivery, decisions)
@@ -120,25 +118,37 @@ def _take(
     event: RefChanged | PushAnnounced | PullRequestChanged,
     delivery: Delivery | None,
     facts: Facts,
-) -> list[Decision] | None:
-    """Take one event in, for every stack of its repository; None where it can't be read."""
+) -> tuple[list[Decision], str]:
+    """Take one event in for every stack of its repository.
+
+    Returns what was decided, and the reason where that is nothing.
+    """
     # Held to the end: one worker at a time stores for a repository.
     held = integration.repositories.select_for_update().filter(external_id=event.repository_id)
     repository = held.first()
     followers = list(repository.stacks.all()) if repository else []
     if repository is None or not followers:
-        return []
+        return [], NO_STACK
     if isinstance(event, PullRequestChanged):
-        return take_pull_request(repository, followers, event, delivery, facts)
+        taken = take_pull_request(repository, followers, event, delivery, facts)
+        return (taken, NO_STACK) if taken is not None else _read_instead(repository)
     changes = facts.refs_of(event) if isinstance(event, PushAnnounced) else [event]
     if changes is None:
-        return None
+        return _read_instead(repository)
+    pushed = [change for change in changes if change.is_branch_or_tag]
     decided = facts.all_of(
         partial(take_push, stack, change, delivery, facts)
-        for change in changes
+        for change in pushed
         for stack in followers
     )
-    return [decision for decision in decided if decision]
+    without = OTHER_REFS if changes and not pushed else NO_STACK
+    return [decision for decision in decided if decision], without
+
+
+def _read_instead(repository: Repository) -> tuple[list[Decision], str]:
+    """Have a repository read soon: what happened there could not be read."""
+    Repository.objects.filter(pk=repository.pk).hurry()
+    return [], UNREADABLE
 
 
 def _hurry_reconciliation(integration: Integration, event: Unspecified) -> None:

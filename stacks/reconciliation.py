@@ -91,14 +91,16 @@ def _read_pushes(repository: Repository, stacks: list[Stack], client: Client) ->
     """Take in the pushes since the last one seen, the oldest first."""
     gives_up = repository.reconcile_failures >= PATIENT_FAILURES
     for push in reversed(_new_pushes(repository, stacks, client)):
-        announced = [PushAnnounced(push.repository_id, push.push_id)]
-        yield from take_in(
-            repository.integration, push.changes or announced, client=client, gives_up=gives_up
-        )
+        if not push.is_internal:
+            announced = [PushAnnounced(push.repository_id, push.push_id)]
+            yield from take_in(
+                repository.integration, push.changes or announced, client=client, gives_up=gives_up
+            )
         # One by one, so that whatever ends this goes on where it ended.
         not_seen = Repository.objects.filter(pk=repository.pk)
+        pushed = {} if push.is_internal else {"pushed_at": push.pushed_at}
         not_seen.filter(Q(seen_push_id=None) | Q(seen_push_id__lt=push.push_id)).update(
-            seen_push_id=push.push_id, pushed_at=push.pushed_at, reconcile_failures=0
+            seen_push_id=push.push_id, reconcile_failures=0, **pushed
         )
         not_seen.exclude(reconcile_lease=None).update(reconcile_lease=timezone.now() + LEASE)
 

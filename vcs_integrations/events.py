@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 BRANCHES = "refs/heads/"
+TAGS = "refs/tags/"
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,11 @@ class RefChanged:
         return self.ref.removeprefix(BRANCHES) if self.ref.startswith(BRANCHES) else ""
 
     @property
+    def is_branch_or_tag(self) -> bool:
+        """Whether people pushed it; other refs are kept by hosts, like those of trial merges."""
+        return self.ref.startswith((BRANCHES, TAGS))
+
+    @property
     def is_creation(self) -> bool:
         return not self.old_sha
 
@@ -62,6 +68,11 @@ class Push:
     push_id: int
     pushed_at: datetime | None
     changes: tuple[RefChanged, ...]
+
+    @property
+    def is_internal(self) -> bool:
+        """Whether it is known to have changed no branch and no tag."""
+        return bool(self.changes) and not any(one.is_branch_or_tag for one in self.changes)
 
 
 @dataclass(frozen=True)

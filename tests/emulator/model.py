@@ -51,6 +51,14 @@ class Identity:
     email: str
 
 
+# Who pushes the trial merges of pull requests, as recorded answers name it.
+SYSTEM = Identity(
+    "000007f5-0000-8888-8000-000000000000",
+    "Microsoft.TeamFoundation.System",
+    "000007F5-0000-8888-8000-000000000000@00000000-0000-0000-0000-000000000000",
+)
+
+
 @dataclass(frozen=True)
 class Token:
     """A personal access token."""
@@ -373,6 +381,13 @@ class Repository:
         for one in self._related_pull_requests():
             one.refs_moved(self, push)
         return push
+
+    def push_trial_merge(self, number: int, sha: str) -> None:
+        """Keep a pull request's merge commit: a push by the server itself, told to no hook."""
+        ref = f"refs/pull/{number}/merge"
+        update = RefUpdate(ref, self.git.ref_values().get(ref, NO_OBJECT), sha)
+        self.git.update_refs({ref: sha})
+        self._append_push(SYSTEM, (update,), [sha])
 
     def _new_commits(self, updates: Sequence[RefUpdate], known: set[str]) -> list[str]:
         """Return the commits that came with a push, newest first.

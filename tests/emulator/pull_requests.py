@@ -534,7 +534,7 @@ class PullRequest:
             parents = [self.target_commit, self.source_commit]
             text = f"Merge pull request {self.id} from {self.source_ref} into {self.target_ref}"
             self.merge_commit = self._write_merge(tree, parents, text, person)
-            self.repository.git.update_refs({f"refs/pull/{self.id}/merge": self.merge_commit})
+            self.repository.push_trial_merge(self.id, self.merge_commit)
         self._merge_attempted(person)
 
     def _merge_attempted(self, person: Identity) -> None:

@@ -138,7 +138,8 @@ def test_pushes_make_iterations(world: World, sdk: Any, opened: PullRequest) -> 
         source, target = one.source_ref_commit.commit_id, one.target_ref_commit.commit_id
         expected = folder.run("merge-base", source, target).decode().strip()
         assert one.common_ref_commit.commit_id == expected
-    assert [one.push.push_id for one in found] == [2, 3, 5, 5]
+    # The pushes between are the server's trial merges.
+    assert [one.push.push_id for one in found] == [2, 4, 8, 8]
     targets = [(one.old_target_ref_name, one.new_target_ref_name) for one in found]
     assert targets == [(None, None)] * 3 + [("refs/heads/main", "refs/heads/release")]
     assert [one.commit_id for one in found[1].commits] == [second, first]
@@ -367,6 +368,29 @@ def test_git_push_moves_a_pull_request(world: World, opened: PullRequest, tmp_pa
     git("fetch", "origin", f"refs/pull/{opened.id}/merge", cwd=folder)
     preview = git("rev-parse", "FETCH_HEAD^2", cwd=folder).stdout.strip()
     assert preview == opened.source_commit
+
+
+def test_each_trial_merge_is_a_push_by_the_server(
+    world: World, sdk: Any, opened: PullRequest
+) -> None:
+    client, key = sdk.get_git_client(), world.repository.id
+    listen(world)
+    first = opened.merge_commit
+    opened.push({"again.tf": "1"})
+    wanted = models.GitPushSearchCriteria(include_ref_updates=True)
+    newest, pushed = client.get_pushes(key, top=2, search_criteria=wanted)
+    [update], [moved] = newest.ref_updates, pushed.ref_updates
+    assert moved.name == TOPIC
+    assert update.name == f"refs/pull/{opened.id}/merge"
+    assert (update.old_object_id, update.new_object_id) == (first, opened.merge_commit)
+    assert newest.pushed_by.display_name == "Microsoft.TeamFoundation.System"
+    wanted = models.GitPushSearchCriteria(ref_name=update.name)
+    assert len(client.get_pushes(key, search_criteria=wanted)) == 2
+    told = [one["eventType"] for one in events(world)]
+    assert told.count("git.push") == 1
+    world.repository.push({"main.tf": "a conflict\n"})
+    assert opened.merge_status == "conflicts"
+    assert client.get_pushes(key, top=1)[0].pushed_by.display_name == "Ann Admin"
 
 
 def test_what_a_pull_request_cannot_do_is_said(world: World, sdk: Any, opened: PullRequest) -> None:

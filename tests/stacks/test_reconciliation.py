@@ -83,6 +83,30 @@ def test_branches_created_deleted_and_tags(following: Stack, repository: Reposit
     assert runs(following) == [("proposed", "A topic", "queued")]
 
 
+def test_trial_merges_are_passed_over(following: Stack, repository: Repository) -> None:
+    repository.push({"a.tf": "1"}, branch="topic")
+    pushed_at = repository.pushes[-1].date
+    repository.open_pull_request("topic")
+    assert look(following) == ["proposed"]
+    row = following.repository
+    assert (row.seen_push_id, row.pushed_at) == (repository.pushes[-1].id, pushed_at)
+    repository.push_trial_merge(1, repository.sha("topic"))
+    assert look(following) == []
+    row.refresh_from_db()
+    assert (row.seen_push_id, row.pushed_at) == (repository.pushes[-1].id, pushed_at)
+
+
+def test_a_stack_made_after_a_trial_merge_follows_its_branch(
+    stack: Stack, repository: Repository
+) -> None:
+    repository.open_pull_request("feature/network")
+    assert follow_from_now(stack) is None
+    assert (stack.head_sha, stack.head_push_id) == (repository.sha("main"), 1)
+    assert stack.followed_push_id == repository.pushes[-1].id
+    repository.push({"main.tf": "2"})
+    assert look(stack)[0] == "tracked"
+
+
 def test_the_tracked_branch_is_gone_and_back(following: Stack, repository: Repository) -> None:
     repository.push({"keep.tf": "1"}, branch="keep")
     sha = repository.sha("main")
@@ -283,7 +307,7 @@ def test_a_stack_made_while_azure_devops_was_away_begins_when_it_was_made(
     assert follow_from_now(stack)
     emulator.faults.clear()
     repository.push({"main.tf": "2"}, message="Second")
-    assert look(stack) == ["tracked"]
+    assert look(stack)[0] == "tracked"
     assert runs(stack) == [("tracked", "Second", "queued")]
 
 

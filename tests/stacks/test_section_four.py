@@ -130,6 +130,37 @@ def test_a_tag_starts_nothing(inbox: Inbox) -> None:
     assert (inbox.runs, inbox.rule) == ([], "no_branch")
 
 
+def moved(*names: str) -> list[dict[str, str]]:
+    """Return updates of refs, each from one commit to another."""
+    return [{"name": name, "oldObjectId": "a" * 40, "newObjectId": "b" * 40} for name in names]
+
+
+INTERNAL = (
+    "refs/pull/41/merge",
+    "refs/pull/41/source",
+    "refs/notes/commits",
+    "refs/azure-repos/merges/41",
+    "refs/headstrong",
+)
+
+
+def test_a_push_of_other_refs_is_skipped_with_a_reason(inbox: Inbox) -> None:
+    delivery = inbox.receive("git_push__one_commit", refUpdates=moved(*INTERNAL))
+    assert (delivery.outcome, delivery.reason) == (
+        "no_run",
+        "It changed neither a branch nor a tag",
+    )
+    assert not inbox.stack.decisions.exists()
+
+
+def test_of_a_push_with_other_refs_too_branches_and_tags_are_kept(inbox: Inbox) -> None:
+    updates = moved(*INTERNAL, "refs/heads/main", "refs/tags/v1")
+    delivery = inbox.receive("git_push__one_commit", refUpdates=updates)
+    assert delivery.outcome == "run"
+    rules = sorted(delivery.decisions.values_list("rule", flat=True))
+    assert rules == ["no_branch", "tracked"]
+
+
 def test_every_ref_of_a_push_counts(inbox: Inbox) -> None:
     delivery = inbox.receive("git_push__several_refs")
     assert inbox.runs == [("tracked", "a511f5", "queued"), ("proposed", "a511f5", "queued")]
