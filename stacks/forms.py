@@ -7,6 +7,7 @@ from django import forms
 from django.db.models import QuerySet, Value
 from django.db.models.functions import Lower
 
+from stacks import globs
 from stacks.models import Backend, Decision, Stack, Tool
 from stacks.sources import find_branch, find_repository, pasted_branch
 from stacks.triggers import RULE_TEXTS
@@ -213,7 +214,9 @@ class BehaviorForm(StepForm):
         required=False,
         widget=forms.Textarea(attrs={"rows": 3, "spellcheck": "false"}),
         help_text="Optional. Files elsewhere whose change also runs the stack, one glob a line, "
-        "like modules/* or *.tfvars. A * stands for any characters, slashes too.",
+        "written as in a .gitignore: modules/**/*.tf, *.tfvars, /versions.tf. A glob that begins "
+        "with ! takes back what the globs above it matched, but never files under the project "
+        "root. Lines that begin with # are dropped.",
     )
     runs_drafts = forms.BooleanField(
         label="Run draft pull requests",
@@ -262,16 +265,23 @@ class BehaviorForm(StepForm):
     def clean_extra_globs(self) -> list[str]:
         typed = (
             glob.strip()
-            for line in self.cleaned_data["extra_globs"].split("\n")
+            for line in map(str.strip, self.cleaned_data["extra_globs"].split("\n"))
             # Braces are refused as they were typed, so the commas in them divide nothing.
-            for glob in ([line] if "{" in line else line.split(","))
+            for glob in ([line] if "{" in line or line.startswith("#") else line.split(","))
         )
-        globs = list(dict.fromkeys(_plain_glob(glob) for glob in typed if glob))
-        if len(globs) > MOST_GLOBS:
+        kept = [_plain_glob(glob) for glob in typed if glob and not glob.startswith("#")]
+        # The last glob that matches decides: of the same twice, the last one counts.
+        found = list(dict.fromkeys(reversed(kept)))[::-1]
+        if found and all(glob.startswith("!") for glob in found):
             raise forms.ValidationError(
-                f"These are {len(globs)} globs, and a stack takes {MOST_GLOBS}. Use wider ones."
+                "These globs only take files back, and no glob above them matches any. Begin with "
+                "a glob without !."
             )
-        return globs
+        if len(found) > MOST_GLOBS:
+            raise forms.ValidationError(
+                f"These are {len(found)} globs, and a stack takes {MOST_GLOBS}. Use wider ones."
+            )
+        return found
 
 
 class BackendForm(StepForm):
@@ -323,17 +333,10 @@ class ActivityFilter(forms.Form):
 
 
 def _plain_glob(typed: str) -> str:
-    """Return a glob as paths are compared with it. Raises ValidationError with what is wrong."""
-    glob = typed.removeprefix("./").lstrip("/")
-    if not glob or ".." in glob.split("/") or "\\" in glob or not glob.isprintable():
-        raise forms.ValidationError(
-            f"“{typed}” matches no file. Use a path inside the repository, with / between its "
-            f"parts, like modules/*."
-        )
-    if "{" in glob or "}" in glob:
-        raise forms.ValidationError(
-            f"“{typed}” has braces, which are not understood. Write one glob for each choice."
-        )
-    if len(glob) > LONGEST_GLOB:
+    """Return a glob as it is kept. Raises ValidationError with what is wrong."""
+    if len(typed) > LONGEST_GLOB:
         raise forms.ValidationError(f"A glob has at most {LONGEST_GLOB} characters.")
-    return f"{glob}*" if glob.endswith("/") else glob
+    try:
+        return globs.plain(typed)
+    except globs.InvalidGlob as error:
+        raise forms.ValidationError(f"“{typed}” {error}") from None

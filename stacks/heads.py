@@ -9,7 +9,8 @@ from vcs_integrations.events import BRANCHES, RemoteCommit
 from vcs_integrations.models import Repository
 from vcs_integrations.providers.base import INTERACTIVE, Client, ProviderError, RemoteBranch
 
-KEEP_BRANCHES = 60  # seconds: a form is typed in for about as long
+# Seconds: a form is typed in for about as long.
+KEEP_BRANCHES = KEEP_FILES = 60
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,22 @@ def branches_of(repository: Repository, *, anew: bool = False) -> list[RemoteBra
         branches = repository.integration.client(INTERACTIVE).branches(repository.external_id)
         cache.set(key, branches, KEEP_BRANCHES)
     return branches
+
+
+def files_of(repository: Repository, branch: str) -> list[str] | None:
+    """Return the paths of a branch's files, remembered for a minute; None where it is gone.
+
+    Raises ProviderError.
+    """
+    sha = next((one.sha for one in branches_of(repository) if one.name == branch), "")
+    if not sha:
+        return None
+    key = f"files:{repository.pk}:{sha}"
+    files: list[str] | None = cache.get(key)
+    if files is None:
+        files = repository.integration.client(INTERACTIVE).files(repository.external_id, sha)
+        cache.set(key, files, KEEP_FILES)
+    return files
 
 
 def follow_from_now(stack: Stack) -> ProviderError | None:

@@ -9,9 +9,9 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from fnmatch import fnmatchcase
 from typing import Protocol
 
+from stacks import globs
 from vcs_integrations.events import Iteration, PullRequestFacts, RefChanged
 
 
@@ -213,17 +213,13 @@ def decide_past_iteration(
 
 
 def is_affected(stack: Settings, paths: Collection[str]) -> bool:
-    """Say whether a path is the project root, lies under it, or matches an extra glob.
+    """Say whether a path is the project root, lies under it, or matches the extra globs.
 
     So does one that the project root lies under: a submodule changes as one path.
     """
     root = f"{stack.project_root}/" if stack.project_root else ""
-    return any(
-        f"{path}/".startswith(root)
-        or root.startswith(f"{path}/")
-        or any(fnmatchcase(path, glob) for glob in stack.extra_globs)
-        for path in paths
-    )
+    touches_root = any(f"{path}/".startswith(root) or root.startswith(f"{path}/") for path in paths)
+    return touches_root or any(globs.matching(stack.extra_globs, paths))
 
 
 def _decide_tracked(

@@ -25,6 +25,7 @@ from stacks.forms import (
     StepForm,
 )
 from stacks.heads import follow_from_now, read_head
+from stacks.matches import Matches, in_words, matches_of
 from stacks.models import PullRequest, Run, Stack
 from stacks.models.report import policy_name
 from stacks.sources import (
@@ -80,6 +81,8 @@ def create_stack(request: HttpRequest) -> HttpResponse:
     numbers = {str(number): number for number in range(1, len(STEPS) + 1)}
     current = numbers.get(request.POST.get("step", ""), 1)
     values = _typed_values(request, current)
+    if "show_matches" in request.POST:
+        return _show_matches_of_new(request, values)
     if "back" in request.POST:
         return _show_step(request, values, current - 1 or 1)
     checked: list[StepForm] = []
@@ -126,8 +129,25 @@ def _typed_values(request: HttpRequest, current: int) -> dict[str, str]:
     }
 
 
+def _show_matches_of_new(request: HttpRequest, values: dict[str, str]) -> HttpResponse:
+    """Show which files the globs match that were typed for a stack that is not there yet."""
+    source, form = IntegrateVcsForm(values), BehaviorForm(values)
+    if source.is_valid():
+        matches = matches_of(form, **source.stack_fields)
+    else:
+        matches = Matches("", problem=in_words(source))
+    if request.headers.get("HX-Request"):
+        return render(request, "stacks/glob_matches.html", {"matches": matches})
+    number = STEPS.index(BehaviorForm) + 1
+    return _show_step(request, values, number, form, matches)
+
+
 def _show_step(
-    request: HttpRequest, values: dict[str, str], number: int, form: forms.Form | None = None
+    request: HttpRequest,
+    values: dict[str, str],
+    number: int,
+    form: forms.Form | None = None,
+    matches: Matches | None = None,
 ) -> HttpResponse:
     """Show one step, and carry the values of the others in hidden fields."""
     form = form or STEPS[number - 1](initial=values)
@@ -137,6 +157,7 @@ def _show_step(
         "steps": STEPS,
         "is_last": number == len(STEPS),
         "carried": {name: value for name, value in values.items() if name not in form.fields},
+        "matches": matches,
     }
     return render(request, "stacks/create_stack.html", context)
 
@@ -314,8 +335,15 @@ def edit_stack(request: HttpRequest, slug: str) -> HttpResponse:
 
 @require_http_methods(["GET", "HEAD", "POST"])
 def change_behavior(request: HttpRequest, slug: str) -> HttpResponse:
-    """Choose what becomes a run from now on."""
-    return _change_step(request, slug, BehaviorForm)
+    """Choose what becomes a run from now on, or see which files the globs match."""
+    if "show_matches" not in request.POST:
+        return _change_step(request, slug, BehaviorForm)
+    found = get_object_or_404(Stack.objects.with_repository(), slug=slug)
+    form = BehaviorForm(request.POST)
+    matches = matches_of(form, found.repository, found.branch)
+    template = "glob_matches" if request.headers.get("HX-Request") else "change_step"
+    context = {"form": form, "stack": found, "matches": matches}
+    return render(request, f"stacks/{template}.html", context)
 
 
 @require_http_methods(["GET", "HEAD", "POST"])

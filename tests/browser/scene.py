@@ -903,6 +903,17 @@ def _change_behavior(scene: Scene) -> None:
     scene.member(f"{scene.stack().get_absolute_url()}behavior/")
 
 
+@state("change behavior, with matching files")
+def _change_behavior_with_matches(scene: Scene) -> None:
+    stack = scene.stack()
+    long = "-".join(["a-very-long-name"] * 8)
+    names = {f"modules/{number:02}/main.tf": "1" for number in range(25)}
+    scene.organization.projects[0].repositories[0].push({f"modules/{long}.tf": "1", **names})
+    Stack.objects.update(extra_globs=["modules/**/*.tf", "!modules/07/"])
+    scene.member(f"{stack.get_absolute_url()}behavior/")
+    expect(scene.page.get_by_text("and 5 more")).to_be_visible()
+
+
 @state("change backend")
 def _change_backend(scene: Scene) -> None:
     scene.member(f"{scene.stack().get_absolute_url()}backend/")

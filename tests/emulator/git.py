@@ -300,6 +300,18 @@ class GitRepository:
             return None
         return Entry(self._text("cat-file", "-t", sha).strip(), sha)
 
+    def entries(self, commit: str, folder: str, *, deep: bool) -> list[tuple[str, Entry]]:
+        """Return path and kind of what is in a folder of a commit, with `deep` at all depths."""
+        more = ["-r", "-t"] if deep else []
+        output = self._text("ls-tree", "-z", *more, f"{commit}:{folder}")
+        start = f"{folder}/" if folder else ""
+        found = []
+        for line in filter(None, output.split("\0")):
+            about, _, name = line.partition("\t")
+            _, kind, sha = about.split(" ")
+            found.append((f"{start}{name}", Entry(kind, sha)))
+        return found
+
     def blob(self, sha: str) -> bytes:
         """Return the bytes of a file object."""
         return self.run("cat-file", "blob", sha)

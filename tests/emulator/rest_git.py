@@ -9,7 +9,7 @@ from typing import Any
 from werkzeug import Response
 
 from . import shapes
-from .git import EMPTY_TREE, NO_OBJECT, Change, Commit, GitError
+from .git import EMPTY_TREE, NO_OBJECT, Change, Commit, Entry, GitError
 from .model import Identity, Push, Repository
 from .shapes import Json
 from .web import ApiError, Call, Route, collection, json_response
@@ -332,7 +332,10 @@ def _push(call: Call, where: Repository, push: Push, with_refs: bool) -> Json:
 
 
 def show_item(call: Call) -> Response:
-    """Return a file: JSON when asked for, with `includeContent` its text too, else its bytes."""
+    """Return a file: JSON when asked for, with `includeContent` its text too, else its bytes.
+
+    With a `recursionLevel` it is a list of the folder and of what is in it.
+    """
     where, query = call.repository(), call.query
     path = (query.text("path", "scopePath") or call.values.get("path", "")).strip("/")
     default = (where.default_branch or "").removeprefix("refs/heads/")
@@ -348,12 +351,25 @@ def show_item(call: Call) -> Response:
             f"the version specified by '<{kind}: {version}>'.",
         )
     is_folder = entry.kind == "tree"
+    level = (query.text("recursionLevel") or "none").lower()
+    if level != "none":
+        if not is_folder or level not in {"full", "onelevel"}:
+            raise ApiError(400, "InvalidArgumentValueException", f"No {level} list of {path}.")
+        below = where.git.entries(commit, path, deep=level == "full")
+        listed = [(path, entry), *below]
+        return collection(_listed_item(call, where, commit, *one) for one in listed)
     if not is_folder and not _wants_json(call):
         return Response(where.git.blob(entry.sha), content_type="application/octet-stream")
     item: dict[str, Any] = {"objectId": entry.sha, **_item(call, where, commit, path, is_folder)}
     if query.flag("includeContent") and not is_folder:
         item["content"] = where.git.blob(entry.sha).decode(errors="replace")
     return json_response(item)
+
+
+def _listed_item(call: Call, where: Repository, commit: str, path: str, entry: Entry) -> Json:
+    """Return an item of a list; a submodule is of the type "commit"."""
+    item = _item(call, where, commit, path, entry.kind == "tree")
+    return {"objectId": entry.sha, **item, "gitObjectType": entry.kind}
 
 
 def _wants_json(call: Call) -> bool:

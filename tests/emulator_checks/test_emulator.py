@@ -131,6 +131,36 @@ def test_differences_equal_those_of_git(world: World, sdk: Any, tmp_path: Path) 
     assert diff.all_changes_included is True
 
 
+def test_items_are_listed_as_git_lists_them(world: World, sdk: Any, tmp_path: Path) -> None:
+    client, key = sdk.get_git_client(), world.repository.id
+    world.repository.push({"modules/deep/er/ß ü.tf": "1", "modules/b.tf": "2"})
+    folder = clone(world, world.repository, tmp_path / "clone")
+    submodule = f"160000,{'1' * 40},modules/sub"
+    git("update-index", "--add", "--cacheinfo", submodule, cwd=folder)
+    git("commit", "-m", "Add a submodule", cwd=folder)
+    git("push", "origin", "main", cwd=folder)
+    head = world.repository.sha("main")
+    version = git_models.GitVersionDescriptor(version=head, version_type="commit")
+
+    def listed(scope: str, level: str) -> dict[str, str]:
+        found = client.get_items(
+            key, scope_path=scope, recursion_level=level, version_descriptor=version
+        )
+        assert all(bool(one.is_folder) == (one.git_object_type == "tree") for one in found)
+        return {one.path: one.git_object_type for one in found}
+
+    lines = git("ls-tree", "-r", "-t", "-z", "main", cwd=folder).stdout.split("\0")[:-1]
+    expected = {f"/{line.partition(chr(9))[2]}": line.split()[1] for line in lines}
+    assert listed("/", "full") == expected | {"/": "tree"}
+    assert expected["/modules/sub"] == "commit"
+    assert set(listed("/modules", "oneLevel")) == {
+        "/modules",
+        *(path for path in expected if path.startswith("/modules/") and path.count("/") == 2),
+    }
+    with pytest.raises(AzureDevOpsServiceError):
+        listed("/main.tf", "full")
+
+
 def names_and_statuses(changes: list[dict[str, Any]]) -> Iterator[str]:
     """Put changes as `git diff --name-status` does, folders left out."""
     for change in changes:

@@ -1,5 +1,6 @@
 """What becomes a run: the third step of the form, and the page that changes it."""
 
+import re
 from typing import Any
 
 import pytest
@@ -7,7 +8,8 @@ from django.forms import model_to_dict
 from django.test import Client
 
 from stacks.models import Stack
-from stacks.triggers import is_affected
+from tests.emulator import Emulator
+from tests.emulator.model import Repository
 from tests.stacks.conftest import CHECKED, NEW, create, errors, source, step, values
 from vcs_integrations.models import Integration
 
@@ -81,8 +83,12 @@ def test_forks_come_with_a_warning(member: Client, stack: Stack) -> None:
         ("modules/*", ["modules/*"]),
         (" modules/*\r\n\r\n*.tfvars ,, a/b.tf,", ["modules/*", "*.tfvars", "a/b.tf"]),
         ("a\na", ["a"]),
-        ("/modules/*, ./shared/*.tf", ["modules/*", "shared/*.tf"]),
-        ("modules/", ["modules/*"]),
+        ("/modules/*, ./shared/*.tf, ./main.tf", ["/modules/*", "shared/*.tf", "/main.tf"]),
+        ("modules/", ["modules/"]),
+        ("*.md\n!docs/**\n! ./a", ["*.md", "!docs/**", "!/a"]),
+        ("a\n!a\na", ["!a", "a"]),
+        ("# shared, all of it\n  # more\nmodules/**/*.tf, # no glob", ["modules/**/*.tf"]),
+        (r"\#a, \!b, \[id\]", [r"\#a", r"\!b", r"\[id\]"]),
         ("in fra/üb*", ["in fra/üb*"]),
         ("[ab]?.tf", ["[ab]?.tf"]),
         ("\n".join(f"m{number}/*" for number in range(50)), [f"m{n}/*" for n in range(50)]),
@@ -105,6 +111,16 @@ def test_globs_are_kept_plain_and_once(
         ("a, b/../c", "“b/../c” matches no file."),
         ("/", "“/” matches no file."),
         ("a\\b", "matches no file."),
+        ("a//b, a/./b", "“a//b” matches no file."),
+        ("a\n!", "“!” matches no file."),
+        ("a\n!/", "“!/” matches no file."),
+        ("!docs/**, !b", "These globs only take files back"),
+        ("a[b", "“a[b” has brackets that are not understood."),
+        ("[[:alpha:]]", "has brackets that are not understood."),
+        ("[a&&b]", "has brackets that are not understood."),
+        ("[z-a]", "“[z-a]” can't be read."),
+        ("*a*a*a*a*a*a*b", "has too many stars for one glob."),
+        ("**/a/**/a/**/a/**/b", "has too many stars for one glob."),
         ("a\tb", "matches no file."),
         ("modules/{a,b}/*", "“modules/{a,b}/*” has braces, which are not understood."),
         ("x" * 201, "A glob has at most 200 characters."),
@@ -124,12 +140,63 @@ def test_globs_that_match_nothing_are_refused_with_the_reason(
     assert Stack.objects.count() == 1
 
 
-def test_a_star_also_stands_for_slashes_as_the_help_says(member: Client, stack: Stack) -> None:
-    Stack.objects.update(project_root="infra")
-    member.post(BEHAVIOR, CHECKED | {"extra_globs": "modules/*"})
+def show(member: Client, typed: str, **headers: str) -> Any:
+    sent = {"extra_globs": typed, "show_matches": "1"}
+    return member.post(BEHAVIOR, sent, headers=headers)
+
+
+def words(response: Any) -> str:
+    return " ".join(re.sub(r"<[^>]*>", " ", response.content.decode()).split())
+
+
+def test_the_form_shows_which_files_match_and_changes_nothing(
+    member: Client, stack: Stack, repository: Repository, emulator: Emulator
+) -> None:
+    repository.push({f"modules/{number:02}/a.tf": "1" for number in range(25)} | {"modules/b": ""})
+    before = len(emulator.requests)
+    page = show(member, "modules/**/*.tf\n!modules/03/")
+    assert "Matching files on main : 24 of 27" in words(page)
+    assert "modules/02/a.tf modules/04/a.tf" in words(page)
+    assert "modules/20/a.tf and 4 more" in words(page)
+    assert values_of(page, "extra_globs") == "modules/**/*.tf\n!modules/03/"
+    part = show(member, "/main.tf", HX_Request="true")
+    assert words(part) == "Matching files on main : 1 of 27 main.tf"
+    assert words(show(member, "x", HX_Request="true")) == "Matching files on main : none of 27"
+    paths = [request.path.rpartition("/")[2] for request in emulator.requests[before:]]
+    assert paths == ["refs", "items"]  # what was read is remembered for a while
     stack.refresh_from_db()
-    assert is_affected(stack, ["modules/a/b/main.tf"])
-    assert not is_affected(stack, ["modules.tf"])
+    assert stack.extra_globs == []
+
+
+def values_of(response: Any, field: str) -> str:
+    return str(response.context["form"][field].value())
+
+
+def test_the_form_says_why_it_can_not_show_which_files_match(
+    member: Client, stack: Stack, emulator: Emulator
+) -> None:
+    assert "“[” has brackets" in words(show(member, "[", HX_Request="true"))
+    assert "“[” has brackets" in errors(show(member, "["), "extra_globs")
+    assert "Without globs, only files" in words(show(member, " "))
+    emulator.faults.add("unavailable", path="/items")
+    said = words(show(member, "*.tf", HX_Request="true"))
+    assert said.startswith("The files of main could not be read. Azure DevOps is down")
+    emulator.faults.clear()
+    Stack.objects.update(branch="gone")
+    assert words(show(member, "*.tf", HX_Request="true")) == "There is no branch gone."
+
+
+def test_what_matches_is_shown_before_there_is_a_stack(member: Client, world: Integration) -> None:
+    typed = source(world, step="3", name="New", branch="feature/network", extra_globs="a.*")
+    page = member.post(NEW, typed | {"show_matches": "1"})
+    assert step(page) == "Define behavior"
+    assert "Matching files on feature/network : 1 of 2 a.tf" in words(page)
+    assert values(page)["name"] == "New"
+    part = member.post(NEW, typed | {"show_matches": "1"}, headers={"HX-Request": "true"})
+    assert words(part) == "Matching files on feature/network : 1 of 2 a.tf"
+    wrong = member.post(NEW, typed | {"show_matches": "1", "branch": "nothing"})
+    assert "has no branch “nothing”" in words(wrong)
+    assert not Stack.objects.exists()
 
 
 def test_the_behavior_can_be_changed(member: Client, stack: Stack) -> None:

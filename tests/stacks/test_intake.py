@@ -151,6 +151,31 @@ def test_the_path_rule_reads_the_changed_files(
     assert following.head_message == "A glob"
 
 
+@pytest.mark.parametrize(
+    ("globs", "path", "runs_it"),
+    [
+        (["modules/**/*.tf"], "modules/vpc.tf", True),
+        (["**/*.tfvars"], "live.tfvars", True),
+        (["**/*.md", "!docs/**"], "docs/deep/a.md", False),
+        (["**/*.md", "!docs/**"], "modules/a.md", True),
+    ],
+)
+def test_a_pull_request_runs_where_a_glob_matches_what_it_changes(
+    following: Stack,
+    repository: Repository,
+    emulator: Emulator,
+    globs: list[str],
+    path: str,
+    runs_it: bool,
+) -> None:
+    Stack.objects.update(project_root="infra", extra_globs=globs, pull_requests_only=True)
+    repository.push({path: "1"}, "topic", "Beside it")
+    repository.open_pull_request("topic")
+    deliver(emulator)
+    assert runs(following) == ([("proposed", "Beside it", "queued")] if runs_it else [])
+    assert following.decisions.filter(rule="outside_project_root").exists() != runs_it
+
+
 def test_a_path_moved_out_of_the_project_root_counts(
     following: Stack, repository: Repository, emulator: Emulator
 ) -> None:

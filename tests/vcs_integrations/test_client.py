@@ -106,6 +106,16 @@ def test_a_branch_is_found_by_its_exact_name(
     assert client.branch(repository.id, "feature") is None
 
 
+def test_the_files_of_a_commit_are_listed_without_its_folders(
+    client: AzureDevOpsClient, repository: Repository
+) -> None:
+    sha = repository.push({"größe/deep/a b.tf": "1", ".hidden": "2"})
+    assert sorted(client.files(repository.id, sha)) == [".hidden", "größe/deep/a b.tf", "main.tf"]
+    with pytest.raises(ProviderError) as raised:
+        client.files(repository.id, "1" * 40)
+    assert raised.value.problem == Problem.NOT_FOUND
+
+
 def test_tags_are_no_branches(client: AzureDevOpsClient, repository: Repository) -> None:
     git = ["git", "-C", str(repository.git.path), "tag", "v1", "main"]
     subprocess.run(git, check=True)

@@ -435,6 +435,10 @@ class Client(Protocol):
         """Return one commit."""
         ...
 
+    def files(self, repository_id: str, sha: str) -> list[str]:
+        """Return the paths of all files of a commit, without leading slash."""
+        ...
+
     def changes(
         self, repository_id: str, base: str, head: str, *, from_merge_base: bool
     ) -> ChangeSet:

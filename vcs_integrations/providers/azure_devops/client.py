@@ -165,6 +165,16 @@ class AzureDevOpsClient:
             raise diagnosis.not_azure_devops(self._host, "the commit that was asked for is missing")
         return shapes.commit(commit)
 
+    def files(self, repository_id: str, sha: str) -> list[str]:
+        """Return the paths of all files of a commit, in one answer ("Items - List")."""
+        params = {
+            "scopePath": "/",
+            "recursionLevel": "Full",
+            "versionDescriptor.version": sha,
+            "versionDescriptor.versionType": "commit",
+        }
+        return shapes.file_paths(self._values(self._get(_git(repository_id, "items"), params)))
+
     def changes(
         self, repository_id: str, base: str, head: str, *, from_merge_base: bool
     ) -> ChangeSet:

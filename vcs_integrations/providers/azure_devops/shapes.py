@@ -141,7 +141,7 @@ def changes(entries: list[Json]) -> list[RemoteChange]:
     Lists of commits and comparisons also hold the folders around the files, and a renamed file a
     second time where it was. Both are left out where another entry has their path.
     """
-    files = [entry for entry in entries if not _is_folder(entry)]
+    files = [entry for entry in entries if not _is_folder(child(entry, "item"))]
     found = [_change(entry) for entry in files]
     renamed = {change.old_path for change in found if change.kind == "renamed"}
     told = [
@@ -151,10 +151,15 @@ def changes(entries: list[Json]) -> list[RemoteChange]:
     ]
     known = {path for change in told for path in (change.path, change.old_path) if path}
     around = {path[:end] for path in known for end in _folder_ends(path)}
-    folders = [entry for entry in entries if _is_folder(entry)]
+    folders = [entry for entry in entries if _is_folder(child(entry, "item"))]
     # Whatever changed in a folder without listed files could be anywhere below it.
     hidden = [RemoteChange("modified", "") for one in folders if _changed_path(one) not in around]
     return told + hidden
+
+
+def file_paths(items: list[Json]) -> list[str]:
+    """Return the paths of the files in a list of items, which holds the folders, too."""
+    return [path for item in items if not _is_folder(item) and (path := _path(item, "path"))]
 
 
 def branch(ref: str) -> str:
@@ -195,8 +200,7 @@ def _change_words(entry: Json) -> set[str]:
     return {word.strip().lower() for word in text(entry, "changeType").split(",")} - {""}
 
 
-def _is_folder(entry: Json) -> bool:
-    item = child(entry, "item")
+def _is_folder(item: Json) -> bool:
     return item.get("isFolder") is True or item.get("gitObjectType") == "tree"
 
 
