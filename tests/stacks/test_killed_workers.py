@@ -174,7 +174,8 @@ def happen_for_real(history: History, repository: Repository) -> None:
         branch = "main" if number % 4 < 2 else f"topic/{number}"
         sha = repository.push({f"{folder}/{number}.tf": "#"}, branch)
         if folder == "lab":
-            history.expect(repository.id, branch, repository.pushes[-1].id, sha)
+            push = next(push for push in reversed(repository.pushes) if sha in push.commits)
+            history.expect(repository.id, branch, push.id, sha)
         if branch != "main":
             repository.open_pull_request(branch, "main", "Please")
     history.heads["By path"] = repository.tip("main") or ""
