@@ -38,6 +38,8 @@ class Verb(TextChoices):
     RUN_CONFIRMED = "run_confirmed", "Confirmed a run"
     RUN_DISCARDED = "run_discarded", "Discarded a run"
     RUN_CANCELED = "run_canceled", "Canceled a run"
+    FORK_ALLOWED = "fork_allowed", "Allowed a commit of a fork"
+    PULL_REQUESTS_PLANNED = "pull_requests_planned", "Had open pull requests planned"
     RUN_RETRIED = "run_retried", "Retried a run"
     PERSON_ADDED = "person_added", "Added a person"
     PERSON_CHANGED = "person_changed", "Changed a person"

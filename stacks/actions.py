@@ -4,6 +4,7 @@ from django.contrib.auth.models import User
 from django.db import IntegrityError, transaction
 from django.db.models import Max
 
+from stacks.forks import is_refused
 from stacks.models import Run, RunAction, Stack
 from stacks.states import HOLDS_STACK, MOVES, IllegalMove, Kind, State
 
@@ -62,7 +63,7 @@ def refuses_retry(run: Run) -> str:
         if newer.exclude(state=State.SUPERSEDED).exists() or run.branch != stack.branch[:500]:
             return "There is newer code or a newer run: retry that one."
         return ""
-    if run.pull_request and run.pull_request.is_from_fork and not stack.runs_forks:
+    if is_refused(run):
         return "The stack does not run the code of forks."
     unfinished = stack.runs.filter(
         kind=Kind.PROPOSED, sha=run.sha, state__in=[State.QUEUED, *HOLDS_STACK]

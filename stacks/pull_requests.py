@@ -12,6 +12,7 @@ from itertools import chain
 from stacks import triggers
 from stacks.facts import Facts, PullRequestNow
 from stacks.models import Decision, PullRequest, Run, Stack
+from stacks.older_pull_requests import go_on_planning, has_room, is_answered
 from stacks.reporting import report_iteration
 from stacks.runs import (
     Source,
@@ -147,7 +148,9 @@ def _take_newest(stack: Stack, reading: Reading) -> list[Decision]:
         iteration,
         before=reading.before,
         is_new_iteration=iteration.number > reading.last_iteration,
+        is_answered=is_answered(stack, row, iteration.number),
         run_of_commit=run.number if run else None,
+        has_room=partial(has_room, stack),
         read_paths=partial(reading.read_paths, iteration),
     )
     report_iteration(stack, row, iteration, decision.rule)
@@ -156,6 +159,8 @@ def _take_newest(stack: Stack, reading: Reading) -> list[Decision]:
         run = _start(stack, reading, iteration, decision)
     elif decision.rule in {Rule.COMPLETED, Rule.ABANDONED}:
         recorded = _take_past(stack, reading, iteration, ends_as=State.CANCELED)
+    elif decision.rule == Rule.BEFORE_STACK:
+        go_on_planning(stack)
     elif run and decision.rule in {Rule.SAME_COMMIT, Rule.SAME_SOURCE, Rule.CONFLICTS}:
         tie_to_pull_request(run, row, iteration.number)
         supersede_older(stack, _source(reading, iteration))
@@ -166,7 +171,12 @@ def _take_newest(stack: Stack, reading: Reading) -> list[Decision]:
         return recorded
     names_run = decision.starts_run or decision.rule in {Rule.SAME_COMMIT, Rule.CONFLICTS}
     told = Decision.objects.record(
-        stack, str(row), decision, reading.delivery, run if names_run else None
+        stack,
+        str(row),
+        decision,
+        reading.delivery,
+        run if names_run else None,
+        iteration.source_sha if decision.rule == Rule.FORK else "",
     )
     return [*recorded, told]
 

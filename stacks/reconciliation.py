@@ -17,6 +17,7 @@ from django.utils import timezone
 from stacks.heads import head_of_branch, note_head
 from stacks.intake import take_in
 from stacks.models import Decision, Stack
+from stacks.older_pull_requests import count_older
 from stacks.pull_requests import is_as_stored
 from vcs_integrations.backoff import wait_after
 from vcs_integrations.events import PullRequestChanged, PullRequestFacts, Push, PushAnnounced
@@ -66,6 +67,7 @@ def reconcile(repository: Repository) -> list[Decision]:
         decisions = [*_read_pushes(repository, stacks, client)]
         _correct_heads(repository, client)
         decisions += _read_pull_requests(repository, stacks, client)
+        count_older(stacks)
     except ProviderError as error:
         _postpone(repository, error)
         raise

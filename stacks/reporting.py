@@ -62,6 +62,14 @@ WORST_FIRST = {
 }
 
 
+# By these rules an open pull request has no run until a person does something. A policy must not
+# pass it, so it is an error: `failed` would say that something ran.
+BLOCKED = {
+    Rule.FORK: "Code of forks does not run on its own. A member can allow this commit.",
+    Rule.DRAFT: "The stack does not run drafts. Publish the pull request to have it planned.",
+}
+
+
 @dataclass(frozen=True)
 class Changes:
     """How many resources a plan adds, changes and destroys, and how many outputs change."""
@@ -111,16 +119,18 @@ def report_iteration(
 ) -> None:
     """Have it reported where a decision about a pull request's newest commit starts no run.
 
-    Another run may have the commit already, and a branch policy must not wait for a stack that
-    is not concerned.
+    Another run may have the commit already, and a branch policy must neither wait for a stack
+    that is not concerned, nor block without a word.
     """
-    if rule in {Rule.SAME_COMMIT, Rule.OUTSIDE_PROJECT_ROOT}:
+    has_to_wait = rule == Rule.BEFORE_STACK and stack.plans_older is not None
+    if has_to_wait or rule in {Rule.SAME_COMMIT, Rule.OUTSIDE_PROJECT_ROOT, *BLOCKED}:
         Report.objects.add_iteration(
             stack,
             pull_request,
             iteration.number,
             iteration.source_sha,
             is_ignored=rule == Rule.OUTSIDE_PROJECT_ROOT,
+            blocked_by=rule if has_to_wait or rule in BLOCKED else "",
         )
 
 
@@ -144,8 +154,8 @@ def comment_for(report: Report) -> CommentReport | None:
     has_begun = report.thread_id is not None or report.is_uncertain
     if run and (has_begun or run.state in {State.FINISHED, State.FAILED}):
         told, more = describe(run), _details(report, run)
-    elif report.is_ignored and has_begun:
-        told, more = _ignored(stack), ""
+    elif (without_run := _without_run(report, stack)) and has_begun:
+        told, more = without_run.description, ""
     else:
         return None
     address = f"{settings.PUBLIC_URL}{stack.get_absolute_url()}"
@@ -165,7 +175,7 @@ def deciding_run(report: Report) -> Run | None:
         runs = runs.filter(kind=Kind.PROPOSED)
     newest = runs.select_related("stack").order_by("-number")
     found = newest.that_count().first() or newest.first()
-    if found and found.state in DOES_NOT_COUNT and report.is_ignored:
+    if found and found.state in DOES_NOT_COUNT and (report.is_ignored or report.blocked_by):
         return None
     return found
 
@@ -245,10 +255,29 @@ def _status_of_one(report: Report) -> StatusReport | None:
         return _without_result(report, describe(run), run.get_absolute_url())
     if run:
         return _status(report, STATUSES[State(run.state)], describe(run), run.get_absolute_url())
+    return _without_run(report, report.stack)
+
+
+def _without_run(report: Report, stack: Stack) -> StatusReport | None:
+    """Return the status of a pull request's commit that has no run, None where there is none."""
+    activity = reverse("activity", args=[stack.slug])
     if report.is_ignored:
-        activity = reverse("activity", args=[report.stack.slug])
-        return _status(report, Status.NOT_APPLICABLE, _ignored(report.stack), activity)
+        return _status(report, Status.NOT_APPLICABLE, _ignored(stack), activity)
+    if report.blocked_by == Rule.BEFORE_STACK:
+        return _status(report, Status.PENDING, _waits(stack), stack.get_absolute_url())
+    if report.blocked_by == Rule.FORK:
+        page = reverse("allow_fork", args=[stack.slug, report.sha])
+        return _status(report, Status.ERROR, BLOCKED[Rule.FORK], page)
+    if report.blocked_by == Rule.DRAFT:
+        return _status(report, Status.ERROR, BLOCKED[Rule.DRAFT], activity)
     return None
+
+
+def _waits(stack: Stack) -> str:
+    """Say what a pull request that is older than its stack waits for."""
+    if stack.plans_older:
+        return "Not planned yet: it is older than the stack, and waits for its turn"
+    return "Not planned yet: it is older than the stack. A member can plan it on the stack's page."
 
 
 def _status_of_all(report: Report) -> StatusReport | None:
@@ -259,17 +288,19 @@ def _status_of_all(report: Report) -> StatusReport | None:
     else:
         parts = parts.filter(pull_request=report.pull_request, iteration=report.iteration)
     found = [
-        (part.stack, status)
+        (part, status)
         for part in parts.select_related("stack", "repository").order_by("name")
         if part.stack and (status := status_for(part))
     ]
     if not found:
         return None
     words = list(WORST_FIRST)
-    stack, worst = min(found, key=lambda one: words.index(one[1].status or Status.ERROR))
-    text = f"{stack.name}: {worst.description}"
+    part, worst = min(found, key=lambda one: words.index(one[1].status or Status.ERROR))
+    text = f"{part.stack}: {worst.description}"
     if len(found) > 1:
-        text = _counted([status for _, status in found])
+        counted = _counted([status for _, status in found])
+        # What a person has to do does not fit into a count.
+        text = f"{counted}. {text}" if part.blocked_by and worst.status == Status.ERROR else counted
     path = worst.url.removeprefix(settings.PUBLIC_URL)
     return _status(report, worst.status or Status.ERROR, text, path)
 

@@ -68,7 +68,7 @@ def act_on_run(request: HttpRequest, slug: str, number: int) -> HttpResponse:
     """Confirm, discard, cancel or retry; who only opens the address is led to the run."""
     found = _run(slug, number)
     action = request.POST.get("action", "")
-    if action not in Action.values:
+    if action not in VERBS:
         return redirect(found)
     note = request.POST.get("note", "").replace("\0", "").strip()
     try:

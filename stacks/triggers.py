@@ -6,7 +6,7 @@ orders itself: push ids, a pull request as it is now, and the runs there are.
 """
 
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Protocol
@@ -30,6 +30,7 @@ class Rule(StrEnum):
     BEFORE_STACK = "before_stack"
     OTHER_TARGET = "other_target"
     FORK = "fork"
+    ALLOWED = "allowed"
     DRAFT = "draft"
     SAME_SOURCE = "same_source"
     CONFLICTS = "conflicts"
@@ -50,6 +51,7 @@ RULE_TEXTS = {
     Rule.BEFORE_STACK: "Before the stack",
     Rule.OTHER_TARGET: "Other target",
     Rule.FORK: "Fork",
+    Rule.ALLOWED: "Allowed once",
     Rule.DRAFT: "Draft",
     Rule.SAME_SOURCE: "No new commit",
     Rule.CONFLICTS: "Conflicts",
@@ -91,10 +93,13 @@ class Settings(Protocol):
     pull_requests_only: bool
     followed_at: datetime
     followed_push_id: int | None
+    plans_older: bool | None
 
 
 # Asked only where the answer matters, since it takes calls to the provider.
 ReadPaths = Callable[[], ChangedPaths]
+# Whether one more pull request that is older than its stack may be planned now.
+HasRoom = Callable[[], bool]
 
 
 def decide_ref(
@@ -144,14 +149,16 @@ def decide_pull_request(
     *,
     before: PullRequestFacts | None,
     is_new_iteration: bool,
+    is_answered: bool,
     run_of_commit: int | None,
+    has_room: HasRoom,
     read_paths: ReadPaths,
 ) -> Decision:
     """Decide what a pull request's newest iteration means for a stack.
 
     `before` is the pull request as it was last read, `is_new_iteration` says that it had not
-    this iteration then, and `run_of_commit` is the number of the proposed run that counts for
-    its source commit.
+    this iteration then, `is_answered` that the stack has decided about this iteration, and
+    `run_of_commit` is the number of the proposed run that counts for its source commit.
     """
     name = f"Pull request {now.number}"
     if now.target_branch != stack.branch:
@@ -159,20 +166,57 @@ def decide_pull_request(
     if now.status != "active":
         rule = Rule.COMPLETED if now.status == "completed" else Rule.ABANDONED
         return Decision(rule, f"{name} is {now.status}: its unfinished proposed runs are canceled.")
-    if now.is_from_fork and not stack.runs_forks:
-        return Decision(Rule.FORK, f"{name} comes from a fork, which the stack does not run.")
-    if now.is_draft and not stack.runs_drafts:
-        return Decision(Rule.DRAFT, f"{name} is a draft, which the stack does not run.")
-    # Whatever was read of it before: how often and when that was may not matter.
-    if not run_of_commit and _is_older(iteration, stack.followed_at):
-        return Decision(
-            Rule.BEFORE_STACK, f"{name} was last changed before the stack followed {stack.branch}."
-        )
-    if before is not None and not is_new_iteration and not _is_news(before, now):
+    if blocked := _blocked(stack, now, read_paths):
+        return blocked
+    has_news = before is not None and _is_news(before, now)
+    if is_answered and before is not None and not is_new_iteration and not has_news:
         return _without_news(name, before, now)
     if run_of_commit:
         return _same_commit(run_of_commit)
+    if not is_answered and _is_older(iteration, stack.followed_at):
+        may_run = has_news or (stack.plans_older and has_room())
+        return _decide_older(stack, name, read_paths) if may_run else _older_waits(stack, name)
     return _unless_outside(stack, Rule.PROPOSED, f"{name} proposes it.", read_paths)
+
+
+def _blocked(stack: Settings, now: PullRequestFacts, read_paths: ReadPaths) -> Decision | None:
+    """Return why a pull request has no run until a person does something, None if it may run.
+
+    Where it is known not to concern the stack, that is the reason: nobody has to do anything.
+    """
+    if now.is_from_fork and not stack.runs_forks:
+        rule, because = (
+            Rule.FORK,
+            "comes from a fork, whose code the stack does not run on its own. A member can allow "
+            "this commit.",
+        )
+    elif now.is_draft and not stack.runs_drafts:
+        rule, because = (
+            Rule.DRAFT,
+            "is a draft, which the stack does not run. It runs once it is published.",
+        )
+    else:
+        return None
+    sentence = f"Pull request {now.number} {because}"
+    decision = _unless_outside(stack, rule, sentence, read_paths)
+    return Decision(rule, sentence) if decision.starts_run else decision
+
+
+def _decide_older(stack: Settings, name: str, read_paths: ReadPaths) -> Decision:
+    """Decide about a pull request that was open before its stack followed the branch."""
+    because = f"{name} was open before the stack followed {stack.branch}."
+    decision = _unless_outside(stack, Rule.PROPOSED, because, read_paths)
+    return replace(decision, note=f"{because} {decision.note}".strip())
+
+
+def _older_waits(stack: Settings, name: str) -> Decision:
+    """Return why a pull request that is older than its stack is not planned yet."""
+    waits = "It waits for its turn to be planned."
+    if stack.plans_older is False:
+        waits = "A member can plan it on the stack's page."
+    return Decision(
+        Rule.BEFORE_STACK, f"{name} was open before the stack followed {stack.branch}. {waits}"
+    )
 
 
 def other_target(stack: Settings, now: PullRequestFacts) -> Decision:

@@ -2,7 +2,15 @@
 
 from django.urls import path
 
-from stacks import environment_pages, home, report_views, run_views, state_pages, views
+from stacks import (
+    environment_pages,
+    fork_views,
+    home,
+    report_views,
+    run_views,
+    state_pages,
+    views,
+)
 from stacks.state_backend import state_backend
 
 urlpatterns = [
@@ -23,6 +31,8 @@ urlpatterns = [
     path("stacks/<slug:slug>/runs/<int:number>/act/", run_views.act_on_run, name="act_on_run"),
     path("stacks/<slug:slug>/runs/<int:number>/log/", run_views.log_part, name="log_part"),
     path("stacks/<slug:slug>/runs/<int:number>/log.txt", run_views.log_file, name="log_file"),
+    path("stacks/<slug:slug>/forks/<slug:sha>/", fork_views.allow_fork, name="allow_fork"),
+    path("stacks/<slug:slug>/plan-older/", views.plan_open, name="plan_open"),
     path("stacks/<slug:slug>/head/", views.refresh_head, name="refresh_head"),
     path("stacks/<slug:slug>/edit/", views.edit_stack, name="edit_stack"),
     path("stacks/<slug:slug>/behavior/", views.change_behavior, name="change_behavior"),

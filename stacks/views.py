@@ -27,7 +27,8 @@ from stacks.forms import (
 from stacks.heads import follow_from_now, read_head
 from stacks.matches import Matches, in_words, matches_of
 from stacks.models import PullRequest, Run, Stack
-from stacks.models.report import policy_name
+from stacks.models.report import What, policy_name
+from stacks.older_pull_requests import plan_older, waiting
 from stacks.sources import (
     MOST_OPTIONS,
     branches_matching,
@@ -225,7 +226,8 @@ def stack(request: HttpRequest, slug: str) -> HttpResponse:
     found = get_object_or_404(Stack.objects.with_repository(), slug=slug)
     page = keyset_page(request, found.runs.for_pages(), "number", RUNS_ON_A_PAGE, "version")
     pull_requests = _open_pull_requests(found)
-    version = _version(found, page.rows, pull_requests)
+    older = _older_that_wait(found)
+    version = _version(found, page.rows, pull_requests, older)
     is_live = bool(request.headers.get("HX-Request"))
     if is_live and request.GET.get("version") == version:
         response = HttpResponse(status=204)
@@ -235,6 +237,7 @@ def stack(request: HttpRequest, slug: str) -> HttpResponse:
             "page": page,
             "pull_requests": pull_requests[:PULL_REQUESTS_SHOWN],
             "has_more_pull_requests": len(pull_requests) > PULL_REQUESTS_SHOWN,
+            "older": older,
             "policy_name": policy_name(found),
             "version": version,
             "is_fresh": is_live,
@@ -257,20 +260,35 @@ def _project(found: Stack, among: QuerySet[Project]) -> bool:
 def _open_pull_requests(found: Stack) -> list[tuple[PullRequest, Run | None]]:
     """Return the newest open pull requests to the tracked branch, each with its newest run.
 
-    One more than is shown tells that there are more.
+    Each knows the rule by which it is blocked. One more than is shown tells that there are more.
     """
     newest = found.runs.filter(pull_request=OuterRef("pk")).order_by("-number")
+    answers = found.reports.filter(
+        what=What.PULL_REQUEST_STATUS, pull_request=OuterRef("pk"), iteration=OuterRef("iteration")
+    )
     rows = list(
         found.repository.pull_requests.filter(status="active", target_branch=found.branch)
         .select_related("repository__integration")
-        .annotate(newest_run=Subquery(newest.values("pk")[:1]))[: PULL_REQUESTS_SHOWN + 1]
+        .annotate(
+            newest_run=Subquery(newest.values("pk")[:1]),
+            blocked_by=Subquery(answers.values("blocked_by")[:1]),
+        )[: PULL_REQUESTS_SHOWN + 1]
     )
     runs = Run.objects.select_related("stack").in_bulk([row.newest_run for row in rows])
     return [(row, runs.get(row.newest_run)) for row in rows]
 
 
+def _older_that_wait(found: Stack) -> int:
+    """Return how many open pull requests, older than the stack, are not planned yet."""
+    may_wait = found.plans_older is False or found.plan_older_at is not None
+    return waiting(found).count() if may_wait and not found.is_detached else 0
+
+
 def _version(
-    found: Stack, runs: Sequence[Run], pull_requests: Sequence[tuple[PullRequest, Run | None]]
+    found: Stack,
+    runs: Sequence[Run],
+    pull_requests: Sequence[tuple[PullRequest, Run | None]],
+    older: int,
 ) -> str:
     """Return a word for what is shown; it is another one each minute, as the ages are."""
     shown = (
@@ -279,6 +297,7 @@ def _version(
         found.is_detached,
         [(run.number, run.state, run.pull_request_id) for run in runs],
         [(one.number, one.version, run and (run.number, run.state)) for one, run in pull_requests],
+        (older, found.plans_older),
         timezone.now().replace(second=0, microsecond=0),
     )
     return sha256(repr(shown).encode()).hexdigest()[:16]
@@ -314,6 +333,20 @@ def refresh_head(request: HttpRequest, slug: str) -> HttpResponse:
         )
     if failure:
         messages.error(request, f"The head commit could not be read. {failure}")
+    return redirect(found)
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+def plan_open(request: HttpRequest, slug: str) -> HttpResponse:
+    """Have the pull requests planned that are older than the stack; a GET leads to the stack."""
+    found = get_object_or_404(Stack.objects.with_repository(), slug=slug)
+    # Who presses it twice, or after somebody else, starts nothing more.
+    if request.method == "POST" and found.plans_older is False:
+        with transaction.atomic():
+            count = plan_older(found)
+            noun = "pull request" if count == 1 else "pull requests"
+            record(request, Verb.PULL_REQUESTS_PLANNED, found, f"{count} {noun}")
+        messages.success(request, f"{count} open {noun} will be planned")
     return redirect(found)
 
 

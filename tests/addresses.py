@@ -13,7 +13,7 @@ from django.urls import URLPattern, URLResolver, get_resolver
 from django.utils import timezone
 
 from accounts.roles import Role
-from stacks.models import Run, Stack, StackVariable, StateLock, StateVersion
+from stacks.models import PullRequest, Run, Stack, StackVariable, StateLock, StateVersion
 from stacks.states import Kind, State
 from tests.conftest import make_person, over_https, signed_in
 from vcs_integrations.models import (
@@ -55,6 +55,7 @@ class World:
     run: Run
     state_version: StateVersion
     variable: StackVariable
+    fork: PullRequest
     delivery: Delivery
     hook_test: HookTest
     person: User
@@ -70,6 +71,7 @@ class World:
             "test_pk": self.hook_test.pk,
             "slug": self.stack.slug,
             "number": self.run.number,
+            "sha": self.fork.source_sha,
             "variable_pk": self.variable.pk,
             "version": self.state_version.number,
             "provider_slug": "azure-devops",
@@ -119,6 +121,7 @@ def make_world(integration: Integration) -> World:
         variable=StackVariable.objects.create(stack=stack, name="TF_VAR_region", value="eu"),
         state_version=make_state_version(broken_off, 1),
         detached=make_stack(unlinked, "Old network"),
+        fork=make_fork(stack),
         delivery=Delivery.objects.create(
             integration=integration, outcome="test", event_type="git.push", body=b'{"a": 1}'
         ),
@@ -178,6 +181,22 @@ def make_stack(integration: Integration, name: str) -> Stack:
         },
     )
     return Stack.objects.create(name=name, repository=repository, branch="main")
+
+
+def make_fork(stack: Stack) -> PullRequest:
+    """Store a pull request of a fork to a stack's branch."""
+    return PullRequest.objects.create(
+        repository=stack.repository,
+        number=13,
+        title="An idea",
+        author="Eve",
+        status="active",
+        is_from_fork=True,
+        source_branch="idea",
+        target_branch=stack.branch,
+        source_sha="f" * 40,
+        iteration=1,
+    )
 
 
 def make_run(stack: Stack, number: int, **changes: Any) -> Run:

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable
 from datetime import timedelta
+from math import lcm
 from typing import Any
 
 import pytest
@@ -175,6 +176,12 @@ DONE: list[tuple[Verb, str, str, Act]] = [
         "Go",
         lambda w, c, o: stack(c, "runs/2/act/", action="retry", note="Go"),
     ),
+    (
+        Verb.PULL_REQUESTS_PLANNED,
+        NETWORK,
+        "1 pull request",
+        lambda w, c, o: plan_older(c),
+    ),
     (Verb.PERSON_ADDED, "erin", "Admin", lambda w, c, o: add_person(c)),
     (
         Verb.PERSON_CHANGED,
@@ -217,7 +224,9 @@ DONE: list[tuple[Verb, str, str, Act]] = [
 WITHOUT_PROVIDER = [
     one
     for one in DONE
-    if one[0].startswith(("edited", "reconciled", "replayed", "stack_", "env", "run_", "person_"))
+    if one[0].startswith(
+        ("edited", "reconciled", "replayed", "stack_", "env", "run_", "pull_", "person_")
+    )
     or one[0] in {Verb.STATE_UPLOADED, Verb.STATE_UNLOCKED}
 ]
 USER_FIELDS = ("username", "email", "password", "groups__name")
@@ -234,6 +243,9 @@ NOTHING: list[Act] = [
     lambda w, c, o: stack(c, "environment/", name="PATH", value="x"),
     lambda w, c, o: stack(c, "state/unlock/", lock_id="another"),
     lambda w, c, o: stack(c, "runs/1/act/", action="retry"),
+    lambda w, c, o: stack(c, "runs/1/act/", action="allow"),
+    lambda w, c, o: stack(c, "plan-older/"),
+    lambda w, c, o: stack(c, f"forks/{w.fork.source_sha}/"),
     lambda w, c, o: c.post(f"{PEOPLE}{w.person.pk}/", {"role": "member"}),
     lambda w, c, o: c.post(f"{PEOPLE}{w.person.pk}/", {"role": "member", "password": "1"}),
     lambda w, c, o: c.post("/password/", {"old_password": "wrong"}),
@@ -292,6 +304,11 @@ def upload_state(world: World, client: Client) -> Any:
 def act(world: World, client: Client, state: State, action: str) -> Any:
     Run.objects.filter(pk=world.run.pk).update(state=state)
     return stack(client, "runs/1/act/", action=action, note="Go")
+
+
+def plan_older(client: Client) -> Any:
+    Stack.objects.update(plans_older=False)
+    return stack(client, "plan-older/")
 
 
 def add_person(client: Client) -> Any:
@@ -393,7 +410,8 @@ def test_a_test_that_fails_is_in_the_log_with_its_cause(
 
 
 def test_each_verb_is_recorded_by_some_page() -> None:
-    assert {verb for verb, *_ in DONE} | {Verb.LINKED} == set(Verb)
+    have_tests_of_their_own = {Verb.LINKED, Verb.FORK_ALLOWED}
+    assert {verb for verb, *_ in DONE} | have_tests_of_their_own == set(Verb)
 
 
 @pytest.mark.parametrize("do", NOTHING)
@@ -532,7 +550,7 @@ def test_only_admins_read_it(member: Client, charlie: User, stranger: Client) ->
         ("person=zo", range(2, 120, 3)),
         ("verb=edited", range(1, 120, len(Verb))),
         ("thing=stack+7", range(7, 120, 20)),
-        ("person=alice&verb=linked&thing=Stack", [0, 3 * len(Verb)]),
+        ("person=alice&verb=linked&thing=Stack", range(0, 120, lcm(3, len(Verb)))),
         ("person=nobody", []),
         ("verb=nonsense", range(120)),
         ("integration=nonsense", range(120)),

@@ -31,6 +31,7 @@ from stacks.execution.sandbox import (
 )
 from stacks.execution.terraform import PlanSummary
 from stacks.execution.workspace import NotFetched
+from stacks.forks import is_refused
 from stacks.models import Backend, PlanFile, Run, Tool
 from stacks.state_backend import address_of, issue_credential, username_of
 from stacks.state_files import LARGEST_STATE
@@ -214,7 +215,7 @@ class Job:
 
     def _prepare(self, lock_file: bytes = b"") -> None:
         """Fetch the commit, and have its project root initialized."""
-        if self.run.is_of_fork and not self.stack.runs_forks:
+        if is_refused(self.run):
             raise JobFailed("It is of a fork, whose code this stack does not run.")
         if self.run.attempts > 1:
             self.log.say("The worker stopped, so this is begun again.")

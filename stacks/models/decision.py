@@ -24,8 +24,9 @@ class DecisionQuerySet(models.QuerySet["Decision"]):
         decided: triggers.Decision,
         delivery: Delivery | None,
         run: Run | None = None,
+        sha: str = "",
     ) -> "Decision":
-        """Store what was decided about a subject, with the run that it has."""
+        """Store what was decided about a subject and its commit, with the run that it has."""
         return self.create(
             stack=stack,
             delivery=delivery,
@@ -33,6 +34,7 @@ class DecisionQuerySet(models.QuerySet["Decision"]):
             rule=decided.rule,
             sentence=decided.sentence[:500],
             run=run,
+            sha=sha,
         )
 
     def for_pages(self) -> Self:
@@ -65,6 +67,9 @@ class Decision(models.Model):
     run = models.ForeignKey(
         Run, null=True, blank=True, on_delete=models.SET_NULL, related_name="decisions"
     )
+    sha = models.CharField(
+        max_length=64, blank=True, help_text="the commit it is about, where a person may act on it"
+    )
     decided_at = models.DateTimeField(default=timezone.now)
 
     objects = DecisionQuerySet.as_manager()
@@ -83,7 +88,12 @@ class Decision(models.Model):
     @property
     def starts_run(self) -> bool:
         """Whether its rule asks for a run; by other rules it may have one that was there."""
-        return self.rule in {Rule.TRACKED, Rule.PROPOSED}
+        return self.rule in {Rule.TRACKED, Rule.PROPOSED, Rule.ALLOWED}
+
+    @property
+    def is_blocked_fork(self) -> bool:
+        """Whether it kept a commit of a fork from running, which a member can allow."""
+        return self.rule == Rule.FORK and bool(self.sha)
 
     @property
     def rule_text(self) -> str:

@@ -57,6 +57,7 @@ class RunAction(models.Model):
         DISCARD = "discard", "Discarded"
         CANCEL = "cancel", "Canceled"
         RETRY = "retry", "Retried"
+        ALLOW = "allow", "Allowed"
 
     run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="actions")
     action = models.CharField(max_length=20, choices=Action.choices)

@@ -130,14 +130,20 @@ class ReportQuerySet(models.QuerySet["Report"]):
         sha: str,
         *,
         is_ignored: bool = False,
+        blocked_by: str = "",
     ) -> None:
         """Have it reported what a stack makes of an iteration of a pull request."""
-        commit = {"repository": pull_request.repository, "sha": sha}
+        about = {
+            "repository": pull_request.repository,
+            "sha": sha,
+            "is_ignored": is_ignored,
+            "blocked_by": blocked_by,
+        }
         place = {"pull_request": pull_request, "iteration": iteration}
-        self._add(stack, What.PULL_REQUEST_STATUS, place, commit | {"is_ignored": is_ignored})
+        self._add(stack, What.PULL_REQUEST_STATUS, place, about)
         comments = self.filter(what=What.COMMENT, pull_request=pull_request, name=stack.slug)
         if not comments.filter(iteration__gt=iteration).exists():
-            about = commit | {"iteration": iteration, "is_ignored": is_ignored}
+            about |= {"iteration": iteration}
             self._put(stack, What.COMMENT, {"pull_request": pull_request}, about)
 
     def _add(
@@ -146,13 +152,13 @@ class ReportQuerySet(models.QuerySet["Report"]):
         """Have a status reported, alone and perhaps as a part of that of all stacks."""
         self._put(stack, what, place, about)
         if stack.integration.reports_all_stacks_at_once:
-            self._put(None, what, place, about | {"is_ignored": False})
+            self._put(None, what, place, about | {"is_ignored": False, "blocked_by": ""})
 
     def _put(
         self, stack: "Stack | None", what: What, place: dict[str, Any], about: dict[str, Any]
     ) -> None:
         place |= {"what": what, "name": stack.slug if stack else ALL_STACKS}
-        news = about | {"stack": stack} | _waiting_from_now()
+        news = about | {"stack": stack, "decided_at": timezone.now()} | _waiting_from_now()
         if not self.filter(**place).update(**news, version=F("version") + 1):
             self.create(**place, **news)
 
@@ -191,6 +197,12 @@ class Report(models.Model):
     )
     iteration = models.PositiveIntegerField(null=True, blank=True)
     is_ignored = models.BooleanField(default=False, help_text="by the path rule")
+    blocked_by = models.CharField(
+        max_length=40, blank=True, help_text="the rule by which an open pull request has no run"
+    )
+    decided_at = models.DateTimeField(
+        default=timezone.now, help_text="when the stack last decided about the commit"
+    )
 
     state = models.CharField(
         max_length=20, choices=ReportState.choices, default=ReportState.WAITING

@@ -94,6 +94,14 @@ class Stack(models.Model):
     # Since when it follows this branch: what was pushed before starts nothing
     followed_at = models.DateTimeField(default=timezone.now)
     followed_push_id = models.BigIntegerField(null=True, blank=True)
+    plans_older = models.BooleanField(
+        null=True,
+        blank=True,
+        help_text="whether pull requests that were open before are planned; empty until counted",
+    )
+    plan_older_at = models.DateTimeField(
+        null=True, blank=True, help_text="when the worker goes on planning them"
+    )
 
     # The tracked branch's newest commit; its push orders it, so that it never moves backwards
     head_push_id = models.BigIntegerField(null=True, blank=True)
@@ -115,7 +123,14 @@ class Stack(models.Model):
                 name="stack_words",
             ),
         )
-        indexes = (models.Index(Lower("name"), name="stack_list"),)
+        indexes = (
+            models.Index(Lower("name"), name="stack_list"),
+            models.Index(
+                fields=["plan_older_at"],
+                condition=Q(plan_older_at__isnull=False),
+                name="stack_plans_older",  # read by the worker, all the time
+            ),
+        )
 
     def __str__(self) -> str:
         return self.name
@@ -127,8 +142,10 @@ class Stack(models.Model):
         with transaction.atomic():
             super().save(*args, **kwargs)
             # From now on its repository is read, at once: what is open there has to be known.
-            unread = Repository.objects.filter(pk=self.repository_id, reconcile_at=None)
-            unread.update(reconcile_at=timezone.now())
+            repository = Repository.objects.filter(pk=self.repository_id)
+            if self.plans_older is not None:
+                repository = repository.filter(reconcile_at=None)
+            repository.update(reconcile_at=timezone.now())
 
     def get_absolute_url(self) -> str:
         return reverse("stack", args=[self.slug])
@@ -185,6 +202,7 @@ class Stack(models.Model):
             self.head_authored_at = self.head_read_at = self.branch_gone_at = None
             self.head_push_id = self.followed_push_id = None
             self.followed_at = timezone.now()
+            self.plans_older = self.plan_older_at = None
             self.repository, self.branch = repository, branch
             self.save()
 

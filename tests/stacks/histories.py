@@ -278,6 +278,9 @@ pushes = st.builds(
     st.none() | numbers,
     st.booleans(),
 )
+openings: st.SearchStrategy[Step] = st.builds(
+    Open, proposed, st.sampled_from(("main", "release")), st.booleans(), st.booleans()
+)
 steps: st.SearchStrategy[Step] = st.one_of(
     pushes,
     st.builds(Push, proposed, st.tuples(paths)),

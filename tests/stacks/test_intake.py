@@ -14,6 +14,7 @@ from django.utils import timezone
 from stacks.heads import follow_from_now
 from stacks.intake import take_in
 from stacks.models import Decision, Run, Stack
+from stacks.planning import plan_next
 from stacks.reconciliation import reconcile, reconcile_next
 from stacks.states import IllegalMove, State
 from tests.emulator import Emulator
@@ -382,7 +383,7 @@ def test_a_target_that_went_and_came_back_is_looked_at_again(
 
 
 @pytest.mark.parametrize("is_told", [True, False])
-def test_a_pull_request_from_before_the_stack_starts_nothing_when_it_is_active_again(
+def test_a_pull_request_from_before_the_stack_runs_when_it_is_active_again(
     stack: Stack,
     hooks: Callable[..., None],
     repository: Repository,
@@ -400,10 +401,12 @@ def test_a_pull_request_from_before_the_stack_starts_nothing_when_it_is_active_a
     deliver(emulator)
     one.reactivate()
     deliver(emulator)
-    assert runs(stack) == []
+    assert reconcile_next()
+    plan_next()
+    assert runs(stack) == [("proposed", "Add a network", "queued")]
     one.push({"a.tf": "2"}, message="Second")
     deliver(emulator)
-    assert runs(stack) == [("proposed", "Second", "queued")]
+    assert runs(stack)[1:] == [("proposed", "Second", "queued")]
 
 
 def test_a_pull_request_from_before_the_stack_is_known_when_it_ends_unseen(

@@ -27,14 +27,16 @@ from pytest_django import Settings
 
 from stacks.heads import follow_from_now
 from stacks.models import Decision, PullRequest, Run, Stack
-from stacks.reconciliation import reconcile, reconcile_next
+from stacks.older_pull_requests import waiting
+from stacks.planning import plan_next
+from stacks.reconciliation import reconcile
 from stacks.states import DOES_NOT_COUNT, Kind, State
 from tests.emulator import Emulator
 from tests.emulator.delivery import WebhookRequest
 from tests.emulator.model import Organization, Project
 from tests.emulator.model import Repository as Remote
 from tests.killing import killed_at
-from tests.stacks.histories import History, Step, steps
+from tests.stacks.histories import History, Step, openings, steps
 from vcs_integrations import processing
 from vcs_integrations.models import Delivery, Integration, Repository
 
@@ -90,7 +92,7 @@ fates = st.builds(
     rank=st.integers(0, 3),
 )
 kills = st.none() | st.integers(0, 60)
-works = st.builds(Work, st.sampled_from(("process", "nothing", "hang", "reconcile")), kills)
+works = st.builds(Work, st.sampled_from(("process", "nothing", "hang", "reconcile", "plan")), kills)
 moments = st.builds(Moment, steps, st.lists(fates, max_size=6), works)
 
 
@@ -118,7 +120,9 @@ class World:
             stack = Stack(name=f"{key} ({name})", repository=self.repository, **changes)
             stack.save()
             assert follow_from_now(stack) is None
-        assert reconcile_next()
+        # Commits of pull requests that are older than the stacks
+        self.older = {one.source_commit for one in remote.pull_requests if one.is_active}
+        self.remote = remote
 
     def receive(self, request: WebhookRequest) -> None:
         """Have a webhook request arrive."""
@@ -131,11 +135,25 @@ class World:
 
     @property
     def runs(self) -> set[tuple[str, str, str]]:
-        """Stack, commit and kind of every run."""
+        """Stack, commit and kind of every run.
+
+        Of what was proposed before the stacks, only that counts which is proposed now.
+        """
         return {
             (key, run.sha, run.kind)
             for key, stack in self.stacks.items()
             for run in stack.runs.all()
+            if run.kind == Kind.TRACKED
+            or run.sha not in self.older
+            or (run.state not in DOES_NOT_COUNT and run.sha in self.proposed_to(stack))
+        }
+
+    def proposed_to(self, stack: Stack) -> set[str]:
+        """Return the commits that open pull requests propose to a stack's branch."""
+        return {
+            one.source_commit
+            for one in self.remote.pull_requests
+            if one.is_active and one.target_ref == f"refs/heads/{stack.branch}"
         }
 
     @property
@@ -149,8 +167,19 @@ class World:
         self.repository.refresh_from_db()
         return reconcile(self.repository)
 
+    def plan(self) -> None:
+        """Have older pull requests planned as far as there is room, as if its time had come."""
+        for stack in self.repository.stacks.exclude(plan_older_at=None):
+            self.repository.stacks.filter(pk=stack.pk).update(plan_older_at=timezone.now())
+            plan_next()
+            # Not due while the other world works.
+            soon = timezone.now() + processing.LEASE
+            self.repository.stacks.exclude(plan_older_at=None).update(plan_older_at=soon)
+
     def check(self) -> None:
-        """Check that no run is there twice."""
+        """Check that no run is there twice, and that every open pull request was decided about."""
+        for stack in self.stacks.values():
+            assert not waiting(stack).exists()
         runs = Run.objects.filter(stack__repository=self.repository)
         proposed = runs.filter(kind=Kind.PROPOSED).exclude(state__in=DOES_NOT_COUNT)
         assert not doubles(proposed, "stack", "sha")
@@ -193,6 +222,8 @@ class BrokenWorld(World):
                 processing.process_due()
             elif work.what == "reconcile":
                 self.reconcile()
+            elif work.what == "plan":
+                self.plan()
             elif work.what == "hang":
                 self.hang()
         # Not due while the other world works.
@@ -212,6 +243,12 @@ class BrokenWorld(World):
             self.work(Work())
         while self.reconcile():
             pass
+        while any(stack.plan_older_at for stack in self.stacks.values()):
+            # Run workers make room.
+            proposed = Run.objects.filter(stack__repository=self.repository, kind=Kind.PROPOSED)
+            for state in (State.PREPARING, State.PLANNING, State.FINISHED):
+                proposed.exclude(state=state).move_to(state)
+            self.plan()
 
     @property
     def deliveries(self) -> Any:
@@ -266,7 +303,7 @@ def part(number: int) -> Callable[..., None]:
         suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
     )
     @given(
-        before=st.lists(steps, max_size=2),
+        before=st.lists(steps | openings, max_size=3),
         history=st.lists(moments, min_size=4, max_size=12),
         usual=fates,
     )
@@ -293,6 +330,8 @@ def check(allowed: Emulator, before: list[Step], history: list[Moment], usual: F
         token = project.organization.add_token({"vso.code"})
         perfect = World("perfect", past.repository, token)
         broken = BrokenWorld("broken", past.repository, token)
+        perfect.reconcile()
+        perfect.plan()
         for moment in history:
             broken.step += 1
             past.take(moment.step)
