@@ -37,8 +37,7 @@ def is_refused(run: Run) -> bool:
 
     A permission holds for exactly the commit for which a person gave it.
     """
-    source = run.pull_request
-    if not (source and source.is_from_fork) or run.push_id or run.stack.runs_forks:
+    if not run.is_of_fork or run.stack.runs_forks:
         return False
     given = RunAction.objects.filter(action=RunAction.Action.ALLOW)
     return not given.filter(run__stack=run.stack_id, run__sha=run.sha).exists()

@@ -263,6 +263,9 @@ def _without_run(report: Report, stack: Stack) -> StatusReport | None:
     activity = reverse("activity", args=[stack.slug])
     if report.is_ignored:
         return _status(report, Status.NOT_APPLICABLE, _ignored(stack), activity)
+    if report.blocked_by == Rule.BEFORE_STACK and report.decided_at < stack.followed_at:
+        moved = "The stack has followed another branch since then"
+        return _without_result(report, moved, stack.get_absolute_url()) if report.sent else None
     if report.blocked_by == Rule.BEFORE_STACK:
         return _status(report, Status.PENDING, _waits(stack), stack.get_absolute_url())
     if report.blocked_by == Rule.FORK:

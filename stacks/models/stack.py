@@ -12,6 +12,7 @@ from django.utils.text import slugify
 
 from stacks.models.report import ALL_STACKS, Report
 from stacks.states import ENDED, State
+from stacks.triggers import Rule
 from vcs_integrations.dependents import Dependents
 from vcs_integrations.events import RemoteCommit
 from vcs_integrations.models import Integration, Repository, search_key, search_words
@@ -205,6 +206,8 @@ class Stack(models.Model):
             self.plans_older = self.plan_older_at = None
             self.repository, self.branch = repository, branch
             self.save()
+            # What is pending because it was older than the stack would stay so for good.
+            self.reports.filter(blocked_by=Rule.BEFORE_STACK).renew()
 
     def delete(self, *args: Any, **kwargs: Any) -> tuple[int, dict[str, int]]:
         with transaction.atomic():

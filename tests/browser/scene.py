@@ -11,6 +11,7 @@ from django.db import connection
 from django.utils import timezone
 from playwright.sync_api import FilePayload, Page, expect
 
+from stacks.heads import follow_from_now
 from stacks.models import (
     Decision,
     LogChunk,
@@ -30,6 +31,8 @@ from tests.browser.conftest import Watch, sign_in
 from tests.conftest import signed_in
 from tests.emulator import Emulator
 from tests.emulator.model import Organization
+from tests.emulator.pull_requests import PullRequest as EmulatedPullRequest
+from tests.stacks.reports import look
 from vcs_integrations.models import (
     Delivery,
     Integration,
@@ -707,6 +710,99 @@ def _stack_with_runs(scene: Scene) -> None:
     stack.save()
     scene.member(stack.get_absolute_url())
     expect(scene.page.get_by_text("Initial commit")).to_be_visible()
+
+
+def _older(scene: Scene, count: int) -> Stack:
+    """A stack with open pull requests that are older than it."""
+    stack = scene.stack()
+    for number in range(1, count + 1):
+        PullRequest.objects.create(
+            repository=stack.repository,
+            number=number,
+            title=LONG_NAME if number == 2 else "Add a subnet",
+            author="Ann Admin",
+            status="active",
+            source_branch=f"feature/{number}",
+            target_branch="main",
+            iteration=1,
+        )
+    return stack
+
+
+@state("stack, with pull requests that wait for a person")
+def _stack_with_older(scene: Scene) -> None:
+    stack = _older(scene, 12)
+    Stack.objects.update(plans_older=False)
+    scene.member(stack.get_absolute_url())
+    expect(scene.page.get_by_role("button", name="Plan 12 open pull requests")).to_be_visible()
+
+
+@state("stack, with a pull request that waits for its turn")
+def _stack_with_older_planned(scene: Scene) -> None:
+    stack = _older(scene, 1)
+    Stack.objects.update(plans_older=True, plan_older_at=timezone.now())
+    scene.member(stack.get_absolute_url())
+    expect(scene.page.get_by_text("waits to be planned")).to_be_visible()
+
+
+def _fork(scene: Scene) -> tuple[Stack, EmulatedPullRequest]:
+    """A stack, and a pull request of a fork that it does not run."""
+    stack = scene.stack()
+    Stack.objects.update(path_rule=False, project_root="")
+    assert follow_from_now(stack) is None
+    repository = scene.organization.projects[0].repositories[0]
+    fork = repository.fork("fork")
+    author = f"{LONG_NAME} <eve@fork.example>"
+    fork.push({"a.tf": "1"}, LONG_NAME, "Add a subnet", author=author, start="main")
+    one = repository.open_pull_request(LONG_NAME, fork=fork, title=LONG_NAME)
+    look(stack)
+    return stack, one
+
+
+@state("stack, with a blocked fork")
+def _stack_with_fork(scene: Scene) -> None:
+    stack, _ = _fork(scene)
+    scene.member(stack.get_absolute_url())
+    expect(scene.page.get_by_role("link", name="Allow pull request 1 once")).to_be_visible()
+
+
+@state("activity, with a blocked fork")
+def _activity_with_fork(scene: Scene) -> None:
+    stack, _ = _fork(scene)
+    scene.member(f"{stack.get_absolute_url()}activity/")
+    expect(scene.page.get_by_role("link", name="Allow once")).to_be_visible()
+
+
+@state("allow a fork")
+def _allow_fork(scene: Scene) -> None:
+    stack, one = _fork(scene)
+    scene.member(f"{stack.get_absolute_url()}forks/{one.source_commit}/")
+    expect(scene.page.get_by_role("button", name="Allow once")).to_be_visible()
+
+
+@state("allow a fork, with a newer commit")
+def _allow_fork_newer(scene: Scene) -> None:
+    stack, one = _fork(scene)
+    sha = one.source_commit
+    one.push({"a.tf": "2"})
+    scene.member(f"{stack.get_absolute_url()}forks/{sha}/")
+    expect(scene.page.get_by_text("has a newer commit by now.")).to_be_visible()
+
+
+@state("allow a fork that can't be read")
+def _allow_fork_unread(scene: Scene) -> None:
+    stack, one = _fork(scene)
+    scene.emulator.faults.add("unavailable")
+    scene.member(f"{stack.get_absolute_url()}forks/{one.source_commit}/")
+    expect(scene.page.get_by_text("The commit could not be read.")).to_be_visible()
+
+
+@state("run, of a fork that was allowed")
+def _run_allowed(scene: Scene) -> None:
+    stack, one = _fork(scene)
+    scene.member(f"{stack.get_absolute_url()}forks/{one.source_commit}/")
+    scene.press("Allow once")
+    expect(scene.page.get_by_text("Allowed by bob")).to_be_visible()
 
 
 @state("run")

@@ -4,10 +4,14 @@ import pytest
 from django.contrib.auth.models import User
 from playwright.sync_api import Page, expect
 
+from stacks.heads import follow_from_now
 from stacks.models import Stack
+from stacks.planning import plan_next
+from stacks.reconciliation import reconcile_next
 from tests.conftest import PASSWORD
 from tests.emulator import Emulator
-from tests.emulator.model import Organization
+from tests.emulator.model import Organization, Repository
+from tests.stacks.reports import look, send_all
 from vcs_integrations.models import Integration
 
 PROVIDERS = "/settings/vcs-providers/"
@@ -133,3 +137,35 @@ def test_a_member_creates_changes_and_deletes_a_stack(
     press(page, "Delete")
     expect(page.get_by_text("Stack Network of Europe was deleted")).to_be_visible()
     assert not Stack.objects.exists()
+
+
+def test_a_member_plans_what_is_older_than_a_stack_and_allows_a_commit_of_a_fork(
+    member_page: Page, integration: Integration, repository: Repository
+) -> None:
+    page = member_page
+    fork = repository.fork("fork")
+    for number in range(11):
+        repository.push({f"{number}.tf": "1"}, f"topic/{number}", f"Change {number}")
+        repository.open_pull_request(f"topic/{number}")
+    stack = Stack.objects.create(
+        name="Network", repository=integration.repositories.get(), branch="main"
+    )
+    assert follow_from_now(stack) is None
+    assert reconcile_next()
+    page.goto(stack.get_absolute_url())
+    press(page, "Plan 11 open pull requests")
+    expect(page.get_by_text("11 open pull requests will be planned")).to_be_visible()
+    assert plan_next()
+    page.reload()
+    expect(page.get_by_text("1 open pull request is older than this stack")).to_be_visible()
+
+    fork.push({"fork.tf": "1"}, "idea", "An idea", start="main")
+    one = repository.open_pull_request("idea", fork=fork)
+    look(stack)
+    send_all()
+    [status] = one.statuses
+    page.goto(status.target_url)
+    expect(page.get_by_text("An idea")).to_have_count(1)
+    press(page, "Allow once")
+    expect(page.get_by_text("Allowed by bob")).to_be_visible()
+    assert stack.runs.filter(sha=one.source_commit).count() == 1

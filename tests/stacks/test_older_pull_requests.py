@@ -258,6 +258,22 @@ def test_one_that_ended_or_moved_on_is_not_planned_as_it_was(
     assert messages(stack) == sorted(expected)
 
 
+def test_what_waits_does_not_stay_pending_when_the_stack_follows_another_branch(
+    integration: Integration, repository: Repository, many: list[PullRequest]
+) -> None:
+    send_all()
+    repository.push_refs({"refs/heads/release": "main"})
+    stack = Stack.objects.get()
+    stack.follow(stack.repository, "release")
+    send_all()
+    moved = ("error", "The stack has followed another branch since then")
+    assert told(many[0].statuses) == [("pending", WAITS), moved]
+    stack.follow(stack.repository, "main")
+    work()
+    send_all()
+    assert told(many[0].statuses)[-1] == ("pending", WAITS)
+
+
 def test_a_stack_from_before_this_offers_what_has_no_answer(
     member: Client, integration: Integration, repository: Repository
 ) -> None:

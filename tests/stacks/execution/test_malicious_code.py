@@ -10,12 +10,15 @@ from pathlib import Path
 
 import pytest
 from django.conf import settings as configured
+from django.contrib.auth.models import User
 from pytest_django import Settings
 
 from stacks.execution.backends import FILE
 from stacks.execution.logs import as_html, as_text
 from stacks.execution.overridden import warnings_of_overridden
 from stacks.execution.sandbox import sandbox
+from stacks.forks import allow, read
+from stacks.heads import follow_from_now
 from stacks.models import PullRequest, Stack
 from stacks.states import Kind, State
 from tests.emulator.model import Repository
@@ -30,6 +33,7 @@ from tests.stacks.execution.conftest import (
     queued,
     work,
 )
+from tests.stacks.reports import look
 
 
 def executed(script: str) -> str:
@@ -266,3 +270,23 @@ def test_a_forks_code_does_not_run_unless_that_is_allowed(
     queued(stack, sha, repeats=refused, **of_fork)
     (done,) = work()
     assert done.state == State.FINISHED
+
+
+def test_a_commit_of_a_fork_that_a_member_allowed_runs_and_no_later_one(
+    stack: Stack, repository: Repository, bob: User
+) -> None:
+    assert follow_from_now(stack) is None
+    fork = repository.fork("infrastructure.eve")
+    fork.push({"main.tf": LOCAL}, "idea", start="main")
+    proposed = repository.open_pull_request("idea", fork=fork)
+    look(stack)
+    request = PullRequest.objects.get()
+    allow(stack, request, read(request, proposed.source_commit), bob)
+    (done,) = work()
+    assert (done.sha, done.state) == (proposed.source_commit, State.FINISHED), done.failure
+    proposed.push({"main.tf": LOCAL + "# worse"})
+    look(stack)
+    later = {"kind": Kind.PROPOSED, "push_id": None, "pull_request": request}
+    queued(stack, proposed.source_commit, **later)
+    (done,) = work()
+    assert (done.state, "fork" in done.failure) == (State.FAILED, True)
