@@ -216,8 +216,7 @@ class Facts:
                 return ChangedPaths((), "a change was listed without its path.")
             if any(change.kind == "renamed" and not change.old_path for change in changes):
                 return ChangedPaths((), "where a renamed file was before is not told.")
-            paths = {change.path for change in changes}
-            return ChangedPaths(paths | {one.old_path for one in changes if one.old_path})
+            return ChangedPaths({path for change in changes for path in _paths_of(change)})
 
         return self._remember(key, read)
 
@@ -242,3 +241,9 @@ def _as_of_newest(
     """Let the newest iteration say which commit it is: a push may fall between two calls."""
     iterations = iterations or [Iteration(1, facts.source_sha, None, None)]
     return PullRequestNow(replace(facts, source_sha=iterations[-1].source_sha), iterations, version)
+
+
+def _paths_of(change: RemoteChange) -> list[str]:
+    """Return both ends of a change, those of a submodule with a slash at their end."""
+    end = "/" if change.is_submodule else ""
+    return [f"{path}{end}" for path in (change.path, change.old_path) if path]

@@ -5,7 +5,9 @@ The last glob that matches a path decides: one with a `!` takes the path back.
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from fnmatch import fnmatchcase
 from functools import lru_cache
+from itertools import takewhile
 
 from pathspec import PathSpec
 from pathspec.patterns.gitignore import GitIgnorePatternError
@@ -31,6 +33,17 @@ def matching(globs: Sequence[str], paths: Iterable[str]) -> Iterator[str]:
             # To the library's wildcards a line break is no character of a name.
             if len(path) > LONGEST_PATH or spec.match_file(path.replace("\n", "?")):
                 yield path
+
+
+def concern(globs: Sequence[str], paths: Iterable[str]) -> bool:
+    """Say whether globs match a changed path, or may match something in a changed submodule.
+
+    A submodule has a slash at its end; where a deletion is listed without its type, it has none.
+    """
+    paths = list(paths)
+    return any(matching(globs, (path.removesuffix("/") for path in paths))) or any(
+        _may_match_below(glob, path) for glob in globs for path in paths if not glob.startswith("!")
+    )
 
 
 def plain(typed: str) -> str:
@@ -64,6 +77,17 @@ def plain(typed: str) -> str:
 def _takes_long(names: Sequence[str]) -> bool:
     more = sum(max(name.count("*") - 1, 0) for name in names if name != "**")
     return names.count("**") > MOST_DOUBLE_STARS or more > MOST_STARS_MORE
+
+
+def _may_match_below(glob: str, path: str) -> bool:
+    """Say whether a glob may match a file in a submodule; in what may be one, if it names it."""
+    if not path.endswith("/"):
+        return glob.removeprefix("/").startswith(f"{path}/")
+    if "/" not in glob.removesuffix("/"):
+        return True  # it matches at any depth
+    names, folders = glob.removeprefix("/").split("/"), path.removesuffix("/").split("/")
+    before_stars = takewhile(lambda pair: pair[0] != "**", zip(names, folders, strict=False))
+    return all(fnmatchcase(folder, name) for name, folder in before_stars)
 
 
 @lru_cache(maxsize=200)

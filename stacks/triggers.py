@@ -75,7 +75,10 @@ class Decision:
 
 @dataclass(frozen=True)
 class ChangedPaths:
-    """Every path that changed, both ends of a rename; or why they are not known."""
+    """Every path that changed, both ends of a rename; or why they are not known.
+
+    A path with a slash at its end is a submodule: anything below it may have changed.
+    """
 
     paths: Collection[str]
     unknown_because: str = ""
@@ -262,8 +265,9 @@ def is_affected(stack: Settings, paths: Collection[str]) -> bool:
     So does one that the project root lies under: a submodule changes as one path.
     """
     root = f"{stack.project_root}/" if stack.project_root else ""
-    touches_root = any(f"{path}/".startswith(root) or root.startswith(f"{path}/") for path in paths)
-    return touches_root or any(globs.matching(stack.extra_globs, paths))
+    folders = [f"{path.removesuffix('/')}/" for path in paths]
+    touches_root = any(one.startswith(root) or root.startswith(one) for one in folders)
+    return touches_root or globs.concern(stack.extra_globs, paths)
 
 
 def _decide_tracked(

@@ -355,6 +355,17 @@ def test_commits_that_are_gone_are_said_to_be_unknown(seen: Seen) -> None:
         # A submodule, or a link to another folder
         ("infra", [], "infra", True),
         ("infra/net", [], "infra", True),
+        ("infra/net", [], "infra/", True),
+        ("infra", [], "modules/x/", False),
+        ("infra", ["modules/**/*.tf"], "modules/x/", True),
+        ("infra", ["modules/*/main.tf"], "modules/x/", True),
+        ("infra", ["/modules/x/*.tf"], "modules/x/", True),
+        ("infra", ["modules/x"], "modules/x/", True),
+        ("infra", ["*.tf"], "modules/x/", True),
+        ("infra", ["modules/y/*.tf", "docs/**"], "modules/x/", False),
+        ("infra", ["*.md", "!modules/**"], "docs/", True),
+        ("infra", ["modules/x/**"], "modules/x", True),
+        ("infra", ["modules/**/*.tf"], "modules/x", False),
     ],
 )
 def test_a_path_affects_a_stack_by_its_segments_or_an_extra_glob(

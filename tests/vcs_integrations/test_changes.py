@@ -70,7 +70,10 @@ def entry(words: object, path: object = None, **more: object) -> dict[str, Any]:
             RemoteChange("modified", "b.tf", "a.tf"),
         ),
         # A submodule
-        (entry("edit", "/m", item={"gitObjectType": "commit"}), RemoteChange("modified", "m")),
+        (
+            entry("edit", "/m", item={"gitObjectType": "commit"}),
+            RemoteChange("modified", "m", is_submodule=True),
+        ),
         (entry("edit", "/größe/日本 é.tf"), RemoteChange("modified", "größe/日本 é.tf")),
     ],
 )

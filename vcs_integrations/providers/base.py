@@ -153,12 +153,14 @@ class RemoteChange:
     """A file that differs between two commits; after a rename it has an old path, too.
 
     `kind` is added, modified, deleted or renamed. Paths have no leading slash. An empty path, or
-    an empty old path of a renamed file, could not be read: the file may be any.
+    an empty old path of a renamed file, could not be read: the file may be any. A submodule is
+    one path, whatever changed in it.
     """
 
     kind: str
     path: str
     old_path: str = ""
+    is_submodule: bool = False
 
 
 @dataclass(frozen=True)

@@ -178,11 +178,12 @@ def _change(entry: Json) -> RemoteChange:
     words = _change_words(entry)
     path = (_changed_path(entry) or "") if words else ""
     old_path = _path(entry, "sourceServerItem") or _path(entry, "originalPath") or ""
+    is_submodule = child(entry, "item").get("gitObjectType") == "commit"
     if words & RENAMES:
-        return RemoteChange("renamed", path, old_path)
+        return RemoteChange("renamed", path, old_path, is_submodule)
     added, deleted = words & {"add", "undelete"}, "delete" in words
     kind = "added" if added else "deleted" if deleted else "modified"
-    return RemoteChange(kind, path, old_path if old_path != path else "")
+    return RemoteChange(kind, path, old_path if old_path != path else "", is_submodule)
 
 
 def _changed_path(entry: Json) -> str | None:
