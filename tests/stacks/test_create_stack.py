@@ -245,6 +245,7 @@ def in_the_cloud(world: Integration) -> Integration:
         "ssh://git@ssh.dev.azure.com/v3/fabrikam/Platform%20Team/infrastructure",
         "fabrikam@vs-ssh.visualstudio.com:v3/fabrikam/Platform%20Team/infrastructure",
         "ssh://fabrikam@vs-ssh.visualstudio.com/v3/fabrikam/Platform%20Team/infrastructure",
+        "ssh://fabrikam@vs-ssh.visualstudio.com:22/Platform%20Team/_ssh/infrastructure",
     ],
 )
 def test_the_repository_is_found_by_each_form_of_its_clone_url(

@@ -56,6 +56,8 @@ GOOD = {
     "ssh:// new": ("ssh://git@ssh.dev.azure.com/v3/fabrikam/Web/shop", NEW),
     "ssh:// new with port": ("ssh://git@ssh.dev.azure.com:22/v3/fabrikam/Web/shop", NEW),
     "ssh:// old": ("ssh://fabrikam@vs-ssh.visualstudio.com/v3/Fabrikam/Web/shop", OLD),
+    "ssh:// older": ("ssh://fabrikam@vs-ssh.visualstudio.com:22/Web/_ssh/shop", OLD),
+    "ssh:// oldest": ("ssh://fabrikam@fabrikam.visualstudio.com:22/Web/_git/shop", OLD),
     "ssh with a raw space": ("git@ssh.dev.azure.com:v3/fabrikam/Platform Team/shop", NEW),
     "ssh, organization alone": ("git@ssh.dev.azure.com:v3/fabrikam", NEW),
     "usual port said": ("https://dev.azure.com:443/fabrikam", NEW),
@@ -203,6 +205,19 @@ BAD = {
     "ssh, other port": "ssh://git@ssh.dev.azure.com:2222/v3/fabrikam/Web/shop",
     "ssh, other version": "ssh://git@ssh.dev.azure.com/v4/fabrikam/Web/shop",
     "ssh, other host": "git@github.com:v3/fabrikam/Web/shop",
+    "older ssh, no organization": "ssh://vs-ssh.visualstudio.com:22/Web/_ssh/shop",
+    "older ssh, no possible organization": "ssh://fabri_kam@vs-ssh.visualstudio.com/Web/_ssh/shop",
+    "older ssh, password": "ssh://fabrikam:secret@vs-ssh.visualstudio.com:22/Web/_ssh/shop",
+    "older ssh, other port": "ssh://fabrikam@vs-ssh.visualstudio.com:2222/Web/_ssh/shop",
+    "older ssh, host of the present form": "ssh://git@ssh.dev.azure.com/Web/_ssh/shop",
+    "older ssh, continued host": "ssh://fabrikam@vs-ssh.visualstudio.com.evil.example/Web/_ssh/a",
+    "older ssh, longer host": "ssh://fabrikam@evil-vs-ssh.visualstudio.com.example/Web/_ssh/shop",
+    "older ssh, suffix without a dot": "ssh://fabrikam@evilvisualstudio.com/Web/_ssh/shop",
+    "older ssh, two at signs": "ssh://fabrikam@vs-ssh.visualstudio.com@evil.example/Web/_ssh/shop",
+    "older ssh over https": "https://fabrikam@vs-ssh.visualstudio.com/Web/_ssh/shop",
+    "older ssh, Microsoft's own host": "ssh://fabrikam@app.visualstudio.com:22/Web/_ssh/shop",
+    "older ssh, dot segments": "ssh://fabrikam@vs-ssh.visualstudio.com:22/../Web/_ssh/shop",
+    "older ssh, other scp host": "fabrikam@ssh.example.com:Web/_ssh/shop",
     "ssh to a server that is only listed for https": "ssh://tfs.example.com/tfs/Main",
     "two addresses": "https://dev.azure.com/a,https://dev.azure.com/b",
     "a sentence": "our organization is called fabrikam",
@@ -311,6 +326,7 @@ PIECES = [
     "v3",
     ":v3/",
     "_git",
+    "_ssh",
     "DefaultCollection",
     "/",
     "//",
@@ -405,6 +421,24 @@ FORMS = {
     "ssh old": "fabrikam@vs-ssh.visualstudio.com:v3/fabrikam/{project}/{repository}",
     "ssh:// new": "ssh://git@ssh.dev.azure.com/v3/fabrikam/{project}/{repository}",
     "ssh:// old": "ssh://fabrikam@vs-ssh.visualstudio.com:22/v3/fabrikam/{project}/{repository}",
+    "ssh:// older": "ssh://fabrikam@vs-ssh.visualstudio.com:22/{project}/_ssh/{repository}",
+    "ssh:// older, no port": "ssh://fabrikam@vs-ssh.visualstudio.com/{project}/_ssh/{repository}/",
+    "ssh:// older, collection": (
+        "ssh://Fabrikam@vs-ssh.visualstudio.com:22/DefaultCollection/{project}/_ssh/{repository}"
+    ),
+    "ssh:// older, team": (
+        "ssh://fabrikam@vs-ssh.visualstudio.com:22/{project}/Team/_ssh/{repository}"
+    ),
+    "ssh:// older, all refs": (
+        "ssh://fabrikam@vs-ssh.visualstudio.com:22/{project}/_ssh/_full/{repository}"
+    ),
+    "older ssh without its scheme": (
+        "fabrikam@vs-ssh.visualstudio.com:22/{project}/_ssh/{repository}"
+    ),
+    "older ssh as scp": "fabrikam@vs-ssh.visualstudio.com:{project}/_ssh/{repository}",
+    "ssh:// oldest": "ssh://fabrikam@fabrikam.visualstudio.com:22/{project}/_git/{repository}",
+    "https, team": "https://fabrikam.visualstudio.com/{project}/Team/_git/{repository}",
+    "https, fewer refs": "https://dev.azure.com/fabrikam/{project}/_git/_optimized/{repository}",
     "server": "https://tfs.example.com/tfs/fabrikam/{project}/_git/{repository}",
     "page of a file": (
         "https://dev.azure.com/fabrikam/{project}/_git/{repository}?path=/a.tf&version=GBmain"
@@ -440,6 +474,9 @@ def test_names_pasted_as_people_read_them_are_found(form: str) -> None:
         "https://dev.azure.com/fabrikam/_git/shop",
         "https://fabrikam.visualstudio.com/_git/shop",
         "https://fabrikam.visualstudio.com/DefaultCollection/_git/shop",
+        "ssh://fabrikam@vs-ssh.visualstudio.com:22/_ssh/shop",
+        "ssh://fabrikam@vs-ssh.visualstudio.com:22/DefaultCollection/_ssh/shop",
+        "fabrikam@vs-ssh.visualstudio.com:_ssh/shop",
     ],
 )
 def test_without_a_project_the_repository_has_its_name(url: str) -> None:
@@ -460,6 +497,8 @@ def test_without_a_project_the_repository_has_its_name(url: str) -> None:
         f"{NEW}/Web/_build/results",
         f"{NEW}/v3/_settings/serviceHooks",
         "git@ssh.dev.azure.com:v3/fabrikam/Web",
+        "ssh://fabrikam@vs-ssh.visualstudio.com:22/Web/_ssh",
+        "ssh://vs-ssh.visualstudio.com:22/Web/_ssh/shop",
         "https://github.com/fabrikam/Web/_git/shop",
         f"{NEW}/Web/_git/shop%00",
         "https://ann:secret@dev.azure.com/fabrikam/Web/_git/shop",

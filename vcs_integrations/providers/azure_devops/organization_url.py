@@ -24,7 +24,12 @@ ORGANIZATION = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,48}[A-Za-z0-9])?")
 # Microsoft's own sites under visualstudio.com: never an organization.
 NOT_ORGANIZATIONS = {"app", "code", "docs", "login", "marketplace", "my", "ssh", "vs-ssh", "www"}
 FORBIDDEN_IN_NAMES = set("/:\\~&%;@'\"?<>|#$*}{,+=[]")
-SSH_HOSTS = ("ssh.dev.azure.com", "vs-ssh.visualstudio.com")
+OLD_SSH_HOST = "vs-ssh.visualstudio.com"
+SSH_HOSTS = ("ssh.dev.azure.com", OLD_SSH_HOST)
+# What stands between project and repository in the clone URLs that Azure DevOps gave out, also
+# with fewer refs.
+MARKS = {"_git", "_ssh"}
+LIMITED_REFS = {"_full", "_optimized"}
 DEFAULT_PORTS = {"http": 80, "https": 443, "ssh": 22}
 
 
@@ -33,6 +38,7 @@ class Address:
     """A URL taken apart; `segments` is its path, percent-decoded, `query` is as it was."""
 
     scheme: str
+    user: str
     host: str
     port: int
     segments: tuple[str, ...]
@@ -63,10 +69,10 @@ def parse_repository_url(text: str, servers: Sequence[str]) -> RepositoryPath | 
     if path[:1] and path[0].lower() == "defaultcollection":
         path = path[1:]
     branch = _branch(address.query)
-    match path:
+    match [segment for segment in path if segment not in LIMITED_REFS]:
         case ["_git", repository, *_]:
             return RepositoryPath(organization, repository, repository, branch)
-        case [project, "_git", repository, *_]:
+        case [project, "_git", repository, *_] | [project, _, "_git", repository, *_]:  # of a team
             return RepositoryPath(organization, project, repository, branch)
     return None
 
@@ -99,9 +105,9 @@ def _read(text: str) -> Address:
             f"The address has a character that none has. Use {USUAL_FORMS}."
         )
     text = text.replace(" ", "%20")  # a project's name pasted as people read it
-    scp = re.fullmatch(r"(?:[^@/:]+@)?([A-Za-z0-9.-]+):(v3/.+)", text)
-    if scp and scp[1].lower() in SSH_HOSTS:
-        text = f"ssh://{scp[1]}/{scp[2]}"
+    scp = re.fullmatch(r"((?:[^@/:]+@)?([A-Za-z0-9.-]+)):(?:22/)?(v3/.+|(?:.+/)?_ssh/.+)", text)
+    if scp and scp[2].lower() in SSH_HOSTS:
+        text = f"ssh://{scp[1]}/{scp[3]}"
     try:
         parts = urlsplit(text)
         port = parts.port
@@ -118,7 +124,7 @@ def _read(text: str) -> Address:
     if any(s in {".", ".."} or re.search(r"[/\x00-\x1f\x7f]", s) for s in segments):
         raise InvalidOrganizationUrl(f"The path of the address is not plain. Use {USUAL_FORMS}.")
     port = DEFAULT_PORTS[parts.scheme] if port is None else port
-    return Address(parts.scheme, host, port, segments, parts.query)
+    return Address(parts.scheme, unquote(parts.username or ""), host, port, segments, parts.query)
 
 
 def _split(address: Address, servers: Sequence[str]) -> tuple[OrganizationUrl, list[str]]:
@@ -145,33 +151,42 @@ def _split(address: Address, servers: Sequence[str]) -> tuple[OrganizationUrl, l
                 "The organization is missing behind dev.azure.com. Use "
                 "https://dev.azure.com/your-organization."
             )
-        name = _organization_name(address.segments[0])
-        below = address.segments[1:]
-        return OrganizationUrl(f"https://dev.azure.com/{name}", name, _key(name)), list(below)
+        return _new_family(address.segments[0]), list(address.segments[1:])
     subdomain, _, domain = address.host.partition(".")
     if domain == "visualstudio.com" and subdomain not in NOT_ORGANIZATIONS:
-        name = _organization_name(subdomain)
-        url = f"https://{name}.visualstudio.com"
-        return OrganizationUrl(url, name, _key(name)), list(address.segments)
+        return _old_family(subdomain), list(address.segments)
     raise InvalidOrganizationUrl(
         f"{address.host} is not a known Azure DevOps address. Use {USUAL_FORMS}. {OWN_SERVER}"
     )
 
 
 def _over_ssh(address: Address) -> tuple[OrganizationUrl, list[str]]:
-    """Return what an address over ssh names, its path as it would be over https."""
-    if address.host not in SSH_HOSTS or address.port != 22 or len(address.segments) < 2:
-        raise InvalidOrganizationUrl(f"This is not an address of Azure DevOps. Use {USUAL_FORMS}.")
-    version, organization, *below = address.segments
-    if version != "v3":
-        raise InvalidOrganizationUrl(f"This is not an address of Azure DevOps. Use {USUAL_FORMS}.")
-    name = _organization_name(organization)
-    if address.host == "ssh.dev.azure.com":
-        url = f"https://dev.azure.com/{name}"
-    else:
-        name = name.lower()
-        url = f"https://{name}.visualstudio.com"
-    return OrganizationUrl(url, name, _key(name)), [*below[:1], "_git", *below[1:]]
+    """Return what an address over ssh names, its path as it would be over https.
+
+    The present form is `/v3/organization/project/repository`. The old ones have `_ssh`, and the
+    organization as the user: "Use SSH key authentication" in earlier Azure DevOps documentation.
+    """
+    subdomain, _, domain = address.host.partition(".")
+    path = ["_git" if segment in MARKS else segment for segment in address.segments]
+    if address.port == 22 and "_git" in path:
+        if address.host == OLD_SSH_HOST:
+            return _old_family(address.user), path
+        if domain == "visualstudio.com" and subdomain not in NOT_ORGANIZATIONS:
+            return _old_family(subdomain), path
+    elif address.port == 22 and address.host in SSH_HOSTS and path[:1] == ["v3"] and path[1:]:
+        family = _old_family if address.host == OLD_SSH_HOST else _new_family
+        return family(path[1]), [*path[2:3], "_git", *path[3:]]
+    raise InvalidOrganizationUrl(f"This is not an address of Azure DevOps. Use {USUAL_FORMS}.")
+
+
+def _new_family(name: str) -> OrganizationUrl:
+    name = _organization_name(name)
+    return OrganizationUrl(f"https://dev.azure.com/{name}", name, _key(name))
+
+
+def _old_family(name: str) -> OrganizationUrl:
+    name = _organization_name(name).lower()
+    return OrganizationUrl(f"https://{name}.visualstudio.com", name, _key(name))
 
 
 def _organization_name(name: str) -> str:
