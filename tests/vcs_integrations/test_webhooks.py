@@ -140,6 +140,41 @@ def test_the_test_button_is_recognised_and_never_a_duplicate(
     assert not Delivery.objects.exclude(subscription_id=None).exists()
 
 
+UNSAVED = {"subscriptionId": str(uuid.UUID(int=0)), "notificationId": 1}
+SAVED = {"subscriptionId": "8fd4b3a1-2c7e-4d19-9b60-1e5f7a3c8d01", "notificationId": 3}
+OF_SAMPLES = {"resourceContainers": sample_event("git.push")["resourceContainers"]}
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        {"eventType": "build.complete", "resource": {"id": 2}} | UNSAVED,
+        {"eventType": "workitem.created", "resource": None} | UNSAVED,
+        {"eventType": "build.complete", "resource": {"id": 2}} | SAVED | OF_SAMPLES,
+        {"eventType": "git.repo.renamed"} | UNSAVED | OF_SAMPLES,
+        SAVED
+        | sample_event("git.pullrequest.updated")
+        | {"eventType": "ms.vss-code.git-pullrequest-comment-event"},
+    ],
+    ids=lambda event: event["eventType"],
+)
+def test_the_test_of_an_event_that_nothing_uses_says_so(
+    endpoint: Endpoint, admin: Client, event: dict[str, Any]
+) -> None:
+    response = endpoint.post(event)
+    said = "Test received; this event is not used"
+    assert (response.status_code, response.content) == (200, f"{said}\n".encode())
+    delivery = stored()
+    assert (delivery.outcome, delivery.process_at) == (Outcome.TEST, None)
+    ledger = admin.get(f"/settings/vcs-providers/{endpoint.integration.pk}/deliveries/")
+    page = admin.get(delivery.get_absolute_url()).content.decode()
+    assert f'badge-warning">{said}<' in ledger.content.decode()
+    assert f'badge-warning">{said}<' in page
+    assert "the hook works" not in page
+    assert "Stackhook doesn't use this event" in page
+    assert "“Code pushed”" in page
+
+
 def test_the_test_of_a_saved_subscription_keeps_its_id(endpoint: Endpoint) -> None:
     subscription = "8fd4b3a1-2c7e-4d19-9b60-1e5f7a3c8d01"
     event = {"subscriptionId": subscription, "notificationId": 3} | sample_event("git.push")

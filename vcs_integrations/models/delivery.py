@@ -121,8 +121,15 @@ class Delivery(models.Model):
         return self.outcome in REPLAYABLE
 
     @property
+    def is_unused_test(self) -> bool:
+        """Whether it is sample data of an event that leads to nothing, so its hook is of no use."""
+        is_used = self.event_type in self.integration.provider.events
+        return self.outcome == Outcome.TEST and not is_used
+
+    @property
     def outcome_text(self) -> str:
-        return OUTCOME_TEXTS[Outcome(self.outcome)]
+        text = OUTCOME_TEXTS[Outcome(self.outcome)]
+        return f"{text}; this event is not used" if self.is_unused_test else text
 
 
 # The others tell nothing that a stack could use.

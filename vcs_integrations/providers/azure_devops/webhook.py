@@ -47,6 +47,8 @@ SAMPLE_REPOSITORIES = {
     "278d5cd2-584d-4b63-824a-2ba458937249",
     "4bc14d40-c903-45e2-872e-0462c7748079",
 }
+# The collection of all sample data, whatever the event.
+SAMPLE_COLLECTION = "c12d0eb8-e382-443b-9f9c-c52cba5014c2"
 UNSAVED_SUBSCRIPTION = str(uuid.UUID(int=0))
 # What a reduced request tells of its repository is the address of what happened.
 RESOURCE_URL = re.compile(
@@ -142,10 +144,13 @@ def _outcome(
 ) -> tuple[Outcome, str]:
     if not event_type:
         return Outcome.UNREADABLE, "The body names no eventType"
+    collection = child(child(payload, "resourceContainers"), "collection")
     is_sample = (
-        guid(payload, "id") in SAMPLE_EVENTS or guid(repository, "id") in SAMPLE_REPOSITORIES
+        guid(payload, "id") in SAMPLE_EVENTS
+        or guid(repository, "id") in SAMPLE_REPOSITORIES
+        or guid(collection, "id") == SAMPLE_COLLECTION
     )
-    if is_sample or payload.get("subscriptionId") == UNSAVED_SUBSCRIPTION:
+    if is_sample or guid(payload, "subscriptionId") == UNSAVED_SUBSCRIPTION:
         return Outcome.TEST, "Sample data of the Test button of Azure DevOps"
     if event_type not in EVENTS:
         return Outcome.UNKNOWN_EVENT, f"Nothing here uses events of the type {event_type}"
