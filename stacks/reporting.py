@@ -13,6 +13,7 @@ from hashlib import sha256
 from django.conf import settings
 from django.urls import reverse
 
+from stacks.changes import count_destroying
 from stacks.models import PullRequest, Report, Run, Stack
 from stacks.models.report import GENRE, What
 from stacks.states import DOES_NOT_COUNT, Kind, State
@@ -22,7 +23,7 @@ from vcs_integrations.providers.base import Status, StatusReport
 
 # No limit is documented; longer ones would be cut on most pages in any case.
 LONGEST_DESCRIPTION = 250
-NOTE_OF_CUT = "\n… The run's page has the rest: a comment can't be longer.\n"
+LONGEST_HEADLINE = 200
 SPECIAL_IN_MARKDOWN = re.compile(r"([\\`*_\[\]<>#@!|~])")
 
 STATUSES = {
@@ -49,9 +50,26 @@ SENTENCES = {
     State.SUPERSEDED: "Run {} was superseded by newer code",
 }
 DESTROYS_EVERYTHING = "This plan destroys every resource in the state."
-TO_DO = ("to add", "to change", "to destroy")
-DONE = ("added", "changed", "destroyed")
-ACTION_MARKS = {"add": " +", "change": " ~", "destroy": " -", "replace": "-+"}
+ACTION_MARKS = {
+    "add": " +",
+    "change": " ~",
+    "destroy": " -",
+    "replace": "-+",
+    "import": " =",
+    "move": " >",
+    "forget": " .",
+}
+# What the signs do not say.
+ACTION_NOTES = {
+    "import": "import",
+    "move": "move",
+    "forget": "forget: no longer managed, but not destroyed",
+}
+ALSO_NOTES = {
+    "import": "import",
+    "forget": "forget the old one: no longer managed, but not destroyed",
+}
+MOST_IN_COMMENT = 1000  # lines of a plan
 # The first that any stack has speaks for all; each with how many stacks have it, in words.
 WORST_FIRST = {
     Status.FAILED: "failed",
@@ -71,25 +89,6 @@ BLOCKED = {
 
 
 @dataclass(frozen=True)
-class Changes:
-    """How many resources a plan adds, changes and destroys, and how many outputs change."""
-
-    added: int
-    changed: int
-    destroyed: int
-    outputs: int = 0
-
-    def __bool__(self) -> bool:
-        return bool(self.added or self.changed or self.destroyed or self.outputs)
-
-    def text(self, add: str, change: str, destroy: str) -> str:
-        """Return the counts with the words given, like "2 to add"."""
-        counts = f"{self.added} {add}, {self.changed} {change}, {self.destroyed} {destroy}"
-        outputs = f"{self.outputs} output{'' if self.outputs == 1 else 's'}"
-        return f"{counts}, {outputs}" if self.outputs else counts
-
-
-@dataclass(frozen=True)
 class CommentReport:
     """A comment as it is posted; `address` is in its first line, and in no other stack's."""
 
@@ -97,19 +96,12 @@ class CommentReport:
     text: str
 
 
-def changes_of(run: Run) -> Changes | None:
-    """Return what a run's plan changes; None where it has no plan."""
-    if run.added is None or run.changed is None or run.destroyed is None:
-        return None
-    return Changes(run.added, run.changed, run.destroyed, len(_listed(run, "outputs")))
-
-
 def plan_of(run: Run) -> str:
     """Return a run's plan, a line for each resource and output; empty where it has none.
 
     Values of outputs are left out: whoever may read a pull request need not read them.
     """
-    lines = [f"{_mark(one)} {one.get('address', '')}" for one in _listed(run, "resources")]
+    lines = [_resource_line(one) for one in _listed(run, "resources")]
     lines += [f"{_mark(one)} output {one.get('name', '')}" for one in _listed(run, "outputs")]
     return "\n".join(lines)
 
@@ -161,8 +153,12 @@ def comment_for(report: Report) -> CommentReport | None:
     address = f"{settings.PUBLIC_URL}{stack.get_absolute_url()}"
     begin = f"**[{_escaped(stack.name)}]({address})**: {_escaped(told)}\n"
     room = stack.integration.provider.longest_comment - _units(begin + more)
-    plan = plan_of(run) if run and run.state == State.FINISHED else ""
-    return CommentReport(address, f"{begin}{more}{_folded(plan, room)}")
+    result = ""
+    if run and run.state == State.FINISHED:
+        result = _folded_plan(run, room)
+    elif run and run.state == State.FAILED:
+        result = _errors(run, room)
+    return CommentReport(address, f"{begin}{more}{result}")
 
 
 def deciding_run(report: Report) -> Run | None:
@@ -192,10 +188,9 @@ def _describe(run: Run) -> str:
         return _describe_finished(run)
     sentence = SENTENCES[State(run.state)].format(run.number)
     if run.state == State.FAILED and run.failure:
-        return f"{sentence}: {run.failure}"
-    changes = changes_of(run)
-    if run.state == State.UNCONFIRMED and changes:
-        return f"{sentence}: {changes.text(*TO_DO)}"
+        return f"{sentence}: {_headline(run) or run.failure}"
+    if run.state == State.UNCONFIRMED and run.changes:
+        return f"{sentence}: {run.counts}"
     return sentence
 
 
@@ -205,20 +200,46 @@ def digest_of(told: StatusReport | CommentReport) -> str:
 
 
 def _describe_finished(run: Run) -> str:
-    changes = changes_of(run)
-    if changes is None:
+    if run.changes is None:
         return f"Run {run.number} finished"
-    if not changes:
+    if not run.changes:
         return f"Run {run.number} found no changes"
-    if run.kind == Kind.PROPOSED:
-        return f"Run {run.number} planned: {changes.text(*TO_DO)}"
-    return f"Run {run.number} applied: {changes.text(*DONE)}"
+    what = "planned" if run.kind == Kind.PROPOSED else "applied"
+    return f"Run {run.number} {what}: {run.counts}"
+
+
+def _headline(run: Run) -> str:
+    """Return what Terraform's first error says in its first lines; empty where it printed none."""
+    begin, _, text = run.errors.partition("\n\n")[0].partition("Error: ")
+    return "" if begin else " ".join(text.split())[:LONGEST_HEADLINE]
+
+
+def _errors(run: Run, room: int) -> str:
+    """Return the errors of a run as a block, as many of its lines as there is room for."""
+    if not run.errors:
+        return ""
+    fence = _fence(run.errors)
+    begin, end = f"\n{fence}text\n", f"\n{fence}\n"
+    kept = _whole_lines(run.errors.split("\n"), room - _units(begin + end))
+    return begin + "\n".join(kept) + end
 
 
 def _listed(run: Run, kind: str) -> list[dict[str, str]]:
     """Return what a plan lists of a kind, each with its action."""
     found: list[dict[str, str]] = (run.plan or {}).get(kind, [])
     return found
+
+
+def _resource_line(one: dict[str, str]) -> str:
+    """Return a line about a resource, like " > a.old → a.new (move)"."""
+    address = one.get("address", "")
+    if before := one.get("moved_from"):
+        address = f"{before} → {address}"
+    notes = [ACTION_NOTES.get(one.get("action", ""), ""), ALSO_NOTES.get(one.get("also", ""), "")]
+    if before and one.get("action") != "move":
+        notes.append("move")
+    told = "; ".join(filter(None, notes))
+    return f"{_mark(one)} {address}" + (f" ({told})" if told else "")
 
 
 def _mark(listed: dict[str, str]) -> str:
@@ -319,24 +340,49 @@ def _details(report: Report, run: Run) -> str:
     return f"\n{link} of commit {run.sha[:8]}, iteration {report.iteration}\n"
 
 
-def _folded(plan: str, room: int) -> str:
-    """Return a plan that opens with a click, cut to the room there is."""
+def _folded_plan(run: Run, room: int) -> str:
+    """Return a plan that opens with a click, as many of its lines as there is room for.
+
+    What is left out is counted below. A plan begins with what it destroys.
+    """
+    plan = plan_of(run)
     if not plan.strip():
         return ""
-    # Longer than any within, so that the plan can't end it.
-    fence = "`" * max(3, 1 + max((len(found) for found in re.findall("`+", plan)), default=0))
+    fence = _fence(plan)
     begin = f"\n<details>\n<summary>Plan</summary>\n\n{fence}text\n"
     end = f"\n{fence}\n\n</details>\n"
-    return f"{begin}{_cut(plan.rstrip(), room - _units(begin + end))}{end}"
+    lines = plan.split("\n")
+    room -= _units(begin + end) + _units(_note_of_rest(run, lines, 0))
+    kept = _whole_lines(lines[:MOST_IN_COMMENT], room)
+    return begin + "\n".join(kept) + end + _note_of_rest(run, lines, len(kept))
 
 
-def _cut(text: str, room: int) -> str:
-    """Return as many whole lines as fit, with a note where some do not."""
-    if _units(text) <= room:
-        return text
-    room -= _units(NOTE_OF_CUT)
-    kept = text.encode("utf-16-le", "surrogatepass")[: 2 * room].decode("utf-16-le", "ignore")
-    return f"{kept.rpartition(chr(10))[0] or kept}{NOTE_OF_CUT}"
+def _note_of_rest(run: Run, lines: Sequence[str], shown: int) -> str:
+    """Return how much of a plan a comment leaves out, with a link; empty where that is nothing."""
+    rest = len(lines) + (run.plan or {}).get("left_out", 0) - shown
+    if not rest:
+        return ""
+    note = f"[{rest} more on the run's page]({settings.PUBLIC_URL}{run.get_absolute_url()})"
+    destroying = (run.destroyed or 0) - count_destroying(_listed(run, "resources")[:shown])
+    if destroying > 0:
+        note += f", {destroying} of them to destroy or replace"
+    return f"\n… {note}\n"
+
+
+def _fence(text: str) -> str:
+    """Return what begins and ends a block of code in Markdown, which the text itself can't end."""
+    return "`" * max(3, 1 + max((len(found) for found in re.findall("`+", text)), default=0))
+
+
+def _whole_lines(lines: Sequence[str], room: int) -> list[str]:
+    """Return as many of the first lines as fit."""
+    kept = []
+    for line in lines:
+        room -= _units(line) + 1
+        if room < 0:
+            break
+        kept.append(line)
+    return kept
 
 
 def _units(text: str) -> int:

@@ -15,6 +15,7 @@ from django.utils import timezone
 from stacks.environment import environment_of, former_secrets_of
 from stacks.execution import backends, lfs, project_root, queue, submodules, terraform, workspace
 from stacks.execution.backends import StoredBackend
+from stacks.execution.errors import Tail, terraform_errors
 from stacks.execution.logs import Log
 from stacks.execution.masking import MOST_PARTS, Masker
 from stacks.execution.overridden import warnings_of_overridden
@@ -57,7 +58,14 @@ OURS = "Something went wrong in Stackhook itself. The operator finds it in the w
 
 
 class JobFailed(Exception):
-    """A run failed; the text says why, and what to do."""
+    """A run failed; the text says why, and what to do. `errors` is what its program printed of it.
+
+    They are masked.
+    """
+
+    def __init__(self, sentence: str, errors: str = "") -> None:
+        super().__init__(sentence)
+        self.errors = errors
 
 
 class WorkerEnds(Exception):
@@ -80,18 +88,21 @@ def execute(run: Run, is_ending: Callable[[], bool]) -> None:
         logger.info("%s of %s was stopped", run, run.stack)
     except WorkerEnds:
         queue.give_back(run)
-    except (JobFailed, LimitReached, NotFetched, NotIsolated, ProviderError, WrongKey) as error:
+    except JobFailed as failure:
+        fail(run, str(failure), failure.errors)
+    except (LimitReached, NotFetched, NotIsolated, ProviderError, WrongKey) as error:
         fail(run, str(error))
     except Exception:
         logger.exception("%s of %s failed", run, run.stack)
         fail(run, OURS)
 
 
-def fail(run: Run, sentence: str) -> None:
+def fail(run: Run, sentence: str, errors: str = "") -> None:
     """End a run as failed, if it is still this worker's."""
     ended = "apply_ended_at" if run.state == State.APPLYING else "plan_ended_at"
     try:
-        end(run, State.FAILED, failure=sentence[:1000], **{ended: timezone.now()})
+        fields = {"failure": sentence[:1000], "errors": errors, ended: timezone.now()}
+        end(run, State.FAILED, **fields)
     except Stopped:
         logger.info("%s of %s had ended: %s", run, run.stack, sentence)
     except (DatabaseError, InterfaceError):  # its lease runs out, and others see to it
@@ -128,6 +139,7 @@ class Job:
         self.masker = Masker([*secrets, *former_secrets_of(self.stack)])
         self.log = Log(run, run.state, self.masker)
         self.git = workspace.Git(run, self.token, sandbox, self.log, self._is_unwanted)
+        self.printed = Tail()
 
     def plan(self) -> None:
         """Plan, and wait for people where something would be changed on the tracked branch."""
@@ -140,7 +152,7 @@ class Job:
         command = terraform.plan_command(self.program, plan, locks=locks)
         code = self._execute(command, Limits(settings.RUN_PLAN_MINUTES * 60))
         if code not in {terraform.NO_CHANGES, terraform.CHANGES}:
-            raise JobFailed("The plan failed. The end of the log says why.")
+            raise self._failed("The plan failed.")
         fields = self._results(plan)
         if code == terraform.NO_CHANGES or self.run.kind == Kind.PROPOSED:
             end(self.run, State.FINISHED, **fields)
@@ -175,9 +187,9 @@ class Job:
                 f"was done; the next plan shows what is missing."
             )
         if code:
-            raise JobFailed(
-                "The apply failed. Part of it may have been done: the end of the log says why, and "
-                "the next plan shows what is missing."
+            raise self._failed(
+                "The apply failed. Part of it may have been done: the next plan shows what is "
+                "missing."
             )
         end(self.run, State.FINISHED, apply_ended_at=timezone.now())
 
@@ -323,7 +335,7 @@ class Job:
         elif has_failed:
             self._check_no_state(root)
         if has_failed:
-            raise JobFailed("The initialization failed. The end of the log says why.")
+            raise self._failed("The initialization failed.")
         if stored is None:
             raise JobFailed(f"The code names no backend, {LOSES_STATE}")
         if self.stack.backend == Backend.OWN and stored.type in backends.LOSE_STATE:
@@ -389,12 +401,23 @@ class Job:
 
     def _execute(self, command: Sequence[str], limits: Limits) -> int:
         """Run a command in the project root, into the log."""
+        self.printed.clear()
         try:
             return self.sandbox.run(
-                command, self.environment, self.log.write, self._is_unwanted, limits, self.folder
+                command, self.environment, self._write, self._is_unwanted, limits, self.folder
             )
         finally:
             self.log.flush()
+
+    def _write(self, printed: bytes) -> None:
+        """Log what a command prints, and keep its end, where its errors are."""
+        self.printed.write(printed)
+        self.log.write(printed)
+
+    def _failed(self, sentence: str) -> JobFailed:
+        """Return the failure of Terraform, with the errors that it printed."""
+        errors = terraform_errors(self.printed.text, self.masker.mask)
+        return JobFailed(sentence if errors else f"{sentence} The end of the log says why.", errors)
 
     def _results(self, plan: str) -> dict[str, Any]:
         """Return what is stored of a plan; no counts where it is too large to be read."""
@@ -439,5 +462,9 @@ def counts_of(summary: PlanSummary) -> dict[str, Any]:
         "changed": summary.changed,
         "destroyed": summary.destroyed,
         "destroys_everything": summary.destroys_everything,
+        "imported": summary.imported,
+        "moved": summary.moved,
+        "forgotten": summary.forgotten,
+        "changed_outputs": summary.changed_outputs,
         "plan": summary.listed,
     }

@@ -9,6 +9,7 @@ from typing import Any
 from django.conf import settings
 
 from stacks.execution.destruction import destroys_everything
+from stacks.execution.plan_list import ACTIONS, in_order, resource_row
 from stacks.execution.sandbox import SYSTEM_PATH
 from stacks.execution.terminal import harmless
 from stacks.models.stack import Tool
@@ -18,21 +19,10 @@ PLAN = "plan"
 NO_CHANGES, CHANGES = 0, 2
 # How long a plan waits for the lock of the state, which another program may hold.
 LOCK_TIMEOUT = "-lock-timeout=60s"
-MOST_LISTED = 1000
+# How many resources, and how many outputs, are stored for the page of a run, which lists them.
+MOST_LISTED = 5000
 # How much is kept of what a plan lists, in characters.
-LONGEST = {"address": 500, "name": 200, "value": 200}
-ACTIONS = {
-    ("create",): "add",
-    ("update",): "change",
-    ("delete",): "destroy",
-    ("delete", "create"): "replace",
-    ("create", "delete"): "replace",
-    ("read",): "read",
-    ("forget",): "forget",
-    ("no-op",): "",
-}
-
-
+LONGEST = {"address": 500, "moved_from": 500, "name": 200, "value": 200}
 VARIABLES = {Tool.TERRAFORM: "TERRAFORM_BIN", Tool.OPENTOFU: "TOFU_BIN"}
 
 
@@ -68,10 +58,24 @@ class PlanSummary:
     added: int = 0
     changed: int = 0
     destroyed: int = 0
+    imported: int = 0
+    moved: int = 0
+    forgotten: int = 0
+    changed_outputs: int = 0
     resources: list[dict[str, str]] = field(default_factory=list)
     outputs: list[dict[str, str]] = field(default_factory=list)
     left_out: int = 0
     destroys_everything: bool = False
+
+    def count(self, row: dict[str, str]) -> None:
+        """Count what happens to one resource; some rows count more than once."""
+        what = {row["action"], row.get("also")}
+        self.added += bool(what & {"add", "replace"})
+        self.changed += "change" in what
+        self.destroyed += bool(what & {"destroy", "replace"})
+        self.imported += "import" in what
+        self.moved += "moved_from" in row
+        self.forgotten += "forget" in what
 
     @property
     def listed(self) -> dict[str, Any]:
@@ -100,18 +104,15 @@ def read_plan(text: bytes, mask: Callable[[str], str]) -> PlanSummary | None:
 def _summary(plan: dict[str, Any]) -> PlanSummary:
     summary = PlanSummary(destroys_everything=destroys_everything(plan))
     for resource in plan.get("resource_changes") or []:
-        action = ACTIONS.get(tuple(resource["change"]["actions"]), "change")
-        if not action or resource.get("mode") == "data":
-            continue
-        summary.added += action in {"add", "replace"}
-        summary.changed += action == "change"
-        summary.destroyed += action in {"destroy", "replace"}
-        summary.resources.append({"address": str(resource["address"]), "action": action})
+        if row := resource_row(resource):
+            summary.resources.append(row)
+            summary.count(row)
     for name, change in sorted((plan.get("output_changes") or {}).items()):
         if action := ACTIONS.get(tuple(change["actions"]), "change"):
             summary.outputs.append({"name": str(name), "action": action, "value": _value(change)})
+    summary.changed_outputs = len(summary.outputs)
     listed = len(summary.resources) + len(summary.outputs)
-    summary.resources = summary.resources[:MOST_LISTED]
+    summary.resources = in_order(summary.resources)[:MOST_LISTED]
     summary.outputs = summary.outputs[:MOST_LISTED]
     summary.left_out = listed - len(summary.resources) - len(summary.outputs)
     return summary

@@ -8,6 +8,7 @@ from django.db.models import Q
 from django.urls import reverse
 from django.utils import timezone
 
+from stacks.changes import DONE, TO_DO, Changes, count_destroying
 from stacks.models.report import Report
 from stacks.models.stack import Stack
 from stacks.states import (
@@ -100,10 +101,10 @@ _RunManager = models.Manager.from_queryset(RunQuerySet)
 
 
 class RunManager(_RunManager["Run"]):
-    """Leaves the list of a plan, which may be long, until somebody looks at it."""
+    """Leaves a plan's list and errors, which may be long, until somebody looks at them."""
 
     def get_queryset(self) -> RunQuerySet:
-        return RunQuerySet(self.model, using=self._db).defer("plan")
+        return RunQuerySet(self.model, using=self._db).defer("plan", "errors")
 
 
 class Run(models.Model):
@@ -148,11 +149,20 @@ class Run(models.Model):
 
     # What came of it: why it failed, how many resources its plan names, and the plan as a list
     failure = models.CharField(max_length=1000, blank=True)
+    errors = models.TextField(blank=True, help_text="as its program printed them, masked and cut")
     added = models.PositiveIntegerField(null=True, blank=True)
     changed = models.PositiveIntegerField(null=True, blank=True)
     destroyed = models.PositiveIntegerField(null=True, blank=True)
     destroys_everything = models.BooleanField(
         default=False, help_text="no resource in the state outlives its plan"
+    )
+    imported = models.PositiveIntegerField(default=0)
+    moved = models.PositiveIntegerField(default=0)
+    forgotten = models.PositiveIntegerField(
+        default=0, help_text="no longer managed, but not destroyed"
+    )
+    changed_outputs = models.PositiveIntegerField(
+        null=True, blank=True, help_text="unknown of old runs"
     )
     plan = models.JSONField(null=True, blank=True)
     warnings = models.JSONField(default=list, blank=True, help_text="sentences for its page")
@@ -231,6 +241,38 @@ class Run(models.Model):
         """Whether its code comes from a fork: nobody of the repository pushed it."""
         source = self.pull_request
         return bool(source and source.is_from_fork and not self.push_id)
+
+    @property
+    def changes(self) -> Changes | None:
+        """What its plan changes; None where it has no plan."""
+        if self.added is None or self.changed is None or self.destroyed is None:
+            return None
+        outputs = self.changed_outputs
+        if outputs is None:
+            outputs = len((self.plan or {}).get("outputs", []))
+        return Changes(
+            self.added,
+            self.changed,
+            self.destroyed,
+            outputs,
+            self.imported,
+            self.moved,
+            self.forgotten,
+        )
+
+    @property
+    def counts(self) -> str:
+        """How much its plan changes, or changed once it is applied, like “2 to add, …”."""
+        if self.changes is None:
+            return ""
+        is_applied = self.kind == Kind.TRACKED and self.state == State.FINISHED
+        return self.changes.text(DONE if is_applied else TO_DO)
+
+    @property
+    def destroying_left_out(self) -> int:
+        """How many resources it destroys or replaces that the list of its plan leaves out."""
+        listed = count_destroying((self.plan or {}).get("resources", []))
+        return max(0, (self.destroyed or 0) - listed)
 
     @property
     def commit_url(self) -> str:

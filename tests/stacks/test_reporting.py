@@ -8,7 +8,7 @@ from django.db import transaction
 from stacks.heads import follow_from_now
 from stacks.models import Report, Run, Stack
 from stacks.models.report import ReportState
-from stacks.reporting import changes_of, comment_for, describe, plan_of
+from stacks.reporting import comment_for, describe, plan_of
 from stacks.states import Kind, State
 from tests.emulator.model import Repository
 from tests.emulator.pull_requests import PullRequest, PullRequestError
@@ -435,18 +435,51 @@ def test_a_plan_is_folded_and_cut_to_what_a_comment_may_hold(
     run = newest(following)
     move(run, *TO_PLAN, State.FINISHED)
     [report] = Report.objects.filter(what="comment")
-    resources = [{"address": f"null_resource.🏗️[{n}]", "action": "add"} for n in range(20_000)]
+    name = "🏗️" * 100
+    resources = [{"address": f"null_resource.{name}[{n}]", "action": "add"} for n in range(1_000)]
     plan = {"resources": [{"address": "```", "action": "destroy"}, *resources]}
-    Run.objects.filter(pk=run.pk).update(plan=plan)
+    Run.objects.filter(pk=run.pk).update(plan=plan, destroyed=1)
     comment = comment_for(report)
     assert comment
     length = len(comment.text.encode("utf-16-le")) // 2
-    assert AzureDevOps.longest_comment - 100 < length <= AzureDevOps.longest_comment
-    assert "\n````text\n - ```\n + null_resource.🏗️[0]\n" in comment.text
-    assert comment.text.endswith("a comment can't be longer.\n\n````\n\n</details>\n")
+    assert AzureDevOps.longest_comment - 500 < length <= AzureDevOps.longest_comment
+    assert f"\n````text\n - ```\n + null_resource.{name}[0]\n" in comment.text
+    shown = comment.text.count("\n + ")
+    assert 400 < shown < 1_000
+    assert f"\n… [{1_000 - shown} more on the run's page](https://" in comment.text
     send_all()
     [thread] = opened.threads
     assert thread.comments[0].content == comment.text
+
+
+def test_a_comment_says_how_much_of_a_long_plan_is_on_the_page_alone(
+    opened: PullRequest, following: Stack
+) -> None:
+    run = newest(following)
+    move(run, *TO_PLAN, State.FINISHED)
+    [report] = Report.objects.filter(what="comment")
+    resources = [{"address": f"a.b[{n}]", "action": "destroy"} for n in range(1_500)]
+    Run.objects.filter(pk=run.pk).update(plan={"resources": resources}, destroyed=1_500)
+    comment = comment_for(report)
+    assert comment
+    assert comment.text.count("\n - a.b[") == 1_000
+    rest = f"https://stackhook.example.com{run.get_absolute_url()}"
+    told = f"… [500 more on the run's page]({rest}), 500 of them to destroy or replace\n"
+    assert comment.text.endswith(told)
+
+
+def test_the_errors_of_a_failed_run_stand_in_the_comment_and_its_first_in_the_status(
+    opened: PullRequest, following: Stack
+) -> None:
+    run = newest(following)
+    move(run, *TO_PLAN, State.FAILED)
+    errors = "Error: No value for required variable\n\n  on main.tf line 1:\n```"
+    Run.objects.filter(pk=run.pk).update(failure="The plan failed.", errors=errors)
+    send_all()
+    [thread] = opened.threads
+    assert f"\n````text\n{errors}\n````\n" in thread.comments[0].content
+    last = opened.statuses[-1]
+    assert last.description == "Run 1 failed: No value for required variable"
 
 
 def test_a_name_can_not_break_out_of_the_comment(opened: PullRequest, following: Stack) -> None:
@@ -510,7 +543,7 @@ def test_a_plan_that_destroys_everything_says_so_until_it_is_applied(
 def test_a_failure_says_why() -> None:
     run = planned(state=State.FAILED, failure="The plan failed.")
     assert describe(run) == "Run 3 failed: The plan failed."
-    assert changes_of(run) is None
+    assert run.changes is None
 
 
 @pytest.mark.django_db

@@ -15,6 +15,7 @@ from stacks.execution.backends import FILE
 from stacks.execution.logs import as_text
 from stacks.heads import follow_from_now
 from stacks.models import Backend, Run, Stack
+from stacks.reporting import describe
 from stacks.states import Kind, State
 from tests.conftest import signed_in
 from tests.emulator.model import Repository
@@ -99,6 +100,52 @@ def test_what_was_applied_is_there_for_the_next_run(
     pushed(kept, repository, {"main.tf": fewer}, Kind.PROPOSED)
     (proposed,) = work()
     assert (proposed.added, proposed.changed, proposed.destroyed) == (0, 1, 2)
+
+
+def test_what_is_only_moved_imported_or_forgotten_is_counted_and_reaches_the_state(
+    kept: Stack, repository: Repository
+) -> None:
+    Stack.objects.update(autodeploy=True)
+    resource = 'resource "terraform_data" "%s" {}\n'
+    steps: tuple[tuple[str, str, list[dict[str, str]]], ...] = (
+        (resource % "old", "1 added, 0 changed, 0 destroyed", []),
+        (
+            resource % "new"
+            + "moved {\n  from = terraform_data.old\n  to = terraform_data.new\n}\n",
+            "0 added, 0 changed, 0 destroyed, 1 moved",
+            [
+                {
+                    "address": "terraform_data.new",
+                    "action": "move",
+                    "moved_from": "terraform_data.old",
+                }
+            ],
+        ),
+        (
+            resource % "new"
+            + resource % "found"
+            + 'import {\n  to = terraform_data.found\n  id = "here-before"\n}\n',
+            "1 imported, 0 added, 0 changed, 0 destroyed",
+            [{"address": "terraform_data.found", "action": "import"}],
+        ),
+        (
+            resource % "found"
+            + "removed {\n  from = terraform_data.new\n"
+            + "  lifecycle {\n    destroy = false\n  }\n}\n",
+            "0 added, 0 changed, 0 destroyed, 1 forgotten",
+            [{"address": "terraform_data.new", "action": "forget"}],
+        ),
+    )
+    for code, counts, listed in steps:
+        run = pushed(kept, repository, {"main.tf": code})
+        planned, applied = work()
+        assert (planned.state, applied.state) == (State.CONFIRMED, State.FINISHED), as_text(
+            log_of(run)
+        )
+        assert describe(applied) == f"Run {run.number} applied: {counts}"
+        assert not listed or (applied.plan or {})["resources"] == listed
+    newest = kept.state_versions.order_by("-pk")[0]
+    assert [one["name"] for one in json.loads(newest.read())["resources"]] == ["found"]
 
 
 def test_a_project_root_without_configuration_destroys_nothing(

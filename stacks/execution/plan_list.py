@@ -1,0 +1,60 @@
+"""The list of what a plan does with resources, read from the JSON of `terraform show`.
+
+Each row has an `address` and an `action`. `moved_from` is the address before, where that differs;
+`also` is what happens beside the action: an import, or that the replaced object is forgotten.
+"""
+
+import re
+from typing import Any
+
+# https://developer.hashicorp.com/terraform/internals/json-format#change-representation
+ACTIONS = {
+    ("create",): "add",
+    ("update",): "change",
+    ("delete",): "destroy",
+    ("delete", "create"): "replace",
+    ("create", "delete"): "replace",
+    ("create", "forget"): "add",
+    ("forget", "create"): "add",
+    ("read",): "read",
+    ("forget",): "forget",
+    ("no-op",): "",
+}
+MOST_SERIOUS_FIRST = ("destroy", "replace", "change", "add", "import", "move", "forget")
+
+
+def resource_row(resource: dict[str, Any]) -> dict[str, str] | None:
+    """Return the row of one of a plan's `resource_changes`; None where nothing happens to it.
+
+    Reading a data source changes nothing.
+    """
+    if resource.get("mode", "managed") != "managed":
+        return None
+    address, change = str(resource["address"]), resource["change"]
+    actions = tuple(change["actions"])
+    row = {"address": address, "action": ACTIONS.get(actions, "change")}
+    is_imported = change.get("importing") is not None
+    before = str(resource.get("previous_address") or address)
+    if before != address:
+        row["moved_from"] = before
+    if not row["action"]:
+        row["action"] = "import" if is_imported else "move" if before != address else ""
+    elif is_imported:
+        row["also"] = "import"
+    elif "forget" in actions and row["action"] != "forget":
+        row["also"] = "forget"
+    return row if row["action"] else None
+
+
+def in_order(rows: list[dict[str, str]]) -> list[dict[str, str]]:
+    """Return rows with what destroys first, and those of one action by address, 2 before 10."""
+    return sorted(rows, key=lambda row: (_rank(row["action"]), _with_long_numbers(row["address"])))
+
+
+def _rank(action: str) -> int:
+    ranks = {action: rank for rank, action in enumerate(MOST_SERIOUS_FIRST)}
+    return ranks.get(action, len(ranks))
+
+
+def _with_long_numbers(address: str) -> str:
+    return re.sub("[0-9]+", lambda found: found[0].zfill(20), address)
