@@ -7,15 +7,16 @@ answer was lost, and what the provider holds is read before anything is repeated
 
 import logging
 import random
+from collections.abc import Iterable
 from datetime import timedelta
 
 from django.db import InterfaceError, OperationalError, transaction
 from django.db.models import Q
 from django.utils import timezone
 
-from stacks.models import PullRequest, Report
+from stacks.models import PullRequest, Report, Run
 from stacks.models.report import LEASE, ReportState, What
-from stacks.reporting import CommentReport, comment_for, digest_of, status_for
+from stacks.reporting import CommentReport, comment_for, deciding_run, digest_of, status_for
 from vcs_integrations.backoff import wait_after
 from vcs_integrations.models import Integration
 from vcs_integrations.providers.base import (
@@ -23,6 +24,7 @@ from vcs_integrations.providers.base import (
     Patience,
     Problem,
     ProviderError,
+    RemoteComment,
     Status,
     StatusReport,
 )
@@ -147,22 +149,61 @@ def _post_to_pull_request(
 
 
 def _comment(report: Report, one: PullRequest, told: CommentReport, client: Client) -> None:
-    """Post a comment, or edit it where it is."""
+    """Post a comment, or edit it where it is; another account's can't be edited, but replaced."""
     where = (report.repository.external_id, one.number)
     # Unlike a status, it may be taken of a pull request that is closed.
     now = client.pull_request(*where)
     if now.status != "active":
         raise Refused(f"{one} is {now.status}.")
-    if report.thread_id is None and report.is_uncertain:
-        for comment in client.first_comments(*where):
-            if f"]({told.address})**" in comment.content.partition("\n")[0]:
-                report.thread_id, report.comment_id = comment.thread_id, comment.comment_id
-    if report.thread_id is None or report.comment_id is None:
+    found = _newest_of_ours(client.first_comments(*where), told) if report.is_uncertain else None
+    known = {report.thread_id, found.thread_id if found else None}
+    if found:
+        report.thread_id, report.comment_id = found.thread_id, found.comment_id
+    if not _edit(report, told, client):
+        report.thread_id = report.comment_id = None
         _note_uncertain(report)
         made = client.create_thread(*where, told.text)
         report.thread_id, report.comment_id = made.thread_id, made.comment_id
-        return
-    client.edit_comment(*where, report.thread_id, report.comment_id, told.text)
+    if known - {None, report.thread_id}:
+        _note_replacement(report, one)
+    if report.thread_id not in known:
+        report.commented_at = timezone.now()
+
+
+def _edit(report: Report, told: CommentReport, client: Client) -> bool:
+    """Edit the comment; False where there is none, or the token's owner did not write it."""
+    if report.pull_request is None or report.thread_id is None or report.comment_id is None:
+        return False
+    where = (report.repository.external_id, report.pull_request.number)
+    try:
+        client.edit_comment(*where, report.thread_id, report.comment_id, told.text)
+    except ProviderError as error:
+        if error.problem != Problem.NOT_THE_AUTHOR:
+            raise
+        return False
+    return True
+
+
+def _newest_of_ours(comments: Iterable[RemoteComment], told: CommentReport) -> RemoteComment | None:
+    """Return the comment of a stack that was posted last; ids of threads ascend."""
+    begin = f"]({told.address})**"
+    ours = [one for one in comments if begin in one.content.partition("\n")[0]]
+    return max(ours, key=lambda one: one.thread_id, default=None)
+
+
+def _note_replacement(report: Report, one: PullRequest) -> None:
+    """Have the run before, which the old comment was about, say once why that is out of date."""
+    runs = Run.objects.filter(stack=report.stack, pull_request=one)
+    current = deciding_run(report)
+    before = runs.filter(number__lt=current.number).first() if current else runs.first()
+    run = before or current
+    when = f" of {report.commented_at:%Y-%m-%d}" if report.commented_at else ""
+    note = (
+        f"The comment{when} on {one} could not be edited, because another account wrote it, so a "
+        "new one was posted."
+    )
+    if run and note not in run.note:
+        Run.objects.filter(pk=run.pk).update(note=f"{run.note} {note}".strip()[:500])
 
 
 def _note_uncertain(report: Report) -> None:
@@ -181,7 +222,7 @@ def _as_refusal(report: Report, error: ProviderError, client: Client) -> Refused
     if report.thread_id is not None and error.problem != Problem.PERMISSION_DENIED:
         # Somebody deleted the comment: it is looked for, and posted anew.
         row = Report.objects.filter(pk=report.pk)
-        row.update(thread_id=None, comment_id=None, is_uncertain=True)
+        row.update(thread_id=None, comment_id=None, commented_at=None, is_uncertain=True)
         return None
     return Refused(str(error)) if error.problem == Problem.REFUSED else None
 
@@ -199,6 +240,7 @@ def _settle(report: Report) -> None:
             is_pending=report.is_pending,
             thread_id=report.thread_id,
             comment_id=report.comment_id,
+            commented_at=report.commented_at,
         )
         row.filter(version=report.version).update(state=ReportState.SENT, is_overtaken=False)
 

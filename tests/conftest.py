@@ -35,9 +35,10 @@ def empty_cache() -> None:
 
 
 @pytest.fixture(autouse=True)
-def no_pause() -> None:
-    """A pause that one test was asked for is not kept in the next."""
+def nothing_remembered() -> None:
+    """A pause that one test was asked for, or an old version, is not kept in the next."""
     azure_devops._resumes_at.clear()
+    azure_devops._spoken.clear()
 
 
 @pytest.fixture

@@ -26,6 +26,9 @@ from vcs_integrations.providers.base import (
 OTHER_EVENTS = "other"
 ADDRESS_PROBLEMS = {
     Problem.ORGANIZATION_UNKNOWN,
+    Problem.ORGANIZATION_STOPPED,
+    Problem.VERSION_REFUSED,
+    Problem.REFUSED,
     Problem.NOT_THE_PROVIDER,
     Problem.ANSWER_TOO_LARGE,
     Problem.NOT_FOUND,

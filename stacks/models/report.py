@@ -226,6 +226,9 @@ class Report(models.Model):
     is_pending = models.BooleanField(default=False, help_text="the provider was told so")
     thread_id = models.BigIntegerField(null=True, blank=True)
     comment_id = models.BigIntegerField(null=True, blank=True)
+    commented_at = models.DateTimeField(
+        null=True, blank=True, help_text="when the comment was posted, if that is known"
+    )
 
     objects = ReportQuerySet.as_manager()
 

@@ -202,6 +202,16 @@ def _unavailable(request: Request, fault: Fault) -> Response:
     return response
 
 
+def _stopped(request: Request, fault: Fault) -> Response:
+    """Return what a stopped organization answers; the words are those of public reports."""
+    message = (
+        "TF24668: The following team project collection is stopped: fabrikam. Start the collection "
+        "and then try again. Administrator Reason: The organization was deactivated due to "
+        "inactivity."
+    )
+    return ApiError(503, "HostShutdownException", message).response()
+
+
 def _bad_gateway(request: Request, fault: Fault) -> Response:
     return Response("<html><body>502 Bad Gateway</body></html>", 502, content_type=_HTML)
 
@@ -299,6 +309,7 @@ _ANSWERS: dict[str, Callable[[Request, Fault], Response]] = {
     "permission-denied": _permission_denied,
     "throttled": _throttled,
     "unavailable": _unavailable,
+    "stopped": _stopped,
     "bad-gateway": _bad_gateway,
     "server-error": _server_error,
     "not-azure-devops": _other_site,

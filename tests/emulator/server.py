@@ -37,6 +37,7 @@ from .state import State
 from .web import (
     ApiError,
     Call,
+    Versions,
     authenticate,
     blocked,
     check_version,
@@ -76,6 +77,7 @@ class Emulator:
         self._server: _Server | None = None
         self.requests: list[RecordedRequest] = []
         self.clock = Clock()
+        self.versions = Versions()
         self.deliveries = Deliveries(allow_local_hooks, self.clock)
         self.state = State(root, allow_local_hooks, self.deliveries, self.clock)
         self.faults = Faults(self._stopping)
@@ -144,6 +146,10 @@ class Emulator:
     @retry_scale.setter
     def retry_scale(self, value: float) -> None:
         self.deliveries.retry_scale = value
+
+    def speak(self, latest: str, released: str | None = None, *, hides_newer: bool = False) -> None:
+        """Speak API versions up to the latest, as an older server; see `Versions`."""
+        self.versions = Versions(latest, released or latest, hides_newer)
 
     def wait_for_deliveries(self, timeout: float = 10) -> None:
         """Return when all webhooks are delivered or given up; else TimeoutError."""
@@ -268,7 +274,9 @@ class Emulator:
                 token = authenticate(request, organization, route.scopes)
                 if isinstance(token, Response):
                     return token
-                check_version(request, route.handler in _PREVIEW_ONLY)
+                is_preview_only = route.handler in _PREVIEW_ONLY
+                if refusal := check_version(request, is_preview_only, self.versions):
+                    return refusal
                 return route.handler(Call(request, organization, token, values))
         raise rest_core.method_not_allowed(request.method)
 

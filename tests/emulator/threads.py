@@ -118,7 +118,7 @@ class Thread:
         if found.author.id != self._person(user).id:
             raise RefusedError(
                 f"The comment {number} of thread {self.id} belongs to {found.author.name}.",
-                "GitNeedsPermissionException",
+                "GitPullRequestCommentCannotBeUpdatedException",
                 403,
             )
         return found

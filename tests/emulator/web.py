@@ -18,6 +18,7 @@ from .model import Identity, Organization, Project, Repository, Token
 from .rights import GIT, RIGHTS
 
 JSON_TYPE = "application/json; charset=utf-8; api-version=7.1"
+_WEB_API = "Microsoft.VisualStudio.Services.WebApi"
 NOT_FOUND = "The resource cannot be found."
 _VERSION = re.compile(r"api-version=([0-9]+)\.([0-9]+)(-preview(?:\.[0-9]+)?)?", re.IGNORECASE)
 
@@ -34,6 +35,7 @@ class ApiError(Exception):
     def response(self) -> Response:
         """Return the JSON error body with its status."""
         namespace = "Microsoft.TeamFoundation.Git.Server" if "Git" in self.type_key else "System"
+        namespace = _WEB_API if self.type_key.startswith("Vss") else namespace
         return json_response(
             {
                 "$id": "1",
@@ -256,8 +258,22 @@ def _pattern(template: str) -> re.Pattern[str]:
     return re.compile(pattern, re.IGNORECASE)
 
 
-def check_version(request: Request, is_preview_only: bool) -> None:
-    """Raise 400 for a missing version on a write and for one that needs `-preview`.
+@dataclass(frozen=True)
+class Versions:
+    """The API versions that a server speaks: up to the latest, of which some are previews still.
+
+    `hides_newer`: whether it knows no route of newer ones, as Azure DevOps Server 2019 was seen to.
+    """
+
+    latest: str = "7.2"
+    released: str = "7.1"
+    hides_newer: bool = False
+
+
+def check_version(request: Request, is_preview_only: bool, spoken: Versions) -> Response | None:
+    """Raise 400 for a version missing on a write, out of range, or in need of `-preview`.
+
+    Returns the answer of a server that says no more than "not found" to what is out of range.
 
     The version stands in the query or in Accept (Azure DevOps documentation, "REST API
     versioning").
@@ -272,18 +288,29 @@ def check_version(request: Request, is_preview_only: bool) -> None:
                 f'No api-version was supplied for the "{request.method}" request. The version '
                 "must be supplied either as part of the Accept header or as a query parameter.",
             )
-        return
+        return None
     version = (int(found[1]), int(found[2]))
-    if version > (7, 2):
-        message = f"The requested REST API version of {found[1]}.{found[2]} is out of range."
-        raise ApiError(400, "VssVersionOutOfRangeException", message)
-    if not found[3] and (is_preview_only or version > (7, 1)):
+    if version > _version(spoken.latest):
+        if spoken.hides_newer:
+            return not_found()
+        raise ApiError(
+            400,
+            "VssVersionOutOfRangeException",
+            f"The requested REST API version of {found[1]}.{found[2]} is out of range for this "
+            f"server. The latest REST API version this server supports is {spoken.latest}.",
+        )
+    if not found[3] and (is_preview_only or version > _version(spoken.released)):
         raise ApiError(
             400,
             "VssInvalidPreviewVersionException",
             f'The requested version "{found[1]}.{found[2]}" of the resource is under preview. '
             "The -preview flag must be supplied in the api-version for such requests.",
         )
+    return None
+
+
+def _version(text: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in text.split("."))
 
 
 def unauthorized(request: Request, error: str = "") -> Response:

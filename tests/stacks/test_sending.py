@@ -6,6 +6,7 @@ from unittest import mock
 
 import pytest
 import time_machine
+from django.test import Client
 from django.utils import timezone
 
 from stacks import sending
@@ -23,6 +24,7 @@ from vcs_integrations.linking import replace_token
 from vcs_integrations.models import Integration
 from vcs_integrations.providers.azure_devops import client as azure_devops
 from vcs_integrations.providers.azure_devops.client import AzureDevOpsClient
+from vcs_integrations.providers.base import Problem, ProviderError
 
 
 @pytest.fixture
@@ -157,7 +159,9 @@ def test_one_that_fails_holds_up_no_other(
     assert Report.objects.waiting().count() == 2
 
 
-@pytest.mark.parametrize(("fault", "seconds"), [("throttled", 90), ("unavailable", 120)])
+@pytest.mark.parametrize(
+    ("fault", "seconds"), [("throttled", 90), ("unavailable", 120), ("stopped", 600)]
+)
 def test_nothing_is_sent_while_azure_devops_asks_to_wait(
     opened: PullRequest, emulator: Emulator, fault: str, seconds: int
 ) -> None:
@@ -303,6 +307,110 @@ def test_a_fault_of_our_own_is_logged_and_holds_up_no_other_report(
     hurry()
     send_all()
     assert len(opened.threads) == 1
+
+
+# Comments of another account
+
+
+BO = "Bo Builder"
+
+
+@pytest.fixture
+def of_another(
+    opened: PullRequest, following: Stack, integration: Integration, organization: Organization
+) -> PullRequest:
+    """A pull request with a comment, whose token was replaced since by another person's."""
+    send_all()
+    replace_token(integration, organization.add_token({"vso.code_write"}, user=BO))
+    opened.push({"topic.tf": "2"})
+    look(following)
+    move(newest(following), *TO_PLAN, State.FINISHED)
+    return opened
+
+
+def begins(one: PullRequest) -> list[tuple[str, str]]:
+    """Return who wrote each comment, and which run it is about."""
+    comments = [thread.comments[0] for thread in one.threads]
+    return [(each.author.name, each.content.split(": ")[1][:5]) for each in comments]
+
+
+def test_a_comment_that_can_not_be_edited_is_replaced_by_a_new_one(
+    of_another: PullRequest, following: Stack, member: Client
+) -> None:
+    send_all()
+    assert begins(of_another) == [("Ann Admin", "Run 1"), (BO, "Run 2")]
+    today = timezone.now().date()
+    said = f"The comment of {today} on Pull request {of_another.id} could not be edited"
+    first, second = following.runs.order_by("number")
+    assert said in member.get(first.get_absolute_url()).content.decode()
+    assert "could not be edited" not in member.get(second.get_absolute_url()).content.decode()
+    of_another.push({"topic.tf": "3"})
+    look(following)
+    move(newest(following), *TO_PLAN, State.FINISHED)
+    send_all()
+    assert begins(of_another) == [("Ann Admin", "Run 1"), (BO, "Run 3")]
+    assert [run.note.count("could not be edited") for run in following.runs.all()] == [0, 0, 1]
+    assert not Report.objects.exclude(state=ReportState.SENT).exists()
+
+
+def test_where_a_new_comment_is_refused_too_the_report_is_refused(
+    of_another: PullRequest, organization: Organization, following: Stack
+) -> None:
+    Report.objects.exclude(what=What.COMMENT).delete()
+    organization.deny(BO, "contribute_to_pull_requests")
+    send_all()
+    [report] = Report.objects.all()
+    assert (report.state, report.problem) == (
+        "waiting",
+        "The token's owner lacks a permission for this.",
+    )
+    refusal = ProviderError(Problem.REFUSED, "It refused.", "Do something.")
+    organization.allow(BO, "contribute_to_pull_requests")
+    hurry()
+    with mock.patch.object(AzureDevOpsClient, "create_thread", side_effect=refusal):
+        send_all()
+    report.refresh_from_db()
+    assert (report.state, report.thread_id) == ("refused", of_another.threads[0].id)
+    assert not any(run.note for run in following.runs.all())
+
+
+def test_a_missing_permission_of_the_comments_author_posts_no_other(
+    opened: PullRequest, following: Stack, organization: Organization
+) -> None:
+    send_all()
+    organization.deny("Ann Admin", "contribute_to_pull_requests")
+    Report.objects.update(sent="", send_at=timezone.now(), state=ReportState.WAITING)
+    send_all()
+    organization.allow("Ann Admin", "contribute_to_pull_requests")
+    hurry()
+    send_all()
+    assert len(opened.threads) == 1
+
+
+def test_a_comment_of_another_account_that_was_deleted_is_posted_once(
+    of_another: PullRequest, following: Stack
+) -> None:
+    of_another.threads[0].delete(1)
+    send_all()
+    hurry()
+    send_all()
+    assert [thread.is_deleted for thread in of_another.threads] == [True, False]
+    assert not any(run.note for run in following.runs.all())
+
+
+def test_a_worker_killed_while_it_replaces_a_comment_posts_one(
+    of_another: PullRequest, following: Stack
+) -> None:
+    Report.objects.exclude(what=What.COMMENT).delete()
+    point = 0
+    while Report.objects.waiting().exists():
+        with killed_at(point, also_after_calls=True):
+            send_all()
+        hurry()
+        point += 1
+    assert point > 12
+    assert begins(of_another) == [("Ann Admin", "Run 1"), (BO, "Run 2")]
+    assert [run.note.count("could not be edited") for run in following.runs.all()] == [0, 1]
 
 
 # Killed workers

@@ -16,11 +16,14 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from tests.emulator import Emulator
-from tests.emulator.model import Organization, Repository
+from tests.emulator.model import Organization, Project, Repository
+from tests.emulator.pull_requests import PullRequest
 from tests.vcs_integrations.raw_server import RawServer
+from vcs_integrations.providers.azure_devops import client as client_module
 from vcs_integrations.providers.azure_devops.client import AzureDevOpsClient
 from vcs_integrations.providers.base import (
     Connection,
+    Hook,
     Patience,
     Problem,
     ProviderError,
@@ -262,6 +265,104 @@ def test_what_changes_something_is_not_repeated(
     with pytest.raises(ProviderError):
         AzureDevOpsClient(organization.url, token, TWICE_MORE).remove_subscription("x")
     assert asked(emulator, "subscriptions") == [503]
+
+
+# Versions
+
+
+@pytest.mark.parametrize(
+    ("latest", "released", "asked"),
+    [
+        ("7.2", "7.1", ["7.1"]),
+        ("7.2", "7.0", ["7.1", "7.0"]),  # 7.1 is a preview there
+        ("7.0", "7.0", ["7.1", "7.0"]),
+        ("6.1", "6.0", ["7.1", "6.0"]),
+        ("5.2", "5.0", ["7.1", "5.1", "5.0"]),
+        ("5.0", "5.0", ["7.1", "5.0"]),
+    ],
+)
+def test_the_newest_version_that_a_server_offers_is_found_once(
+    organization: Organization,
+    token: str,
+    emulator: Emulator,
+    latest: str,
+    released: str,
+    asked: list[str],
+) -> None:
+    emulator.speak(latest, released)
+    for _ in range(2):
+        AzureDevOpsClient(organization.url, token, ONCE).connect()
+    queries = [request.query for request in emulator.requests]
+    spoken = [query.partition("api-version=")[2] for query in queries]
+    known = asked[-1]
+    assert spoken == [*asked, f"{known}-preview", known, f"{known}-preview"]
+
+
+def test_what_changes_something_is_done_once_whatever_version_was_refused(
+    client: AzureDevOpsClient, repository: Repository, project: Project, emulator: Emulator
+) -> None:
+    emulator.speak("6.0")
+    one = open_pull_request(repository)
+    made = client.create_thread(repository.id, one.id, "first")
+    client_module._spoken.clear()
+    client.edit_comment(repository.id, one.id, made.thread_id, made.comment_id, "second")
+    client_module._spoken.clear()
+    hook = Hook("git.push", project.id, "http://127.0.0.1:1/hook", "u", "p")
+    external_id = client.create_subscription(hook)
+    client_module._spoken.clear()
+    client.replace_subscription(external_id, hook)
+    client_module._spoken.clear()
+    client.remove_subscription(external_id)
+    assert [thread.comments[0].content for thread in one.threads] == ["second"]
+    assert repository.organization.subscriptions == []
+    statuses = [request.status for request in emulator.requests]
+    assert statuses == [400, 200] * 4 + [400, 204]
+
+
+def test_a_preview_is_asked_for_in_the_servers_version(
+    client: AzureDevOpsClient, emulator: Emulator
+) -> None:
+    emulator.speak("6.0")
+    namespace = "2e9eb7ed-3c0a-47d4-87c1-0ffdd275fd87"
+    assert client.has_permissions(namespace, 2, ["repoV2/x"]) == [True]
+    versions = [request.query.partition("api-version=")[2] for request in emulator.requests]
+    assert [one.partition("&")[0] for one in versions] == ["7.1-preview", "6.0-preview"]
+
+
+# Comments
+
+
+def open_pull_request(repository: Repository) -> PullRequest:
+    repository.push({"topic.tf": "1"}, "topic")
+    return repository.open_pull_request("topic")
+
+
+@pytest.mark.parametrize(
+    ("status", "type_key", "author", "problem"),
+    [
+        (403, "GitPullRequestCommentCannotBeUpdatedException", "", Problem.NOT_THE_AUTHOR),
+        (400, "GitPullRequestCommentCannotBeUpdatedException", "", Problem.NOT_THE_AUTHOR),
+        (403, "GitNeedsPermissionException", "other", Problem.NOT_THE_AUTHOR),
+        (400, "InvalidArgumentValueException", "other", Problem.NOT_THE_AUTHOR),
+        (403, "GitNeedsPermissionException", "Me", Problem.PERMISSION_DENIED),
+        (400, "InvalidArgumentValueException", "Me", Problem.REFUSED),
+        (403, "GitNeedsPermissionException", "", Problem.PERMISSION_DENIED),
+        (404, "CommentNotFoundException", "other", Problem.NOT_FOUND),
+        (500, "VssServiceException", "other", Problem.UNAVAILABLE),
+    ],
+)
+def test_a_comment_of_another_account_is_told_from_other_refusals(
+    status: int, type_key: str, author: str, problem: Problem
+) -> None:
+    comment = f"{ORGANIZATION}/_apis/git/repositories/r/pullRequests/1/threads/2/comments/3"
+    with responses.RequestsMock(assert_all_requests_are_fired=False) as azure:
+        azure.patch(comment, json={"message": "No.", "typeKey": type_key}, status=status)
+        azure.get(comment, json={"id": 3, "author": {"id": author}})
+        me = {"authenticatedUser": {"id": "me"}}
+        azure.get(f"{ORGANIZATION}/_apis/connectionData", json=me)
+        with pytest.raises(ProviderError) as caught:
+            AzureDevOpsClient(ORGANIZATION, "token", ONCE).edit_comment("r", 1, 2, 3, "x")
+    assert caught.value.problem == problem
 
 
 # The surroundings

@@ -8,6 +8,7 @@ import base64
 import contextlib
 import datetime
 import gzip
+import json
 import logging
 import re
 import socket
@@ -16,9 +17,10 @@ import struct
 import threading
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 import responses
@@ -38,7 +40,15 @@ from tests.vcs_integrations.raw_server import RawServer
 from vcs_integrations.models import Integration
 from vcs_integrations.providers.azure_devops import client as client_module
 from vcs_integrations.providers.azure_devops.client import AzureDevOpsClient
-from vcs_integrations.providers.base import INTERACTIVE, Patience, Problem, ProviderError
+from vcs_integrations.providers.base import (
+    INTERACTIVE,
+    Hook,
+    Patience,
+    Problem,
+    ProviderError,
+    Status,
+    StatusReport,
+)
 
 TOKEN = "token0canary0token0canary0token0canary"
 ENCODED_TOKEN = base64.b64encode(f":{TOKEN}".encode()).decode()
@@ -148,6 +158,7 @@ def test_a_refused_test_of_a_service_hook_is_called_so(status: int, says: str) -
         ("permission-denied", Problem.PERMISSION_DENIED, "lacks a permission"),
         ("throttled", Problem.THROTTLED, "for 5 seconds"),
         ("unavailable", Problem.UNAVAILABLE, "HTTP 503"),
+        ("stopped", Problem.ORGANIZATION_STOPPED, "The collection is stopped"),
         ("bad-gateway", Problem.UNAVAILABLE, "HTTP 502"),
         ("server-error", Problem.UNAVAILABLE, "HTTP 500"),
         ("not-azure-devops", Problem.NOT_THE_PROVIDER, "not Azure DevOps'"),
@@ -311,6 +322,217 @@ def test_an_answer_is_named(
 def test_microsofts_code_is_kept_as_evidence() -> None:
     error = answered(403, "TF401027: You need the Git 'GenericRead' permission")
     assert error.evidence == "HTTP 403, TF401027"
+
+
+# Azure DevOps' own errors
+
+
+def error_body(message: str, type_key: str) -> dict[str, Any]:
+    """Return an error as Azure DevOps shapes it."""
+    name = f"Microsoft.TeamFoundation.{type_key}, Microsoft.TeamFoundation"
+    more = {"typeName": name, "typeKey": type_key, "errorCode": 0, "eventId": 3000}
+    return {"$id": "1", "innerException": None, "message": message} | more
+
+
+def of_call(
+    call: Callable[[AzureDevOpsClient], object],
+    status: int,
+    body: dict[str, Any] | str,
+    headers: dict[str, str] | None = None,
+    organization: str = ORGANIZATION,
+) -> ProviderError:
+    """Call an Azure DevOps that answers everything so, which must fail."""
+    kind = "text/html" if isinstance(body, str) else JSON_TYPE
+    text = body if isinstance(body, str) else json.dumps(body)
+    with responses.RequestsMock(assert_all_requests_are_fired=False) as azure:
+        for method in ("GET", "POST", "PUT", "PATCH", "DELETE"):
+            where = re.compile(re.escape(organization))
+            azure.add(method, where, text, status=status, content_type=kind, headers=headers)
+        with pytest.raises(ProviderError) as caught:
+            call(AzureDevOpsClient(organization, TOKEN, ENOUGH))
+    return caught.value
+
+
+A_HOOK = Hook("git.push", "p", "https://x.example/", "u", "p")
+A_STATUS = StatusReport("stackhook", "network", Status.SUCCEEDED, "", "")
+CALLS: dict[str, Callable[[AzureDevOpsClient], object]] = {
+    "list the repositories": lambda client: client.repositories(),
+    "list the branches": lambda client: client.branches("r"),
+    "read the commit": lambda client: client.commit("r", "c"),
+    "compare two commits": lambda client: client.changes("r", "a", "b", from_merge_base=True),
+    "read the push": lambda client: client.push("r", 1),
+    "list the pushes": lambda client: client.newest_push("r"),
+    "read the pull request": lambda client: client.pull_request("r", 1),
+    "list the pull requests": lambda client: [*client.pull_requests("r", "all")],
+    "list the pull request's iterations": lambda client: client.iterations("r", 1),
+    "list the pull request's changes": lambda client: client.iteration_changes("r", 1, 1),
+    "read the commit's statuses": lambda client: client.commit_statuses("r", "c"),
+    "post the commit's status": lambda client: client.create_commit_status("r", "c", A_STATUS),
+    "read the pull request's statuses": lambda client: client.pull_request_statuses("r", 1),
+    "post the pull request's status": lambda client: client.create_pull_request_status(
+        "r", 1, 1, A_STATUS
+    ),
+    "read the pull request's comments": lambda client: client.first_comments("r", 1),
+    "post the comment": lambda client: client.create_thread("r", 1, "x"),
+    "edit the comment": lambda client: client.edit_comment("r", 1, 2, 3, "x"),
+    "list the service hooks": lambda client: client.subscriptions(),
+    "read the service hook": lambda client: client.subscription("s"),
+    "create the service hook": lambda client: client.create_subscription(A_HOOK),
+    "change the service hook": lambda client: client.replace_subscription("s", A_HOOK),
+    "remove the service hook": lambda client: client.remove_subscription("s"),
+    "test the service hook": lambda client: client.send_test("s"),
+    "read the service hook's history": lambda client: client.notification("s", 1),
+    "read what the token's owner may do": lambda client: client.has_permissions("n", 1, ["t"]),
+}
+
+
+@pytest.mark.parametrize("purpose", CALLS)
+def test_azure_devops_own_refusal_is_named_with_what_the_request_was_for(purpose: str) -> None:
+    body = error_body(f"TF401234: {TOKEN} {CANARY}", "InvalidArgumentValueException")
+    error = of_call(CALLS[purpose], 400, body)
+    assert error.problem == Problem.REFUSED
+    names = "TF401234, InvalidArgumentValueException"
+    assert error.cause == f"Azure DevOps refused to {purpose}: {names}."
+    assert error.evidence == f"HTTP 400, {names}"
+    assert "proxy" not in str(error)
+    assert TOKEN not in str(error)
+    assert CANARY not in str(error)
+
+
+@pytest.mark.parametrize(
+    ("status", "message", "type_key", "problem", "says"),
+    [
+        (400, "Odd.", "VssPropertyValidationException", Problem.REFUSED, "VssProp"),
+        (405, "Odd.", "UnsupportedHttpMethodException", Problem.REFUSED, "UnsupportedHttp"),
+        (
+            409,
+            "TF401028: It moved.",
+            "GitReferenceStaleException",
+            Problem.REFUSED,
+            "TF401028, Git",
+        ),
+        (400, "Odd.", f"{TOKEN}", Problem.REFUSED, "refused to list the branches."),
+        (400, "Odd.", f"{CANARY}Exception", Problem.REFUSED, "refused to list the branches."),
+        (404, "Odd.", "RefNotFoundException", Problem.NOT_FOUND, "list the branches: RefNotFound"),
+        (500, "TF400898: Odd.", "VssServiceException", Problem.UNAVAILABLE, "branches: TF400898"),
+        (503, "TF10216: Odd.", "ServiceUnavailableException", Problem.UNAVAILABLE, "TF10216"),
+        (400, "VS800075: Odd.", "ProjectDoesNotExistException", Problem.NOT_FOUND, "The project"),
+        (404, "VS800075: Odd.", "ProjectDoesNotExistException", Problem.NOT_FOUND, "The project"),
+        (404, "Odd.", "ProjectDoesNotExistWithNameException", Problem.NOT_FOUND, "The project"),
+        (
+            400,
+            "TF401175:Odd.",
+            "GitUnresolvableToCommitException",
+            Problem.NOT_FOUND,
+            "commit does",
+        ),
+        (
+            404,
+            "TF401175:Odd.",
+            "GitUnresolvableToCommitException",
+            Problem.NOT_FOUND,
+            "commit does",
+        ),
+        (404, "TF401019: Odd.", "GitRepositoryNotFoundException", Problem.NOT_FOUND, "repository"),
+        (401, "TF400813: Odd.", "UnauthorizedRequestException", Problem.TOKEN_REFUSED, "token"),
+    ],
+)
+def test_what_azure_devops_says_itself_never_blames_a_proxy(
+    status: int, message: str, type_key: str, problem: Problem, says: str
+) -> None:
+    error = of_call(CALLS["list the branches"], status, error_body(message, type_key))
+    assert error.problem == problem
+    assert says in str(error)
+    assert "proxy" not in str(error)
+    for secret in (TOKEN, CANARY, "Odd"):
+        assert secret not in f"{error} {error.evidence}"
+
+
+STOPPED = (
+    "TF24668: The following team project collection is stopped: fabrikam. Start the collection and "
+    "then try again. Administrator Reason: "
+)
+IDLE = "This organization was deactivated due to inactivity."
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "headers", "organization", "says"),
+    [
+        (503, error_body(f"{STOPPED}{IDLE}", "HostShutdownException"), {}, ORGANIZATION, "nobody"),
+        (503, f"<html>{STOPPED}{IDLE}</html>", {}, ORGANIZATION, "because nobody used it"),
+        (
+            503,
+            "",
+            {"X-TFS-ServiceError": quote(f"{STOPPED}{IDLE}")},
+            ORGANIZATION,
+            "nobody used it",
+        ),
+        (
+            404,
+            error_body(STOPPED, "HostShutdownException"),
+            {},
+            ORGANIZATION,
+            "The organization is",
+        ),
+        (503, error_body(f"{STOPPED}abuse", "X"), {}, ORGANIZATION, "support says why"),
+        (503, error_body(STOPPED, "X"), {}, "https://tfs.example.com/tfs/Main", "Start Collection"),
+        (503, error_body(STOPPED, "X"), {}, "https://fabrikam.visualstudio.com", "reactivate it"),
+    ],
+)
+def test_a_stopped_organization_is_no_outage(
+    status: int, body: dict[str, Any] | str, headers: dict[str, str], organization: str, says: str
+) -> None:
+    error = of_call(CALLS["list the repositories"], status, body, headers, organization)
+    assert error.problem == Problem.ORGANIZATION_STOPPED
+    assert not error.is_transient
+    assert (error.retry_after or 0) >= 600
+    assert says in str(error)
+    assert "administrator" in error.fix
+    assert "down or in trouble" not in str(error)
+    assert "abuse" not in str(error)
+
+
+def test_an_outage_of_a_server_of_ones_own_is_for_its_administrators() -> None:
+    own = of_call(
+        CALLS["list the repositories"], 503, "Unavailable", {}, "https://tfs.example.com/a"
+    )
+    assert (own.problem, own.is_transient) == (Problem.UNAVAILABLE, True)
+    assert "administrators of the server" in own.fix
+    assert "status.dev.azure.com" in of_call(CALLS["list the repositories"], 503, "").fix
+
+
+OUT_OF_RANGE = (
+    "The requested REST API version of 7.1 is out of range for this server. The latest REST API "
+    "version this server supports is {}."
+)
+
+
+@pytest.mark.parametrize(
+    ("body", "says"),
+    [
+        (
+            error_body(OUT_OF_RANGE.format("4.1"), "VssVersionOutOfRangeException"),
+            "dev.azure.com speaks REST API 4.1; Stackhook needs 5.0 or newer.",
+        ),
+        ({"message": OUT_OF_RANGE.format("3.2")}, "speaks REST API 3.2; Stackhook needs 5.0"),
+        (
+            error_body("Außerhalb des Bereichs.", "VssVersionOutOfRangeException"),
+            "accepts none of the REST API versions that Stackhook speaks, 5.0 to 7.1.",
+        ),
+        (
+            error_body("The -preview flag must be supplied.", "VssInvalidPreviewVersionException"),
+            "accepts none of the REST API versions that Stackhook speaks, 5.0 to 7.1.",
+        ),
+    ],
+)
+def test_a_server_that_is_too_old_is_named_with_both_versions(
+    body: dict[str, Any], says: str
+) -> None:
+    error = of_call(CALLS["list the repositories"], 400, body)
+    assert (error.problem, error.is_transient) == (Problem.VERSION_REFUSED, False)
+    assert says in error.cause
+    assert "Upgrade" in error.fix
+    assert "proxy" not in str(error)
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
@@ -649,6 +871,7 @@ SET_UP = "/settings/vcs-providers/azure-devops/set-up/"
         ("redirect-elsewhere", "organization_url", "redirects elsewhere"),
         ("wrong-shape", "organization_url", "not Azure DevOps'"),
         ("huge", "organization_url", "larger than 64 MB"),
+        ("stopped", "organization_url", "The collection is stopped"),
     ],
 )
 def test_data_proved_wrong_is_not_stored_and_the_field_says_why(

@@ -59,6 +59,8 @@ class Problem(StrEnum):
     NOT_THE_PROVIDER = "not_the_provider"
     ANSWER_TOO_LARGE = "answer_too_large"
     ORGANIZATION_UNKNOWN = "organization_unknown"
+    ORGANIZATION_STOPPED = "organization_stopped"
+    VERSION_REFUSED = "version_refused"
     TOKEN_REFUSED = "token_refused"
     TOKEN_EXPIRED = "token_expired"
     LACKS_CODE_ACCESS = "lacks_code_access"
@@ -67,6 +69,7 @@ class Problem(StrEnum):
     NOT_FOUND = "not_found"
     NOT_ALLOWED = "not_allowed"
     REFUSED = "refused"
+    NOT_THE_AUTHOR = "not_the_author"
     WRONG_KEY = "wrong_key"
 
 
@@ -502,7 +505,7 @@ class Client(Protocol):
     def edit_comment(
         self, repository_id: str, number: int, thread_id: int, comment_id: int, content: str
     ) -> None:
-        """Change what a comment says."""
+        """Change what a comment says; NOT_THE_AUTHOR where that is another's to do."""
         ...
 
     def first_comments(self, repository_id: str, number: int) -> list[RemoteComment]:

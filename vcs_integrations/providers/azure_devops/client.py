@@ -1,4 +1,4 @@
-"""HTTP to Azure DevOps, one method for each REST call (API version 7.1)."""
+"""HTTP to Azure DevOps, one method for each REST call."""
 
 import json
 import queue
@@ -13,7 +13,13 @@ from requests.adapters import HTTPAdapter
 from urllib3.util.retry import Retry
 
 from vcs_integrations.events import Iteration, PullRequestFacts, Push, RefChanged, RemoteCommit
-from vcs_integrations.providers.azure_devops import checkup, diagnosis, service_hooks, shapes
+from vcs_integrations.providers.azure_devops import (
+    checkup,
+    diagnosis,
+    service_hooks,
+    shapes,
+    versions,
+)
 from vcs_integrations.providers.azure_devops.dates import read_date
 from vcs_integrations.providers.azure_devops.organization_url import own_server
 from vcs_integrations.providers.azure_devops.shapes import Json, child, line, text
@@ -37,8 +43,6 @@ from vcs_integrations.providers.base import (
     StatusReport,
 )
 
-API_VERSION = "7.1"
-PREVIEW_VERSION = "7.1-preview.1"
 # A list of 10,000 repositories has about 6 MB.
 ANSWER_LIMIT = 64 * 2**20
 MOST_OBJECTS = 1_000_000
@@ -62,6 +66,8 @@ T = TypeVar("T")
 # When an organization may be called again, by time.monotonic(): what one client of this process
 # was asked, all of them obey.
 _resumes_at: dict[str, float] = {}
+# The version of the REST API that an organization was found to speak, for the whole process.
+_spoken: dict[str, str] = {}
 
 
 class _Session(requests.Session):
@@ -107,7 +113,7 @@ class AzureDevOpsClient:
     def connect(self) -> Connection:
         """Prove address and token with the one call that needs nothing but Code: Read."""
         try:
-            repositories = self.repositories()
+            repositories = self._first_look()
         except ProviderError as error:
             if error.problem not in {Problem.TOKEN_REFUSED, Problem.PERMISSION_DENIED}:
                 raise
@@ -306,7 +312,14 @@ class AzureDevOpsClient:
     ) -> None:
         """Change what a comment says ("Pull Request Thread Comments - Update")."""
         path = f"pullRequests/{number}/threads/{thread_id}/comments/{comment_id}"
-        self._send("PATCH", _git(repository_id, path), {"content": content})
+        path = _git(repository_id, path)
+        try:
+            self._send("PATCH", path, {"content": content})
+        except ProviderError as error:
+            may_be_anothers = error.problem in {Problem.REFUSED, Problem.PERMISSION_DENIED}
+            if may_be_anothers and self._is_anothers(path):
+                raise diagnosis.not_the_author(error.evidence) from error
+            raise
 
     def first_comments(self, repository_id: str, number: int) -> list[RemoteComment]:
         """Return the first comment of every thread ("Pull Request Threads - List")."""
@@ -351,7 +364,7 @@ class AzureDevOpsClient:
     def remove_subscription(self, external_id: str) -> None:
         """Remove a subscription ("Subscriptions - Delete")."""
         try:
-            self._call("DELETE", _hook(external_id), {"api-version": API_VERSION}, wants_json=False)
+            self._call("DELETE", _hook(external_id), {}, wants_json=False)
         except ProviderError as error:
             if error.problem != Problem.NOT_FOUND:
                 raise
@@ -387,14 +400,31 @@ class AzureDevOpsClient:
             "tokens": ",".join(tokens),
             "delimiter": ",",
             "alwaysAllowAdministrators": "false",
-            "api-version": "7.1-preview",
         }
-        answer, _ = self._get(f"_apis/permissions/{namespace}/{bits}", params)
+        answer, _ = self._get(f"_apis/permissions/{namespace}/{bits}", params, is_preview=True)
         held = answer.get("value")
         is_list = isinstance(held, list) and all(isinstance(one, bool) for one in held)
         if not is_list or len(held or []) != len(tokens):
             raise diagnosis.not_azure_devops(self._host, "the list that was asked for is missing")
         return [one is True for one in held or []]
+
+    def _first_look(self) -> list[RemoteRepository]:
+        """Return all repositories, also where versions newer than the server are answered with 404.
+
+        That was seen of Azure DevOps Server 2019; other reports of it have the usual refusal.
+        """
+        try:
+            return self.repositories()
+        except ProviderError as error:
+            is_unknown = error.problem == Problem.ORGANIZATION_UNKNOWN
+            if not is_unknown or self._base in _spoken or not own_server(self._base):
+                raise
+            _spoken[self._base] = versions.OLDEST
+            try:
+                return self.repositories()
+            except ProviderError:
+                _spoken.pop(self._base, None)
+                raise error from None
 
     def _branches(self, repository_id: str, prefix: str) -> Iterator[RemoteBranch]:
         pages = self._pages(
@@ -411,7 +441,7 @@ class AzureDevOpsClient:
         It is not documented which scope that takes.
         """
         try:
-            answer, _ = self._get("_apis/connectionData", {"api-version": PREVIEW_VERSION})
+            answer, _ = self._get("_apis/connectionData", {}, is_preview=True)
         except ProviderError:
             return {}
         return answer
@@ -420,6 +450,17 @@ class AzureDevOpsClient:
         """Say whether the organization takes the token for somebody's."""
         user = child(self._connection_data(), "authenticatedUser")
         return text(user, "id") not in {"", diagnosis.ANONYMOUS_USER}
+
+    def _is_anothers(self, comment: str) -> bool:
+        """Say whether a comment is there and known to be by another than the token's owner."""
+        try:
+            answer, _ = self._get(comment, {})
+        except ProviderError:
+            return False
+        author = text(child(answer, "author"), "id").lower()
+        owner = text(child(self._connection_data(), "authenticatedUser"), "id").lower()
+        is_there = answer.get("isDeleted") is not True
+        return is_there and bool(author and owner) and author != owner
 
     def _pages(self, path: str, params: dict[str, str]) -> Iterator[Json]:
         """Yield the items of all pages; the header names the next one until it is absent."""
@@ -448,14 +489,16 @@ class AzureDevOpsClient:
             raise diagnosis.not_azure_devops(self._host, "the list of changes does not end")
         return following
 
-    def _get(self, path: str, params: dict[str, str]) -> tuple[Json, Any]:
+    def _get(
+        self, path: str, params: dict[str, str], *, is_preview: bool = False
+    ) -> tuple[Json, Any]:
         """Return the JSON object of an answer and its headers."""
-        response, body = self._call("GET", path, {"api-version": API_VERSION} | params)
+        response, body = self._call("GET", path, params, is_preview=is_preview)
         return self._object(body), response.headers
 
     def _send(self, method: str, path: str, sent: Json) -> Json:
         """Send a JSON object; return the one that comes back. Nothing is sent twice by itself."""
-        _, body = self._call(method, path, {"api-version": API_VERSION}, sent=sent)
+        _, body = self._call(method, path, {}, sent=sent)
         return self._object(body)
 
     def _object(self, body: bytes) -> Json:
@@ -487,8 +530,33 @@ class AzureDevOpsClient:
         *,
         sent: Json | None = None,
         wants_json: bool = True,
+        is_preview: bool = False,
     ) -> tuple[requests.Response, bytes]:
-        """Send a request within the time there is; return a good answer and its body."""
+        """Send a request in the newest version that both speak; return a good answer and its body.
+
+        Where the version is refused nothing was done, so any request is sent again in an older one.
+        """
+        version = _spoken.get(self._base, versions.NEWEST)
+        while True:
+            suffix = "-preview" if is_preview else ""
+            asked = {"api-version": f"{version}{suffix}"} | params
+            response, body = self._answer(method, path, asked, sent)
+            text = body[:10_000].decode("utf-8", "replace")
+            problem = diagnosis.of_response(response, text)
+            is_refused = problem is not None and problem.problem == Problem.VERSION_REFUSED
+            older = versions.older(version, text) if is_refused else ""
+            if not older or "api-version" in params:
+                break
+            version = _spoken[self._base] = older
+        gone_without_text = not wants_json and response.status_code in {200, 204}
+        if problem and not gone_without_text:
+            raise problem
+        return response, body
+
+    def _answer(
+        self, method: str, path: str, params: dict[str, str], sent: Json | None
+    ) -> tuple[requests.Response, bytes]:
+        """Send a request within the time there is; return the answer, good or not, and its body."""
         self._rest()
         seconds = min(self._patience.seconds_per_call, self._ends_at - time.monotonic())
         if seconds <= 0:
@@ -514,10 +582,6 @@ class AzureDevOpsClient:
             raise diagnosis.of_exception(error, self._host, seconds) from None
         if pause := diagnosis.pause_asked(response):
             _resumes_at[self._base] = time.monotonic() + pause
-        gone_without_text = not wants_json and response.status_code in {200, 204}
-        problem = diagnosis.of_response(response, body[:10_000].decode("utf-8", "replace"))
-        if problem and not gone_without_text:
-            raise problem
         return response, body
 
     def _rest(self) -> None:

@@ -3,7 +3,8 @@
 Which answers exist is taken from the Azure DevOps documentation ("Use personal access
 tokens", "Rate and usage limits", "Troubleshoot service hooks") and from public reports
 of clients; a refused token, for one, is seen as 401, as 203 with a sign-in page and as a
-redirect. Nothing of an answer's text is passed on except Microsoft's own error codes.
+redirect. Nothing of an answer's text is passed on except Microsoft's own error codes, the names
+of its exceptions, and the API version that it supports.
 """
 
 import http.client
@@ -16,6 +17,8 @@ from urllib.parse import unquote, urlsplit
 import requests
 import urllib3.exceptions
 
+from vcs_integrations.providers.azure_devops import versions
+from vcs_integrations.providers.azure_devops.organization_url import own_server
 from vcs_integrations.providers.base import Problem, ProviderError
 
 ANONYMOUS_USER = "aaaaaaaa-aaaa-aaaa-aaaa-aaaaaaaaaaaa"
@@ -26,7 +29,63 @@ NEW_TOKEN = (
     "Create a new token in Azure DevOps (User settings → Personal access tokens) with the "
     "scope Code: Read & write for this organization, and enter it."
 )
-
+STOPPED = "TF24668"
+# A stopped organization is asked again after this many seconds: it takes a person to start it.
+STOPPED_FOR = 600
+# What is not there, by Microsoft's codes and the names of its exceptions: cause and fix. With
+# VS800075 and TF401175, 400 has been seen as well as 404.
+NO_REPOSITORY = (
+    "The repository does not exist, is disabled, or the token may not see it.",
+    "Check in Azure DevOps that it is there, enabled, and readable by the token's owner.",
+)
+NO_PROJECT = (
+    "The project does not exist, or the token may not see it.",
+    "Check in Azure DevOps that it is there and readable by the token's owner.",
+)
+NO_COMMIT = (
+    "The branch, tag or commit does not exist in the repository.",
+    "Check in Azure DevOps whether it was deleted or replaced by a force push.",
+)
+MISSING = {
+    "TF401019": NO_REPOSITORY,
+    "GitRepositoryNotFoundException": NO_REPOSITORY,
+    "TF200016": NO_PROJECT,
+    "VS800075": NO_PROJECT,
+    "ProjectDoesNotExistException": NO_PROJECT,
+    "ProjectDoesNotExistWithNameException": NO_PROJECT,
+    "TF401175": NO_COMMIT,
+    "GitUnresolvableToCommitException": NO_COMMIT,
+}
+# What each request is for, by its method and the end of its path; the first that fits.
+PURPOSES = (
+    ("GET git/repositories", "list the repositories"),
+    ("GET .*/refs", "list the branches"),
+    ("GET .*/diffs/commits", "compare two commits"),
+    ("GET .*/commits/[^/]+", "read the commit"),
+    ("GET .*/commits/[^/]+/statuses", "read the commit's statuses"),
+    ("POST .*/commits/[^/]+/statuses", "post the commit's status"),
+    ("GET .*/pushes", "list the pushes"),
+    ("GET .*/pushes/[^/]+", "read the push"),
+    ("GET .*/pullrequests", "list the pull requests"),
+    ("GET .*/pullrequests/[^/]+", "read the pull request"),
+    ("GET .*/iterations", "list the pull request's iterations"),
+    ("GET .*/iterations/[^/]+/changes", "list the pull request's changes"),
+    ("GET .*/pullrequests/[^/]+/statuses", "read the pull request's statuses"),
+    ("POST .*/pullrequests/[^/]+/statuses", "post the pull request's status"),
+    ("GET .*/threads(/.*)?", "read the pull request's comments"),
+    ("POST .*/threads", "post the comment"),
+    ("PATCH .*/threads/.*", "edit the comment"),
+    ("GET hooks/subscriptions", "list the service hooks"),
+    ("GET hooks/subscriptions/[^/]+", "read the service hook"),
+    ("GET hooks/subscriptions/[^/]+/notifications/.*", "read the service hook's history"),
+    ("POST hooks/subscriptions", "create the service hook"),
+    ("PUT hooks/subscriptions/.*", "change the service hook"),
+    ("DELETE hooks/subscriptions/.*", "remove the service hook"),
+    ("POST hooks/testnotifications", "test the service hook"),
+    ("GET permissions/.*", "read what the token's owner may do"),
+    ("GET connectiondata", "read whose token it is"),
+    ("GET resourceareas/.*", "find the organization"),
+)
 HOOK_ADMINS = (
     "In Azure DevOps, add the token's owner to the group Project Administrators of the project "
     "(Project settings → Permissions → Project Administrators → Members)."
@@ -96,8 +155,11 @@ def of_response(response: requests.Response, text: str) -> ProviderError | None:
     """
     host = urlsplit(response.url).netloc.rpartition("@")[2]
     status = response.status_code
-    code = _error_code(text) or _refusal(text)
-    evidence = f"HTTP {status}" + (f", {code}" if code else "")
+    said = f"{unquote(response.headers.get('X-TFS-ServiceError', ''))} {text}"
+    code, kind = _error_code(said), _type_key(text)
+    names = ", ".join(filter(None, [code, kind]))
+    evidence = ", ".join(filter(None, [f"HTTP {status}", names]))
+    is_its_own = _is_json(response) and ('"typeKey"' in text or bool(code))
 
     if 200 <= status < 300 and status != 203:
         if _is_json(response):
@@ -110,24 +172,24 @@ def of_response(response: requests.Response, text: str) -> ProviderError | None:
             "Ask its administrators to allow this server's address or the token's owner.",
             evidence=evidence,
         )
+    if STOPPED in said:
+        return _stopped(response, said, evidence)
     if status == 429:
         return throttled(_retry_after(response), evidence)
     if status == 408 or status >= 500:
-        return ProviderError(
-            Problem.UNAVAILABLE,
-            f"Azure DevOps is down or in trouble (HTTP {status}).",
-            "Try again later; https://status.dev.azure.com tells about outages.",
-            evidence=evidence,
-            retry_after=_retry_after(response),
-        )
+        return _unavailable(response, names if is_its_own else "", evidence)
     if status in {203, 401}:
         return _refused(response, text, evidence)
     if status in {301, 302, 303, 307, 308}:
         if "_signin" in response.headers.get("Location", "").lower():
             return _refused(response, text, evidence)
         return not_azure_devops(host, "it redirects elsewhere, which is not followed", evidence)
-    if status in {400, 403, 409} and code.startswith("GitPullRequest"):
-        return refused(evidence)
+    if status == 400 and (kind in versions.REFUSALS or "is out of range for this server" in text):
+        return version_refused(host, versions.latest_of(text), evidence)
+    if kind == "GitPullRequestCommentCannotBeUpdatedException":
+        return not_the_author(evidence)
+    if status in {400, 403, 409} and kind.startswith("GitPullRequest"):
+        return refused(response, names, evidence)
     if status == 403 and _is_about_hooks(response):
         return ProviderError(
             Problem.PERMISSION_DENIED,
@@ -143,12 +205,15 @@ def of_response(response: requests.Response, text: str) -> ProviderError | None:
             "Repositories → Security), or use the token of somebody who has it.",
             evidence=evidence,
         )
+    if status in {400, 404} and (missing := MISSING.get(code) or MISSING.get(kind)):
+        return ProviderError(Problem.NOT_FOUND, *missing, evidence=evidence)
     if status == 404:
-        return _not_found(response, code, evidence, host)
+        return _not_found(response, names, evidence, host)
     if code == "VS850015":
         return _organization_unknown(host, evidence)
-    if status in {400, 409} and response.request.method != "GET" and _is_json(response):
-        return _refused_by_kind(response, evidence)
+    is_write = response.request.method != "GET"
+    if is_its_own or (is_write and status in {400, 409} and _is_json(response)):
+        return refused(response, names, evidence)
     return not_azure_devops(host, f"HTTP {status} is unexpected", evidence)
 
 
@@ -162,37 +227,41 @@ def not_azure_devops(host: str, because: str, evidence: str = "") -> ProviderErr
     )
 
 
-def refused(evidence: str) -> ProviderError:
-    """Return the diagnosis of something that Azure DevOps understood and won't do."""
-    return ProviderError(
-        Problem.REFUSED,
-        "Azure DevOps refused it.",
-        "A closed pull request takes nothing any more; else look at its branch policies.",
-        evidence=evidence,
-    )
+def refused(response: requests.Response, names: str, evidence: str) -> ProviderError:
+    """Return the diagnosis of a request that Azure DevOps understood and won't carry out.
 
-
-def hook_refused(evidence: str) -> ProviderError:
-    """Return the diagnosis of a service hook that Azure DevOps won't keep.
-
-    Its reason is a text that may repeat what was sent, so it is not passed on.
+    `names` are its own for that. Its reason is a text that may repeat what was sent, so it is
+    not passed on.
     """
+    said = f"Azure DevOps refused to {_purpose(response)}"
     return ProviderError(
         Problem.REFUSED,
-        "Azure DevOps refused the service hook.",
-        "It takes https addresses alone, and none that are private or of the machine itself: "
-        f"check PUBLIC_URL. It may also be a missing right. {HOOK_ADMINS}",
+        f"{said}: {names}." if names else f"{said}.",
+        _fix_of_refusal(response),
         evidence=evidence,
     )
 
 
-def hook_test_refused(evidence: str) -> ProviderError:
-    """Return the diagnosis of a service hook that Azure DevOps won't send sample data by."""
+def version_refused(host: str, latest: str, evidence: str) -> ProviderError:
+    """Return the diagnosis of a server that doesn't speak any version that Stackhook does."""
+    spoken = f"{versions.OLDEST} to {versions.NEWEST}"
+    cause = f"{host} accepts none of the REST API versions that Stackhook speaks, {spoken}."
+    if versions.is_too_old(latest):
+        cause = f"{host} speaks REST API {latest}; Stackhook needs {versions.OLDEST} or newer."
     return ProviderError(
-        Problem.REFUSED,
-        "Azure DevOps refused to test the service hook.",
-        "Look in Azure DevOps whether it is still there and enabled (Project settings → Service "
-        "hooks), and test it there.",
+        Problem.VERSION_REFUSED,
+        cause,
+        "Upgrade the server to Azure DevOps Server 2019 or newer.",
+        evidence=evidence,
+    )
+
+
+def not_the_author(evidence: str) -> ProviderError:
+    """Return the diagnosis of a comment that the token's owner may not edit: another wrote it."""
+    return ProviderError(
+        Problem.NOT_THE_AUTHOR,
+        "Azure DevOps lets only its author edit a comment, and that is not the token's owner.",
+        "Use a token of the account that wrote it, or have a new comment posted.",
         evidence=evidence,
     )
 
@@ -260,10 +329,18 @@ def _error_code(text: str) -> str:
     return match[0] if match else ""
 
 
-def _refusal(text: str) -> str:
-    """Return the kind of a refusal that concerns a pull request; "" where there is none."""
-    match = re.search(r'"typeKey"\s*:\s*"(GitPullRequest\w{1,60})"', text)
+def _type_key(text: str) -> str:
+    """Return the name of Microsoft's exception that an error names; "" where there is none."""
+    match = re.search(r'"typeKey"\s*:\s*"([A-Za-z]{1,60}Exception)"', text)
     return match[1] if match else ""
+
+
+def _purpose(response: requests.Response) -> str:
+    """Return what a request is for, in words that follow "to"."""
+    path = urlsplit(response.url).path.lower().partition("/_apis/")[2]
+    asked = f"{response.request.method} {path}"
+    fitting = (words for pattern, words in PURPOSES if re.fullmatch(pattern, asked))
+    return next(fitting, "carry out the request")
 
 
 def _is_json(response: requests.Response) -> bool:
@@ -316,11 +393,58 @@ def _is_test(response: requests.Response) -> bool:
     return urlsplit(response.url).path.lower().endswith("/testnotifications")
 
 
-def _refused_by_kind(response: requests.Response, evidence: str) -> ProviderError:
-    """Return the diagnosis of what Azure DevOps won't do, by what it was asked for."""
+def _fix_of_refusal(response: requests.Response) -> str:
     if _is_test(response):
-        return hook_test_refused(evidence)
-    return hook_refused(evidence) if _is_about_hooks(response) else refused(evidence)
+        return (
+            "Look in Azure DevOps whether it is still there and enabled (Project settings → "
+            "Service hooks), and test it there."
+        )
+    if response.request.method == "GET":
+        return (
+            "Try again; if it stays, look up the code in the documentation of Azure DevOps, or "
+            "report it to the developers of Stackhook."
+        )
+    if _is_about_hooks(response):
+        return (
+            "It takes https addresses alone, and none that are private or of the machine itself: "
+            f"check PUBLIC_URL. It may also be a missing right. {HOOK_ADMINS}"
+        )
+    return "A closed pull request takes nothing any more; else look at its branch policies."
+
+
+def _stopped(response: requests.Response, said: str, evidence: str) -> ProviderError:
+    """Return the diagnosis of an organization, or a collection, that is there but stopped."""
+    cause = "The organization is stopped, so Azure DevOps answers nothing for it."
+    fix = "An administrator of the organization has to reactivate it: sign in to it in a browser."
+    if own_server(response.url):
+        cause = "The collection is stopped, so Azure DevOps Server answers nothing for it."
+        fix = (
+            "An administrator of the server has to start it: Azure DevOps Server Administration "
+            "Console → Team Project Collections → Start Collection."
+        )
+    elif "inactiv" in said.lower():
+        cause = "The organization is stopped: it was deactivated because nobody used it."
+    else:
+        fix += " If that does not help, Azure DevOps support says why it was stopped."
+    return ProviderError(
+        Problem.ORGANIZATION_STOPPED, cause, fix, evidence=evidence, retry_after=STOPPED_FOR
+    )
+
+
+def _unavailable(response: requests.Response, names: str, evidence: str) -> ProviderError:
+    """Return the diagnosis of an outage; `names` are Azure DevOps' own for what went wrong."""
+    fix = "Try again later; https://status.dev.azure.com tells about outages."
+    if own_server(response.url):
+        fix = "Try again later; if it stays, ask the administrators of the server."
+    if names:
+        fix = f"It could not {_purpose(response)}: {names}. {fix}"
+    return ProviderError(
+        Problem.UNAVAILABLE,
+        f"Azure DevOps is down or in trouble (HTTP {response.status_code}).",
+        fix,
+        evidence=evidence,
+        retry_after=_retry_after(response),
+    )
 
 
 def _hook_deeds(response: requests.Response) -> str:
@@ -337,26 +461,13 @@ def _permission(response: requests.Response) -> str:
     return "Read, Contribute and Contribute to pull requests"
 
 
-def _not_found(response: requests.Response, code: str, evidence: str, host: str) -> ProviderError:
-    if code == "TF401019":
-        return ProviderError(
-            Problem.NOT_FOUND,
-            "The repository does not exist, is disabled, or the token may not see it.",
-            "Check in Azure DevOps that it is there, enabled, and readable by the token's owner.",
-            evidence=evidence,
-        )
-    if code == "TF200016":
-        return ProviderError(
-            Problem.NOT_FOUND,
-            "The project does not exist, or the token may not see it.",
-            "Check in Azure DevOps that it is there and readable by the token's owner.",
-            evidence=evidence,
-        )
-    if code or "json" in response.headers.get("Content-Type", ""):
+def _not_found(response: requests.Response, names: str, evidence: str, host: str) -> ProviderError:
+    if names or "json" in response.headers.get("Content-Type", ""):
+        said = f"It could not {_purpose(response)}: {names}. " if names else ""
         return ProviderError(
             Problem.NOT_FOUND,
             "Azure DevOps does not find what was asked for.",
-            "Check in Azure DevOps that it is still there.",
+            f"{said}Check in Azure DevOps that it is still there.",
             evidence=evidence,
         )
     return _organization_unknown(host, evidence)

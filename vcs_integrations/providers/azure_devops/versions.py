@@ -1,0 +1,43 @@
+"""Which version of the REST API is spoken: the newest that both sides know. Pure.
+
+Azure DevOps Server 2019 speaks 5.0 or 5.1, 2020 speaks 6.0, 2022 speaks 7.0 and 2022.1 speaks 7.1
+("API and TFS version mapping" in the REST API reference). All calls that are made here are in
+Microsoft's specification of Azure DevOps Server 2019 (MicrosoftDocs/vsts-rest-api-specs,
+`azure-devops-server-5.0`); that of Team Foundation Server 2018, 4.1, doesn't say which pull
+requests are drafts.
+"""
+
+import re
+
+SPOKEN = ("7.1", "7.0", "6.0", "5.1", "5.0")
+NEWEST, OLDEST = SPOKEN[0], SPOKEN[-1]
+# "The latest REST API version this server supports is 7.0."
+LATEST = re.compile(r"\bsupports is ([0-9]{1,2}\.[0-9]{1,2})\b")
+REFUSALS = {
+    "VssVersionOutOfRangeException",
+    "VssVersionNotSupportedException",
+    # The server knows the version as a preview alone: an older one is released.
+    "VssInvalidPreviewVersionException",
+}
+
+
+def latest_of(text: str) -> str:
+    """Return the latest version that a server says it supports; empty where it does not say."""
+    match = LATEST.search(text)
+    return match[1] if match else ""
+
+
+def older(version: str, text: str) -> str:
+    """Return the version to try after one was refused with a text; empty where there is none."""
+    latest = latest_of(text) or version
+    fitting = (one for one in SPOKEN if _order(one) < _order(version))
+    return next((one for one in fitting if _order(one) <= _order(latest)), "")
+
+
+def is_too_old(latest: str) -> bool:
+    """Say whether a server's latest version lacks calls that are made here."""
+    return bool(latest) and _order(latest) < _order(OLDEST)
+
+
+def _order(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in version.split("."))
