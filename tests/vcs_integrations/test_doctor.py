@@ -369,7 +369,7 @@ def test_after_a_failure_that_passes_nothing_more_is_asked(
     failed = [one for one in world.findings if one.verdict != Judgement.OK]
     assert {one.right for one in failed} == unknown
     assert {one.verdict for one in failed} == {Judgement.UNKNOWN}
-    assert {one.evidence for one in failed} == {"HTTP 503, TF10216"}
+    assert {one.evidence for one in failed} == {"HTTP 503, TF10216, ServiceUnavailableException"}
 
 
 def test_what_there_is_no_time_for_is_not_known(world: World) -> None:
