@@ -25,24 +25,30 @@ class Tail:
     """Keeps the end of what is printed."""
 
     def __init__(self) -> None:
-        self._kept = b""
+        self._kept = bytearray()
         self._is_cut = False
 
     def clear(self) -> None:
-        self._kept, self._is_cut = b"", False
+        self._kept, self._is_cut = bytearray(), False
 
     def write(self, printed: bytes) -> None:
-        kept = self._kept + printed
-        self._is_cut = self._is_cut or len(kept) > SEARCHED
-        self._kept = kept[-SEARCHED:]
+        self._kept += printed
+        # Not before twice as much is there: else all of it would be moved with each line.
+        if len(self._kept) > 2 * SEARCHED:
+            self._cut()
 
     @property
     def text(self) -> str:
         """The whole lines of it, harmless and without colors."""
+        self._cut()
         text = self._kept.decode("utf-8", "replace").replace("\r\n", "\n").replace("\r", "\n")
         if self._is_cut:
             text = text.partition("\n")[2]
         return as_text(harmless(text))
+
+    def _cut(self) -> None:
+        self._is_cut = self._is_cut or len(self._kept) > SEARCHED
+        del self._kept[:-SEARCHED]
 
 
 def terraform_errors(text: str, mask: Callable[[str], str]) -> str:
