@@ -148,7 +148,7 @@ def _take_newest(stack: Stack, reading: Reading) -> list[Decision]:
         iteration,
         before=reading.before,
         is_new_iteration=iteration.number > reading.last_iteration,
-        is_answered=is_answered(stack, row, iteration.number),
+        is_answered=partial(is_answered, stack, row, iteration.number),
         run_of_commit=run.number if run else None,
         has_room=partial(has_room, stack),
         read_paths=partial(reading.read_paths, iteration),

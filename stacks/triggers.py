@@ -101,6 +101,8 @@ class Settings(Protocol):
 
 # Asked only where the answer matters, since it takes calls to the provider.
 ReadPaths = Callable[[], ChangedPaths]
+# Whether the stack has decided about this iteration, as it follows its branch now.
+IsAnswered = Callable[[], bool]
 # Whether one more pull request that is older than its stack may be planned now.
 HasRoom = Callable[[], bool]
 
@@ -152,7 +154,7 @@ def decide_pull_request(
     *,
     before: PullRequestFacts | None,
     is_new_iteration: bool,
-    is_answered: bool,
+    is_answered: IsAnswered,
     run_of_commit: int | None,
     has_room: HasRoom,
     read_paths: ReadPaths,
@@ -160,8 +162,8 @@ def decide_pull_request(
     """Decide what a pull request's newest iteration means for a stack.
 
     `before` is the pull request as it was last read, `is_new_iteration` says that it had not
-    this iteration then, `is_answered` that the stack has decided about this iteration, and
-    `run_of_commit` is the number of the proposed run that counts for its source commit.
+    this iteration then, and `run_of_commit` is the number of the proposed run that counts for
+    its source commit.
     """
     name = f"Pull request {now.number}"
     if now.target_branch != stack.branch:
@@ -172,11 +174,11 @@ def decide_pull_request(
     if blocked := _blocked(stack, now, read_paths):
         return blocked
     has_news = before is not None and _is_news(before, now)
-    if is_answered and before is not None and not is_new_iteration and not has_news:
+    if before is not None and not is_new_iteration and not has_news and is_answered():
         return _without_news(name, before, now)
     if run_of_commit:
         return _same_commit(run_of_commit)
-    if not is_answered and _is_older(iteration, stack.followed_at):
+    if _is_older(iteration, stack.followed_at) and not is_answered():
         may_run = has_news or (stack.plans_older and has_room())
         return _decide_older(stack, name, read_paths) if may_run else _older_waits(stack, name)
     return _unless_outside(stack, Rule.PROPOSED, f"{name} proposes it.", read_paths)
