@@ -161,9 +161,7 @@ class Run(models.Model):
     forgotten = models.PositiveIntegerField(
         default=0, help_text="no longer managed, but not destroyed"
     )
-    changed_outputs = models.PositiveIntegerField(
-        null=True, blank=True, help_text="unknown of old runs"
-    )
+    changed_outputs = models.PositiveIntegerField(default=0)
     plan = models.JSONField(null=True, blank=True)
     warnings = models.JSONField(default=list, blank=True, help_text="sentences for its page")
 
@@ -247,14 +245,11 @@ class Run(models.Model):
         """What its plan changes; None where it has no plan."""
         if self.added is None or self.changed is None or self.destroyed is None:
             return None
-        outputs = self.changed_outputs
-        if outputs is None:
-            outputs = len((self.plan or {}).get("outputs", []))
         return Changes(
             self.added,
             self.changed,
             self.destroyed,
-            outputs,
+            self.changed_outputs,
             self.imported,
             self.moved,
             self.forgotten,

@@ -518,7 +518,7 @@ def test_a_run_is_told_with_its_counts(
 
 def test_changed_outputs_are_changes_and_are_told_without_their_values() -> None:
     outputs = [{"name": "address", "action": "change", "value": '"10.0.0.1"'}]
-    run = planned(added=0, changed=0, destroyed=0, plan={"outputs": outputs})
+    run = planned(added=0, changed=0, destroyed=0, changed_outputs=1, plan={"outputs": outputs})
     assert describe(run) == "Run 3 planned: 0 to add, 0 to change, 0 to destroy, 1 output"
     assert plan_of(run) == " ~ output address"
 

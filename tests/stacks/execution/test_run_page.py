@@ -2,9 +2,11 @@
 
 import re
 from datetime import timedelta
+from importlib import import_module
 from typing import Any
 
 import pytest
+from django.apps import apps
 from django.contrib.auth.models import User
 from django.test import Client
 from django.utils import timezone
@@ -132,6 +134,16 @@ def test_a_plan_is_shown_as_counts_and_as_a_list(member: Client, run: Run) -> No
         assert shown in page, shown
     Run.objects.update(plan={"resources": [], "outputs": [], "left_out": 0})
     assert "No changes: what there is matches the code." in text(member.get(PAGE))
+
+
+def test_the_outputs_of_runs_from_before_are_counted(member: Client, run: Run) -> None:
+    make_run(run.stack, 2, state=State.FINISHED)
+    outputs = [{"name": name, "action": "add", "value": "1"} for name in "ab"]
+    Run.objects.filter(pk=run.pk).update(
+        added=0, changed=0, destroyed=0, plan={"resources": [], "outputs": outputs}
+    )
+    import_module("stacks.migrations.0012_counts_and_errors").count_outputs(apps, None)
+    assert "2 outputs" in text(member.get("/stacks/network/"))
 
 
 @pytest.mark.parametrize(
