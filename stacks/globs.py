@@ -4,7 +4,7 @@ The last glob that matches a path decides: one with a `!` takes the path back.
 """
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from fnmatch import fnmatchcase
 from functools import lru_cache
 from itertools import takewhile
@@ -35,12 +35,11 @@ def matching(globs: Sequence[str], paths: Iterable[str]) -> Iterator[str]:
                 yield path
 
 
-def concern(globs: Sequence[str], paths: Iterable[str]) -> bool:
+def concern(globs: Sequence[str], paths: Collection[str]) -> bool:
     """Say whether globs match a changed path, or may match something in a changed submodule.
 
     A submodule has a slash at its end; where a deletion is listed without its type, it has none.
     """
-    paths = list(paths)
     return any(matching(globs, (path.removesuffix("/") for path in paths))) or any(
         _may_match_below(glob, path) for glob in globs for path in paths if not glob.startswith("!")
     )

@@ -14,6 +14,7 @@ from django.utils import timezone
 from stacks.intake import take_in
 from stacks.models import Stack
 from stacks.older_pull_requests import has_room, waiting
+from vcs_integrations.backoff import wait_after
 from vcs_integrations.events import PullRequestChanged
 from vcs_integrations.models import RECONCILE_EVERY
 from vcs_integrations.providers.base import BACKGROUND, ProviderError
@@ -43,7 +44,7 @@ def plan_next() -> bool:
             _plan(stack)
         except ProviderError as error:
             logger.warning("Planning pull requests of %s has to wait: %s", stack, error.problem)
-            _finish(stack, max(RETRY_AFTER, timedelta(seconds=error.retry_after or 0)))
+            _finish(stack, wait_after(0, RETRY_AFTER, RETRY_AFTER, error.retry_after))
         except (OperationalError, InterfaceError):  # claimed again once the database is well
             raise
         except Exception:  # a fault of ours must not hold up the other stacks

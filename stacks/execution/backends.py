@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from stacks.execution.terraform import read_json
+
 # It comes before most names, so that where two backends are named the tool asks ours, if any.
 STEM = "00_stackhook_backend"
 FILE = f"{STEM}.tf"
@@ -50,10 +52,6 @@ def read_stored(content: bytes) -> StoredBackend | None:
         return None
 
 
-def validate_command(program: str) -> list[str]:
-    return [program, "validate", "-json"]
-
-
 def named_beside_ours(diagnostics: bytes) -> str | None:
     """Return the file that names a backend beside ours, as `validate -json` says; None if none.
 
@@ -61,8 +59,7 @@ def named_beside_ours(diagnostics: bytes) -> str | None:
     parser. Empty where the file is unknown.
     """
     try:
-        # Terraform 0.15 may print "o:" first, as for `show`.
-        found = json.loads(diagnostics[diagnostics.find(b"{") :])["diagnostics"]
+        found = read_json(diagnostics)["diagnostics"]
         told = [one for one in found if _is_about_backend(one)]
         if not told:
             return None

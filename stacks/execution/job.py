@@ -360,7 +360,7 @@ class Job:
         )
 
     def _named_beside_ours(self) -> str | None:
-        command = backends.validate_command(self.program)
+        command = terraform.validate_command(self.program)
         try:
             diagnostics, _ = self.sandbox.collect(
                 command, self.environment, self._is_unwanted, LARGEST_PLAN, self.folder

@@ -8,6 +8,7 @@ from typing import Any
 
 from django.conf import settings
 
+from stacks.changes import DESTROYING
 from stacks.execution.destruction import destroys_everything
 from stacks.execution.plan_list import ACTIONS, in_order, resource_row
 from stacks.execution.sandbox import SYSTEM_PATH
@@ -51,6 +52,16 @@ def apply_command(program: str, plan: str) -> list[str]:
     return [program, "apply", "-input=false", LOCK_TIMEOUT, plan]
 
 
+def validate_command(program: str) -> list[str]:
+    return [program, "validate", "-json"]
+
+
+def read_json(printed: bytes) -> Any:
+    """Read what a command printed with `-json`. Raises ValueError or RecursionError."""
+    # Terraform 0.15 may print "o:" first, which its two processes use between them.
+    return json.loads(printed[printed.find(b"{") :])
+
+
 @dataclass
 class PlanSummary:
     """What a plan will do: how many resources, and which resources and outputs."""
@@ -72,7 +83,7 @@ class PlanSummary:
         what = {row["action"], row.get("also")}
         self.added += bool(what & {"add", "replace"})
         self.changed += "change" in what
-        self.destroyed += bool(what & {"destroy", "replace"})
+        self.destroyed += row["action"] in DESTROYING
         self.imported += "import" in what
         self.moved += "moved_from" in row
         self.forgotten += "forget" in what
@@ -89,8 +100,7 @@ def read_plan(text: bytes, mask: Callable[[str], str]) -> PlanSummary | None:
     Of values only those of outputs are kept that are not marked as sensitive, masked.
     """
     try:
-        # Terraform 0.15 may print "o:" first, which its two processes use between them.
-        summary = _summary(json.loads(text[text.find(b"{") :]))
+        summary = _summary(read_json(text))
     except (ValueError, RecursionError, AttributeError, TypeError, KeyError):
         return None
     for row in [*summary.resources, *summary.outputs]:

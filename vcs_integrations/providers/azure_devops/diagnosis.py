@@ -179,10 +179,10 @@ def of_response(response: requests.Response, text: str) -> ProviderError | None:
     if status == 408 or status >= 500:
         return _unavailable(response, names if is_its_own else "", evidence)
     if status in {203, 401}:
-        return _refused(response, text, evidence)
+        return _refused(response, said, evidence)
     if status in {301, 302, 303, 307, 308}:
         if "_signin" in response.headers.get("Location", "").lower():
-            return _refused(response, text, evidence)
+            return _refused(response, said, evidence)
         return not_azure_devops(host, "it redirects elsewhere, which is not followed", evidence)
     if status == 400 and (kind in versions.REFUSALS or "is out of range for this server" in text):
         return version_refused(host, versions.latest_of(text), evidence)
@@ -357,8 +357,7 @@ def _number(response: requests.Response, header: str) -> int | None:
     return int(value) if value.isascii() and value.isdigit() and len(value) < 12 else None
 
 
-def _refused(response: requests.Response, text: str, evidence: str) -> ProviderError:
-    said = unquote(response.headers.get("X-TFS-ServiceError", "")) + text
+def _refused(response: requests.Response, said: str, evidence: str) -> ProviderError:
     if "token used has expired" in said.lower():
         return ProviderError(
             Problem.TOKEN_EXPIRED, "The token has expired.", NEW_TOKEN, evidence=evidence
