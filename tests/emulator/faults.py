@@ -12,8 +12,9 @@ import struct
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, NoReturn
 
 from werkzeug import Request, Response
 
@@ -108,8 +109,8 @@ class Faults:
         """
         fault = self._take(request.path, is_done=True)
         if fault and fault.name == "lost-answer":
-            _end_connection(request)
-        elif fault:
+            raise ConnectionResetError("cut on demand")
+        if fault:
             seconds = int(fault.seconds or 5)
             response.headers["X-RateLimit-Remaining"] = "0"
             response.headers["X-RateLimit-Reset"] = str(int(time.time()) + seconds + 1)
@@ -270,21 +271,22 @@ def _cut(stopping: threading.Event, request: Request, fault: Fault) -> Response:
 
     def stream() -> Iterator[bytes]:
         yield body
-        _end_connection(request)
+        end_connection(request)
 
     length = {"Content-Length": str(2 * len(body))}
     return Response(stream(), 200, length, content_type=JSON_TYPE)
 
 
 def _reset(stopping: threading.Event, request: Request, fault: Fault) -> Response:
-    _end_connection(request)
-    raise AssertionError("the connection has ended")
+    raise ConnectionResetError("cut on demand")
 
 
-def _end_connection(request: Request) -> None:
+def end_connection(request: Request) -> NoReturn:
+    """End the connection of a request, which whoever sent it notices at once."""
     connection: socket.socket = request.environ["werkzeug.socket"]
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    connection.shutdown(socket.SHUT_RDWR)
+    with suppress(OSError):  # ended by the other side already
+        connection.shutdown(socket.SHUT_RDWR)
     raise ConnectionResetError("cut on demand")
 
 
