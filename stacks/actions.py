@@ -2,10 +2,11 @@
 
 from django.contrib.auth.models import User
 from django.db import IntegrityError, transaction
-from django.db.models import Max
 
+from stacks.basis import why_state_refuses
 from stacks.forks import is_refused
 from stacks.models import Run, RunAction, Stack
+from stacks.runs import repeat
 from stacks.states import HOLDS_STACK, MOVES, IllegalMove, Kind, State
 
 Action = RunAction.Action
@@ -26,6 +27,8 @@ class NotPossible(Exception):
 def actions_for(run: Run) -> list[Action]:
     """Return what may be done with a run as it is."""
     possible = [action for action, state in LEADS_TO.items() if _may(run, action, state)]
+    if Action.CONFIRM in possible and refuses_confirmation(run):
+        possible.remove(Action.CONFIRM)
     if not refuses_retry(run):
         possible.append(Action.RETRY)
     return possible
@@ -41,6 +44,8 @@ def act(run: Run, action: Action, person: User, note: str) -> Run:
     state = LEADS_TO[action]
     if not _may(run, action, state):
         raise NotPossible(_too_late(run))
+    if action == Action.CONFIRM and (reason := refuses_confirmation(run)):
+        raise NotPossible(reason)
     try:
         with transaction.atomic():
             run.move_to(state)
@@ -49,6 +54,12 @@ def act(run: Run, action: Action, person: User, note: str) -> Run:
         run.refresh_from_db(fields=["state"])
         raise NotPossible(_too_late(run)) from None
     return run
+
+
+def refuses_confirmation(run: Run) -> str:
+    """Say why the plan of a run that waits for a person can't be confirmed; empty if it can."""
+    reason = why_state_refuses(run)
+    return f"{reason} Discard it, then retry it to plan again." if reason else ""
 
 
 def refuses_retry(run: Run) -> str:
@@ -90,21 +101,7 @@ def _retry(run: Run, person: User, note: str) -> Run:
             Stack.objects.select_for_update().get(pk=run.stack_id)
             if reason := refuses_retry(run):
                 raise NotPossible(reason)
-            last = run.stack.runs.aggregate(number=Max("number"))["number"] or 0
-            repeated = Run.objects.create(
-                stack=run.stack,
-                number=last + 1,
-                kind=run.kind,
-                repository_id=run.repository_id,
-                sha=run.sha,
-                message=run.message,
-                author=run.author,
-                branch=run.branch,
-                push_id=run.push_id,
-                pull_request=run.pull_request,
-                iteration=run.iteration,
-                repeats=run,
-            )
+            repeated = repeat(run)
             _record(run, Action.RETRY, person, note)
     except IntegrityError:  # a push started a run in this moment
         raise NotPossible("A newer run has just started.") from None

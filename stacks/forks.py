@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from django.contrib.auth.models import User
 from django.db import transaction
+from django.db.models import QuerySet
 
 from stacks import triggers
 from stacks.models import Decision, PullRequest, Run, RunAction, Stack
@@ -39,8 +40,12 @@ def is_refused(run: Run) -> bool:
     """
     if not run.is_of_fork or run.stack.runs_forks:
         return False
-    given = RunAction.objects.filter(action=RunAction.Action.ALLOW)
-    return not given.filter(run__stack=run.stack_id, run__sha=run.sha).exists()
+    return not _permissions(run).exists()
+
+
+def is_allowed_once(run: Run) -> bool:
+    """Say whether a run is of a fork's code that a person allowed to run."""
+    return run.is_of_fork and not run.stack.runs_forks and _permissions(run).exists()
 
 
 def pull_request_of(stack: Stack, sha: str) -> PullRequest | None:
@@ -108,3 +113,9 @@ def allow(stack: Stack, pull_request: PullRequest, found: RemoteState, person: U
     decided = triggers.Decision(Rule.ALLOWED, sentence, starts_run=True)
     Decision.objects.record(stack, str(pull_request), decided, None, run)
     return run
+
+
+def _permissions(run: Run) -> QuerySet[RunAction]:
+    return RunAction.objects.filter(
+        action=RunAction.Action.ALLOW, run__stack=run.stack_id, run__sha=run.sha
+    )

@@ -243,6 +243,20 @@ class BehaviorForm(StepForm):
         "except for a plan that destroys every resource in the state. "
         "Off: each plan waits until somebody has read and confirmed it.",
     )
+    plans_merged = forms.BooleanField(
+        label="Plan pull requests as merged",
+        required=False,
+        initial=True,
+        help_text="On: a pull request's plan shows what merging it into the tracked branch "
+        "changes. Off: its newest commit is planned as it is, even where it is behind.",
+    )
+    plans_again = forms.BooleanField(
+        label="Plan pull requests again when the tracked branch or the state moves",
+        required=False,
+        initial=True,
+        help_text="Off: an older plan stays, and its status and comment say that it is out of "
+        "date.",
+    )
     fetches_submodules = forms.BooleanField(
         label="Fetch submodules",
         required=False,

@@ -11,7 +11,7 @@ from itertools import chain
 
 from stacks import triggers
 from stacks.facts import Facts, PullRequestNow
-from stacks.models import Decision, PullRequest, Run, Stack
+from stacks.models import Decision, PullRequest, Report, Run, Stack
 from stacks.older_pull_requests import go_on_planning, has_room, is_answered
 from stacks.reporting import report_iteration
 from stacks.runs import (
@@ -162,6 +162,7 @@ def _take_newest(stack: Stack, reading: Reading) -> list[Decision]:
     elif decision.rule == Rule.BEFORE_STACK:
         go_on_planning(stack)
     elif run and decision.rule in {Rule.SAME_COMMIT, Rule.SAME_SOURCE, Rule.CONFLICTS}:
+        _note_merge(run, reading)
         tie_to_pull_request(run, row, iteration.number)
         supersede_older(stack, _source(reading, iteration))
     if now.status != "active":
@@ -179,6 +180,21 @@ def _take_newest(stack: Stack, reading: Reading) -> list[Decision]:
         iteration.source_sha if decision.rule == Rule.FORK else "",
     )
     return [*recorded, told]
+
+
+def _note_merge(run: Run, reading: Reading) -> None:
+    """See to a run that was planned before its pull request was opened, or could be merged.
+
+    What was planned again already is so once more only when the merge is told to have changed.
+    """
+    before, now = reading.before, reading.now.facts
+    has_changed = before is None or before.merge_status != now.merge_status
+    is_late = bool(now.merge_status == "succeeded" and run.behind != 0 and not run.merged_with)
+    if run.stack.plans_merged and is_late and (has_changed or run.repeats_id is None):
+        Run.objects.filter(pk=run.pk).update(lacks_merge=True)
+    if has_changed or run.pull_request_id is None:
+        Report.objects.renew_about([run])
+        Stack.objects.filter(pk=run.stack_id).plan_again_once_quiet()
 
 
 def _take_past(

@@ -13,9 +13,11 @@ from hashlib import sha256
 from django.conf import settings
 from django.urls import reverse
 
+from stacks.basis import describe_basis, moved_since
 from stacks.changes import count_destroying
 from stacks.models import PullRequest, Report, Run, Stack
 from stacks.models.report import GENRE, What
+from stacks.planning_again import may_be_planned_again
 from stacks.states import DOES_NOT_COUNT, Kind, State
 from stacks.triggers import Rule
 from vcs_integrations.events import Iteration
@@ -169,7 +171,7 @@ def deciding_run(report: Report) -> Run | None:
     runs = Run.objects.filter(stack=report.stack, repository=report.repository, sha=report.sha)
     if report.what != What.COMMIT_STATUS:
         runs = runs.filter(kind=Kind.PROPOSED)
-    newest = runs.select_related("stack").order_by("-number")
+    newest = runs.select_related("stack", "pull_request").order_by("-number")
     found = newest.that_count().first() or newest.first()
     if found and found.state in DOES_NOT_COUNT and (report.is_ignored or report.blocked_by):
         return None
@@ -177,10 +179,39 @@ def deciding_run(report: Report) -> Run | None:
 
 
 def describe(run: Run) -> str:
-    """Return what a run has come to, in a few words."""
-    told = _describe(run)
+    """Return what a run has come to, in a few words, with what is to be known about its plan."""
+    told = [_describe(run)]
     is_planned = run.state == State.UNCONFIRMED or run.kind == Kind.PROPOSED
-    return f"{told}. {DESTROYS_EVERYTHING}" if run.destroys_everything and is_planned else told
+    told = [*doubts_about(run), *told]
+    if run.destroys_everything and is_planned:
+        told.append(DESTROYS_EVERYTHING.rstrip("."))
+    if run.kind == Kind.PROPOSED and run.behind_warning:
+        told.append(run.behind_warning.rstrip("."))
+    return ". ".join(told) + ("." if len(told) > 1 else "")
+
+
+def _has_conflicts(run: Run) -> bool:
+    return run.conflicts or bool(run.pull_request and run.pull_request.has_conflicts)
+
+
+def doubts_about(run: Run) -> list[str]:
+    """Return sentences on why a pull request's plan is not what merging would do, if it is not."""
+    if run.state != State.FINISHED or not run.is_open_proposal:
+        return []
+    branch = run.stack.branch
+    if _has_conflicts(run):
+        return [f"It conflicts with {branch}: resolve the conflicts to have the merge planned"]
+    because = moved_since(run)
+    if not because:
+        return []
+    outdated = f"Out of date, as {because}"
+    if basis := describe_basis(run):
+        outdated += f" (planned for {basis})"
+    if not run.stack.plans_again:
+        return [outdated]
+    if run.pull_request and may_be_planned_again(run, run.pull_request):
+        return [outdated, "It will be planned again"]
+    return [outdated, "Retry it to plan it again"]
 
 
 def _describe(run: Run) -> str:
@@ -275,8 +306,18 @@ def _status_of_one(report: Report) -> StatusReport | None:
     if run and run.state in DOES_NOT_COUNT:
         return _without_result(report, describe(run), run.get_absolute_url())
     if run:
-        return _status(report, STATUSES[State(run.state)], describe(run), run.get_absolute_url())
+        return _status(report, _status_of_run(run), describe(run), run.get_absolute_url())
     return _without_run(report, report.stack)
+
+
+def _status_of_run(run: Run) -> Status:
+    """Return how far a run is; a plan that is not of what would be merged is no success."""
+    if run.state == State.FINISHED and run.is_open_proposal:
+        if _has_conflicts(run):
+            return Status.FAILED
+        if run.stack.plans_again and moved_since(run):
+            return Status.PENDING
+    return STATUSES[State(run.state)]
 
 
 def _without_run(report: Report, stack: Stack) -> StatusReport | None:

@@ -14,9 +14,11 @@ from django.utils.safestring import SafeString
 from django.views.decorators.http import require_http_methods, require_safe
 
 from accounts.audit import Verb, record
-from stacks.actions import Action, NotPossible, act, actions_for
+from stacks.actions import Action, NotPossible, act, actions_for, refuses_confirmation
 from stacks.execution.logs import as_html, as_text
 from stacks.models import Run
+from stacks.reporting import doubts_about
+from stacks.states import State
 from stacks.views import DECISIONS_ON_A_PAGE
 
 # What a page shows of a log at once, in characters, and in how many pieces at most.
@@ -41,6 +43,8 @@ def run(request: HttpRequest, slug: str, number: int) -> HttpResponse:
         "run": found,
         "stack": found.stack,
         "actions": actions_for(found),
+        "doubts": doubts_about(found),
+        "refusal": refuses_confirmation(found) if found.state == State.UNCONFIRMED else "",
         "done": list(found.actions.all()),
         "repeated_by": list(found.repeated_by.select_related("stack")),
     }
@@ -153,6 +157,8 @@ def _version(context: dict[str, Any]) -> str:
         found.worker,
         found.iteration,
         context["actions"],
+        context["doubts"],
+        context["refusal"],
         [one.pk for one in context["done"]],
         [one.number for one in context["repeated_by"]],
     )

@@ -32,6 +32,7 @@ def start_tracked(
     is_late = others.filter(push_id__gt=source.push_id).exists()
     if not is_late:
         others.filter(push_id__lt=source.push_id).move_to(State.SUPERSEDED)
+        Stack.objects.filter(pk=stack.pk).plan_again_once_quiet()
     state = State.SUPERSEDED if is_late else State.QUEUED
     return _create(stack, Kind.TRACKED, state, commit, source, note, is_reconciled)
 
@@ -54,6 +55,25 @@ def start_proposed(
         supersede_older(stack, source)
     state = ends_as or (State.SUPERSEDED if is_late else State.QUEUED)
     return _create(stack, Kind.PROPOSED, state, commit, source, note, is_reconciled)
+
+
+def repeat(run: Run, *, note: str = "") -> Run:
+    """Start a run of the same commit once more."""
+    return Run.objects.create(
+        stack=run.stack,
+        number=_next_number(run.stack),
+        kind=run.kind,
+        repository_id=run.repository_id,
+        sha=run.sha,
+        message=run.message,
+        author=run.author,
+        branch=run.branch,
+        push_id=run.push_id,
+        pull_request=run.pull_request,
+        iteration=run.iteration,
+        repeats=run,
+        note=note,
+    )
 
 
 def supersede_older(stack: Stack, source: Source) -> None:
@@ -127,10 +147,9 @@ def _create(
     note: str,
     is_reconciled: bool,
 ) -> Run:
-    last = stack.runs.aggregate(number=Max("number"))["number"] or 0
     return Run.objects.create(
         stack=stack,
-        number=last + 1,
+        number=_next_number(stack),
         kind=kind,
         state=state,
         repository=stack.repository,
@@ -144,3 +163,8 @@ def _create(
         note=note[:500],
         is_reconciled=is_reconciled,
     )
+
+
+def _next_number(stack: Stack) -> int:
+    last: int = stack.runs.aggregate(number=Max("number"))["number"] or 0
+    return last + 1

@@ -12,8 +12,18 @@ from django.conf import settings
 from django.db import DatabaseError, InterfaceError, transaction
 from django.utils import timezone
 
+from stacks.basis import basis_now, why_state_refuses
 from stacks.environment import environment_of, former_secrets_of
-from stacks.execution import backends, lfs, project_root, queue, submodules, terraform, workspace
+from stacks.execution import (
+    backends,
+    lfs,
+    merging,
+    project_root,
+    queue,
+    submodules,
+    terraform,
+    workspace,
+)
 from stacks.execution.backends import StoredBackend
 from stacks.execution.errors import Tail, terraform_errors
 from stacks.execution.logs import Log
@@ -143,6 +153,10 @@ class Job:
 
     def plan(self) -> None:
         """Plan, and wait for people where something would be changed on the tracked branch."""
+        # Before anything is fetched: what moves from now on makes the plan out of date.
+        self._note(basis_now(self.stack))
+        if self.run.kind == Kind.PROPOSED:
+            self._note({"tracked_sha": merging.tracked_now(self.run)})
         self._prepare()
         self._warn_of_environment()
         _move(self.run, State.PLANNING)
@@ -176,6 +190,8 @@ class Job:
             stored = PlanFile.objects.filter(run=self.run).first()
         if stored is None:
             raise JobFailed("Its plan is not there any more, so nothing was applied. Retry it.")
+        if reason := why_state_refuses(self.run):
+            raise JobFailed(f"{reason} Nothing was applied. Retry it to plan again.")
         plan = self.sandbox.give(terraform.PLAN, bytes(stored.content))
         self._prepare(bytes(stored.lock_file))
         command = terraform.apply_command(self.program, plan)
@@ -232,8 +248,10 @@ class Job:
         if self.run.attempts > 1:
             self.log.say("The worker stopped, so this is begun again.")
         self.log.say(f"Fetching commit {self.run.sha[:8]} of {self.run.repository}")
-        if not workspace.fetch(self.git) and not self._fetch_from_new_address():
+        if not merging.fetch(self.git) and not self._fetch_from_new_address():
             raise JobFailed("The commit could not be fetched. The end of the log says why.")
+        if self.run.kind == Kind.PROPOSED:
+            self._note(merging.fields_of_fetched(self.git))
         lfs.complete(self.git, submodules.complete(self.git))
         self.folder = f"{workspace.CODE}/{self.stack.project_root}".rstrip("/")
         if self._try("test", "-d", self.sandbox.path("workspace", self.folder)):
@@ -264,7 +282,7 @@ class Job:
         if self.run.repository.web_url == tried:
             return False
         self.log.say(f"The repository was renamed. Fetching from {self.run.repository}")
-        return workspace.fetch(self.git)
+        return merging.fetch(self.git)
 
     def _look_into_root(self) -> ProjectRoot:
         """Return what the project root holds.
@@ -384,10 +402,14 @@ class Job:
 
     def _warn(self, sentence: str) -> None:
         """Show a warning on the run's page and in its log."""
-        warnings = [*self.run.warnings, self.masker.mask(sentence)]
-        patiently(lambda: Run.objects.filter(pk=self.run.pk).update(warnings=warnings))
-        self.run.warnings = warnings
+        self._note({"warnings": [*self.run.warnings, self.masker.mask(sentence)]})
         self.log.say(f"Warning: {sentence}")
+
+    def _note(self, fields: dict[str, Any]) -> None:
+        """Store what is known of the run by now."""
+        patiently(lambda: Run.objects.filter(pk=self.run.pk).update(**fields))
+        for name, value in fields.items():
+            setattr(self.run, name, value)
 
     def _put(self, name: str, content: bytes) -> None:
         """Put a file of ours into the project root; inside, where no link leads out of it."""

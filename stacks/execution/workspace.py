@@ -16,9 +16,14 @@ from stacks.models import Run
 CODE = "code"
 # The file that lists what FETCH found: links to commits, then the settings of .gitmodules.
 LINKS = "links"
+# The file that names the merge commit that FETCH took and its other parent, or the word that
+# nothing could be merged.
+MERGED, CONFLICTS = "merged", "conflicts"
 SECONDS = 1800
 # TARGET is the folder to check out into. A link on the way there leads somewhere else: refused.
 # $1 address, $2 commit, then what leads to it where a server gives out no single commit.
+# MERGE_REF is the host's ref of a merge of the commit, TRACKED_REF that of a branch to merge it
+# with here; either may be empty. What became of that is in the file `merged`.
 FETCH = """
 set -e
 address=$1 commit=$2
@@ -32,8 +37,39 @@ fetch_commit() {
   done
   return 1
 }
+take_merge() {
+  other= is_ours=
+  for parent in $(git -C git cat-file commit FETCH_HEAD | sed -n '/^$/q;s/^parent //p'); do
+    if [ "$parent" = "$commit" ]; then is_ours=yes; else other=$other$parent; fi
+  done
+  [ "$is_ours" ] && [ ${#other} = ${#commit} ] || return 1
+  commit=$(git -C git rev-parse FETCH_HEAD)
+  echo "$commit $other" > merged
+}
+merge_here() {
+  fetch "$address" "$TRACKED_REF" || return 1
+  other=$(git -C git rev-parse FETCH_HEAD)
+  fetch "$address" "$commit" || fetch "$address" "$@" || return 1
+  tree=$(git -C git merge-tree --write-tree "$other" "$commit") && code=0 || code=$?
+  [ $code != 1 ] || echo conflicts > merged
+  [ $code = 0 ] || return 0
+  commit=$(git -C git -c user.name=- -c user.email=- \
+    commit-tree "$tree" -p "$other" -p "$commit" -m Merge)
+  echo "$commit $other" > merged
+}
+fetch_all() {
+  if [ "$TRACKED_REF" ]; then
+    merge_here "$@"
+    return
+  fi
+  if [ "$MERGE_REF" ]; then
+    fetch --depth=1 "$address" "$MERGE_REF" || grep -q "couldn't find remote ref" said || return 1
+    ! take_merge || return 0
+  fi
+  fetch_commit "$@"
+}
 for pause in 2 6 0; do
-  fetch_commit "$@" 2>said && break
+  fetch_all "$@" 2>said && break
   cat said >&2
   ! grep -q "^fatal: repository .* not found" said || exit 1
   [ $pause != 0 ] || exit 1
@@ -50,6 +86,14 @@ git --git-dir=git --work-tree="$TARGET" -c core.bare=false checkout --quiet --fo
 } > links
 rm -rf git said
 """
+
+
+@dataclass(frozen=True)
+class MergeSource:
+    """Where a merge comes from: a ref of the host, or a branch to merge the commit with here."""
+
+    ref: str = ""
+    tracked_ref: str = ""
 
 
 class NotFetched(Exception):
@@ -78,14 +122,21 @@ class Git:
         refs: Sequence[str],
         target: str = CODE,
         seconds: float = SECONDS,
+        merge: MergeSource | None = None,
     ) -> bool:
         """Put exactly one commit of a repository into a folder; say whether that was possible.
 
-        `refs` lead to the commit where a server gives out no single one. Raises LimitReached
-        and Stopped.
+        `refs` lead to the commit where a server gives out no single one. With `merge` it is a
+        merge of the commit where there is one, and the file MERGED says of what. Raises
+        LimitReached and Stopped.
         """
         command = ["sh", "-c", FETCH, "fetch", address, sha, *refs]
-        return self.call(command, address, {}, {"TARGET": target}, seconds) == 0
+        variables = {
+            "TARGET": target,
+            "MERGE_REF": merge.ref if merge else "",
+            "TRACKED_REF": merge.tracked_ref if merge else "",
+        }
+        return self.call(command, address, {}, variables, seconds) == 0
 
     def call(
         self,
@@ -139,13 +190,13 @@ class Git:
             self.log.flush()
 
 
-def fetch(git: Git) -> bool:
-    """Put exactly the commit of a run into the folder `code`; say whether that was possible.
+def fetch(git: Git, merge: MergeSource | None = None) -> bool:
+    """Put the commit of a run, or a merge of it, into the folder `code`; say whether it worked.
 
     Raises LimitReached and Stopped.
     """
     run = git.run
     refs = [f"refs/heads/{run.branch}"] if run.branch else []
     if run.pull_request:
-        refs.append(f"refs/pull/{run.pull_request.number}/merge")
-    return git.fetch(run.repository.web_url, run.sha, refs)
+        refs.append(run.repository.integration.provider.merge_ref(run.pull_request.number))
+    return git.fetch(run.repository.web_url, run.sha, [*filter(None, refs)], merge=merge)

@@ -165,6 +165,35 @@ class Run(models.Model):
     plan = models.JSONField(null=True, blank=True)
     warnings = models.JSONField(default=list, blank=True, help_text="sentences for its page")
 
+    # What it was planned from: its plan is out of date once one of these moved
+    planned_sha = models.CharField(
+        max_length=64, blank=True, help_text="the merge commit, where that was planned"
+    )
+    merged_with = models.CharField(
+        max_length=64, blank=True, help_text="the tracked branch's commit in that merge"
+    )
+    behind = models.PositiveIntegerField(
+        null=True,
+        blank=True,
+        default=0,
+        help_text="commits of the tracked branch that its plan lacks; empty where not known",
+    )
+    conflicts = models.BooleanField(
+        default=False, help_text="its commit could not be merged into the tracked branch"
+    )
+    lacks_merge = models.BooleanField(
+        default=False, help_text="it was planned by itself, and could be merged since"
+    )
+    tracked_sha = models.CharField(
+        max_length=64, blank=True, help_text="the tracked branch's newest commit then"
+    )
+    tracked_push_id = models.BigIntegerField(
+        null=True, blank=True, help_text="the push of the newest tracked run then"
+    )
+    state_version = models.PositiveIntegerField(
+        null=True, blank=True, help_text="the state's version then, 0 without a state"
+    )
+
     objects = RunManager()
 
     class Meta:
@@ -235,6 +264,16 @@ class Run(models.Model):
         return self.state == State.QUEUED
 
     @property
+    def is_open_proposal(self) -> bool:
+        """Whether its commit is what an open pull request would merge into the tracked branch."""
+        source = self.pull_request
+        return bool(
+            source
+            and source.status == "active"
+            and (source.source_sha, source.target_branch) == (self.sha, self.stack.branch)
+        )
+
+    @property
     def is_of_fork(self) -> bool:
         """Whether its code comes from a fork: nobody of the repository pushed it."""
         source = self.pull_request
@@ -262,6 +301,18 @@ class Run(models.Model):
             return ""
         is_applied = self.kind == Kind.TRACKED and self.state == State.FINISHED
         return self.changes.text(DONE if is_applied else TO_DO)
+
+    @property
+    def behind_warning(self) -> str:
+        """A sentence on what its plan lacks of the tracked branch; empty where that is nothing."""
+        if self.behind == 0 or self.changes is None:
+            return ""
+        if self.behind is None:
+            where = f"This may be behind {self.stack.branch}"
+        else:
+            commits = "commit" if self.behind == 1 else "commits"
+            where = f"{self.behind:,} {commits} behind {self.stack.branch}"
+        return f"{where}: changes may be undone by this plan."
 
     @property
     def destroying_left_out(self) -> int:

@@ -27,6 +27,8 @@ HEAD_FIELDS = [
     "branch_gone_at",
     "head_push_id",
 ]
+# So long nothing may move before pull requests are planned again.
+QUIET = timedelta(seconds=30)
 HEAD_IS_FRESH = timedelta(minutes=1)
 
 
@@ -50,6 +52,10 @@ class StackQuerySet(models.QuerySet["Stack"]):
 
     def of(self, integration: Integration) -> Self:
         return self.filter(repository__integration=integration)
+
+    def plan_again_once_quiet(self) -> None:
+        """Have the worker look for out-of-date plans once nothing more moves."""
+        self.update(plan_again_at=timezone.now() + QUIET)
 
     def detached(self) -> Self:
         """Those whose integration was unlinked."""
@@ -85,6 +91,12 @@ class Stack(models.Model):
     runs_forks = models.BooleanField(default=False)
     pull_requests_only = models.BooleanField(default=False)
     autodeploy = models.BooleanField(default=False, help_text="a plan is applied unconfirmed")
+    plans_merged = models.BooleanField(
+        default=True, help_text="pull requests are planned as they would be merged"
+    )
+    plans_again = models.BooleanField(
+        default=True, help_text="pull requests are planned again once their plan is out of date"
+    )
     fetches_submodules = models.BooleanField(default=True)
     fetches_lfs = models.BooleanField(default=True)
 
@@ -102,6 +114,9 @@ class Stack(models.Model):
     )
     plan_older_at = models.DateTimeField(
         null=True, blank=True, help_text="when the worker goes on planning them"
+    )
+    plan_again_at = models.DateTimeField(
+        null=True, blank=True, help_text="when the worker looks for plans that are out of date"
     )
 
     # The tracked branch's newest commit; its push orders it, so that it never moves backwards
@@ -130,6 +145,11 @@ class Stack(models.Model):
                 fields=["plan_older_at"],
                 condition=Q(plan_older_at__isnull=False),
                 name="stack_plans_older",  # read by the worker, all the time
+            ),
+            models.Index(
+                fields=["plan_again_at"],
+                condition=Q(plan_again_at__isnull=False),
+                name="stack_plans_again",  # so is this one
             ),
         )
 
@@ -203,7 +223,7 @@ class Stack(models.Model):
             self.head_authored_at = self.head_read_at = self.branch_gone_at = None
             self.head_push_id = self.followed_push_id = None
             self.followed_at = timezone.now()
-            self.plans_older = self.plan_older_at = None
+            self.plans_older = self.plan_older_at = self.plan_again_at = None
             self.repository, self.branch = repository, branch
             self.save()
             # What is pending because it was older than the stack would stay so for good.

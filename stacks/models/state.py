@@ -2,9 +2,10 @@
 
 import zlib
 from datetime import timedelta
+from typing import Any
 
 from django.conf import settings
-from django.db import models
+from django.db import models, transaction
 from django.utils import timezone
 
 from stacks.models.run import Run
@@ -50,6 +51,11 @@ class StateVersion(models.Model):
 
     def __str__(self) -> str:
         return f"Version {self.number}"
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        with transaction.atomic(savepoint=False):
+            super().save(*args, **kwargs)
+            Stack.objects.filter(pk=self.stack_id).plan_again_once_quiet()
 
     def keep(self, content: bytes) -> None:
         """Store the content, compressed and encrypted."""

@@ -224,6 +224,9 @@ class Repository:
     statuses: dict[str, list[Status]] = field(default_factory=dict)
     # Where its answers lead for objects of Git LFS, if not to itself
     lfs_elsewhere: str = ""
+    # Whether refs/pull/N/merge is kept, and whether a moved target waits until somebody looks
+    has_merge_refs: bool = True
+    merges_lazily: bool = False
     lock: threading.RLock = field(default_factory=threading.RLock, repr=False)
 
     def __post_init__(self) -> None:
@@ -384,6 +387,8 @@ class Repository:
 
     def push_trial_merge(self, number: int, sha: str) -> None:
         """Keep a pull request's merge commit: a push by the server itself, told to no hook."""
+        if not self.has_merge_refs:
+            return
         ref = f"refs/pull/{number}/merge"
         update = RefUpdate(ref, self.git.ref_values().get(ref, NO_OBJECT), sha)
         self.git.update_refs({ref: sha})

@@ -101,6 +101,7 @@ class PullRequest:
     source_commit: str = ""
     target_commit: str = ""
     merge_commit: str | None = None
+    waits_for_merge: bool = False
     closed_date: datetime | None = None
     closed_by: Identity | None = None
     reviewers: list[Reviewer] = field(default_factory=list)
@@ -397,7 +398,17 @@ class PullRequest:
             self._try_merge(push.pushed_by)
         elif target and target != self.target_commit:
             self.target_commit = target
-            self._try_merge(push.pushed_by)
+            self.waits_for_merge = self.repository.merges_lazily
+            if self.waits_for_merge:
+                self.merge_status = QUEUED
+            else:
+                self._try_merge(push.pushed_by)
+
+    def looked_at(self) -> None:
+        """Try the merge with a target that moved unseen, as the server does once it is asked."""
+        with self.repository.lock:
+            if self.waits_for_merge and self.is_active:
+                self._try_merge(self.created_by)
 
     # Inner
 
@@ -529,7 +540,7 @@ class PullRequest:
     def _try_merge(self, person: Identity) -> None:
         """Merge source and target aside, as the server does for the preview, and tell the hooks."""
         tree = self._merged_tree()
-        self.merge_commit = None
+        self.merge_commit, self.waits_for_merge = None, False
         if tree:
             parents = [self.target_commit, self.source_commit]
             text = f"Merge pull request {self.id} from {self.source_ref} into {self.target_ref}"

@@ -71,6 +71,7 @@ def show_pull_request(call: Call) -> Response:
     """Show one pull request, found in a repository or by its number alone."""
     one = pull_request_of(call)
     shape = shapes.pull_request(call.base, one)
+    one.looked_at()
     if call.query.flag("includeCommits"):
         shape["commits"] = _commits(call, one.repository, one.iterations[-1])
     return json_response(shape)

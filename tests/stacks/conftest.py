@@ -15,6 +15,8 @@ CHECKED = {
     "path_rule": "on",
     "runs_drafts": "on",
     "fetches_submodules": "on",
+    "plans_merged": "on",
+    "plans_again": "on",
     "fetches_lfs": "on",
 }
 BACKEND = {"tool": "terraform", "backend": "stackhook"}

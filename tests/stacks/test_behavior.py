@@ -21,6 +21,8 @@ BOXES = (
     "pull_requests_only",
     "autodeploy",
     "fetches_submodules",
+    "plans_merged",
+    "plans_again",
     "fetches_lfs",
 )
 

@@ -88,6 +88,8 @@ def test_back_keeps_all_that_was_typed_in_all_steps(member: Client, world: Integ
         "pull_requests_only": "on",
         "autodeploy": "on",
         "fetches_submodules": "",
+        "plans_merged": "",
+        "plans_again": "on",
         "fetches_lfs": "on",
     }
     backend = {"tool": "opentofu", "backend": "own"}

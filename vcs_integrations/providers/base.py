@@ -174,6 +174,14 @@ class ChangeSet:
     changes: Sequence[RemoteChange]
 
 
+@dataclass(frozen=True)
+class Distance:
+    """How many commits a head has that its base lacks, and the base that the head lacks."""
+
+    ahead: int
+    behind: int
+
+
 class HookStatus(StrEnum):
     """Whether the provider delivers by a service hook, and why not."""
 
@@ -450,6 +458,10 @@ class Client(Protocol):
         """Return all files that differ between two commits, or between merge base and head."""
         ...
 
+    def distance(self, repository_id: str, base: str, head: str) -> Distance:
+        """Return how far apart two commits are."""
+        ...
+
     def push(self, repository_id: str, push_id: int) -> list[RefChanged]:
         """Return what one push changed."""
         ...
@@ -613,4 +625,11 @@ class Provider(Protocol):
 
     def pull_request_url(self, repository_url: str, number: int) -> str:
         """Return the web page of a pull request."""
+        ...
+
+    def merge_ref(self, number: int) -> str:
+        """Return the ref of a pull request's trial merge; empty where the host keeps none.
+
+        The parents of its commit are the target and the source, perhaps as they were before.
+        """
         ...

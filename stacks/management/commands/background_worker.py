@@ -21,6 +21,7 @@ from django_tasks_db.models import DBTaskResult
 
 from stacks.models import prune_decisions, prune_uploads
 from stacks.planning import plan_next
+from stacks.planning_again import plan_again_next
 from stacks.reconciliation import reconcile_next
 from stacks.sending import send_next
 from vcs_integrations.mailing import send_next_mail
@@ -39,6 +40,7 @@ SENDERS = 2
 LOOK_FOR_DELIVERIES_EVERY = 0.1
 LOOK_FOR_REPOSITORIES_EVERY = 1
 LOOK_FOR_OLDER_EVERY = 1
+LOOK_FOR_OUTDATED_EVERY = 1
 LOOK_FOR_REPORTS_EVERY = 0.5
 LOOK_FOR_HOOKS_EVERY = 1
 LOOK_FOR_MAILS_EVERY = 2
@@ -64,6 +66,7 @@ class Command(BaseCommand):
         # What happened while no worker ran may have been missed.
         keep_doing(reconcile_next, LOOK_FOR_REPOSITORIES_EVERY, first=Repository.objects.hurry)
         keep_doing(plan_next, LOOK_FOR_OLDER_EVERY)
+        keep_doing(plan_again_next, LOOK_FOR_OUTDATED_EVERY)
         keep_doing(watch_next, LOOK_FOR_HOOKS_EVERY)
         keep_doing(sweep, SWEEP_EVERY)
         keep_doing(look_at_tokens, LOOK_AT_TOKENS_EVERY)

@@ -7,7 +7,9 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
+from django.test import override_settings
 from pytest_django import Settings
+from pytest_django.live_server_helper import LiveServer
 
 from stacks.execution import job, queue
 from stacks.models import Backend, Run, Stack, StackVariable
@@ -71,6 +73,24 @@ def stack(integration: Integration, repository: Repository, own_backend: StateSe
     )
     address = own_backend.address(uuid4().hex)
     StackVariable.objects.create(stack=stack, name="TF_HTTP_ADDRESS", value=address)
+    return stack
+
+
+@pytest.fixture(scope="session")
+def server(django_db_setup: None) -> Iterator[LiveServer]:
+    """Stackhook over plain http: the redirect to https is read at its start."""
+    with override_settings(SECURE_SSL_REDIRECT=False):
+        running = LiveServer("127.0.0.1")
+    yield running
+    running.stop()
+
+
+@pytest.fixture
+def kept(server: LiveServer, settings: Settings, transactional_db: None, stack: Stack) -> Stack:
+    """A stack whose state Stackhook keeps."""
+    settings.PUBLIC_URL = server.url
+    stack.backend = Backend.STACKHOOK
+    stack.save()
     return stack
 
 

@@ -1,20 +1,18 @@
 """Runs whose state Stackhook keeps: Terraform speaks to a running Stackhook."""
 
 import json
-from collections.abc import Iterator
+import re
 
 import pytest
 from django.contrib.auth.models import User
 from django.core.files.uploadedfile import SimpleUploadedFile
-from django.test import override_settings
-from pytest_django import Settings
-from pytest_django.live_server_helper import LiveServer
+from django.test import Client
 
-from stacks.actions import Action, act
+from stacks.actions import Action, NotPossible, act
 from stacks.execution.backends import FILE
 from stacks.execution.logs import as_text
 from stacks.heads import follow_from_now
-from stacks.models import Backend, Run, Stack
+from stacks.models import Run, Stack
 from stacks.reporting import describe
 from stacks.states import Kind, State
 from tests.conftest import signed_in
@@ -53,22 +51,7 @@ A_STATE = {
 }
 
 
-@pytest.fixture(scope="module")
-def server(django_db_setup: None) -> Iterator[LiveServer]:
-    """Stackhook over plain http: the redirect to https is read at its start."""
-    with override_settings(SECURE_SSL_REDIRECT=False):
-        running = LiveServer("127.0.0.1")
-    yield running
-    running.stop()
-
-
-@pytest.fixture
-def kept(server: LiveServer, settings: Settings, transactional_db: None, stack: Stack) -> Stack:
-    """A stack whose state Stackhook keeps."""
-    settings.PUBLIC_URL = server.url
-    stack.backend = Backend.STACKHOOK
-    stack.save()
-    return stack
+MOVED = "The state changed since this plan was made (no state, now version 1)."
 
 
 @pytest.fixture
@@ -301,7 +284,9 @@ def test_an_uploaded_state_is_what_the_next_plan_starts_from(
     assert (newest.number, newest.lineage, newest.resources) == (2, A_STATE["lineage"], 2)
 
 
-def test_a_stale_plan_is_not_applied(kept: Stack, repository: Repository, person: User) -> None:
+def test_a_stale_plan_is_not_applied(
+    kept: Stack, repository: Repository, person: User, admin: Client
+) -> None:
     run = pushed(kept, repository, {"main.tf": THREE})
     work()
     other = Stack.objects.create(name="Other", repository=kept.repository, branch="main")
@@ -310,8 +295,19 @@ def test_a_stale_plan_is_not_applied(kept: Stack, repository: Repository, person
     work()
     # As if somebody had applied something else meanwhile.
     other.state_versions.update(stack=kept)
-    act(Run.objects.get(pk=run.pk), Action.CONFIRM, person, "")
+    page = " ".join(admin.get(run.get_absolute_url()).content.decode().split())
+    assert f"It can't be confirmed.</strong> {MOVED} Discard it" in page
+    assert 'value="confirm"' not in page
+    with pytest.raises(NotPossible, match=re.escape(f"{MOVED} Discard it, then retry it")):
+        act(Run.objects.get(pk=run.pk), Action.CONFIRM, person, "")
+    # As if it had been confirmed just before.
+    Run.objects.get(pk=run.pk).move_to(State.CONFIRMED)
     (failed,) = work()
-    assert failed.state == State.FAILED
-    assert "Saved plan" in as_text(log_of(run))
+    assert (failed.state, failed.failure) == (
+        State.FAILED,
+        f"{MOVED} Nothing was applied. Retry it to plan again.",
+    )
     assert kept.state_versions.count() == 1
+    act(failed, Action.RETRY, person, "")
+    (again,) = work()
+    assert (again.state, again.added) == (State.FINISHED, 0)

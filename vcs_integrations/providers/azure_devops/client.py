@@ -26,6 +26,7 @@ from vcs_integrations.providers.azure_devops.shapes import Json, child, line, te
 from vcs_integrations.providers.base import (
     ChangeSet,
     Connection,
+    Distance,
     Finding,
     Hook,
     Patience,
@@ -201,6 +202,21 @@ class AzureDevOpsClient:
             # Not every server cuts at the size that was asked for: an empty page is the end.
             if not page or answer.get("allChangesIncluded") is True:
                 return ChangeSet(shapes.sha(answer, "commonCommit"), shapes.changes(found))
+
+    def distance(self, repository_id: str, base: str, head: str) -> Distance:
+        """Return how far apart two commits are ("Diffs - Get")."""
+        params = {
+            "baseVersion": base,
+            "baseVersionType": "commit",
+            "targetVersion": head,
+            "targetVersionType": "commit",
+            "$top": "1",
+        }
+        answer, _ = self._get(_git(repository_id, "diffs/commits"), params)
+        ahead, behind = answer.get("aheadCount"), answer.get("behindCount")
+        if not isinstance(ahead, int) or not isinstance(behind, int) or min(ahead, behind) < 0:
+            raise diagnosis.not_azure_devops(self._host, "the counts of commits are missing")
+        return Distance(ahead, behind)
 
     def push(self, repository_id: str, push_id: int) -> list[RefChanged]:
         """Return what one push changed ("Pushes - Get")."""

@@ -87,3 +87,6 @@ class AzureDevOps:
 
     def pull_request_url(self, repository_url: str, number: int) -> str:
         return f"{repository_url}/pullrequest/{number}"
+
+    def merge_ref(self, number: int) -> str:
+        return f"refs/pull/{number}/merge"
