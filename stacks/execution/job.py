@@ -88,7 +88,7 @@ def execute(run: Run, is_ending: Callable[[], bool]) -> None:
     `is_ending` says whether the worker was asked to end; an apply is brought to its end first.
     """
     try:
-        with sandbox() as one:
+        with sandbox(lambda sentence: _report(run, sentence)) as one:
             job = Job(run, one, is_ending)
             if run.state == State.APPLYING:
                 job.apply()
@@ -117,6 +117,13 @@ def fail(run: Run, sentence: str, errors: str = "") -> None:
         logger.info("%s of %s had ended: %s", run, run.stack, sentence)
     except (DatabaseError, InterfaceError):  # its lease runs out, and others see to it
         logger.exception("%s of %s could not be ended", run, run.stack)
+
+
+def _report(run: Run, sentence: str) -> None:
+    """Log something that the operator has to do, and show it on the run's page."""
+    logger.error("%s of %s: %s", run, run.stack, sentence)
+    run.warnings = [*run.warnings, sentence]
+    patiently(lambda: Run.objects.filter(pk=run.pk).update(warnings=run.warnings))
 
 
 def end(run: Run, state: State, **fields: Any) -> None:

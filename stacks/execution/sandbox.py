@@ -7,6 +7,7 @@ which no limit is waived; another worker's jobs are users of their own in bubble
 
 import fcntl
 import json
+import logging
 import os
 import pwd
 import shutil
@@ -22,6 +23,10 @@ from pathlib import Path
 from typing import IO
 
 from django.conf import settings
+
+from stacks.execution.removal import remove
+
+logger = logging.getLogger(__name__)
 
 MEGABYTE = 1024 * 1024
 # Users that nothing else on a machine has; the kernel counts processes by user.
@@ -365,10 +370,11 @@ class Printed:
 
 
 @contextmanager
-def sandbox() -> Iterator[Sandbox]:
+def sandbox(report: Callable[[str], object] = logger.error) -> Iterator[Sandbox]:
     """Yield a sandbox with a folder of its own, which is removed at the end.
 
-    Raises NotIsolated where jobs can't be isolated as the operator wants it.
+    `report` is called with a sentence if the folder can't be removed. Raises NotIsolated where
+    jobs can't be isolated as the operator wants it.
     """
     top = runs_folder()
     with free_user() as user_id:
@@ -377,7 +383,7 @@ def sandbox() -> Iterator[Sandbox]:
         try:
             yield Sandbox(folder, user_id, settings.RUN_ISOLATION == "bubblewrap")
         finally:
-            shutil.rmtree(folder, ignore_errors=True)
+            remove(folder, report)
 
 
 def remove_left_folders() -> None:
@@ -385,8 +391,8 @@ def remove_left_folders() -> None:
     oldest = time.time() - 60 * (max(settings.RUN_APPLY_MINUTES, settings.RUN_PLAN_MINUTES) + 60)
     for folder in runs_folder().glob("job-*"):
         with suppress(OSError):
-            if folder.stat().st_mtime < oldest:
-                shutil.rmtree(folder, ignore_errors=True)
+            if folder.lstat().st_mtime < oldest:
+                remove(folder)
 
 
 def runs_folder() -> Path:

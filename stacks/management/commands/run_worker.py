@@ -17,7 +17,13 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import DatabaseError, InterfaceError, close_old_connections
 
 from stacks.execution import job, queue, terraform
-from stacks.execution.sandbox import NotIsolated, check_isolation, remove_left_folders
+from stacks.execution.removal import set_aside
+from stacks.execution.sandbox import (
+    NotIsolated,
+    check_isolation,
+    remove_left_folders,
+    runs_folder,
+)
 from stacks.models import Tool
 
 logger = logging.getLogger(__name__)
@@ -33,6 +39,7 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         try:
             check_isolation()
+            left = set_aside(runs_folder())
         except NotIsolated as error:
             raise CommandError(str(error)) from error
         ending = threading.Event()
@@ -41,6 +48,8 @@ class Command(BaseCommand):
         worker = f"{socket.gethostname()[:60]}:{os.getpid()}:{secrets.token_hex(8)}"
         for tool in Tool:
             self.stdout.write(f"{tool.label}: {terraform.binary(tool) or 'not found'}")
+        for folder in left:
+            self.stdout.write(f"Could not be removed, remove it by hand: {folder}")
         self.stdout.write("The run worker is running.")
         self.stdout.flush()
         tidied_at = 0.0
@@ -48,8 +57,7 @@ class Command(BaseCommand):
             try:
                 close_old_connections()
                 if time.monotonic() > tidied_at + TIDY_EVERY:
-                    queue.forget_plans()
-                    remove_left_folders()
+                    tidy()
                     tidied_at = time.monotonic()
                 run = queue.take_next(worker)
             except (DatabaseError, InterfaceError) as error:
@@ -60,3 +68,17 @@ class Command(BaseCommand):
                 ending.wait(LOOK_EVERY)
             else:
                 job.execute(run, ending.is_set)
+
+
+def tidy() -> None:
+    """Remove what nobody needs any more. A failure is logged: it must not end the worker.
+
+    Raises DatabaseError and InterfaceError, for which the worker waits.
+    """
+    for work in (queue.forget_plans, remove_left_folders):
+        try:
+            work()
+        except (DatabaseError, InterfaceError):
+            raise
+        except Exception:
+            logger.exception("Tidying failed")

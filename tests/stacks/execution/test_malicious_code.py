@@ -206,6 +206,28 @@ def test_nothing_that_a_terminal_or_a_page_obeys_is_left_of_the_output(
     assert "\x1b" not in html
 
 
+def test_folders_nested_to_any_depth_are_removed_and_the_run_finishes(
+    autodeploy: Stack, repository: Repository, runs_folder: Path
+) -> None:
+    nest = "perl -e 'for (1..3000) { mkdir q(d)x200; chdir q(d)x200 or die }; chmod 0, q(..)'"
+    pushed(autodeploy, repository, {"main.tf": executed(nest)})
+    *_, done = work()
+    assert (done.state, done.warnings) == (State.FINISHED, [])
+    assert list(runs_folder.iterdir()) == []
+
+
+def test_what_can_not_be_removed_is_set_aside_and_shown_with_the_run(
+    stack: Stack, repository: Repository, runs_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("stacks.execution.removal.SYSTEM_PATH", "/nowhere")
+    pushed(stack, repository, {"main.tf": LOCAL})
+    (done,) = work()
+    (left,) = runs_folder.iterdir()
+    assert not left.name.startswith("job-")
+    assert done.state == State.FINISHED
+    assert done.warnings == [f"The folder of a job could not be removed. Remove it by hand: {left}"]
+
+
 # The token
 
 

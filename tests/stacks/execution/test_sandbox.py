@@ -23,6 +23,7 @@ from stacks.execution.sandbox import (
     runs_folder,
     sandbox,
 )
+from stacks.management.commands.run_worker import tidy
 from tests.stacks.execution.conftest import commands_below
 
 pytestmark = pytest.mark.without_resources
@@ -228,6 +229,29 @@ def test_users_of_jobs_are_taken_once_and_given_back(monkeypatch: pytest.MonkeyP
             pass
     with free_user() as again:
         assert again == first
+
+
+@pytest.mark.django_db
+def test_tidying_removes_old_folders_of_any_depth_and_never_ends_the_worker(
+    runs_folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    old = runs_folder / "job-of-a-worker-that-died"
+    nest = "mkdir $ARGV[0]; chdir $ARGV[0]; for (1..3000) { mkdir 'd'; chdir 'd' or die }"
+    subprocess.run(["perl", "-e", nest, str(old)], check=True)
+    os.utime(old, (0, 0))
+    tidy()
+    assert list(runs_folder.iterdir()) == []
+
+    stubborn = runs_folder / "job-that-stays"
+    stubborn.mkdir()
+    os.utime(stubborn, (0, 0))
+    monkeypatch.setattr("stacks.execution.removal.SYSTEM_PATH", "/nowhere")
+    tidy()
+    (left,) = runs_folder.iterdir()
+    assert f"Remove it by hand: {left}" in caplog.text
+    runs_folder.chmod(0o777)  # as if somebody else took it over
+    tidy()
+    assert "Tidying failed" in caplog.text
 
 
 def test_a_folder_of_somebody_else_is_refused(settings: Settings, tmp_path: Path) -> None:
