@@ -1,8 +1,8 @@
 """The state of stacks, as Terraform's and OpenTofu's `http` backend read, lock and write it.
 
 https://developer.hashicorp.com/terraform/language/backend/http names the requests. The programs
-of a run prove themselves with a password that the run was issued. A plan reads and locks; only
-what holds a lock that was taken to apply writes.
+of a run prove themselves with a password that the run was issued. A proposed run reads; a tracked
+plan also locks; only what holds a lock that was taken to apply writes.
 """
 
 import hmac
@@ -20,7 +20,7 @@ from django.views.decorators.http import require_http_methods
 
 from stacks.models import Run, RunCredential, Stack, StateLock, StateVersion
 from stacks.state_files import LARGEST_STATE, InvalidState, describe, line
-from stacks.states import State
+from stacks.states import Kind, State
 from vcs_integrations.encryption import WrongKey
 from vcs_integrations.providers.base import digest, read_basic
 
@@ -68,6 +68,8 @@ def state_backend(request: HttpRequest, slug: str) -> HttpResponse:
     """Answer a request of the `http` backend; the password stands for the run that asks."""
     try:
         run = _run_that_asks(request, slug)
+        if run.kind == Kind.PROPOSED and request.method != "GET":
+            raise Refused(403, "A proposed run may only read the state.")
         match request.method:
             case "LOCK":
                 return _lock(run, _read_lock(request))

@@ -69,21 +69,20 @@ def download_state(request: HttpRequest, slug: str, version: int) -> HttpRespons
 @require_http_methods(["GET", "HEAD", "POST"])
 @admin_required
 def unlock_state(request: HttpRequest, slug: str) -> HttpResponse:
-    """Release a lock that a run left behind, once somebody has read what that means."""
+    """Release whatever lock is held, once an admin has read whose it is and what that means."""
     found = get_object_or_404(Stack.objects.with_repository(), slug=slug)
     lock = _lock_of(found)
     if lock is None:
+        messages.info(request, f"The state of {found.name} is not locked")
         return redirect("state_versions", slug)
-    if not lock.run.has_ended:
-        messages.error(request, f"{lock.run} is still {lock.run.state}, and needs its lock")
-        return redirect("state_versions", slug)
-    if request.method != "POST":
+    # Another lock may be held since the page was shown.
+    if request.POST.get("lock_id") != lock.lock_id:
         return render(request, "stacks/unlock_state.html", {"stack": found, "lock": lock})
-    seen = StateLock.objects.filter(stack=found, lock_id=request.POST.get("lock_id"))
     with transaction.atomic():
-        is_unlocked = bool(seen.delete()[0])
+        is_unlocked = bool(StateLock.objects.filter(stack=found, lock_id=lock.lock_id).delete()[0])
         if is_unlocked:
-            record(request, Verb.STATE_UNLOCKED, found, f"{lock.run} had locked it")
+            note = f"{lock.run} held the lock and was {lock.run.state}"
+            record(request, Verb.STATE_UNLOCKED, found, note)
     if is_unlocked:
         messages.success(request, f"The state of {found.name} was unlocked")
     return redirect("state_versions", slug)

@@ -149,7 +149,7 @@ DONE: list[tuple[Verb, str, str, Act]] = [
     (
         Verb.STATE_UNLOCKED,
         NETWORK,
-        "Run 2 had locked it",
+        "Run 2 held the lock and was failed",
         lambda w, c, o: stack(c, "state/unlock/", lock_id="a-lock"),
     ),
     (

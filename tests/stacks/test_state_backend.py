@@ -195,43 +195,44 @@ def test_a_deleted_state_is_gone_for_terraform_and_kept_by_us(run: Run) -> None:
 # Locks
 
 
-def test_of_many_who_lock_at_once_one_succeeds(site: str, stack: Stack) -> None:
-    planning = {"kind": Kind.PROPOSED, "state": State.PLANNING}
-    programs = [make_run(stack, number, **planning) for number in range(1, 7)]
-    passwords = [issue_credential(run) for run in programs]
+def test_of_many_who_lock_at_once_one_succeeds(site: str, run: Run) -> None:
+    password = issue_credential(run)
 
-    def lock(run: Run, password: str) -> int:
+    def lock(lock_id: str) -> int:
         answer = requests.request(
             "LOCK",
-            address_of(stack),
+            address_of(run.stack),
             auth=(username_of(run), password),
-            json={"ID": str(run.pk)},
+            json={"ID": lock_id},
             timeout=30,
         )
         return answer.status_code
 
-    with ThreadPoolExecutor(len(programs)) as pool:
-        statuses = list(pool.map(lock, programs, passwords))
+    ids = ["one", "two", "three", "four", "five", "six"]
+    with ThreadPoolExecutor(len(ids)) as pool:
+        statuses = list(pool.map(lock, ids))
     assert sorted(statuses) == [200, *[423] * 5]
-    assert StateLock.objects.get().run == programs[statuses.index(200)]
+    assert StateLock.objects.get().lock_id == ids[statuses.index(200)]
 
 
 def test_who_comes_second_is_told_who_holds_the_lock(run: Run) -> None:
     first = Program(run)
-    second = Program(make_run(run.stack, 2, kind=Kind.PROPOSED, state=State.PLANNING))
     assert first.lock("one").status_code == 200
     assert first.lock("one").status_code == 200  # sent again, as the answer was lost
-    for program in (first, second):
-        answer = program.lock("two")
-        assert answer.status_code == 423
-        assert answer.json()["ID"] == "one"
+    Run.objects.update(state=State.FAILED)  # given up, and maybe still going
+    second = Program(make_run(run.stack, 2, state=State.PLANNING))
+    answer = second.lock("two")
+    assert answer.status_code == 423
+    assert answer.json()["ID"] == "one"
     assert second.send("UNLOCK", {"ID": "one"}).status_code == 409
     assert second.send("UNLOCK").status_code == 409
     assert first.send("UNLOCK", {"ID": "two"}).status_code == 409
     assert StateLock.objects.get().lock_id == "one"
-    for _ in range(2):
-        assert first.send("UNLOCK", {"ID": "one"}).status_code == 200
+    assert first.send("UNLOCK", {"ID": "one"}).status_code == 200
     assert second.lock("two").status_code == 200
+    assert second.lock("three").status_code == 423
+    for _ in range(2):
+        assert second.send("UNLOCK", {"ID": "two"}).status_code == 200
 
 
 def test_a_lock_holds_one_stack_only(run: Run, linked: Integration) -> None:
@@ -307,19 +308,41 @@ def test_who_is_signed_in_reaches_no_state(admin: Client, run: Run) -> None:
     assert admin.get("/stacks/network/state/").status_code == 401
 
 
-def test_a_plan_reads_and_locks_and_does_not_write(run: Run) -> None:
+def test_a_tracked_plan_reads_and_locks_and_does_not_write(run: Run) -> None:
     applying = Program(run)
     applying.lock()
     applying.write(state(1))
     applying.send("UNLOCK", {"ID": "one"})
     Run.objects.update(state=State.FINISHED)
-    for number, kind in ((2, Kind.TRACKED), (3, Kind.PROPOSED)):
-        planning = Program(make_run(run.stack, number, kind=kind, state=State.PLANNING))
-        assert planning.send("GET").status_code == 200
-        assert planning.lock("two").status_code == 200
-        assert planning.write(state(2), "two").status_code == 403
-        assert planning.send("DELETE").status_code == 403
-        assert planning.send("UNLOCK", {"ID": "two"}).status_code == 200
+    planning = Program(make_run(run.stack, 2, state=State.PLANNING))
+    assert planning.send("GET").status_code == 200
+    assert planning.lock("two").status_code == 200
+    assert planning.write(state(2), "two").status_code == 403
+    assert planning.send("DELETE").status_code == 403
+    assert planning.send("UNLOCK", {"ID": "two"}).status_code == 200
+    assert StateVersion.objects.count() == 1
+
+
+@pytest.mark.parametrize("phase", [State.PREPARING, State.PLANNING])
+def test_a_proposed_run_reads_the_state_and_changes_nothing(run: Run, phase: State) -> None:
+    applying = Program(run)
+    applying.lock("one")
+    applying.write(state(1))
+    proposed = Program(make_run(run.stack, 2, kind=Kind.PROPOSED, state=phase))
+    assert proposed.send("GET").status_code == 200
+    for _ in range(2):  # the second time nothing is locked
+        for answer in (
+            proposed.lock("two"),
+            proposed.lock("one"),
+            proposed.send("UNLOCK", {"ID": "one"}),
+            proposed.send("UNLOCK"),
+            proposed.write(state(2), "one"),
+            proposed.send("DELETE"),
+        ):
+            assert answer.status_code == 403
+            assert answer.content.decode() == "A proposed run may only read the state.\n"
+        StateLock.objects.filter(lock_id="one").delete()
+    assert not StateLock.objects.exists()
     assert StateVersion.objects.count() == 1
 
 
@@ -467,7 +490,7 @@ def test_terraform_plans_applies_and_finds_no_changes_in_the_next_run(
     assert (version.run, version.resources) == (first.run, 1)
     assert SECRET in version.read().decode()
     second = workspace(2)
-    again = second.terraform("plan", "-input=false", "-detailed-exitcode")
+    again = second.terraform("plan", "-input=false", "-lock=false", "-detailed-exitcode")
     assert (again.returncode, again.stderr) == (0, "")
     assert "No changes" in again.stdout
     secrets = [SECRET, first.password, second.password]
@@ -488,21 +511,23 @@ def test_terraform_destroys_and_the_earlier_state_is_kept(
     assert SECRET in versions[-1].read().decode()
 
 
-def test_terraform_waits_for_a_lock_says_whose_it_is_and_forces_only_its_own(
+def test_terraform_says_whose_lock_is_in_the_way_and_forces_only_its_own(
     workspace: Callable[[int], Workspace],
 ) -> None:
     first, second = workspace(1), workspace(2)
     held = Program(first.run, first.password)
     held.lock("held-by-the-first")
-    refused = second.terraform("plan", "-input=false")
+    refused = first.terraform("plan", "-input=false")
     assert refused.returncode == 1
     assert "HTTP remote state already locked: ID=held-by-the-first" in refused.stderr
     forced = second.terraform("force-unlock", "-force", "held-by-the-first")
     assert forced.returncode == 1
     assert StateLock.objects.exists()
+    proposed = second.terraform("plan", "-input=false", "-lock=false")
+    assert proposed.returncode == 0, proposed.stderr
     own = first.terraform("force-unlock", "-force", "held-by-the-first")
     assert own.returncode == 0, own.stderr
-    assert second.terraform("plan", "-input=false").returncode == 0
+    assert first.terraform("plan", "-input=false").returncode == 0
 
 
 def test_terraform_is_refused_once_its_run_has_ended(

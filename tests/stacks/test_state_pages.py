@@ -15,6 +15,7 @@ from django.test import Client
 from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries
 
+from accounts.audit import Verb, entries
 from accounts.roles import Role
 from stacks.models import (
     Run,
@@ -112,15 +113,30 @@ def test_a_lock_is_shown_with_who_holds_it(admin: Client, run: Run) -> None:
     make_lock(run)
     page = words(admin, VERSIONS)
     assert "Locked</strong>" in page and ">run 1</a>, which is applying." in page
-    assert f'href="{UNLOCK}"' not in page
+    assert f'href="{UNLOCK}"' in page
 
 
-def test_the_lock_of_a_run_that_goes_on_is_not_taken_away(admin: Client, run: Run) -> None:
-    make_lock(run)
-    for response in (admin.get(UNLOCK, follow=True), admin.post(UNLOCK, follow=True)):
-        [said] = [str(one) for one in response.context["messages"]]
-        assert said == "Run 1 is still applying, and needs its lock"
+@pytest.mark.parametrize(
+    ("taken_while", "warning"),
+    [
+        (State.APPLYING, "is still applying. Unlock only if it hangs"),
+        (State.PLANNING, "is still planning. Once unlocked, the state may change"),
+    ],
+)
+def test_an_admin_unlocks_the_state_while_its_run_goes_on(
+    admin: Client, member: Client, run: Run, taken_while: State, warning: str
+) -> None:
+    lock = make_lock(run)
+    Run.objects.update(state=taken_while)
+    StateLock.objects.update(taken_while=taken_while)
+    page = words(admin, UNLOCK)
+    assert ">Run 1</a> locked it" in page and warning in page
+    assert member.post(UNLOCK, {"lock_id": lock.lock_id}).status_code == 403
     assert StateLock.objects.exists()
+    admin.post(UNLOCK, {"lock_id": lock.lock_id})
+    assert not StateLock.objects.exists()
+    (entry,) = entries().filter(additional_data__verb=Verb.STATE_UNLOCKED)
+    assert entry.additional_data["note"] == f"Run 1 held the lock and was {taken_while}"
 
 
 def test_an_admin_unlocks_what_a_broken_off_run_left(
@@ -133,7 +149,8 @@ def test_an_admin_unlocks_what_a_broken_off_run_left(
         assert "The state is still locked." in page
         assert (f'href="{UNLOCK}"' in page) == offered
     assert "Unlock the state?" in words(admin, UNLOCK)
-    admin.post(UNLOCK, {"lock_id": "another one, that was seen before"})
+    shown = admin.post(UNLOCK, {"lock_id": "another one, that was seen before"})
+    assert "Unlock the state?" in shown.content.decode()
     assert StateLock.objects.exists()
     response = admin.post(UNLOCK, {"lock_id": lock.lock_id}, follow=True)
     assert not StateLock.objects.exists()
