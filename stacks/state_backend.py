@@ -8,12 +8,14 @@ plan also locks; only what holds a lock that was taken to apply writes.
 import hmac
 import json
 import secrets
+from datetime import timedelta
 
 from django.conf import settings
 from django.contrib.auth.decorators import login_not_required
 from django.db import transaction
 from django.http import HttpRequest, HttpResponse, JsonResponse, UnreadablePostError
 from django.urls import reverse
+from django.utils import timezone
 from django.views.decorators.cache import never_cache
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_http_methods
@@ -44,11 +46,15 @@ def issue_credential(run: Run) -> str:
     does, and what an earlier planning of it had locked is free.
     """
     password = secrets.token_urlsafe(32)
-    RunCredential.objects.update_or_create(
-        run=run, defaults={"password_digest": digest(password.encode())}
-    )
+    fresh = {"password_digest": digest(password.encode()), "apply_ends_by": None}
+    RunCredential.objects.update_or_create(run=run, defaults=fresh | {"kept_lock_id": ""})
     StateLock.objects.filter(run=run).exclude(taken_while=State.APPLYING).delete()
     return password
+
+
+def limit_apply(run: Run, limit: timedelta) -> None:
+    """Note how long the apply may take that a run is about to start."""
+    RunCredential.objects.filter(run=run).update(apply_ends_by=timezone.now() + limit)
 
 
 def username_of(run: Run) -> str:
@@ -105,11 +111,33 @@ def _run_that_asks(request: HttpRequest, slug: str) -> Run:
     expected = credential.password_digest if credential else ""
     if credential is None or not hmac.compare_digest(digest(password), expected):
         raise Refused(401, "The user name or password is wrong.")
-    run = credential.run
-    # A run that was given up while it applied may still be going: what it did must not be lost.
-    if run.state not in RUNNING and not _locked_to_apply(run, _lock_of(run)):
+    _check_not_ended(credential.run)
+    return credential.run
+
+
+def _check_not_ended(run: Run) -> None:
+    """Raise Refused if a run's password ended, as it does with the run."""
+    if run.state in RUNNING:
+        return
+    lock = _lock_of(run)
+    if lock is None or not run.credential.outlives_its_run(lock):
         raise Refused(403, f"{run} does not run, so its password does not hold.")
-    return run
+
+
+def _hold(run: Run) -> Run:
+    """Hold a run, its password and its stack's state until the transaction ends; return the run.
+
+    Raises Refused if the run or the password ended while the body of the request came.
+    """
+    # In this order everywhere: a run that is moved holds itself before it refers to its stack.
+    Run.objects.select_for_update(no_key=True).get(pk=run.pk)
+    same = RunCredential.objects.filter(run=run, password_digest=run.credential.password_digest)
+    held = same.select_for_update(of=("self",), no_key=True).select_related("run__stack").first()
+    if held is None:
+        raise Refused(401, "The user name or password is wrong.")
+    Stack.objects.select_for_update().get(pk=run.stack_id)
+    _check_not_ended(held.run)
+    return held.run
 
 
 def _read(run: Run) -> HttpResponse:
@@ -127,7 +155,8 @@ def _lock(run: Run, info: dict[str, str]) -> HttpResponse:
     if not lock_id:
         raise Refused(400, "A lock needs an ID.")
     with transaction.atomic():
-        lock = _lock_of(run, and_hold=True)
+        run = _hold(run)
+        lock = _lock_of(run)
         if lock and lock.is_abandoned:
             lock.delete()
             lock = None
@@ -143,7 +172,8 @@ def _lock(run: Run, info: dict[str, str]) -> HttpResponse:
 def _unlock(run: Run, info: dict[str, str]) -> HttpResponse:
     """Release a run's own lock; `force-unlock` sends no lock to compare with."""
     with transaction.atomic():
-        lock = _lock_of(run, and_hold=True)
+        run = _hold(run)
+        lock = _lock_of(run)
         if lock is None:
             return HttpResponse()
         if lock.run_id != run.pk or info.get("ID", lock.lock_id) != lock.lock_id:
@@ -155,7 +185,8 @@ def _unlock(run: Run, info: dict[str, str]) -> HttpResponse:
 def _write(run: Run, lock_id: str, content: bytes) -> HttpResponse:
     new = _understand(content)
     with transaction.atomic():
-        lock = _hold_to_write(run)
+        run = _hold(run)
+        lock = _lock_to_write(run)
         if lock.lock_id != lock_id:
             raise Refused(409, "The state is locked with another ID.", lock)
         newest = run.stack.state_versions.first()
@@ -173,7 +204,8 @@ def _write(run: Run, lock_id: str, content: bytes) -> HttpResponse:
 def _delete(run: Run) -> HttpResponse:
     """Note that there is no state from now on; what there was is kept."""
     with transaction.atomic():
-        _hold_to_write(run)
+        run = _hold(run)
+        _lock_to_write(run)
         newest = run.stack.state_versions.first()
         if newest and not newest.is_deletion:
             StateVersion.objects.create(
@@ -188,21 +220,14 @@ def _delete(run: Run) -> HttpResponse:
     return HttpResponse()
 
 
-def _lock_of(run: Run, *, and_hold: bool = False) -> StateLock | None:
-    """Return the lock of a run's stack; held, nobody else changes lock or state meanwhile."""
-    if and_hold:
-        Stack.objects.select_for_update().get(pk=run.stack_id)
+def _lock_of(run: Run) -> StateLock | None:
     return StateLock.objects.select_related("run", "stack").filter(stack=run.stack_id).first()
 
 
-def _locked_to_apply(run: Run, lock: StateLock | None) -> bool:
-    return bool(lock and lock.run_id == run.pk and lock.is_for_writing)
-
-
-def _hold_to_write(run: Run) -> StateLock:
+def _lock_to_write(run: Run) -> StateLock:
     """Return the lock under which a run may write. Raises Refused where it has none."""
-    lock = _lock_of(run, and_hold=True)
-    if lock and _locked_to_apply(run, lock):
+    lock = _lock_of(run)
+    if lock and lock.run_id == run.pk and lock.is_for_writing:
         return lock
     if run.state != State.APPLYING:
         raise Refused(403, "Only a run that applies may write the state.")

@@ -6,6 +6,7 @@ The run's state is moved by the worker that has it, and only as long as it has i
 import logging
 import time
 from collections.abc import Callable, Sequence
+from datetime import timedelta
 from typing import Any
 
 from django.conf import settings
@@ -32,6 +33,7 @@ from stacks.execution.overridden import warnings_of_overridden
 from stacks.execution.patience import patiently
 from stacks.execution.project_root import ProjectRoot
 from stacks.execution.sandbox import (
+    KILLED_AFTER,
     MEGABYTE,
     LimitReached,
     Limits,
@@ -44,7 +46,7 @@ from stacks.execution.terraform import PlanSummary
 from stacks.execution.workspace import NotFetched
 from stacks.forks import is_refused
 from stacks.models import Backend, PlanFile, Run, Tool
-from stacks.state_backend import address_of, issue_credential, username_of
+from stacks.state_backend import address_of, issue_credential, limit_apply, username_of
 from stacks.state_files import LARGEST_STATE
 from stacks.states import Kind, State
 from vcs_integrations.encryption import WrongKey, decrypting
@@ -203,6 +205,7 @@ class Job:
         self._prepare(bytes(stored.lock_file))
         command = terraform.apply_command(self.program, plan)
         limits = Limits(settings.RUN_APPLY_MINUTES * 60, outlives=True)
+        limit_apply(self.run, timedelta(seconds=limits.seconds + KILLED_AFTER))
         code = self._execute(command, limits)
         if code in TIMED_OUT:
             raise JobFailed(

@@ -10,8 +10,9 @@ from django.db import IntegrityError, transaction
 from django.db.models import Exists, OuterRef
 from django.utils import timezone
 
-from stacks.models import PlanFile, Run
+from stacks.models import PlanFile, Run, RunCredential
 from stacks.models.run import RunQuerySet
+from stacks.models.state import keep_lock_of_lost_apply
 from stacks.states import ENDED, HOLDS_STACK, Kind, State
 
 LEASE = timedelta(seconds=60)
@@ -79,6 +80,8 @@ def _end(run: Run, state: State, **fields: object) -> None:
         same = Run.objects.filter(pk=run.pk, state=run.state, lease_until=run.lease_until)
         if same.move_to(state):
             Run.objects.filter(pk=run.pk).update(worker="", lease_until=None, **fields)
+            if run.state == State.APPLYING:
+                keep_lock_of_lost_apply(run)
 
 
 def _confirmed() -> RunQuerySet:
@@ -128,6 +131,8 @@ def _take(run: Run, worker: str, state: State, **fields: object) -> bool:
         with transaction.atomic():
             if not Run.objects.filter(pk=run.pk, state=run.state).move_to(state):
                 return False
+            # What an earlier attempt was issued must not hold for this one.
+            RunCredential.objects.filter(run=run).delete()
             lease = {"worker": worker, "lease_until": timezone.now() + LEASE}
             Run.objects.filter(pk=run.pk).update(**lease, **fields)
     except IntegrityError:  # another run of its stack went first

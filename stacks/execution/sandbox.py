@@ -38,6 +38,8 @@ MOST_FILES = 300_000
 PRINTED_LIMIT = 100 * MEGABYTE
 COLLECT_SECONDS = 300
 END_SECONDS = 10
+# What is asked to end at its time limit is killed so many seconds later.
+KILLED_AFTER = 60
 PARTS_AT_ONCE = 8
 PROGRAMS = ("bwrap", "prlimit", "setpriv", "timeout")
 SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -178,7 +180,7 @@ class Sandbox:
             command = [
                 "timeout",
                 "--signal=INT",
-                "--kill-after=60",
+                f"--kill-after={KILLED_AFTER}",
                 f"{limits.seconds:.0f}",
                 *command,
             ]
@@ -186,7 +188,9 @@ class Sandbox:
             Printed(self.folder / "output", output) as printed,
             self._started(command, environment, folder, printed.file, limits, errors) as process,
         ):
-            until = time.monotonic() + limits.seconds + (90 if limits.outlives else 0)
+            until = (
+                time.monotonic() + limits.seconds + (KILLED_AFTER + 30 if limits.outlives else 0)
+            )
             while process.poll() is None:
                 printed.pass_on(PARTS_AT_ONCE)
                 if not limits.outlives:

@@ -124,15 +124,41 @@ class StateLock(models.Model):
 
 
 class RunCredential(models.Model):
-    """What the programs of a run prove themselves with towards the state."""
+    """What the programs of a run prove themselves with towards the state; it ends with the run.
+
+    The one exception is an apply whose worker was lost: it keeps the lock that it held then, until
+    its time limit ends it.
+    """
 
     run = models.OneToOneField(
         Run, on_delete=models.CASCADE, primary_key=True, related_name="credential"
     )
     password_digest = models.CharField(max_length=64)
+    apply_ends_by = models.DateTimeField(
+        null=True, blank=True, help_text="when the time limit of its apply ends"
+    )
+    kept_lock_id = models.CharField(
+        max_length=100, blank=True, help_text="the lock that a lost worker's apply held"
+    )
 
     def __str__(self) -> str:
         return f"Credential of {self.run_id}"
+
+    def outlives_its_run(self, lock: StateLock) -> bool:
+        """Say whether a lost worker's apply may still use the state under a lock."""
+        return (
+            lock.is_for_writing
+            and (lock.run_id, lock.lock_id) == (self.run_id, self.kept_lock_id)
+            and self.apply_ends_by is not None
+            and timezone.now() < self.apply_ends_by
+        )
+
+
+def keep_lock_of_lost_apply(run: Run) -> None:
+    """Let an apply go on that may outlive its worker: under the lock that it holds, if any."""
+    lock = StateLock.objects.filter(run=run, taken_while=State.APPLYING).first()
+    if lock:
+        RunCredential.objects.filter(run=run).update(kept_lock_id=lock.lock_id)
 
 
 def prune_uploads() -> None:

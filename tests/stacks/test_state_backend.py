@@ -1,6 +1,7 @@
 """The state that Stackhook keeps, as Terraform itself reads, locks and writes it."""
 
 import base64
+import io
 import json
 import os
 import shutil
@@ -8,6 +9,7 @@ import subprocess
 import zlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +17,11 @@ import pytest
 import requests
 from django.db import connection
 from django.test import Client
+from django.utils import timezone
 
+from stacks.execution.queue import give_back_lost, take_next
 from stacks.models import Run, Stack, StateLock, StateVersion
-from stacks.state_backend import address_of, issue_credential, username_of
+from stacks.state_backend import address_of, issue_credential, limit_apply, username_of
 from stacks.states import ENDED, Kind, State
 from tests.addresses import make_run, make_stack
 from tests.conftest import over_https
@@ -59,7 +63,9 @@ class Program:
         self.password = password or issue_credential(run)
         self.client = over_https()
 
-    def send(self, method: str, body: Any = "", query: str = "", username: str = "") -> Any:
+    def send(
+        self, method: str, body: Any = "", query: str = "", username: str = "", **more: Any
+    ) -> Any:
         pair = f"{username or username_of(self.run)}:{self.password}".encode()
         return self.client.generic(
             method,
@@ -67,6 +73,7 @@ class Program:
             body if isinstance(body, str | bytes) else json.dumps(body),
             content_type="application/json",
             headers={"Authorization": f"Basic {base64.b64encode(pair).decode()}"},
+            **more,
         )
 
     def lock(self, lock_id: str = "one") -> Any:
@@ -74,6 +81,13 @@ class Program:
 
     def write(self, content: Any, lock_id: str = "one") -> Any:
         return self.send("POST", content, f"?ID={lock_id}")
+
+
+def lose(run: Run) -> None:
+    """Give up a run whose worker does not renew its lease any more."""
+    limit_apply(run, timedelta(minutes=5))
+    Run.objects.filter(pk=run.pk).update(lease_until=timezone.now() - timedelta(seconds=1))
+    give_back_lost()
 
 
 def state(serial: int, lineage: str = LINEAGE, **more: Any) -> dict[str, Any]:
@@ -219,7 +233,7 @@ def test_who_comes_second_is_told_who_holds_the_lock(run: Run) -> None:
     first = Program(run)
     assert first.lock("one").status_code == 200
     assert first.lock("one").status_code == 200  # sent again, as the answer was lost
-    Run.objects.update(state=State.FAILED)  # given up, and maybe still going
+    lose(run)
     second = Program(make_run(run.stack, 2, state=State.PLANNING))
     answer = second.lock("two")
     assert answer.status_code == 423
@@ -256,7 +270,7 @@ def test_the_lock_of_another_run_is_no_leave_to_write(run: Run) -> None:
     first = Program(run)
     first.lock("one")
     first.write(state(1))
-    Run.objects.update(state=State.FAILED)  # given up, and maybe still going
+    lose(run)
     second = Program(make_run(run.stack, 2, state=State.APPLYING))
     assert second.write(state(2), "one").status_code == 409
     assert second.send("DELETE").status_code == 409
@@ -364,6 +378,15 @@ def test_a_new_password_ends_the_old_one(run: Run) -> None:
     assert new.send("GET").status_code == 204
 
 
+def test_the_password_of_a_lost_attempt_does_not_hold_for_the_next(run: Run) -> None:
+    Run.objects.update(state=State.PLANNING)
+    program = Program(run)
+    lose(run)
+    assert program.send("GET").status_code == 403
+    assert take_next("another worker") == run
+    assert program.send("GET").status_code == 401
+
+
 def test_what_a_lost_planning_had_locked_is_free(run: Run) -> None:
     Run.objects.update(state=State.PLANNING)
     run.refresh_from_db()
@@ -375,18 +398,81 @@ def test_what_a_lost_planning_had_locked_is_free(run: Run) -> None:
     assert after.lock("three").status_code == 200
 
 
-def test_what_a_given_up_apply_did_is_kept_as_long_as_it_holds_the_lock(run: Run) -> None:
+def test_what_a_lost_workers_apply_did_is_kept_under_the_lock_that_it_held(run: Run) -> None:
     """The worker may be gone from sight and Terraform still at work."""
     program = Program(run)
     program.lock("one")
     program.write(state(1))
-    Run.objects.update(state=State.FAILED)
+    lose(run)
     after = Program(make_run(run.stack, 2, state=State.APPLYING))
     assert after.lock("two").status_code == 423
+    assert program.send("GET").status_code == 200
     assert program.write(state(2)).status_code == 200
     assert program.send("UNLOCK", {"ID": "one"}).status_code == 200
-    assert program.write(state(3)).status_code == 403
+    for answer in (program.send("GET"), program.lock("one"), program.write(state(3))):
+        assert answer.status_code == 403
     assert after.lock("two").status_code == 200
+    assert program.write(state(3), "two").status_code == 403
+
+
+def test_a_lost_workers_apply_that_holds_no_lock_is_over(run: Run) -> None:
+    program = Program(run)
+    lose(run)
+    for answer in (program.send("GET"), program.lock(), program.write(state(1))):
+        assert answer.status_code == 403
+
+
+def test_a_lost_workers_apply_keeps_its_lock_until_its_time_limit(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = Program(run)
+    program.lock("one")
+    lose(run)
+    assert program.write(state(1)).status_code == 200
+    later = timezone.now() + timedelta(minutes=5)
+    monkeypatch.setattr("django.utils.timezone.now", lambda: later)
+    for answer in (program.send("GET"), program.write(state(2)), program.send("UNLOCK")):
+        assert answer.status_code == 403
+    assert StateVersion.objects.get().serial == 1
+
+
+@pytest.mark.parametrize("ended", [State.FINISHED, State.FAILED])
+def test_a_lock_taken_in_the_last_moment_does_not_keep_a_password(run: Run, ended: State) -> None:
+    program = Program(run)
+    program.write(state(1))
+    limit_apply(run, timedelta(minutes=5))
+    program.lock("one")
+    Run.objects.update(state=ended)
+    for answer in (program.send("GET"), program.write(state(2)), program.send("DELETE")):
+        assert answer.status_code == 403
+    assert not StateVersion.objects.exists()
+
+
+@pytest.mark.parametrize(
+    ("method", "body"), [("POST", state(1)), ("LOCK", {"ID": "two"}), ("UNLOCK", {"ID": "one"})]
+)
+@pytest.mark.parametrize("ending", ["run", "password"])
+def test_a_request_under_way_changes_nothing_once_its_run_or_password_ended(
+    run: Run, method: str, body: dict[str, Any], ending: str
+) -> None:
+    program = Program(run)
+    if method != "LOCK":
+        program.lock("one")
+
+    class Slow(io.BytesIO):
+        def read(self, size: int | None = -1) -> bytes:
+            if ending == "run":
+                Run.objects.update(state=State.FINISHED)
+            else:
+                issue_credential(run)
+            return super().read(size)
+
+    content = json.dumps(body).encode()
+    more: dict[str, Any] = {"wsgi.input": Slow(content)}
+    answer = program.send(method, content, "?ID=one", **more)
+    assert answer.status_code == (403 if ending == "run" else 401)
+    assert not StateVersion.objects.exists()
+    assert [one.lock_id for one in StateLock.objects.all()] == ["one"] * (method != "LOCK")
 
 
 def test_a_state_is_stored_as_bytes_that_tell_nothing(run: Run) -> None:
