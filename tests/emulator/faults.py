@@ -181,6 +181,24 @@ def _permission_denied(request: Request, fault: Fault) -> Response:
     return ApiError(403, "GitNeedsPermissionException", message).response()
 
 
+def _refused(request: Request, fault: Fault) -> Response:
+    message = "VS401000: The change was refused."
+    return ApiError(400, "InvalidArgumentValueException", message).response()
+
+
+def _version_refused(request: Request, fault: Fault) -> Response:
+    message = (
+        "The request matched route _apis/git/refs, but the requested REST API version was outside "
+        "the valid version range for this route."
+    )
+    return ApiError(400, "VssVersionOutOfRangeException", message).response()
+
+
+def _comment_missing(request: Request, fault: Fault) -> Response:
+    message = "The comment does not exist."
+    return ApiError(404, "GitPullRequestCommentNotFoundException", message).response()
+
+
 # Load and outage
 
 
@@ -309,6 +327,9 @@ _ANSWERS: dict[str, Callable[[Request, Fault], Response]] = {
     "anonymous": _anonymous,
     "conditional-access": _conditional_access,
     "permission-denied": _permission_denied,
+    "refused": _refused,
+    "version-refused": _version_refused,
+    "comment-missing": _comment_missing,
     "throttled": _throttled,
     "unavailable": _unavailable,
     "stopped": _stopped,

@@ -276,7 +276,11 @@ def test_a_permission_that_is_missing_is_waited_for(
     send_all()
     waiting = Report.objects.waiting()
     assert waiting.count() == 2
-    assert {one.problem for one in waiting} == {"The token's owner lacks a permission for this."}
+    begin = "The token's owner lacks a permission to post the"
+    assert {one.problem for one in waiting} == {
+        f"{begin} commit's status.",
+        f"{begin} pull request's status.",
+    }
     emulator.faults.clear()
     hurry()
     send_all()
@@ -362,7 +366,7 @@ def test_where_a_new_comment_is_refused_too_the_report_is_refused(
     [report] = Report.objects.all()
     assert (report.state, report.problem) == (
         "waiting",
-        "The token's owner lacks a permission for this.",
+        "The token's owner lacks a permission to post the comment.",
     )
     refusal = ProviderError(Problem.REFUSED, "It refused.", "Do something.")
     organization.allow(BO, "contribute_to_pull_requests")

@@ -298,6 +298,17 @@ def test_the_newest_version_that_a_server_offers_is_found_once(
     assert spoken == [*asked, f"{known}-preview", known, f"{known}-preview"]
 
 
+def test_one_call_that_no_version_has_leaves_the_others_theirs(
+    client: AzureDevOpsClient, repository: Repository, emulator: Emulator
+) -> None:
+    emulator.faults.add("version-refused", path="/refs")
+    with pytest.raises(ProviderError) as caught:
+        client.branches(repository.id)
+    assert caught.value.problem == Problem.VERSION_REFUSED
+    client.repositories()
+    assert emulator.requests[-1].query == "api-version=7.1"
+
+
 def test_what_changes_something_is_done_once_whatever_version_was_refused(
     client: AzureDevOpsClient, repository: Repository, project: Project, emulator: Emulator
 ) -> None:
@@ -348,6 +359,9 @@ def open_pull_request(repository: Repository) -> PullRequest:
         (400, "InvalidArgumentValueException", "Me", Problem.REFUSED),
         (403, "GitNeedsPermissionException", "", Problem.PERMISSION_DENIED),
         (404, "CommentNotFoundException", "other", Problem.NOT_FOUND),
+        (403, "GitPullRequestCommentCannotBeUpdatedException", "deleted", Problem.NOT_FOUND),
+        (403, "UnauthorizedAccessException", "other", Problem.NOT_THE_AUTHOR),
+        (409, "GitPullRequestStaleException", "other", Problem.NOT_THE_AUTHOR),
         (500, "VssServiceException", "other", Problem.UNAVAILABLE),
     ],
 )
@@ -357,7 +371,8 @@ def test_a_comment_of_another_account_is_told_from_other_refusals(
     comment = f"{ORGANIZATION}/_apis/git/repositories/r/pullRequests/1/threads/2/comments/3"
     with responses.RequestsMock(assert_all_requests_are_fired=False) as azure:
         azure.patch(comment, json={"message": "No.", "typeKey": type_key}, status=status)
-        azure.get(comment, json={"id": 3, "author": {"id": author}})
+        is_deleted = author == "deleted"
+        azure.get(comment, json={"id": 3, "author": {"id": author}, "isDeleted": is_deleted})
         me = {"authenticatedUser": {"id": "me"}}
         azure.get(f"{ORGANIZATION}/_apis/connectionData", json=me)
         with pytest.raises(ProviderError) as caught:

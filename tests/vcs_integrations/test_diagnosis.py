@@ -448,6 +448,78 @@ def test_what_azure_devops_says_itself_never_blames_a_proxy(
         assert secret not in f"{error} {error.evidence}"
 
 
+@pytest.mark.parametrize(
+    ("body", "names"),
+    [
+        (error_body("Odd.", "Exception"), "Exception"),
+        (error_body("Odd.", "GitPullRequestCannotBeActivated"), "GitPullRequestCannotBeActivated"),
+        ({"count": 1, "value": {"Message": "TF401234: Odd."}}, "TF401234"),
+        ({"count": 1, "value": {"Message": "Odd."}}, ""),
+        ({"ClassName": "System.Exception", "Message": "VS401234: Odd."}, "VS401234"),
+        ({"typeKey": None, "message": "Odd."}, ""),
+        ({"typeKey": "OuterException", "innerException": {"typeKey": "A"}}, "OuterException"),
+        (
+            {"innerException": error_body("TF1: TF200016", "InnerException")}
+            | {"message": "Odd.", "typeKey": "OuterException"},
+            "OuterException",
+        ),
+        (
+            {"message": f"TF401234: {'Odd' * 9000}", "typeKey": "LateException"},
+            "TF401234",
+        ),
+    ],
+)
+@pytest.mark.parametrize("status", [400, 405, 409, 410, 422])
+def test_every_shape_of_error_that_azure_devops_has_is_its_own(
+    body: dict[str, Any], names: str, status: int
+) -> None:
+    error = of_call(CALLS["list the branches"], status, body)
+    assert error.problem == Problem.REFUSED
+    told = f": {names}" if names else ""
+    assert error.cause == f"Azure DevOps refused to list the branches{told}."
+    assert "proxy" not in str(error)
+
+
+def test_an_error_that_is_in_a_header_alone_is_azure_devops_own() -> None:
+    header = {"X-TFS-ServiceError": quote("TF401234: Odd.")}
+    error = of_call(CALLS["list the branches"], 400, "<html></html>", header)
+    assert error.cause == "Azure DevOps refused to list the branches: TF401234."
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "problem"),
+    [
+        (403, error_body("TF400733: Blocked.", "RequestBlockedException"), Problem.THROTTLED),
+        (403, {"message": "TF400733: Blocked."}, Problem.THROTTLED),
+        (429, error_body("TF400733: Blocked.", "RequestBlockedException"), Problem.THROTTLED),
+        (404, error_body("Gone.", "HostDoesNotExistException"), Problem.ORGANIZATION_UNKNOWN),
+        (400, error_body("VS850015: Odd.", "XException"), Problem.ORGANIZATION_UNKNOWN),
+        (503, error_body("It is stopping.", "HostShutdownException"), Problem.UNAVAILABLE),
+        (400, error_body("It is stopping.", "HostShutdownException"), Problem.UNAVAILABLE),
+        (503, error_body("Open.", "CircuitBreakerShortCircuitException"), Problem.UNAVAILABLE),
+        (403, error_body("No.", "UnauthorizedAccessException"), Problem.PERMISSION_DENIED),
+        (404, error_body("No.", "GitPullRequestNotFoundException"), Problem.NOT_FOUND),
+        (404, error_body("No.", "GitCommitDoesNotExistException"), Problem.NOT_FOUND),
+    ],
+)
+def test_errors_of_azure_devops_are_told_apart_by_its_codes(
+    status: int, body: dict[str, Any], problem: Problem
+) -> None:
+    error = of_call(CALLS["list the branches"], status, body)
+    assert error.problem == problem
+    assert "proxy" not in str(error)
+
+
+@pytest.mark.parametrize("purpose", CALLS)
+def test_a_missing_permission_is_named_with_what_the_request_was_for(purpose: str) -> None:
+    body = error_body("TF401027: Odd.", "GitNeedsPermissionException")
+    error = of_call(CALLS[purpose], 403, body)
+    assert error.problem == Problem.PERMISSION_DENIED
+    assert error.evidence == "HTTP 403, TF401027, GitNeedsPermissionException"
+    if "service hook" not in purpose:
+        assert error.cause == f"The token's owner lacks a permission to {purpose}."
+
+
 STOPPED = (
     "TF24668: The following team project collection is stopped: fabrikam. Start the collection and "
     "then try again. Administrator Reason: "
@@ -477,6 +549,9 @@ IDLE = "This organization was deactivated due to inactivity."
         (503, error_body(f"{STOPPED}abuse", "X"), {}, ORGANIZATION, "support says why"),
         (503, error_body(STOPPED, "X"), {}, "https://tfs.example.com/tfs/Main", "Start Collection"),
         (503, error_body(STOPPED, "X"), {}, "https://fabrikam.visualstudio.com", "reactivate it"),
+        (400, error_body(f"{STOPPED}{IDLE}", "HostShutdownException"), {}, ORGANIZATION, "nobody"),
+        (503, error_body(IDLE, "HostShutdownException"), {}, ORGANIZATION, "nobody used it"),
+        (503, error_body(STOPPED[9:], "X"), {}, ORGANIZATION, "The organization is stopped"),
     ],
 )
 def test_a_stopped_organization_is_no_outage(
@@ -523,12 +598,22 @@ OUT_OF_RANGE = (
             error_body("The -preview flag must be supplied.", "VssInvalidPreviewVersionException"),
             "accepts none of the REST API versions that Stackhook speaks, 5.0 to 7.1.",
         ),
+        (
+            {"message": "The latest REST API version supported by this server is 4.1"}
+            | {"typeKey": "VssVersionNotSupportedException"},
+            "speaks REST API 4.1; Stackhook needs 5.0",
+        ),
+        (
+            {"message": "The version 7.1 was outside the valid version range for this route."},
+            "accepts none of the REST API versions that Stackhook speaks, 5.0 to 7.1.",
+        ),
     ],
 )
+@pytest.mark.parametrize("status", [400, 404, 406])
 def test_a_server_that_is_too_old_is_named_with_both_versions(
-    body: dict[str, Any], says: str
+    body: dict[str, Any], says: str, status: int
 ) -> None:
-    error = of_call(CALLS["list the repositories"], 400, body)
+    error = of_call(CALLS["list the repositories"], status, body)
     assert (error.problem, error.is_transient) == (Problem.VERSION_REFUSED, False)
     assert says in error.cause
     assert "Upgrade" in error.fix

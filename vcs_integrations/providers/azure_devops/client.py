@@ -54,6 +54,11 @@ CHANGES_PER_PAGE = 2000
 LONGEST_REST = 60  # seconds; what has to wait longer is better done later
 PER_PAGE = 100
 STATUSES_READ = 1000
+MAY_BE_ABOUT_THE_COMMENT = {
+    Problem.REFUSED,
+    Problem.PERMISSION_DENIED,
+    Problem.NOT_THE_AUTHOR,
+}
 STATUS_WORDS = {
     Status.PENDING: "pending",
     Status.SUCCEEDED: "succeeded",
@@ -326,15 +331,17 @@ class AzureDevOpsClient:
     def edit_comment(
         self, repository_id: str, number: int, thread_id: int, comment_id: int, content: str
     ) -> None:
-        """Change what a comment says ("Pull Request Thread Comments - Update")."""
+        """Change what a comment says ("Pull Request Thread Comments - Update").
+
+        A deleted one is not found, whatever Azure DevOps answers.
+        """
         path = f"pullRequests/{number}/threads/{thread_id}/comments/{comment_id}"
         path = _git(repository_id, path)
         try:
             self._send("PATCH", path, {"content": content})
         except ProviderError as error:
-            may_be_anothers = error.problem in {Problem.REFUSED, Problem.PERMISSION_DENIED}
-            if may_be_anothers and self._is_anothers(path):
-                raise diagnosis.not_the_author(error.evidence) from error
+            if error.problem in MAY_BE_ABOUT_THE_COMMENT:
+                raise self._refused_edit(path, error) from error
             raise
 
     def first_comments(self, repository_id: str, number: int) -> list[RemoteComment]:
@@ -467,16 +474,19 @@ class AzureDevOpsClient:
         user = child(self._connection_data(), "authenticatedUser")
         return text(user, "id") not in {"", diagnosis.ANONYMOUS_USER}
 
-    def _is_anothers(self, comment: str) -> bool:
-        """Say whether a comment is there and known to be by another than the token's owner."""
+    def _refused_edit(self, comment: str, refusal: ProviderError) -> ProviderError:
+        """Return why a comment could not be edited: by what it is now, else the refusal itself."""
         try:
             answer, _ = self._get(comment, {})
-        except ProviderError:
-            return False
+        except ProviderError as error:
+            return error if error.problem == Problem.NOT_FOUND else refusal
+        if answer.get("isDeleted") is True:
+            return diagnosis.comment_deleted(refusal.evidence)
         author = text(child(answer, "author"), "id").lower()
         owner = text(child(self._connection_data(), "authenticatedUser"), "id").lower()
-        is_there = answer.get("isDeleted") is not True
-        return is_there and bool(author and owner) and author != owner
+        if author and owner and author != owner:
+            return diagnosis.not_the_author(refusal.evidence)
+        return refusal
 
     def _pages(self, path: str, params: dict[str, str]) -> Iterator[Json]:
         """Yield the items of all pages; the header names the next one until it is absent."""
@@ -563,10 +573,12 @@ class AzureDevOpsClient:
             older = versions.older(version, text) if is_refused else ""
             if not older or "api-version" in params:
                 break
-            version = _spoken[self._base] = older
+            version = older
         gone_without_text = not wants_json and response.status_code in {200, 204}
         if problem and not gone_without_text:
             raise problem
+        if "api-version" not in params:
+            _spoken[self._base] = version
         return response, body
 
     def _answer(

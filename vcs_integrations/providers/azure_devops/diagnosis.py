@@ -8,6 +8,7 @@ of its exceptions, and the API version that it supports.
 """
 
 import http.client
+import json
 import re
 import ssl
 import time
@@ -19,6 +20,7 @@ import urllib3.exceptions
 
 from vcs_integrations.providers.azure_devops import versions
 from vcs_integrations.providers.azure_devops.organization_url import own_server
+from vcs_integrations.providers.azure_devops.shapes import Json, child
 from vcs_integrations.providers.base import Problem, ProviderError
 
 ANONYMOUS_USER = "aaaaaaaa-aaaa-aaaa-aaaa-aaaaaaaaaaaa"
@@ -29,7 +31,13 @@ NEW_TOKEN = (
     "Create a new token in Azure DevOps (User settings → Personal access tokens) with the "
     "scope Code: Read & write for this organization, and enter it."
 )
-STOPPED = "TF24668"
+# "TF24668: The following team project collection is stopped: …", also where the code is missing.
+STOPPED = re.compile(
+    "TF24668|project collection is stopped|deactivated due to inactivity", re.IGNORECASE
+)
+# For a moment, a server may be stopping by itself. With a reason of people, it has the code above.
+STOPPING = "HostShutdownException"
+BLOCKED = {"TF400733", "RequestBlockedException"}
 # A stopped organization is asked again after this many seconds: it takes a person to start it.
 STOPPED_FOR = 600
 # What is not there, by Microsoft's codes and the names of its exceptions: cause and fix. With
@@ -56,6 +64,16 @@ MISSING = {
     "TF401175": NO_COMMIT,
     "GitUnresolvableToCommitException": NO_COMMIT,
 }
+NO_ORGANIZATION = {
+    "VS850015",
+    "HostDoesNotExistException",
+    "CollectionDoesNotExistException",
+    "CollectionNotFoundException",
+}
+# An error of its own: as most have it, and as .NET writes those that it raised itself.
+ITS_OWN = re.compile(r'"(?:typeKey|typeName|ClassName)"\s*:|"value"\s*:\s*\{\s*"Message"\s*:')
+# Names that an error may have. No token is one.
+TYPE_KEY = re.compile(r"[A-Za-z]{0,60}Exception|(?:[A-Z][a-z]+){2,8}")
 # What each request is for, by its method and the end of its path; the first that fits.
 PURPOSES = (
     ("GET git/repositories", "list the repositories"),
@@ -155,15 +173,17 @@ def of_response(response: requests.Response, text: str) -> ProviderError | None:
     """
     host = urlsplit(response.url).netloc.rpartition("@")[2]
     status = response.status_code
-    said = f"{unquote(response.headers.get('X-TFS-ServiceError', ''))} {text}"
-    code, kind = _error_code(said), _type_key(text)
+    is_good = 200 <= status < 300 and status != 203
+    if is_good and _is_json(response):
+        return None
+    header, error = unquote(response.headers.get("X-TFS-ServiceError", "")), _error(text)
+    said = f"{header} {_message(error) or text}"
+    code, kind = _error_code(said), _type_key(error, text)
     names = ", ".join(filter(None, [code, kind]))
     evidence = ", ".join(filter(None, [f"HTTP {status}", names]))
-    is_its_own = _is_json(response) and ('"typeKey"' in text or bool(code))
+    is_its_own = bool(header) or (_is_json(response) and bool(code or ITS_OWN.search(text)))
 
-    if 200 <= status < 300 and status != 203:
-        if _is_json(response):
-            return None
+    if is_good:
         return not_azure_devops(host, "it is not JSON", evidence)
     if code == "VS403463":
         return ProviderError(
@@ -172,11 +192,11 @@ def of_response(response: requests.Response, text: str) -> ProviderError | None:
             "Ask its administrators to allow this server's address or the token's owner.",
             evidence=evidence,
         )
-    if STOPPED in said:
+    if STOPPED.search(said):
         return _stopped(response, said, evidence)
-    if status == 429:
+    if status == 429 or (status < 500 and BLOCKED & {code, kind}):
         return throttled(_retry_after(response), evidence)
-    if status == 408 or status >= 500:
+    if status == 408 or status >= 500 or kind == STOPPING:
         return _unavailable(response, names if is_its_own else "", evidence)
     if status in {203, 401}:
         return _refused(response, said, evidence)
@@ -184,8 +204,10 @@ def of_response(response: requests.Response, text: str) -> ProviderError | None:
         if "_signin" in response.headers.get("Location", "").lower():
             return _refused(response, said, evidence)
         return not_azure_devops(host, "it redirects elsewhere, which is not followed", evidence)
-    if status == 400 and (kind in versions.REFUSALS or "is out of range for this server" in text):
-        return version_refused(host, versions.latest_of(text), evidence)
+    if versions.is_refusal(kind, said):
+        return version_refused(host, versions.latest_of(said), evidence)
+    if NO_ORGANIZATION & {code, kind}:
+        return _organization_unknown(host, evidence)
     if kind == "GitPullRequestCommentCannotBeUpdatedException":
         return not_the_author(evidence)
     if status in {400, 403, 409} and kind.startswith("GitPullRequest"):
@@ -200,7 +222,7 @@ def of_response(response: requests.Response, text: str) -> ProviderError | None:
     if status == 403:
         return ProviderError(
             Problem.PERMISSION_DENIED,
-            "The token's owner lacks a permission for this.",
+            f"The token's owner lacks a permission to {_purpose(response)}.",
             f"Grant the owner {_permission(response)} on the repositories (Project settings → "
             "Repositories → Security), or use the token of somebody who has it.",
             evidence=evidence,
@@ -209,8 +231,6 @@ def of_response(response: requests.Response, text: str) -> ProviderError | None:
         return ProviderError(Problem.NOT_FOUND, *missing, evidence=evidence)
     if status == 404:
         return _not_found(response, names, evidence, host)
-    if code == "VS850015":
-        return _organization_unknown(host, evidence)
     is_write = response.request.method != "GET"
     if is_its_own or (is_write and status in {400, 409} and _is_json(response)):
         return refused(response, names, evidence)
@@ -262,6 +282,16 @@ def not_the_author(evidence: str) -> ProviderError:
         Problem.NOT_THE_AUTHOR,
         "Azure DevOps lets only its author edit a comment, and that is not the token's owner.",
         "Use a token of the account that wrote it, or have a new comment posted.",
+        evidence=evidence,
+    )
+
+
+def comment_deleted(evidence: str) -> ProviderError:
+    """Return the diagnosis of a comment that somebody deleted."""
+    return ProviderError(
+        Problem.NOT_FOUND,
+        "The comment was deleted in Azure DevOps.",
+        "Nothing to do: a new comment is posted.",
         evidence=evidence,
     )
 
@@ -329,10 +359,29 @@ def _error_code(text: str) -> str:
     return match[0] if match else ""
 
 
-def _type_key(text: str) -> str:
-    """Return the name of Microsoft's exception that an error names; "" where there is none."""
-    match = re.search(r'"typeKey"\s*:\s*"([A-Za-z]{1,60}Exception)"', text)
-    return match[1] if match else ""
+def _error(text: str) -> Json:
+    """Return the JSON object of an answer; {} where it is none, or only begins here."""
+    try:
+        error = json.loads(text)
+    except (ValueError, RecursionError):
+        error = None
+    return error if isinstance(error, dict) else {}
+
+
+def _message(error: Json) -> str:
+    """Return what an error says itself, without what led to it; "" where it says nothing."""
+    places = (error.get("message"), error.get("Message"), child(error, "value").get("Message"))
+    return next((one for one in places if one and isinstance(one, str)), "")
+
+
+def _type_key(error: Json, text: str) -> str:
+    """Return the name of Microsoft's exception that an error has; "" where there is none.
+
+    What led to it has names, too. They count only in a text that is cut before its own.
+    """
+    match = re.search(r'"typeKey"\s*:\s*"(\w+)"', text)
+    name = error.get("typeKey") if error else match and match[1]
+    return name if isinstance(name, str) and TYPE_KEY.fullmatch(name) else ""
 
 
 def _purpose(response: requests.Response) -> str:

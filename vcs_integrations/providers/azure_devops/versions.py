@@ -12,13 +12,20 @@ import re
 SPOKEN = ("7.1", "7.0", "6.0", "5.1", "5.0")
 NEWEST, OLDEST = SPOKEN[0], SPOKEN[-1]
 # "The latest REST API version this server supports is 7.0."
-LATEST = re.compile(r"\bsupports is ([0-9]{1,2}\.[0-9]{1,2})\b")
+LATEST = re.compile(r"\b(?:supports|supported by this server) is ([0-9]{1,2}\.[0-9]{1,2})\b")
+# A server may know a version, but not for every call.
+OUT_OF_RANGE = re.compile("out of range for this server|outside the valid version range")
 REFUSALS = {
     "VssVersionOutOfRangeException",
     "VssVersionNotSupportedException",
     # The server knows the version as a preview alone: an older one is released.
     "VssInvalidPreviewVersionException",
 }
+
+
+def is_refusal(type_key: str, text: str) -> bool:
+    """Say whether an error is about the version that was asked for."""
+    return type_key in REFUSALS or bool(OUT_OF_RANGE.search(text))
 
 
 def latest_of(text: str) -> str:
