@@ -149,36 +149,45 @@ def _post_to_pull_request(
 
 
 def _comment(report: Report, one: PullRequest, told: CommentReport, client: Client) -> None:
-    """Post a comment, or edit it where it is; another account's can't be edited, but replaced."""
+    """Edit the comment of a stack, or post one where there is none that can be edited."""
     where = (report.repository.external_id, one.number)
     # Unlike a status, it may be taken of a pull request that is closed.
     now = client.pull_request(*where)
     if now.status != "active":
         raise Refused(f"{one} is {now.status}.")
+    known = report.thread_id
     found = _newest_of_ours(client.first_comments(*where), told) if report.is_uncertain else None
-    known = {report.thread_id, found.thread_id if found else None}
     if found:
         report.thread_id, report.comment_id = found.thread_id, found.comment_id
-    if not _edit(report, told, client):
-        report.thread_id = report.comment_id = None
+    if _edit(report, one, told, client):
+        replaces = known not in {None, report.thread_id}  # posted by a worker that was killed
+    else:
+        replaces = report.thread_id is not None
         _note_uncertain(report)
         made = client.create_thread(*where, told.text)
         report.thread_id, report.comment_id = made.thread_id, made.comment_id
-    if known - {None, report.thread_id}:
+    if replaces:
         _note_replacement(report, one)
-    if report.thread_id not in known:
+    if report.thread_id != known:
         report.commented_at = timezone.now()
 
 
-def _edit(report: Report, told: CommentReport, client: Client) -> bool:
-    """Edit the comment; False where there is none, or the token's owner did not write it."""
-    if report.pull_request is None or report.thread_id is None or report.comment_id is None:
+def _edit(report: Report, one: PullRequest, told: CommentReport, client: Client) -> bool:
+    """Edit the comment; False where there is none that can be edited. A deleted one is forgotten.
+
+    Raises ProviderError where it may succeed later.
+    """
+    if report.thread_id is None or report.comment_id is None:
         return False
-    where = (report.repository.external_id, report.pull_request.number)
+    comment = (report.repository.external_id, one.number, report.thread_id, report.comment_id)
     try:
-        client.edit_comment(*where, report.thread_id, report.comment_id, told.text)
+        client.edit_comment(*comment, told.text)
     except ProviderError as error:
-        if error.problem != Problem.NOT_THE_AUTHOR:
+        if error.problem == Problem.NOT_FOUND:
+            report.thread_id = report.comment_id = report.commented_at = None
+            nothing = {"thread_id": None, "comment_id": None, "commented_at": None}
+            Report.objects.filter(pk=report.pk).update(**nothing)
+        elif error.problem not in {Problem.NOT_THE_AUTHOR, Problem.REFUSED}:
             raise
         return False
     return True
@@ -199,8 +208,8 @@ def _note_replacement(report: Report, one: PullRequest) -> None:
     run = before or current
     when = f" of {report.commented_at:%Y-%m-%d}" if report.commented_at else ""
     note = (
-        f"The comment{when} on {one} could not be edited, because another account wrote it, so a "
-        "new one was posted."
+        f"The comment{when} on {one} could not be edited, so a new one was posted. Only the "
+        "account that wrote a comment can edit it."
     )
     if run and note not in run.note:
         Run.objects.filter(pk=run.pk).update(note=f"{run.note} {note}".strip()[:500])
@@ -219,11 +228,6 @@ def _as_refusal(report: Report, error: ProviderError, client: Client) -> Refused
         now = client.pull_request(report.repository.external_id, report.pull_request.number)
         if now.status != "active":
             return Refused(f"{report.pull_request} is {now.status}.")
-    if report.thread_id is not None and error.problem != Problem.PERMISSION_DENIED:
-        # Somebody deleted the comment: it is looked for, and posted anew.
-        row = Report.objects.filter(pk=report.pk)
-        row.update(thread_id=None, comment_id=None, commented_at=None, is_uncertain=True)
-        return None
     return Refused(str(error)) if error.problem == Problem.REFUSED else None
 
 

@@ -378,6 +378,66 @@ def test_where_a_new_comment_is_refused_too_the_report_is_refused(
     assert not any(run.note for run in following.runs.all())
 
 
+def test_statuses_go_on_whoever_posted_those_before(
+    of_another: PullRequest, repository: Repository
+) -> None:
+    Report.objects.update(is_uncertain=True)
+    send_all()
+    assert told(of_another.statuses) == [("succeeded", f"Run {n} finished") for n in (1, 2)]
+    assert told(repository.statuses[of_another.source_commit]) == [("succeeded", "Run 2 finished")]
+    assert repository.statuses[of_another.source_commit][0].created_by.name == BO
+
+
+@pytest.mark.parametrize("user", ["Ann Admin", BO])
+def test_a_comment_in_a_thread_of_any_status_is_edited_or_replaced(
+    opened: PullRequest,
+    following: Stack,
+    integration: Integration,
+    organization: Organization,
+    user: str,
+) -> None:
+    send_all()
+    opened.threads[0].update("wontFix")
+    replace_token(integration, organization.add_token({"vso.code_write"}, user=user))
+    opened.push({"topic.tf": "2"})
+    look(following)
+    move(newest(following), *TO_PLAN, State.FINISHED)
+    send_all()
+    assert begins(opened)[-1] == (user, "Run 2")
+
+
+def test_a_comment_that_azure_devops_refuses_to_edit_is_replaced(
+    opened: PullRequest, following: Stack, emulator: Emulator
+) -> None:
+    send_all()
+    opened.push({"topic.tf": "2"})
+    look(following)
+    move(newest(following), *TO_PLAN, State.FINISHED)
+    emulator.faults.add("refused", path="/comments/", times=1)
+    send_all()
+    assert begins(opened) == [("Ann Admin", "Run 1"), ("Ann Admin", "Run 2")]
+    assert [run.note.count("could not be edited") for run in following.runs.all()] == [0, 1]
+    assert not Report.objects.exclude(state=ReportState.SENT).exists()
+
+
+@pytest.mark.parametrize("fault", ["comment-missing", "comment-deleted"])
+def test_a_comment_that_a_person_deleted_is_posted_again_at_once(
+    opened: PullRequest, following: Stack, emulator: Emulator, fault: str
+) -> None:
+    send_all()
+    if fault == "comment-deleted":
+        opened.threads[0].delete(1)
+    else:
+        emulator.faults.add("comment-missing", path="/comments/", times=1)
+    opened.push({"topic.tf": "2"})
+    look(following)
+    move(newest(following), *TO_PLAN, State.FINISHED)
+    send_all()
+    assert len(opened.threads) == 2
+    assert "Run 2" in opened.threads[1].comments[0].content
+    assert not any(run.note for run in following.runs.all())
+
+
 def test_a_missing_permission_of_the_comments_author_posts_no_other(
     opened: PullRequest, following: Stack, organization: Organization
 ) -> None:
