@@ -25,12 +25,14 @@ from hypothesis import HealthCheck, given, seed, settings
 from hypothesis import strategies as st
 from pytest_django import Settings
 
+from stacks.basis import basis_now, moved_since
 from stacks.heads import follow_from_now
 from stacks.models import Decision, PullRequest, Run, Stack
 from stacks.older_pull_requests import waiting
 from stacks.planning import plan_next
+from stacks.planning_again import may_be_planned_again, plan_again_next
 from stacks.reconciliation import reconcile
-from stacks.states import DOES_NOT_COUNT, Kind, State
+from stacks.states import DOES_NOT_COUNT, ENDED, Kind, State
 from tests.emulator import Emulator
 from tests.emulator.delivery import WebhookRequest
 from tests.emulator.model import Organization, Project
@@ -55,6 +57,16 @@ STACKS: dict[str, dict[str, Any]] = {
     "pull requests": {"project_root": "infra", "pull_requests_only": True, "runs_drafts": False},
     "release": {"branch": "release", "project_root": "docs", "runs_forks": True},
 }
+
+
+TO_THE_END = (
+    State.PREPARING,
+    State.PLANNING,
+    State.UNCONFIRMED,
+    State.CONFIRMED,
+    State.APPLYING,
+    State.FINISHED,
+)
 
 
 @dataclass(frozen=True)
@@ -185,6 +197,40 @@ class World:
         assert not doubles(proposed, "stack", "sha")
         assert not doubles(runs.filter(kind=Kind.TRACKED), "stack", "push_id")
         assert not doubles(runs.filter(kind=Kind.TRACKED, state=State.QUEUED), "stack")
+        self.rest()
+        for run in self.deciding:
+            is_left_alone = run.pull_request and not may_be_planned_again(run, run.pull_request)
+            assert run.state == State.FINISHED
+            assert is_left_alone or not moved_since(run)
+
+    def rest(self) -> None:
+        """Let run workers do all there is, and have planned again what is out of date then."""
+        unfinished = Run.objects.filter(stack__repository=self.repository)
+        unfinished = unfinished.exclude(state__in=ENDED)
+        for _ in range(20):  # more than ever takes
+            for stack in self.stacks.values():
+                unfinished.filter(stack=stack).update(**basis_now(stack))
+            for state in TO_THE_END:
+                unfinished.filter(kind=Kind.TRACKED).move_to(state)
+            for state in (State.PREPARING, State.PLANNING, State.FINISHED):
+                unfinished.filter(kind=Kind.PROPOSED).move_to(state)
+            if not self.repository.stacks.exclude(plan_again_at=None).exists():
+                return
+            due = self.repository.stacks.exclude(plan_again_at=None)
+            due.update(plan_again_at=timezone.now())
+            while plan_again_next():
+                pass
+        raise AssertionError("it never rests")
+
+    @property
+    def deciding(self) -> list[Run]:
+        """The runs that count for what is proposed now."""
+        return [
+            run
+            for stack in self.stacks.values()
+            for sha in self.proposed_to(stack)
+            if (run := stack.runs.filter(kind=Kind.PROPOSED, sha=sha).that_count().first())
+        ]
 
 
 def doubles(runs: Any, *fields: str) -> list[Any]:
