@@ -19,6 +19,8 @@ _BEGINS = re.compile(r"^(?:Error|Warning): |^(?:panic|fatal error): ", re.MULTIL
 _CRASH = ("panic: ", "fatal error: ")
 # Stands before the errors of the code during `init`, and says only that they follow.
 _PREAMBLE = re.compile(r"^Error: \w+ encountered problems during initiali[sz]ation")
+# "Receiving objects:  50% (1/2)", of git and of git-lfs.
+_PROGRESS = re.compile(r"\d+% \(\d+/\d+\)")
 
 
 class Tail:
@@ -59,6 +61,12 @@ def terraform_errors(text: str, mask: Callable[[str], str]) -> str:
     blocks = _boxed(text) or _plain(text)
     told = [one for one in blocks if not _PREAMBLE.match(one[0])] or blocks
     return _shortened([_masked(block, mask) for block in told])
+
+
+def git_errors(text: str, mask: Callable[[str], str]) -> str:
+    """Return what git said last, masked, each line once; empty where it said nothing."""
+    lines = [one.rstrip() for one in text.split("\n") if one.strip() and not _PROGRESS.search(one)]
+    return "\n".join([*dict.fromkeys(_masked(lines, mask))][-MOST_LINES:]) if lines else ""
 
 
 def _boxed(text: str) -> list[list[str]]:

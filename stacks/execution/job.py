@@ -100,9 +100,9 @@ def execute(run: Run, is_ending: Callable[[], bool]) -> None:
         logger.info("%s of %s was stopped", run, run.stack)
     except WorkerEnds:
         queue.give_back(run)
-    except JobFailed as failure:
+    except (JobFailed, NotFetched) as failure:
         fail(run, str(failure), failure.errors)
-    except (LimitReached, NotFetched, NotIsolated, ProviderError, WrongKey) as error:
+    except (LimitReached, NotIsolated, ProviderError, WrongKey) as error:
         fail(run, str(error))
     except Exception:
         logger.exception("%s of %s failed", run, run.stack)
@@ -259,7 +259,7 @@ class Job:
             self.log.say("The worker stopped, so this is begun again.")
         self.log.say(f"Fetching commit {self.run.sha[:8]} of {self.run.repository}")
         if not merging.fetch(self.git) and not self._fetch_from_new_address():
-            raise JobFailed("The commit could not be fetched. The end of the log says why.")
+            raise self.git.failed("The commit could not be fetched.")
         if self.run.kind == Kind.PROPOSED:
             self._note(merging.fields_of_fetched(self.git))
         lfs.complete(self.git, submodules.complete(self.git))

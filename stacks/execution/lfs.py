@@ -120,10 +120,7 @@ def _fetch(git: Git, address: str, files: Sequence[str], seconds: float) -> None
             f"Ask the operator to install it (on Debian: apt-get install git-lfs). {SWITCH_OFF}"
         )
     if code:
-        raise NotFetched(
-            f"{_are(files)} kept by Git LFS and could not be fetched. The end of the log says why. "
-            f"{SWITCH_OFF}"
-        )
+        raise git.failed(f"{_are(files)} kept by Git LFS and could not be fetched.", SWITCH_OFF)
 
 
 def _are(files: Sequence[str]) -> str:

@@ -115,10 +115,11 @@ def fetch(git: Git, found: list[Submodule]) -> dict[str, str]:
             integration.organization_url, source.project_name, source.name
         )
         if not git.fetch(address, one.sha, ["+refs/heads/*:refs/heads/*"], one.folder, seconds):
-            raise NotFetched(
+            raise git.failed(
                 f"The submodule {one} could not be fetched: commit {one.sha[:8]} of {name}. The "
                 f"repository may be gone or renamed, the token's owner may lack Read on it, or the "
-                f"commit was never pushed. The end of the log says more. {SWITCH_OFF}"
+                f"commit was never pushed.",
+                SWITCH_OFF,
             )
         fetched[one.folder] = address
         below = _listed(git, one.folder, address, one.depth + 1)

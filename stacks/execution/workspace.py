@@ -7,8 +7,9 @@ or redirect is obeyed. The repository's history is gone before the code is touch
 
 import base64
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from stacks.execution.errors import Tail, git_errors
 from stacks.execution.logs import Log
 from stacks.execution.sandbox import Limits, Sandbox
 from stacks.models import Run
@@ -97,7 +98,14 @@ class MergeSource:
 
 
 class NotFetched(Exception):
-    """Something that the code needs was not fetched; the text says what, and what to do."""
+    """Something that the code needs was not fetched; the text says what, and what to do.
+
+    `errors` is what git said of it, masked.
+    """
+
+    def __init__(self, sentence: str, errors: str = "") -> None:
+        super().__init__(sentence)
+        self.errors = errors
 
 
 def token_header(token: str) -> str:
@@ -114,6 +122,7 @@ class Git:
     sandbox: Sandbox
     log: Log
     is_unwanted: Callable[[], bool]
+    printed: Tail = field(default_factory=Tail)
 
     def fetch(
         self,
@@ -178,16 +187,27 @@ class Git:
         for number, (name, value) in enumerate(configuration.items()):
             environment[f"GIT_CONFIG_KEY_{number}"] = name
             environment[f"GIT_CONFIG_VALUE_{number}"] = value
+        self.printed.clear()
         try:
             return self.sandbox.run(
                 command,
                 environment | dict(variables),
-                self.log.write,
+                self._write,
                 self.is_unwanted,
                 Limits(seconds),
             )
         finally:
             self.log.flush()
+
+    def failed(self, sentence: str, fix: str = "") -> NotFetched:
+        """Return the failure of the last call, with what git said of it."""
+        errors = git_errors(self.printed.text, self.log.masker.mask)
+        why = "" if errors else "The end of the log says why."
+        return NotFetched(" ".join(filter(None, [sentence, why, fix])), errors)
+
+    def _write(self, printed: bytes) -> None:
+        self.printed.write(printed)
+        self.log.write(printed)
 
 
 def fetch(git: Git, merge: MergeSource | None = None) -> bool:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from stacks.execution.errors import MOST_LINES, SEARCHED, Tail, terraform_errors
+from stacks.execution.errors import MOST_LINES, SEARCHED, Tail, git_errors, terraform_errors
 from stacks.execution.masking import MASK, Masker
 
 pytestmark = pytest.mark.without_resources
@@ -159,3 +159,39 @@ def test_only_whole_lines_of_the_end_are_searched() -> None:
     assert "Error: late" in found
     tail.clear()
     assert tail.text == ""
+
+
+def said_by_git(printed: str, *secrets: str) -> str:
+    tail = Tail()
+    tail.write(printed.encode())
+    return git_errors(tail.text, Masker(secrets).mask)
+
+
+def test_what_git_said_is_shown_once_without_its_progress() -> None:
+    said = "remote: TF401019: It is gone.\nfatal: repository 'https://x/' not found\n"
+    progress = "Receiving objects:   0% (0/2)\rReceiving objects: 100% (2/2), done.\n"
+    shown = "remote: TF401019: It is gone.\nfatal: repository 'https://x/' not found"
+    assert said_by_git(f"{said}{progress}\n\x1b[31m{said}\x1b[0m{said}") == shown
+    assert said_by_git("") == said_by_git("\n \n") == said_by_git(progress) == ""
+
+
+def test_of_all_that_git_said_the_end_is_shown() -> None:
+    lines = said_by_git("".join(f"remote: {number}\n" for number in range(99))).split("\n")
+    assert lines == [f"remote: {number}" for number in range(99 - MOST_LINES, 99)]
+    assert len(said_by_git("fatal: " + "x" * 9000)) < 600
+
+
+@pytest.mark.parametrize(
+    ("printed", "secret"),
+    [
+        ("fatal: hunter2-secret is wrong\n", "hunter2-secret"),
+        ("one of two\ntwo of two\nfatal: it\n", "one of two\ntwo of two"),
+        ("one of two\n" + "two of two\n" * 2 + "fatal: it\n" * 29, "one of two\ntwo of two"),
+    ],
+    ids=["plain", "lines", "cut"],
+)
+def test_no_secret_is_in_what_git_said(printed: str, secret: str) -> None:
+    shown = said_by_git(printed, secret)
+    assert "fatal: " in shown
+    for part in secret.split("\n"):
+        assert part not in shown

@@ -74,11 +74,14 @@ def test_a_run_of_a_disabled_repository_says_so(queued: Run, repository: Reposit
     assert done.failure.startswith("The repository Platform Team/infrastructure is disabled.")
 
 
-def test_while_azure_devops_is_down_the_log_says_why_nothing_was_fetched(
+def test_while_azure_devops_is_down_git_itself_says_why_nothing_was_fetched(
     queued: Run, repository: Repository, emulator: Emulator
 ) -> None:
     repository.rename("foundation")
     emulator.faults.add("unavailable", path="_apis")
     (done,) = work()
-    assert done.failure == "The commit could not be fetched. The end of the log says why."
-    assert "TF401019" in as_text(log_of(queued))
+    assert done.failure == "The commit could not be fetched."
+    for said in (as_text(log_of(queued)), done.errors):
+        assert "TF401019" in said
+    assert not done.errors.startswith("Fetching")
+    assert done.errors.count("TF401019") == 1
