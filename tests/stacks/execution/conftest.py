@@ -20,7 +20,7 @@ from tests.stacks.execution.terraforms import installed, packaged
 from vcs_integrations.models import Integration
 
 # It names a backend, whose address is in the environment of the fixture `stack`.
-LOCAL = 'terraform {\n  backend "http" {}\n}\n'
+HTTP_BACKEND = 'terraform {\n  backend "http" {}\n}\n'
 FILE, LINK, SUBMODULE = "100644", "120000", "160000"
 # Three to add, and an output of each kind.
 THREE = """

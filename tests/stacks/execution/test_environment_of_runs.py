@@ -14,7 +14,7 @@ from stacks.heads import follow_from_now
 from stacks.models import Stack, StackVariable
 from stacks.states import Kind, State
 from tests.emulator.model import Repository
-from tests.stacks.execution.conftest import LOCAL, log_of, pushed, work
+from tests.stacks.execution.conftest import HTTP_BACKEND, log_of, pushed, work
 from tests.stacks.reports import look, send_all
 
 PASSWORD = "Hunter2-Hunter2"
@@ -48,7 +48,7 @@ output "base64" { value = base64encode("sa:${var.c.password}:${local.j.in.key}")
 output "seen" { value = var.seen }
 """
     assert follow_from_now(stack) is None
-    repository.push({"main.tf": LOCAL + code}, "topic")
+    repository.push({"main.tf": HTTP_BACKEND + code}, "topic")
     request = repository.open_pull_request("topic")
     look(stack)
     (done,) = work()
@@ -77,7 +77,7 @@ def test_a_value_that_was_secret_once_stays_masked(
     code = "".join(
         f'variable "{name}" {{}}\noutput "{name}" {{\n  value = var.{name}\n}}\n' for name in names
     )
-    run = pushed(stack, repository, {"main.tf": LOCAL + code})
+    run = pushed(stack, repository, {"main.tf": HTTP_BACKEND + code})
     (waiting,) = work()
     assert waiting.state == State.UNCONFIRMED, as_text(log_of(run))
     change(changed, {"value": "entered-later"})
@@ -88,7 +88,7 @@ def test_a_value_that_was_secret_once_stays_masked(
     # Terraform says what the plan was made with.
     assert f'specifies "{MASK}" as the value' in " ".join(as_text(log_of(done)).split())
     code = "".join(f'output "{name}" {{\n  value = "{PASSWORD}-{name}"\n}}\n' for name in names)
-    again = pushed(stack, repository, {"main.tf": LOCAL + code}, Kind.PROPOSED)
+    again = pushed(stack, repository, {"main.tf": HTTP_BACKEND + code}, Kind.PROPOSED)
     (planned,) = work()
     assert planned.state == State.FINISHED, as_text(log_of(again))
     shown_of_both = as_text(log_of(done) + log_of(again)) + json.dumps(planned.plan)
@@ -118,7 +118,7 @@ def test_values_reach_the_code_as_they_are_and_a_file_that_overrides_them_is_nam
         'output "seen" {\n  value = [var.empty, var.kept, var.a, var.b, var.c, var.d, var.e]\n}\n'
     )
     files: dict[str, str | None] = {
-        "infra/main.tf": LOCAL + code,
+        "infra/main.tf": HTTP_BACKEND + code,
         "infra/terraform.tfvars": 'a = "file"\nb = "file"\n# kept = "file"\n',
         "infra/terraform.tfvars.json": '{"b": "json", "c": "json"}',
         "infra/z.auto.tfvars": 'c = <<EOT\nkept = "file"\nEOT\n',
@@ -156,7 +156,7 @@ def test_a_run_says_when_not_every_value_of_its_secrets_is_masked(
     for name in ("A", "B"):
         values = [f"{name}-{number:05}" for number in range(MOST_PARTS // 2 + 1)]
         add(stack, name, json.dumps(values), is_secret=True)
-    run = pushed(stack, repository, {"main.tf": LOCAL}, Kind.PROPOSED)
+    run = pushed(stack, repository, {"main.tf": HTTP_BACKEND}, Kind.PROPOSED)
     (done,) = work()
     assert done.state == State.FINISHED
     [warning] = done.warnings

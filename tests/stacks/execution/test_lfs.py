@@ -15,7 +15,7 @@ from tests.emulator import Emulator
 from tests.emulator.lfs import add_object, pointer
 from tests.emulator.model import Organization, Repository
 from tests.stacks.execution.conftest import (
-    LOCAL,
+    HTTP_BACKEND,
     SUBMODULE,
     cancel_when_logged,
     commands_below,
@@ -30,8 +30,8 @@ needs_git_lfs = pytest.mark.skipif(
     shutil.which("git-lfs") is None, reason="It needs git-lfs: apt-get install git-lfs."
 )
 
-READS = LOCAL + 'output "seen" {\n  value = file("data/big.txt")\n}\n'
-OF_SUBMODULE = LOCAL + 'output "seen" {\n  value = file("sub/big.txt")\n}\n'
+READS = HTTP_BACKEND + 'output "seen" {\n  value = file("data/big.txt")\n}\n'
+OF_SUBMODULE = HTTP_BACKEND + 'output "seen" {\n  value = file("sub/big.txt")\n}\n'
 ATTRIBUTES = "*.txt filter=lfs diff=lfs merge=lfs -text\n"
 
 
@@ -129,7 +129,11 @@ def test_the_token_does_not_follow_an_answer_to_another_place(
 def test_a_run_is_canceled_while_files_are_fetched(
     stack: Stack, repository: Repository, emulator: Emulator, runs_folder: Path
 ) -> None:
-    pushed(stack, repository, {"main.tf": LOCAL, "big.txt": add_object(repository, b"all of it")})
+    pushed(
+        stack,
+        repository,
+        {"main.tf": HTTP_BACKEND, "big.txt": add_object(repository, b"all of it")},
+    )
     emulator.faults.add("slow", path="info/lfs", seconds=3600)
     assert cancel_when_logged("Fetching 1 Git LFS file").state == State.CANCELED
     assert commands_below(runs_folder) == []
@@ -143,7 +147,7 @@ def test_files_that_the_server_does_not_have_fail_the_run_by_name(
     stack: Stack, repository: Repository
 ) -> None:
     add = {f"data/{name}.txt": pointer(name * 64, 5) for name in "abc"}
-    done, log = run_of(stack, repository, {"main.tf": LOCAL} | add)
+    done, log = run_of(stack, repository, {"main.tf": HTTP_BACKEND} | add)
     assert done.failure == (
         "The file “data/a.txt” and 2 more files are kept by Git LFS and could not be fetched. If "
         "the stack doesn't need it, switch off “Fetch Git LFS files” in the stack's behavior."
@@ -155,7 +159,7 @@ def test_files_that_the_server_does_not_have_fail_the_run_by_name(
 @needs_git_lfs
 def test_a_broken_pointer_fails_the_run_by_name(stack: Stack, repository: Repository) -> None:
     text = "version https://git-lfs.github.com/spec/v1\nsize 5"
-    done, _ = run_of(stack, repository, {"main.tf": LOCAL, "big.txt": text})
+    done, _ = run_of(stack, repository, {"main.tf": HTTP_BACKEND, "big.txt": text})
     assert done.failure.startswith("The file “big.txt” is still in the form of a Git LFS pointer")
 
 
@@ -163,7 +167,7 @@ def test_without_git_lfs_the_run_fails_by_name_and_says_what_to_install(
     stack: Stack, repository: Repository, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(lfs, "PROGRAM", "git-lfs-of-another-machine")
-    done, _ = run_of(stack, repository, {"main.tf": LOCAL, "big.txt": pointer("a" * 64, 5)})
+    done, _ = run_of(stack, repository, {"main.tf": HTTP_BACKEND, "big.txt": pointer("a" * 64, 5)})
     assert done.failure.startswith(
         "The file “big.txt” is kept by Git LFS, and git-lfs is not installed on the worker's "
         "machine. Ask the operator to install it"
@@ -187,7 +191,7 @@ def test_a_stack_may_leave_pointers_and_its_log_says_so(
 def test_text_about_pointers_and_large_files_are_none(stack: Stack, repository: Repository) -> None:
     version = "version https://git-lfs.github.com/spec/v1\n"
     files = {
-        "main.tf": LOCAL,
+        "main.tf": HTTP_BACKEND,
         "about.md": f"A pointer:\n{version}",
         "long.txt": version + "-" * 2000,
     }

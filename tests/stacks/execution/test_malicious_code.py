@@ -23,8 +23,8 @@ from stacks.models import PullRequest, Stack
 from stacks.states import Kind, State
 from tests.emulator.model import Repository
 from tests.stacks.execution.conftest import (
+    HTTP_BACKEND,
     LINK,
-    LOCAL,
     SUBMODULE,
     commands_below,
     committed,
@@ -39,7 +39,7 @@ from tests.stacks.reports import look
 def executed(script: str) -> str:
     """Return code that runs a script when it is applied."""
     quoted = script.replace("\\", "\\\\").replace('"', '\\"')
-    return f"""{LOCAL}
+    return f"""{HTTP_BACKEND}
 resource "terraform_data" "evil" {{
   provisioner "local-exec" {{
     command = "{quoted}"
@@ -78,7 +78,7 @@ def test_code_can_not_read_the_workers_secrets(
 
 def test_links_out_of_the_workspace_lead_nowhere(stack: Stack, repository: Repository) -> None:
     files = {
-        "main.tf": ("100644", LOCAL + 'output "a" {\n  value = file("shadow")\n}\n'),
+        "main.tf": ("100644", HTTP_BACKEND + 'output "a" {\n  value = file("shadow")\n}\n'),
         "shadow": (LINK, "/etc/shadow"),
     }
     run = queued(stack, committed(repository, files))
@@ -138,7 +138,10 @@ def test_hooks_filters_and_submodules_are_not_obeyed(
 ) -> None:
     mark = "touch /workspace/was-here; exit 1"
     files = {
-        "main.tf": ("100644", LOCAL + 'output "seen" {\n  value = fileset(path.module, "**")\n}\n'),
+        "main.tf": (
+            "100644",
+            HTTP_BACKEND + 'output "seen" {\n  value = fileset(path.module, "**")\n}\n',
+        ),
         "post-checkout": ("100755", f"#!/bin/sh\n{mark}\n"),
         ".gitattributes": ("100644", "* filter=evil diff=evil\n*.tf filter=lfs\n"),
         ".gitmodules": (
@@ -165,7 +168,7 @@ def test_a_huge_file_ends_the_job_alone(
     settings.RUN_DISK_MB = 30
     # It takes nothing while it is packed.
     sha = committed(
-        repository, {"main.tf": ("100644", LOCAL), "huge": ("100644", "0" * 50_000_000)}
+        repository, {"main.tf": ("100644", HTTP_BACKEND), "huge": ("100644", "0" * 50_000_000)}
     )
     run = queued(stack, sha)
     (done,) = work()
@@ -220,7 +223,7 @@ def test_what_can_not_be_removed_is_set_aside_and_shown_with_the_run(
     stack: Stack, repository: Repository, runs_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("stacks.execution.removal.SYSTEM_PATH", "/nowhere")
-    pushed(stack, repository, {"main.tf": LOCAL})
+    pushed(stack, repository, {"main.tf": HTTP_BACKEND})
     (done,) = work()
     (left,) = runs_folder.iterdir()
     assert not left.name.startswith("job-")
@@ -237,7 +240,7 @@ def test_the_token_is_on_no_command_line_in_no_log_and_not_left_for_the_code(
     with command_lines() as seen:
         run = queued(stack, "1" * 40)  # git fails, and says why
         work()
-        again = pushed(stack, repository, {"main.tf": LOCAL})
+        again = pushed(stack, repository, {"main.tf": HTTP_BACKEND})
         work()
     assert "git -C git fetch" in " ".join(seen.lines) or "fetch" in " ".join(seen.lines)
     assert not [line for line in seen.lines if token in line]
@@ -277,7 +280,7 @@ def test_a_forks_code_does_not_run_unless_that_is_allowed(
     stack: Stack, repository: Repository
 ) -> None:
     repository.fork("infrastructure.eve")
-    sha = repository.push({"main.tf": LOCAL}, branch="main")
+    sha = repository.push({"main.tf": HTTP_BACKEND}, branch="main")
     request = PullRequest.objects.create(
         repository=stack.repository, number=7, status="active", is_from_fork=True,
         target_branch="main", source_branch="evil",
@@ -299,14 +302,14 @@ def test_a_commit_of_a_fork_that_a_member_allowed_runs_and_no_later_one(
 ) -> None:
     assert follow_from_now(stack) is None
     fork = repository.fork("infrastructure.eve")
-    fork.push({"main.tf": LOCAL}, "idea", start="main")
+    fork.push({"main.tf": HTTP_BACKEND}, "idea", start="main")
     proposed = repository.open_pull_request("idea", fork=fork)
     look(stack)
     request = PullRequest.objects.get()
     allow(stack, request, read(request, proposed.source_commit), bob)
     (done,) = work()
     assert (done.sha, done.state) == (proposed.source_commit, State.FINISHED), done.failure
-    proposed.push({"main.tf": LOCAL + "# worse"})
+    proposed.push({"main.tf": HTTP_BACKEND + "# worse"})
     look(stack)
     later = {"kind": Kind.PROPOSED, "push_id": None, "pull_request": request}
     queued(stack, proposed.source_commit, **later)

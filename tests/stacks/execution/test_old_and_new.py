@@ -11,7 +11,7 @@ from stacks.execution.logs import as_text
 from stacks.models import Stack
 from stacks.states import State
 from tests.emulator.model import Repository
-from tests.stacks.execution.conftest import LOCAL, log_of, pushed, work
+from tests.stacks.execution.conftest import HTTP_BACKEND, log_of, pushed, work
 from tests.stacks.execution.terraforms import installed, packaged
 
 pytestmark = pytest.mark.without_resources
@@ -30,7 +30,7 @@ def test_a_run_is_planned_confirmed_and_applied(
         pytest.skip("This Terraform is not here.")
     settings.TERRAFORM_BIN = program
     code = 'variable "a" {\n  default = 1\n}\noutput "sum" {\n  value = var.a + 1\n}\n'
-    run = pushed(stack, repository, {"main.tf": LOCAL + code})
+    run = pushed(stack, repository, {"main.tf": HTTP_BACKEND + code})
     (planned,) = work()
     assert planned.state == State.UNCONFIRMED, as_text(log_of(run))
     assert planned.plan == {

@@ -9,7 +9,7 @@ from stacks.models import Run, Stack
 from stacks.states import State
 from tests.emulator import Emulator
 from tests.emulator.model import Repository
-from tests.stacks.execution.conftest import LOCAL, log_of, pushed, work
+from tests.stacks.execution.conftest import HTTP_BACKEND, log_of, pushed, work
 from vcs_integrations.models import Repository as StoredRepository
 
 pytestmark = pytest.mark.without_resources
@@ -20,7 +20,7 @@ OUTPUT = 'output "a" {\n  value = 1\n}\n'
 @pytest.fixture
 def queued(stack: Stack, repository: Repository) -> Run:
     """A run whose commit was pushed before anything is renamed."""
-    return pushed(stack, repository, {"main.tf": LOCAL + OUTPUT})
+    return pushed(stack, repository, {"main.tf": HTTP_BACKEND + OUTPUT})
 
 
 def rename_repository_and_project(repository: Repository) -> None:

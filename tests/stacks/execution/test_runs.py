@@ -21,14 +21,21 @@ from stacks.execution.sandbox import LimitReached, Limits, sandbox
 from stacks.models import PlanFile, Run, Stack, StackVariable
 from stacks.states import Kind, State
 from tests.emulator.model import Repository
-from tests.stacks.execution.conftest import LOCAL, THREE, commands_below, log_of, pushed, work
+from tests.stacks.execution.conftest import (
+    HTTP_BACKEND,
+    THREE,
+    commands_below,
+    log_of,
+    pushed,
+    work,
+)
 
 OUTPUT = 'output "a" {\n  value = "%s"\n}\n'
 BACKEND = 'terraform {\n  backend "%s" {}\n}\n'
 
 
 def test_a_proposed_run_plans_and_ends(stack: Stack, repository: Repository) -> None:
-    run = pushed(stack, repository, {"main.tf": LOCAL + THREE}, Kind.PROPOSED)
+    run = pushed(stack, repository, {"main.tf": HTTP_BACKEND + THREE}, Kind.PROPOSED)
     (done,) = work()
     assert done.state == State.FINISHED
     assert (done.added, done.changed, done.destroyed) == (3, 0, 0)
@@ -52,8 +59,8 @@ def test_a_proposed_run_plans_and_ends(stack: Stack, repository: Repository) -> 
 def test_a_tracked_run_waits_and_applies_exactly_its_plan(
     stack: Stack, repository: Repository, bob: User
 ) -> None:
-    run = pushed(stack, repository, {"main.tf": LOCAL + THREE + OUTPUT % "first"})
-    repository.push({"main.tf": LOCAL + OUTPUT % "never applied"}, branch="main")
+    run = pushed(stack, repository, {"main.tf": HTTP_BACKEND + THREE + OUTPUT % "first"})
+    repository.push({"main.tf": HTTP_BACKEND + OUTPUT % "never applied"}, branch="main")
     (waiting,) = work()
     assert waiting.state == State.UNCONFIRMED
     assert work() == []  # nothing goes on by itself
@@ -72,7 +79,7 @@ def test_a_tracked_run_waits_and_applies_exactly_its_plan(
 
 
 def test_a_plan_without_changes_ends_at_once(stack: Stack, repository: Repository) -> None:
-    pushed(stack, repository, {"main.tf": LOCAL})
+    pushed(stack, repository, {"main.tf": HTTP_BACKEND})
     (done,) = work()
     assert done.state == State.FINISHED
     assert (done.added, done.changed, done.destroyed) == (0, 0, 0)
@@ -83,7 +90,7 @@ def test_with_autodeploy_a_plan_is_applied_unconfirmed(
     stack: Stack, repository: Repository
 ) -> None:
     Stack.objects.update(autodeploy=True)
-    run = pushed(stack, repository, {"main.tf": LOCAL + OUTPUT % "now"})
+    run = pushed(stack, repository, {"main.tf": HTTP_BACKEND + OUTPUT % "now"})
     planned, applied = work()
     assert (planned.pk, applied.pk) == (run.pk, run.pk)
     assert applied.state == State.FINISHED
@@ -94,9 +101,9 @@ def test_what_destroys_everything_in_a_backend_of_the_code_waits_for_a_person(
     stack: Stack, repository: Repository
 ) -> None:
     Stack.objects.update(autodeploy=True)
-    pushed(stack, repository, {"main.tf": LOCAL + THREE})
+    pushed(stack, repository, {"main.tf": HTTP_BACKEND + THREE})
     assert work()[-1].state == State.FINISHED
-    pushed(stack, repository, {"main.tf": LOCAL})
+    pushed(stack, repository, {"main.tf": HTTP_BACKEND})
     (waiting,) = work()
     assert (waiting.state, waiting.destroyed) == (State.UNCONFIRMED, 3)
 
@@ -106,7 +113,7 @@ def test_with_autodeploy_a_plan_that_is_too_large_to_be_read_waits_for_a_person(
 ) -> None:
     Stack.objects.update(autodeploy=True)
     monkeypatch.setattr(terraform, "show_command", lambda program, plan: ["yes"])
-    run = pushed(stack, repository, {"main.tf": LOCAL + OUTPUT % "now"})
+    run = pushed(stack, repository, {"main.tf": HTTP_BACKEND + OUTPUT % "now"})
     (waiting,) = work()
     assert (waiting.pk, waiting.state, waiting.added) == (run.pk, State.UNCONFIRMED, None)
     assert waiting.is_unread
@@ -115,13 +122,17 @@ def test_with_autodeploy_a_plan_that_is_too_large_to_be_read_waits_for_a_person(
 @pytest.mark.parametrize(
     ("files", "reason", "logged"),
     [
-        ({"main.tf": LOCAL + "nonsense\n"}, "The initialization failed", "nonsense"),
-        ({"main.tf": LOCAL + 'output "a" {\n  value = file("no")\n}\n'}, "The plan failed", "file"),
+        ({"main.tf": HTTP_BACKEND + "nonsense\n"}, "The initialization failed", "nonsense"),
+        (
+            {"main.tf": HTTP_BACKEND + 'output "a" {\n  value = file("no")\n}\n'},
+            "The plan failed",
+            "file",
+        ),
         ({"main.tf": OUTPUT % "x"}, "The code names no backend", "initialized"),
         ({"main.tf": BACKEND % "local"}, "names the backend “local”, so its state", "initialized"),
         ({"main.tf": BACKEND % "inmem"}, "names the backend “inmem”, so its state", "initialized"),
         (
-            {"main.tf": LOCAL, "terraform.tfstate": '{"version": 4, "resources": [{}]}'},
+            {"main.tf": HTTP_BACKEND, "terraform.tfstate": '{"version": 4, "resources": [{}]}'},
             "migrate it to the backend that the code names: terraform init -migrate-state",
             "losing state",
         ),
@@ -140,7 +151,7 @@ def test_what_fails_says_why(
 def test_a_commit_that_is_not_there_and_a_folder_that_is_not(
     stack: Stack, repository: Repository
 ) -> None:
-    run = pushed(stack, repository, {"main.tf": LOCAL})
+    run = pushed(stack, repository, {"main.tf": HTTP_BACKEND})
     Stack.objects.update(project_root="infra")
     (done,) = work()
     assert "The commit has no folder “infra”" in done.failure
@@ -151,7 +162,7 @@ def test_a_commit_that_is_not_there_and_a_folder_that_is_not(
 
 def test_a_tool_that_is_not_there_is_named(stack: Stack, repository: Repository) -> None:
     Stack.objects.update(tool="opentofu")
-    pushed(stack, repository, {"main.tf": LOCAL})
+    pushed(stack, repository, {"main.tf": HTTP_BACKEND})
     (done,) = work()
     assert done.failure.startswith("OpenTofu is not there") and "TOFU_BIN" in done.failure
 
@@ -226,7 +237,7 @@ def test_what_a_dead_worker_applied_is_never_applied_again(stack: Stack) -> None
 
 
 def test_a_worker_that_lost_its_run_does_not_move_it(stack: Stack, repository: Repository) -> None:
-    pushed(stack, repository, {"main.tf": LOCAL})
+    pushed(stack, repository, {"main.tf": HTTP_BACKEND})
     run = queue.take_next("slow")
     assert run
     died(run)
@@ -297,7 +308,7 @@ output "encoded" {
   value = base64encode(var.secret)
 }
 """
-    run = pushed(stack, repository, {"main.tf": LOCAL + code}, Kind.PROPOSED)
+    run = pushed(stack, repository, {"main.tf": HTTP_BACKEND + code}, Kind.PROPOSED)
     (done,) = work()
     assert done.state == State.FINISHED, log_of(run)
     shown = as_text(log_of(run)) + json.dumps(done.plan)
@@ -314,7 +325,7 @@ def stuck() -> Iterator[str]:
     """Code whose initialization waits for a server that never answers."""
     with socket.create_server(("127.0.0.1", 0)) as silent:
         port = silent.getsockname()[1]
-        yield LOCAL + f'module "a" {{\n  source = "http://127.0.0.1:{port}/a.zip"\n}}\n'
+        yield HTTP_BACKEND + f'module "a" {{\n  source = "http://127.0.0.1:{port}/a.zip"\n}}\n'
 
 
 def is_initializing(folder: Path) -> bool:
@@ -361,7 +372,7 @@ def test_a_job_that_never_stops_printing_is_cut_and_ended(
     stack: Stack, repository: Repository, settings: Settings, runs_folder: Path
 ) -> None:
     settings.RUN_LOG_MB = 1
-    run = pushed(stack, repository, {"main.tf": LOCAL})
+    run = pushed(stack, repository, {"main.tf": HTTP_BACKEND})
     with sandbox() as box:
         log = Log(run, "planning", Masker(["y" * 40]))
         started = time.monotonic()
@@ -377,7 +388,7 @@ def test_without_isolation_a_run_goes_the_same_way(
 ) -> None:
     settings.RUN_ISOLATION = "none"
     Stack.objects.update(autodeploy=True)
-    pushed(stack, repository, {"main.tf": LOCAL + THREE})
+    pushed(stack, repository, {"main.tf": HTTP_BACKEND + THREE})
     *_, done = work()
     assert done.state == State.FINISHED, as_text(log_of(done))
     assert done.added == 3

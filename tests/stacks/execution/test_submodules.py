@@ -17,7 +17,7 @@ from tests.emulator import Emulator
 from tests.emulator.model import Organization, Repository
 from tests.stacks.execution.conftest import (
     FILE,
-    LOCAL,
+    HTTP_BACKEND,
     SUBMODULE,
     cancel_when_logged,
     commands_below,
@@ -30,7 +30,7 @@ from vcs_integrations.models import Integration
 
 pytestmark = pytest.mark.without_resources
 
-CALLS = LOCAL + 'module "shared" {\n  source = "./modules/shared"\n}\n'
+CALLS = HTTP_BACKEND + 'module "shared" {\n  source = "./modules/shared"\n}\n'
 USES = 'output "from_shared" {\n  value = module.shared.answer\n}\n'
 ANSWER = 'output "answer" {\n  value = "forty-two"\n}\n'
 
@@ -54,7 +54,7 @@ def with_submodule(
 ) -> dict[str, tuple[str, str | None]]:
     """Return the entries of a commit that has a submodule in modules/shared."""
     found: dict[str, tuple[str, str | None]] = {
-        name: (FILE, content) for name, content in (files or {"main.tf": LOCAL}).items()
+        name: (FILE, content) for name, content in (files or {"main.tf": HTTP_BACKEND}).items()
     }
     return found | {
         ".gitmodules": (FILE, gitmodules(shared=url)),
@@ -93,7 +93,7 @@ def test_a_project_root_may_be_in_a_submodule_of_a_submodule(
 ) -> None:
     project = organization.project("Common")
     assert project
-    inner = project.add_repository("inner", {"infra/main.tf": LOCAL + ANSWER})
+    inner = project.add_repository("inner", {"infra/main.tf": HTTP_BACKEND + ANSWER})
     middle = committed(
         shared,
         {
@@ -154,7 +154,9 @@ def test_a_submodule_that_the_token_may_not_read_fails_by_its_name(
 def test_a_commit_without_gitmodules_fails_by_the_name_of_its_submodule(
     stack: Stack, repository: Repository
 ) -> None:
-    sha = committed(repository, {"main.tf": (FILE, LOCAL), "modules/shared": (SUBMODULE, "1" * 40)})
+    sha = committed(
+        repository, {"main.tf": (FILE, HTTP_BACKEND), "modules/shared": (SUBMODULE, "1" * 40)}
+    )
     done, _ = run_of(stack, sha)
     assert done.failure.startswith("The submodule “modules/shared” has no URL in .gitmodules.")
 
