@@ -360,14 +360,29 @@ def _status_of_all(report: Report) -> StatusReport | None:
     if not found:
         return None
     words = list(WORST_FIRST)
-    part, worst = min(found, key=lambda one: words.index(one[1].status or Status.ERROR))
+    part, worst = min(
+        found,
+        key=lambda one: (words.index(one[1].status or Status.ERROR), not _destroys(one[1])),
+    )
     text = f"{part.stack}: {worst.description}"
     if len(found) > 1:
+        # What a person has to know or do does not fit into a count.
+        is_blocked = part.blocked_by and worst.status == Status.ERROR
         counted = _counted([status for _, status in found])
-        # What a person has to do does not fit into a count.
-        text = f"{counted}. {text}" if part.blocked_by and worst.status == Status.ERROR else counted
+        warning = _destroying([one for one, status in found if _destroys(status)])
+        text = ". ".join(filter(None, [counted, warning, text if is_blocked else ""]))
     path = worst.url.removeprefix(settings.PUBLIC_URL)
     return _status(report, worst.status or Status.ERROR, text, path)
+
+
+def _destroys(status: StatusReport) -> bool:
+    return DESTROYS_EVERYTHING in status.description
+
+
+def _destroying(parts: Sequence[Report]) -> str:
+    """Return of which stacks a plan destroys everything; empty where there is none."""
+    names = ", ".join(str(part.stack) for part in parts)
+    return f"Plans that destroy every resource in the state: {names}" if parts else ""
 
 
 def _counted(statuses: Sequence[StatusReport]) -> str:

@@ -363,6 +363,31 @@ def test_all_stacks_can_have_one_status_together(
     assert len(one.threads) == 1
 
 
+@pytest.mark.parametrize("long", ["", " and so on" * 9])
+def test_the_status_of_all_stacks_says_whose_plans_destroy_everything(
+    following: Stack, repository: Repository, at_once: None, long: str
+) -> None:
+    for name in ("Cluster", "Database"):
+        add_stack(following, f"{name}{long}")
+    repository.push({"topic.tf": "1"}, "topic")
+    one = repository.open_pull_request("topic")
+    look(following)
+    for run in Run.objects.all():
+        move(run, *TO_PLAN, State.FINISHED)
+    for name in ("Cluster", "Database"):
+        destroying = Run.objects.filter(stack__name__startswith=name)
+        destroying.update(added=0, changed=0, destroyed=2, destroys_everything=True)
+    send_all()
+    [(state, text)] = told(one.latest_statuses(iteration=1))
+    begin = "3 stacks: 3 succeeded. Plans that destroy every resource in the state: "
+    assert state == "succeeded"
+    assert text.startswith(f"{begin}Cluster{long}, Database and so" if long else begin)
+    assert text.endswith("…" if long else ": Cluster, Database")
+    assert one.statuses[-1].target_url.endswith(
+        "cluster" + "-and-so-on" * 9 * bool(long) + "/runs/1/"
+    )
+
+
 def test_what_was_begun_for_each_stack_is_ended_for_each(
     opened: PullRequest, following: Stack, repository: Repository
 ) -> None:
