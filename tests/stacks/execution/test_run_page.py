@@ -121,7 +121,10 @@ def test_a_plan_is_shown_as_counts_and_as_a_list(member: Client, run: Run) -> No
                 {"address": "a.new", "action": "add"},
                 {"address": "a.<b>", "action": "replace"},
             ],
-            "outputs": [{"name": "url", "action": "change", "value": '"http://x"'}],
+            "outputs": [
+                {"name": "url", "action": "change", "value": '"http://x"'},
+                {"name": "old", "action": "destroy"},
+            ],
             "left_out": 7,
         },
     )  # fmt: skip
@@ -132,6 +135,7 @@ def test_a_plan_is_shown_as_counts_and_as_a_list(member: Client, run: Run) -> No
         "output <code>url</code>", "&quot;http://x&quot;", "7 more are not listed here",
     ):  # fmt: skip
         assert shown in page, shown
+    assert page.count('data-label="New value"') == 1  # phones show no label without a value
     Run.objects.update(plan={"resources": [], "outputs": [], "left_out": 0})
     assert "No changes: what there is matches the code." in text(member.get(PAGE))
 
