@@ -266,5 +266,27 @@ def test_with_another_key_the_page_works_and_says_what_to_do(member: Client, sta
     assert environment_of(stack)[0] == {"A": "entered-again", "B": "entered-again"}
 
 
+@pytest.mark.parametrize(
+    ("tool", "says"),
+    [
+        ("terraform", "Terraform applies a plan with the inputs that it was made with."),
+        ("opentofu", "OpenTofu refuses to apply a plan whose inputs were changed since"),
+    ],
+)
+def test_the_pages_say_from_when_a_change_counts(
+    member: Client, stack: Stack, tool: str, says: str
+) -> None:
+    Stack.objects.update(tool=tool)
+    page = words(member)
+    assert f"A changed input counts from the next plan: {says}" in page
+    for name, counts in (
+        ("TF_VAR_a", "The next plan of Network goes without it; a plan that waits"),
+        ("ARM_CLIENT_ID", "The next plan or apply of Network goes without it."),
+    ):
+        add(member, name, "1")
+        variable = StackVariable.objects.get(name=name)
+        assert counts in member.get(f"{PATH}{variable.pk}/remove/").content.decode()
+
+
 def test_the_page_says_who_can_read_the_environment(member: Client, stack: Stack) -> None:
     assert "Whatever code runs can read all of it, secrets included" in words(member)
