@@ -12,12 +12,13 @@ from datetime import datetime, timedelta
 
 from django.conf import settings
 from django.db import InterfaceError, OperationalError
-from django.db.models import QuerySet
+from django.db.models import OuterRef, QuerySet, Subquery, Value
+from django.db.models.functions import Concat
 from django.utils import timezone
 
 from vcs_integrations.backoff import wait_after
 from vcs_integrations.events import Event, Ignored, Malformed
-from vcs_integrations.models import REPLAYABLE, Delivery, Integration
+from vcs_integrations.models import REPLAYABLE, Delivery, Integration, Repository
 from vcs_integrations.providers.base import Outcome, ProviderError
 from vcs_integrations.transactions import transaction_in_line
 
@@ -67,7 +68,8 @@ def process(delivery: Delivery) -> None:
         elif not delivery.integration.is_linked:
             delivery.settle(Outcome.NO_RUN, "The organization was unlinked before")
         else:
-            _notice_rename(delivery)
+            if _names_otherwise(delivery):
+                Integration.objects.filter(pk=delivery.integration_id).hurry_refresh()
             for consumer in _consumers:
                 consumer(delivery, events, delivery.attempts >= PATIENT_ATTEMPTS)
     except ProviderError as error:
@@ -83,15 +85,13 @@ def process(delivery: Delivery) -> None:
         )
 
 
-def _notice_rename(delivery: Delivery) -> None:
-    """Have the organization read soon where a webhook calls a repository otherwise than we do.
+def _names_otherwise(delivery: Delivery) -> bool:
+    """Say whether a webhook calls a repository otherwise than it was called when last read.
 
     Webhooks come late and shuffled, so their names are not stored.
     """
-    integration = delivery.integration
-    known = integration.repositories.filter(external_id=delivery.repository_id).first()
-    if known and "/" in delivery.repository_name and delivery.repository_name != str(known):
-        Integration.objects.filter(pk=integration.pk).hurry_refresh()
+    known, name = delivery.known_repository_name, delivery.repository_name
+    return bool(known) and "/" in name and name != known
 
 
 def replay(deliveries: QuerySet[Delivery]) -> int:
@@ -122,7 +122,13 @@ def _take() -> list[Delivery]:
             *due.select_for_update(skip_locked=True)[:TAKEN_AT_ONCE].values_list("pk", flat=True)
         ]
         Delivery.objects.filter(pk__in=taken).update(process_at=timezone.now() + LEASE)
-    return list(Delivery.objects.filter(pk__in=taken).select_related("integration").order_by("pk"))
+    known = Repository.objects.filter(
+        integration=OuterRef("integration"), external_id=OuterRef("repository_id")
+    ).values_list(Concat("project_name", Value("/"), "name"))
+    found = Delivery.objects.filter(pk__in=taken).annotate(
+        known_repository_name=Subquery(known)  # type: ignore[no-redef] # it has a default
+    )
+    return list(found.select_related("integration").order_by("pk"))
 
 
 def _retry_at(delivery: Delivery, seconds: int | None = None) -> datetime:

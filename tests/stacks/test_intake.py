@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from stacks.heads import follow_from_now
@@ -89,8 +90,12 @@ def test_a_webhook_with_another_name_has_the_names_read_again(
 ) -> None:
     Integration.objects.update(succeeded_at=timezone.now() - timedelta(minutes=5))
     repository.push({"a.tf": "1"})
-    deliver(emulator)
+    with CaptureQueriesContext(connection) as queries:
+        deliver(emulator)
     assert not Integration.objects.due_for_refresh().exists()
+    begins = 'SELECT "vcs_integrations_repository"."id"'
+    asked = [one["sql"] for one in queries if one["sql"].startswith(begins)]
+    assert len(asked) == 2  # to decide, and once more when the changed files were read
     repository.rename("foundation")
     repository.push({"a.tf": "2"})
     deliver(emulator)

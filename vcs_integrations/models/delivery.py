@@ -57,6 +57,9 @@ class Delivery(models.Model):
     processed_at = models.DateTimeField(null=True, blank=True)
     attempts = models.PositiveIntegerField(default=0)
 
+    # Set where deliveries are taken to be processed: what their repository was called at last.
+    known_repository_name: str | None = None
+
     objects = DeliveryQuerySet.as_manager()
 
     class Meta:
