@@ -1,28 +1,43 @@
 """What a plan was made from, and whether that has moved since: then the plan is out of date."""
 
+from typing import NamedTuple
+
 from stacks.models import Run, Stack
 from stacks.states import Kind
 
 
+class Now(NamedTuple):
+    """What there is to plan from; the push and commit of the tracked branch's newest run."""
+
+    state_version: int
+    tracked_push_id: int
+    tracked_sha: str
+
+
+def read_now(stack: Stack) -> Now:
+    return Now(_state_version(stack), *_newest_tracked(stack))
+
+
 def basis_now(stack: Stack) -> dict[str, int]:
     """Return the fields of a run that say what is there to plan from at this moment."""
-    push_id, _ = _newest_tracked(stack)
-    return {"state_version": _state_version(stack), "tracked_push_id": push_id}
+    now = read_now(stack)
+    return {"state_version": now.state_version, "tracked_push_id": now.tracked_push_id}
 
 
-def moved_since(run: Run) -> str:
+def moved_since(run: Run, now: Now | None = None) -> str:
     """Say what moved since a run was planned, like “main moved”; empty where its plan holds.
 
     So it is where it is not known what it was planned from. A move of the tracked branch counts
-    if it was a tracked run's: any other did not concern the stack.
+    if it was a tracked run's: any other did not concern the stack. `now` is what there is for
+    its stack, where that was read already.
     """
     if run.state_version is None:
         return ""
-    if run.state_version != _state_version(run.stack):
+    now = now or read_now(run.stack)
+    if run.state_version != now.state_version:
         return "the state changed"
-    push_id, sha = _newest_tracked(run.stack)
-    is_newer = push_id > (run.tracked_push_id or 0) and sha != run.merged_with
-    if run.kind == Kind.PROPOSED and is_newer:
+    is_newer = now.tracked_push_id > (run.tracked_push_id or 0)
+    if run.kind == Kind.PROPOSED and is_newer and now.tracked_sha != run.merged_with:
         return f"{run.stack.branch} moved"
     return "its pull request became ready to merge" if run.lacks_merge else ""
 

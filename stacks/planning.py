@@ -29,13 +29,8 @@ RETRY_AFTER = timedelta(minutes=1)
 
 def plan_next() -> bool:
     """Plan older pull requests of one stack for which that is due; False where none is."""
-    due = Stack.objects.with_repository().filter(
-        plans_older=True,
-        plan_older_at__lte=timezone.now(),
-        repository__gone_at=None,
-        repository__is_disabled=False,
-        repository__integration__unlinked_at=None,
-    )
+    reachable = Stack.objects.with_repository().reachable()
+    due = reachable.filter(plans_older=True, plan_older_at__lte=timezone.now())
     stack = due.order_by("plan_older_at").first()
     if stack is None:
         return False

@@ -10,7 +10,7 @@ from datetime import timedelta
 from django.db import transaction
 from django.utils import timezone
 
-from stacks.basis import moved_since
+from stacks.basis import moved_since, read_now
 from stacks.forks import is_allowed_once
 from stacks.models import PullRequest, Report, Run, Stack
 from stacks.runs import repeat
@@ -23,12 +23,7 @@ MOST_AT_ONCE = 3
 
 def plan_again_next() -> bool:
     """See to the out-of-date plans of one stack for which that is due; False where none is."""
-    due = Stack.objects.filter(
-        plan_again_at__lte=timezone.now(),
-        repository__gone_at=None,
-        repository__is_disabled=False,
-        repository__integration__unlinked_at=None,
-    )
+    due = Stack.objects.reachable().filter(plan_again_at__lte=timezone.now())
     found = due.order_by("plan_again_at").first()
     if found is None:
         return False
@@ -54,19 +49,18 @@ def _plan_again(stack: Stack) -> bool:
     has_to_wait = stack.runs.filter(kind=Kind.TRACKED).exclude(state__in=ENDED).exists()
     unfinished = stack.runs.filter(kind=Kind.PROPOSED).exclude(repeats=None)
     room = MOST_AT_ONCE - unfinished.exclude(state__in=ENDED).count()
-    left = []
+    is_done = True
     for run, pull_request, because in _outdated(stack):
-        if not may_be_planned_again(run, pull_request):
-            _tell_outdated(run)
-        elif has_to_wait or room <= 0:
-            _tell_outdated(run)
-            left.append(run)
-        else:
+        may_be = may_be_planned_again(run, pull_request)
+        if may_be and room > 0 and not has_to_wait:
             room -= 1
             Run.objects.filter(pk=run.pk).exclude(state__in=ENDED).move_to(State.SUPERSEDED)
             run.pull_request, run.iteration = pull_request, pull_request.iteration
             repeat(run, note=f"Planned again: {because}.")
-    return not left
+        else:
+            _tell_outdated(run)
+            is_done = is_done and not may_be
+    return is_done
 
 
 def _outdated(stack: Stack) -> Iterator[tuple[Run, PullRequest, str]]:
@@ -81,10 +75,10 @@ def _outdated(stack: Stack) -> Iterator[tuple[Run, PullRequest, str]]:
         kind=Kind.PROPOSED, repository_id=stack.repository_id, sha__in=list(rows)
     ).that_count()
     newest = {run.sha: run for run in runs.order_by("number")}
+    now = read_now(stack)
     for run in newest.values():
         run.stack = stack
-        because = "" if run.state == State.QUEUED else moved_since(run)
-        if because:
+        if run.state != State.QUEUED and (because := moved_since(run, now)):
             yield run, rows[run.sha], because
 
 

@@ -98,6 +98,17 @@ class CommentReport:
     text: str
 
 
+@dataclass(frozen=True)
+class Doubts:
+    """Why a plan is not what merging would do: sentences without their end.
+
+    `status` takes the place of the run's own, where the plan is no success because of them.
+    """
+
+    sentences: tuple[str, ...] = ()
+    status: Status | None = None
+
+
 def plan_of(run: Run) -> str:
     """Return a run's plan, a line for each resource and output; empty where it has none.
 
@@ -180,9 +191,12 @@ def deciding_run(report: Report) -> Run | None:
 
 def describe(run: Run) -> str:
     """Return what a run has come to, in a few words, with what is to be known about its plan."""
-    told = [_describe(run)]
+    return _describe_with(doubts_about(run), run)
+
+
+def _describe_with(doubts: Doubts, run: Run) -> str:
+    told = [*doubts.sentences, _describe(run)]
     is_planned = run.state == State.UNCONFIRMED or run.kind == Kind.PROPOSED
-    told = [*doubts_about(run), *told]
     if run.destroys_everything and is_planned:
         told.append(DESTROYS_EVERYTHING.rstrip("."))
     if run.kind == Kind.PROPOSED and run.behind_warning:
@@ -190,28 +204,26 @@ def describe(run: Run) -> str:
     return ". ".join(told) + ("." if len(told) > 1 else "")
 
 
-def _has_conflicts(run: Run) -> bool:
-    return run.conflicts or bool(run.pull_request and run.pull_request.has_conflicts)
-
-
-def doubts_about(run: Run) -> list[str]:
-    """Return sentences on why a pull request's plan is not what merging would do, if it is not."""
-    if run.state != State.FINISHED or not run.is_open_proposal:
-        return []
+def doubts_about(run: Run) -> Doubts:
+    """Return why a pull request's plan is not what merging would do, if it is not."""
+    source = run.pull_request
+    if source is None or run.state != State.FINISHED or not run.is_open_proposal:
+        return Doubts()
     branch = run.stack.branch
-    if _has_conflicts(run):
-        return [f"It conflicts with {branch}: resolve the conflicts to have the merge planned"]
+    if run.conflicts or source.has_conflicts:
+        sentence = f"It conflicts with {branch}: resolve the conflicts to have the merge planned"
+        return Doubts((sentence,), Status.FAILED)
     because = moved_since(run)
     if not because:
-        return []
+        return Doubts()
     outdated = f"Out of date, as {because}"
     if basis := describe_basis(run):
         outdated += f" (planned for {basis})"
     if not run.stack.plans_again:
-        return [outdated]
-    if run.pull_request and may_be_planned_again(run, run.pull_request):
-        return [outdated, "It will be planned again"]
-    return [outdated, "Retry it to plan it again"]
+        return Doubts((outdated,))
+    will_be = may_be_planned_again(run, source)
+    next_step = "It will be planned again" if will_be else "Retry it to plan it again"
+    return Doubts((outdated, next_step), Status.PENDING)
 
 
 def _describe(run: Run) -> str:
@@ -306,18 +318,10 @@ def _status_of_one(report: Report) -> StatusReport | None:
     if run and run.state in DOES_NOT_COUNT:
         return _without_result(report, describe(run), run.get_absolute_url())
     if run:
-        return _status(report, _status_of_run(run), describe(run), run.get_absolute_url())
+        doubts = doubts_about(run)
+        status = doubts.status or STATUSES[State(run.state)]
+        return _status(report, status, _describe_with(doubts, run), run.get_absolute_url())
     return _without_run(report, report.stack)
-
-
-def _status_of_run(run: Run) -> Status:
-    """Return how far a run is; a plan that is not of what would be merged is no success."""
-    if run.state == State.FINISHED and run.is_open_proposal:
-        if _has_conflicts(run):
-            return Status.FAILED
-        if run.stack.plans_again and moved_since(run):
-            return Status.PENDING
-    return STATUSES[State(run.state)]
 
 
 def _without_run(report: Report, stack: Stack) -> StatusReport | None:

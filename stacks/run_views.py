@@ -43,7 +43,7 @@ def run(request: HttpRequest, slug: str, number: int) -> HttpResponse:
         "run": found,
         "stack": found.stack,
         "actions": actions_for(found),
-        "doubts": doubts_about(found),
+        "doubts": doubts_about(found).sentences,
         "refusal": refuses_confirmation(found) if found.state == State.UNCONFIRMED else "",
         "done": list(found.actions.all()),
         "repeated_by": list(found.repeated_by.select_related("stack")),

@@ -124,8 +124,14 @@ def fail(run: Run, sentence: str, errors: str = "") -> None:
 def _report(run: Run, sentence: str) -> None:
     """Log something that the operator has to do, and show it on the run's page."""
     logger.error("%s of %s: %s", run, run.stack, sentence)
-    run.warnings = [*run.warnings, sentence]
-    patiently(lambda: Run.objects.filter(pk=run.pk).update(warnings=run.warnings))
+    _note(run, {"warnings": [*run.warnings, sentence]})
+
+
+def _note(run: Run, fields: dict[str, Any]) -> None:
+    """Store what is known of a run by now."""
+    patiently(lambda: Run.objects.filter(pk=run.pk).update(**fields))
+    for name, value in fields.items():
+        setattr(run, name, value)
 
 
 def end(run: Run, state: State, **fields: Any) -> None:
@@ -163,9 +169,9 @@ class Job:
     def plan(self) -> None:
         """Plan, and wait for people where something would be changed on the tracked branch."""
         # Before anything is fetched: what moves from now on makes the plan out of date.
-        self._note(basis_now(self.stack))
+        _note(self.run, basis_now(self.stack))
         if self.run.kind == Kind.PROPOSED:
-            self._note({"tracked_sha": merging.tracked_now(self.run)})
+            _note(self.run, {"tracked_sha": merging.tracked_now(self.run)})
         self._prepare()
         self._warn_of_environment()
         _move(self.run, State.PLANNING)
@@ -261,7 +267,7 @@ class Job:
         if not merging.fetch(self.git) and not self._fetch_from_new_address():
             raise self.git.failed("The commit could not be fetched.")
         if self.run.kind == Kind.PROPOSED:
-            self._note(merging.fields_of_fetched(self.git))
+            _note(self.run, merging.fields_of_fetched(self.git))
         lfs.complete(self.git, submodules.complete(self.git))
         self.folder = f"{workspace.CODE}/{self.stack.project_root}".rstrip("/")
         if self._try("test", "-d", self.sandbox.path("workspace", self.folder)):
@@ -412,14 +418,8 @@ class Job:
 
     def _warn(self, sentence: str) -> None:
         """Show a warning on the run's page and in its log."""
-        self._note({"warnings": [*self.run.warnings, self.masker.mask(sentence)]})
+        _note(self.run, {"warnings": [*self.run.warnings, self.masker.mask(sentence)]})
         self.log.say(f"Warning: {sentence}")
-
-    def _note(self, fields: dict[str, Any]) -> None:
-        """Store what is known of the run by now."""
-        patiently(lambda: Run.objects.filter(pk=self.run.pk).update(**fields))
-        for name, value in fields.items():
-            setattr(self.run, name, value)
 
     def _put(self, name: str, content: bytes) -> None:
         """Put a file of ours into the project root; inside, where no link leads out of it."""

@@ -106,6 +106,6 @@ def _behind(run: Run, sha: str) -> int | None:
         return None
     client = run.repository.integration.client(BACKGROUND)
     try:
-        return client.distance(run.repository.external_id, run.tracked_sha, sha).behind
+        return client.commits_behind(run.repository.external_id, run.tracked_sha, sha)
     except ProviderError:
         return None

@@ -53,6 +53,14 @@ class StackQuerySet(models.QuerySet["Stack"]):
     def of(self, integration: Integration) -> Self:
         return self.filter(repository__integration=integration)
 
+    def reachable(self) -> Self:
+        """Those whose repository can be read, as far as is known."""
+        return self.filter(
+            repository__gone_at=None,
+            repository__is_disabled=False,
+            repository__integration__unlinked_at=None,
+        )
+
     def plan_again_once_quiet(self) -> None:
         """Have the worker look for out-of-date plans once nothing more moves."""
         self.update(plan_again_at=timezone.now() + QUIET)

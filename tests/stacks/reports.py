@@ -31,6 +31,11 @@ def hurry() -> None:
     Integration.objects.update(reports_held_until=None)
 
 
+def make_plan_again_due() -> None:
+    """Let the time pass for which nothing may move before plans are made again."""
+    Stack.objects.exclude(plan_again_at=None).update(plan_again_at=timezone.now())
+
+
 def newest(stack: Stack) -> Run:
     found = stack.runs.order_by("-number").first()
     assert found

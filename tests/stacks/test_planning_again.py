@@ -15,7 +15,16 @@ from stacks.planning_again import LOOK_AGAIN_AFTER, MOST_AT_ONCE, plan_again_nex
 from stacks.states import Kind, State
 from tests.emulator.model import Repository
 from tests.emulator.pull_requests import PullRequest
-from tests.stacks.reports import TO_PLAN, hurry, look, move, newest, send_all, told
+from tests.stacks.reports import (
+    TO_PLAN,
+    hurry,
+    look,
+    make_plan_again_due,
+    move,
+    newest,
+    send_all,
+    told,
+)
 from vcs_integrations.models import Integration
 from vcs_integrations.models import Repository as OurRepository
 
@@ -50,12 +59,8 @@ def write_state(stack: Stack) -> None:
     )
 
 
-def make_due() -> None:
-    Stack.objects.exclude(plan_again_at=None).update(plan_again_at=timezone.now())
-
-
 def work() -> None:
-    make_due()
+    make_plan_again_due()
     assert plan_again_next()
 
 
@@ -105,7 +110,7 @@ def test_what_main_moved_under_is_planned_again_once_main_is_applied(
 
 
 def work_is_done(stack: Stack) -> None:
-    make_due()
+    make_plan_again_due()
     plan_again_next()
     stack.refresh_from_db()
     assert stack.plan_again_at is None

@@ -174,14 +174,6 @@ class ChangeSet:
     changes: Sequence[RemoteChange]
 
 
-@dataclass(frozen=True)
-class Distance:
-    """How many commits a head has that its base lacks, and the base that the head lacks."""
-
-    ahead: int
-    behind: int
-
-
 class HookStatus(StrEnum):
     """Whether the provider delivers by a service hook, and why not."""
 
@@ -458,8 +450,8 @@ class Client(Protocol):
         """Return all files that differ between two commits, or between merge base and head."""
         ...
 
-    def distance(self, repository_id: str, base: str, head: str) -> Distance:
-        """Return how far apart two commits are."""
+    def commits_behind(self, repository_id: str, base: str, head: str) -> int:
+        """Return how many commits of `base` are not in `head`."""
         ...
 
     def push(self, repository_id: str, push_id: int) -> list[RefChanged]:

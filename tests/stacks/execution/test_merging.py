@@ -4,7 +4,6 @@ from collections.abc import Callable
 
 import pytest
 from django.test import Client
-from django.utils import timezone
 
 from stacks.execution import merging
 from stacks.execution.logs import as_text
@@ -16,7 +15,7 @@ from tests.emulator import Emulator
 from tests.emulator.model import Repository
 from tests.emulator.pull_requests import PullRequest
 from tests.stacks.execution.conftest import log_of, work
-from tests.stacks.reports import hurry, look, send_all, told
+from tests.stacks.reports import hurry, look, make_plan_again_due, send_all, told
 from vcs_integrations.providers.azure_devops.provider import AzureDevOps
 
 RESOURCE = 'resource "terraform_data" "%s" {}\n'
@@ -38,11 +37,16 @@ def behind(stack: Stack, repository: Repository) -> PullRequest:
     repository.push({"mine.tf": RESOURCE % "mine"}, branch="feature")
     one = repository.open_pull_request("feature")
     repository.push({"theirs.tf": RESOURCE % "theirs"})
+    apply_main(stack)
+    assert stack.runs.filter(kind="tracked", state=State.FINISHED).count() == 1
+    return one
+
+
+def apply_main(stack: Stack) -> None:
+    """Apply what was pushed to main, with the pull request's run out of the way."""
     look(stack)
     Run.objects.filter(kind="proposed").update(state=State.CANCELED)
     work()
-    assert stack.runs.filter(kind="tracked", state=State.FINISHED).count() == 1
-    return one
 
 
 def planned(stack: Stack) -> Run:
@@ -126,9 +130,7 @@ def conflicting(stack: Stack, repository: Repository) -> PullRequest:
     repository.push({"main.tf": network + RESOURCE % "mine"}, branch="feature")
     one = repository.open_pull_request("feature")
     repository.push({"main.tf": network + RESOURCE % "theirs"})
-    look(stack)
-    Run.objects.filter(kind="proposed").update(state=State.CANCELED)
-    work()
+    apply_main(stack)
     return one
 
 
@@ -151,17 +153,13 @@ def test_conflicts_are_no_success_until_they_are_resolved(
     repository.push({"main.tf": RESOURCE % "network"})
     look(followed)
     work()
-    make_due()
+    make_plan_again_due()
     assert plan_again_next()
     (again,) = work()
     assert again.merged_with
     hurry()
     send_all()
     assert told(one.latest_statuses(iteration=1))[-1][0] == "succeeded"
-
-
-def make_due() -> None:
-    Stack.objects.exclude(plan_again_at=None).update(plan_again_at=timezone.now())
 
 
 @pytest.mark.parametrize("make", [behind, conflicting])
@@ -201,7 +199,7 @@ def test_a_run_of_a_pushed_branch_is_planned_again_once_its_pull_request_can_be_
     hurry()
     send_all()
     assert told(one.latest_statuses(iteration=1))[-1][0] == "pending"
-    make_due()
+    make_plan_again_due()
     assert plan_again_next()
     (again,) = work()
     assert (again.repeats, again.behind, again.destroyed) == (alone, 0, 0)

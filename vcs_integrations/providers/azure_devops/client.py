@@ -26,7 +26,6 @@ from vcs_integrations.providers.azure_devops.shapes import Json, child, line, te
 from vcs_integrations.providers.base import (
     ChangeSet,
     Connection,
-    Distance,
     Finding,
     Hook,
     Patience,
@@ -208,8 +207,8 @@ class AzureDevOpsClient:
             if not page or answer.get("allChangesIncluded") is True:
                 return ChangeSet(shapes.sha(answer, "commonCommit"), shapes.changes(found))
 
-    def distance(self, repository_id: str, base: str, head: str) -> Distance:
-        """Return how far apart two commits are ("Diffs - Get")."""
+    def commits_behind(self, repository_id: str, base: str, head: str) -> int:
+        """Return how many commits of `base` are not in `head` ("Diffs - Get")."""
         params = {
             "baseVersion": base,
             "baseVersionType": "commit",
@@ -221,7 +220,7 @@ class AzureDevOpsClient:
         ahead, behind = answer.get("aheadCount"), answer.get("behindCount")
         if not isinstance(ahead, int) or not isinstance(behind, int) or min(ahead, behind) < 0:
             raise diagnosis.not_azure_devops(self._host, "the counts of commits are missing")
-        return Distance(ahead, behind)
+        return behind
 
     def push(self, repository_id: str, push_id: int) -> list[RefChanged]:
         """Return what one push changed ("Pushes - Get")."""
