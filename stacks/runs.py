@@ -72,7 +72,7 @@ def repeat(run: Run, *, note: str = "") -> Run:
         pull_request=run.pull_request,
         iteration=run.iteration,
         repeats=run,
-        note=note,
+        note=note[:500],
     )
 
 

@@ -143,6 +143,26 @@ def test_a_state_that_changed_is_enough(stack: Stack, repository: Repository) ->
     assert newest(stack).note == "Planned again: the state changed."
 
 
+def test_a_long_branch_leaves_a_note_that_can_be_stored(
+    integration: Integration, repository: Repository
+) -> None:
+    branch = "/".join(["branch"] * 71)
+    repository.push({"main.tf": "1"}, branch)
+    ours = OurRepository.objects.get(external_id=repository.id)
+    stack = Stack.objects.create(name="Network", repository=ours, branch=branch)
+    assert follow_from_now(stack) is None
+    repository.push({"feature.tf": "1"}, "feature")
+    repository.open_pull_request("feature", branch)
+    look(stack)
+    finish(newest(stack))
+    repository.push({"main.tf": "2"}, branch)
+    look(stack)
+    finish(newest(stack))
+    work()
+    again = newest(stack)
+    assert (again.repeats is not None, len(again.note)) == (True, 500)
+
+
 def test_main_may_move_where_it_does_not_concern_the_stack(
     stack: Stack, repository: Repository
 ) -> None:
