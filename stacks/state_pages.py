@@ -75,9 +75,11 @@ def unlock_state(request: HttpRequest, slug: str) -> HttpResponse:
     if lock is None:
         messages.info(request, f"The state of {found.name} is not locked")
         return redirect("state_versions", slug)
-    # Another lock may be held since the page was shown.
-    if request.POST.get("lock_id") != lock.lock_id:
+    if request.method != "POST":
         return render(request, "stacks/unlock_state.html", {"stack": found, "lock": lock})
+    if request.POST.get("lock_id") != lock.lock_id:
+        messages.error(request, "The lock is another one by now. Nothing was unlocked.")
+        return redirect("unlock_state", slug)
     with transaction.atomic():
         is_unlocked = bool(StateLock.objects.filter(stack=found, lock_id=lock.lock_id).delete()[0])
         if is_unlocked:
