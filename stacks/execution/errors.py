@@ -102,11 +102,8 @@ def _tidy(lines: Sequence[str]) -> list[str]:
 
 
 def _masked(block: list[str], mask: Callable[[str], str]) -> list[str]:
-    """Return an error without secrets, also where Terraform wrapped a secret at a space."""
+    """Return an error without secrets, also where Terraform wrapped one, its lines cut."""
     lines = mask("\n".join(block)).split("\n")
-    unwrapped = " ".join(line.strip() for line in lines)
-    if (masked := mask(unwrapped)) != unwrapped:
-        lines = [masked]
     return [line if len(line) <= LONGEST_LINE else f"{line[:LONGEST_LINE]}…" for line in lines]
 
 

@@ -27,8 +27,9 @@ from stacks.execution import (
 )
 from stacks.execution.backends import StoredBackend
 from stacks.execution.errors import Tail, terraform_errors
+from stacks.execution.lease import Lease
 from stacks.execution.logs import Log
-from stacks.execution.masking import MOST_PARTS, Masker
+from stacks.execution.masking import MOST_CHARACTERS, MOST_PARTS, Masker
 from stacks.execution.overridden import warnings_of_overridden
 from stacks.execution.patience import patiently
 from stacks.execution.project_root import ProjectRoot
@@ -55,8 +56,7 @@ from vcs_integrations.refreshing import refresh_repository
 
 logger = logging.getLogger(__name__)
 
-RENEW_EVERY = 10  # seconds
-ASK_EVERY = 0.5
+ASK_EVERY = 0.5  # seconds
 LARGEST_PLAN = 64 * MEGABYTE
 LARGEST_LOCK_FILE = MEGABYTE
 LARGEST_LISTING = 16 * MEGABYTE
@@ -89,9 +89,14 @@ def execute(run: Run, is_ending: Callable[[], bool]) -> None:
 
     `is_ending` says whether the worker was asked to end; an apply is brought to its end first.
     """
+    with Lease(run) as lease:
+        _execute(run, is_ending, lease)
+
+
+def _execute(run: Run, is_ending: Callable[[], bool], lease: Lease) -> None:
     try:
         with sandbox(lambda sentence: _report(run, sentence)) as one:
-            job = Job(run, one, is_ending)
+            job = Job(run, one, is_ending, lease)
             if run.state == State.APPLYING:
                 job.apply()
             else:
@@ -151,12 +156,15 @@ def _move(run: Run, state: State, **fields: Any) -> None:
 class Job:
     """A run that this worker has, in a sandbox."""
 
-    def __init__(self, run: Run, sandbox: Sandbox, is_ending: Callable[[], bool]) -> None:
+    def __init__(
+        self, run: Run, sandbox: Sandbox, is_ending: Callable[[], bool], lease: Lease
+    ) -> None:
         self.run = run
         self.stack = run.stack
         self.sandbox = sandbox
         self.is_ending = is_ending
-        self.asked_at = self.renewed_at = time.monotonic()
+        self.lease = lease
+        self.asked_at = time.monotonic()
         self.program = self._program()
         self.token = run.repository.integration.read_credentials().token
         self.environment, secrets = self._environment()
@@ -411,9 +419,10 @@ class Job:
             self._warn(warning)
         if self.masker.has_more:
             self._warn(
-                f"The secrets of this stack hold more than {MOST_PARTS:,} values. Each secret is "
-                f"masked as a whole, but not each of these values. Move what is not secret into "
-                f"variables that are not secret."
+                f"The secrets of this stack hold more than {MOST_PARTS:,} values, or "
+                f"{MOST_CHARACTERS:,} characters in them. Each secret is masked as a whole, but "
+                f"not each of these values. Move what is not secret into variables that are not "
+                f"secret."
             )
 
     def _warn(self, sentence: str) -> None:
@@ -465,7 +474,7 @@ class Job:
         return ended | (counts_of(summary) if summary else {})
 
     def _is_unwanted(self) -> bool:
-        """Keep the run, store its log, and say whether it was stopped.
+        """Store the run's log, and say whether the run was stopped.
 
         Raises WorkerEnds when this worker is to end and the run can be planned by another.
         """
@@ -478,14 +487,10 @@ class Job:
             raise WorkerEnds
         self.log.tick()
         try:
-            if now < self.renewed_at + RENEW_EVERY:
-                return not queue.is_wanted(self.run)
-            is_held = queue.renew(self.run)
-            self.renewed_at = now
-            return not is_held
+            return not queue.is_wanted(self.run)
         except (DatabaseError, InterfaceError):
             # As long as its lease lasts, nobody else has it.
-            return now > self.renewed_at + queue.LEASE.total_seconds()
+            return self.lease.may_have_ended
 
 
 def counts_of(summary: PlanSummary) -> dict[str, Any]:

@@ -38,10 +38,10 @@ def take_next(worker: str) -> Run | None:
     return _take_confirmed(worker) or _take_queued(worker)
 
 
-def renew(run: Run) -> bool:
-    """Renew a worker's lease of a run; False when the run is not the worker's any more."""
-    held = Run.objects.filter(pk=run.pk, worker=run.worker, state=run.state)
-    return bool(held.update(lease_until=timezone.now() + LEASE))
+def renew(run: int, worker: str) -> None:
+    """Renew a worker's lease of a run, if it is still the worker's."""
+    held = Run.objects.filter(pk=run, worker=worker, state__in=PLANNING | {State.APPLYING})
+    held.update(lease_until=timezone.now() + LEASE)
 
 
 def is_wanted(run: Run) -> bool:

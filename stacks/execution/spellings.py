@@ -1,6 +1,7 @@
-"""How programs write a secret: in JSON and HCL, in URLs, in base64."""
+"""How programs write a secret: quoted for a language or a page, in URLs, in base64 and hex."""
 
 import base64
+import html
 import json
 import re
 from urllib.parse import quote, quote_plus
@@ -16,12 +17,28 @@ _AS_GO_QUOTES = {
 _JSON_IN_JSON = 3
 # What is left as it is in a path, by JavaScript's encodeURIComponent, and in Go's user names.
 _LEFT_IN_URLS = ("", "/", "!'()*", "$&+,;=")
+# Longer secrets are known in the most likely forms alone, their lines in all.
+LONGEST_IN_ALL = 64 * 1024
+# GNU base64 breaks lines here.
+_BASE64_LINE = 76
+# What a backslash comes before: all but word characters, what Python's shlex and bash's
+# printf %q find unsafe, and what has a meaning in double quotes.
+_ESCAPED_IN_SHELLS = (
+    re.compile(r"[^\w]"),
+    re.compile(r"[^\w@%+=:,./-]"),
+    re.compile(r"""[ \t'"\\|&;()<>!{}*\[\]?^$`,]"""),
+    re.compile(r'[$`"\\]'),
+)
 _PERCENT = re.compile("%[0-9A-F]{2}")
 
 
 def spellings(secret: str) -> set[str]:
     """Return the forms in which a secret may be printed, itself among them."""
-    return _in_json_and_hcl(secret) | _in_urls(secret) | _in_base64(secret.encode())
+    encoded = _in_base64(secret.encode()) | _in_hex(secret.encode())
+    if len(secret) > LONGEST_IN_ALL:
+        return {secret, json.dumps(secret)[1:-1]} | encoded
+    quoted = _in_json_and_hcl(secret) | _in_html(secret) | _in_shells(secret)
+    return quoted | _in_urls(secret) | encoded | _in_base64_twice(secret.encode()) | {secret[::-1]}
 
 
 def _in_json_and_hcl(secret: str) -> set[str]:
@@ -46,9 +63,31 @@ def _as_go_quotes(one: str) -> str:
     return f"\\u{number:04x}" if number <= 0xFFFF else f"\\U{number:08x}"
 
 
+def _in_html(secret: str) -> set[str]:
+    """Return how a secret looks in HTML and XML, whose quotes have several names."""
+    escaped = html.escape(secret, quote=False)
+    names = (("&quot;", "&#x27;"), ("&quot;", "&#39;"), ("&#34;", "&#39;"), ("&quot;", "&apos;"))
+    return {escaped} | {escaped.replace('"', one).replace("'", other) for one, other in names}
+
+
+def _in_shells(secret: str) -> set[str]:
+    """Return how a secret looks quoted for a shell, and in Python's `repr`."""
+    return {
+        secret.replace("'", "'\"'\"'"),
+        secret.replace("'", r"'\''"),
+        *(escaped.sub(r"\\\g<0>", secret) for escaped in _ESCAPED_IN_SHELLS),
+        # bash's $'…'
+        secret.encode("unicode_escape").decode().replace("'", r"\'"),
+        "".join(map(_as_go_quotes, secret)).replace(r"\"", '"').replace("'", r"\'"),
+        repr(secret)[1:-1],
+    }
+
+
 def _in_urls(secret: str) -> set[str]:
     """Return how a secret looks in a URL: a space as %20 or +, digits of either case."""
-    forms = {quote(secret, safe) for safe in _LEFT_IN_URLS} | {quote_plus(secret)}
+    forms = {quote(secret, safe) for safe in _LEFT_IN_URLS}
+    forms |= {quote_plus(secret, safe) for safe in _LEFT_IN_URLS}
+    forms |= {quote(one, "") for one in forms}
     return forms | {_PERCENT.sub(lambda found: found[0].lower(), one) for one in forms}
 
 
@@ -64,3 +103,17 @@ def _in_base64(secret: bytes) -> set[str]:
         is_cut = (before + len(secret)) % 3 != 0
         forms.add(encoded[(0, 2, 3)[before] : len(encoded) - is_cut])
     return forms | {one.replace("+", "-").replace("/", "_") for one in forms}
+
+
+def _in_base64_twice(secret: bytes) -> set[str]:
+    """Return how base64 of a secret, in one line or several, looks in base64."""
+    once = base64.b64encode(secret).decode()
+    lines = [once[at : at + _BASE64_LINE] for at in range(0, len(once), _BASE64_LINE)]
+    inner = _in_base64(secret) | {"\n".join(lines)}
+    return set().union(*(_in_base64(one.rstrip("=").encode()) for one in inner))
+
+
+def _in_hex(secret: bytes) -> set[str]:
+    """Return how a secret looks in hexadecimal digits, also with colons between bytes."""
+    forms = {secret.hex(), secret.hex(":")}
+    return forms | {one.upper() for one in forms}

@@ -160,5 +160,5 @@ def test_a_run_says_when_not_every_value_of_its_secrets_is_masked(
     (done,) = work()
     assert done.state == State.FINISHED
     [warning] = done.warnings
-    assert warning.startswith("The secrets of this stack hold more than 10,000 values.")
+    assert warning.startswith("The secrets of this stack hold more than 10,000 values")
     assert warning in as_text(log_of(run))

@@ -1,25 +1,31 @@
 """Repositories that mean harm: what they try does nothing outside of their own job."""
 
 import os
+import re
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from django.conf import settings as configured
 from django.contrib.auth.models import User
+from django.db import connections
 from pytest_django import Settings
 
+from stacks.execution import queue
 from stacks.execution.backends import FILE
 from stacks.execution.logs import as_html, as_text
+from stacks.execution.masking import MASK
 from stacks.execution.overridden import warnings_of_overridden
 from stacks.execution.sandbox import sandbox
 from stacks.forks import allow, read
 from stacks.heads import follow_from_now
-from stacks.models import PullRequest, Stack
+from stacks.models import PullRequest, Stack, StackVariable
 from stacks.states import Kind, State
 from tests.emulator.model import Repository
 from tests.stacks.execution.conftest import (
@@ -271,6 +277,80 @@ def command_lines() -> Iterator[Seen]:
     ) as watcher:
         yield seen
         seen.lines = watcher.communicate(b"end")[0].decode(errors="replace").splitlines()
+
+
+# Secrets
+
+
+def squeezed(text: str) -> str:
+    text = re.sub(r"\n[^\n]*?\(local-exec\): ?", "", "\n" + as_text(text))
+    return re.sub(r"[\s│]", "", text)
+
+
+def test_a_secret_is_in_no_log_and_no_error_however_a_job_encodes_and_breaks_it(
+    autodeploy: Stack, repository: Repository, tmp_path: Path
+) -> None:
+    secret = "kX9/vR2+wL5'mN8 qT1$zB4&yD7<cF0>hJ3;" * 3
+    StackVariable.objects.create(
+        stack=autodeploy, name="AWS_SESSION_TOKEN", value=secret, is_secret=True
+    )
+    encode = {
+        "base64": "base64",
+        "base64 twice": "base64 | base64",
+        "hex": "od -An -v -tx1",
+        "reversed": "rev",
+        "colored": "grep --color=always -o . | tr -d '\\n'",
+        "one by one": "fold -w 1",
+        "for a shell": "xargs -0 bash -c 'printf %q \"$0\"'",
+    }
+    script = "; ".join(f'echo "$AWS_SESSION_TOKEN" | {one}; echo' for one in encode.values())
+    run = pushed(autodeploy, repository, {"main.tf": executed(f"{script}; exit 1")})
+    *_, done = work()
+    assert done.state == State.FAILED
+    assert "exit status 1" in done.errors
+    for name, one in encode.items():
+        command = ["sh", "-c", f'echo "$AWS_SESSION_TOKEN" | {one}']
+        printed = subprocess.run(
+            command, env={"PATH": os.environ["PATH"], "AWS_SESSION_TOKEN": secret},
+            capture_output=True, text=True, check=True,
+        ).stdout  # fmt: skip
+        part = squeezed(printed)[40:60]
+        assert len(part) == 20
+        assert part not in squeezed(log_of(run)), name
+        assert part not in squeezed(done.errors), name
+
+
+def test_a_run_with_a_huge_secret_and_log_keeps_its_lease(
+    transactional_db: None,
+    stack: Stack,
+    repository: Repository,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    Stack.objects.update(autodeploy=True)
+    lines = "\n".join(f"{'0' * (6 + number % 30)}{number}" for number in range(4200))
+    StackVariable.objects.create(stack=stack, name="AWS_SESSION_TOKEN", value=lines, is_secret=True)
+    monkeypatch.setattr("stacks.execution.queue.LEASE", timedelta(seconds=5))
+    monkeypatch.setattr("stacks.execution.lease.RENEW_EVERY", 0.5)
+    zeros = "yes $(printf %0100d 0) | head -n 10000"
+    run = pushed(stack, repository, {"main.tf": executed(zeros)})
+    is_over = threading.Event()
+
+    def another_worker() -> None:
+        while not is_over.wait(0.5):
+            queue.give_back_lost()
+        connections.close_all()
+
+    other = threading.Thread(target=another_worker)
+    other.start()
+    try:
+        *_, done = work()
+    finally:
+        is_over.set()
+        other.join()
+    assert done.state == State.FINISHED, done.failure
+    assert done.attempts == 1
+    log = as_text(log_of(run))
+    assert MASK in log and "0" * 10 not in log
 
 
 # Forks

@@ -1,7 +1,10 @@
 """Which parts of a secret are masked, and in which forms programs print them."""
 
 import base64
+import html
 import json
+import re
+import shlex
 from collections.abc import Callable
 from urllib.parse import quote, quote_plus
 
@@ -10,11 +13,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stacks.execution.hcl import names_set_in
+from stacks.execution.logs import Log
 from stacks.execution.masking import MASK, MOST_PARTS, Masker
 from stacks.execution.terminal import harmless
+from stacks.models import Run
+from tests.addresses import make_run, make_stack
+from tests.stacks.execution.conftest import log_of
+from vcs_integrations.models import Integration
 
 PASSWORD = 'Hunter2-Hunter2+"é\\/ <&>${x}%{y}'
 PLAIN = "Hunter2-Hunter2"
+
+
+@pytest.fixture
+def run(linked: Integration) -> Run:
+    return make_run(make_stack(linked, "Network"), 1)
 
 
 def pretty(value: object) -> str:
@@ -104,6 +117,79 @@ def test_what_a_secret_holds_is_masked_as_programs_write_it(
     assert MASK in masked
     assert "Hunter" not in masked and "SHVudGVy" not in masked and "dW50ZXI" not in masked
     assert "x}" not in masked and "%7Bx" not in masked and "%7bx" not in masked
+
+
+KEY = "kX9/vR2+wL5'mN8\"qT1$zB4&yD7<cF0>hJ3 " * 3 + "end-of-it"
+ALIGNED = base64.b64encode(KEY.encode()).decode()
+
+
+def folded(text: str, width: int = 76, before: str = "") -> str:
+    lines = [text[at : at + width] for at in range(0, len(text), width)]
+    return "".join(f"{before}{line}\n" for line in lines)
+
+
+@pytest.mark.parametrize(
+    "printed",
+    [
+        folded(ALIGNED),
+        folded(ALIGNED, before="\x1b[31m│\x1b[0m \x1b[0m"),
+        folded(ALIGNED, before='terraform_data.a["x y"] (local-exec): '),
+        folded(ALIGNED, before="\x1b[0m\x1b[1mterraform_data.a (local-exec):\x1b[0m \x1b[0m"),
+        folded(ALIGNED, before="      + "),
+        base64.encodebytes(KEY.encode()).decode(),
+        folded(base64.b64encode(f"x{KEY}\n".encode()).decode()),
+        folded(base64.b64encode(folded(ALIGNED).encode()).decode()),
+        base64.b64encode(base64.b64encode(f"user:{KEY}".encode())).decode(),
+        base64.urlsafe_b64encode(base64.urlsafe_b64encode(KEY.encode())).decode(),
+        folded(KEY.encode().hex(), 60),
+        KEY.encode().hex().upper(),
+        KEY.encode().hex(" "),
+        KEY.encode().hex(":").upper(),
+        KEY[::-1],
+        quote_plus(KEY),
+        quote_plus(KEY, safe="/"),
+        quote(quote(KEY, safe=""), safe=""),
+        re.sub("%..", lambda found: found[0].lower(), quote(KEY)),
+        html.escape(KEY),
+        html.escape(KEY).replace("&quot;", "&#34;").replace("&#x27;", "&#39;"),
+        shlex.quote(KEY),
+        KEY.replace("'", "'\\''"),
+        "".join(one if one.isalnum() else f"\\{one}" for one in KEY),
+        repr(KEY),
+        "".join(f"\x1b[01;31m\x1b[K{one}\x1b[m\x1b[K" for one in KEY),
+        folded(KEY, 20),
+        "\n".join(f"\x1b[31m│\x1b[0m {word}" for word in KEY.split(" ")),
+        " ".join(KEY),
+    ],
+)
+def test_a_secret_is_masked_in_every_usual_encoding_however_it_is_broken(printed: str) -> None:
+    left = re.sub(r"\x1b\[[0-9;]*m|[\s│]", "", Masker([KEY]).mask(harmless(printed)))
+    assert MASK in left
+    # What base64 mixes with its neighbors stays, as do the prefixes of lines.
+    assert len(left.replace(MASK, "")) < 45
+
+
+@pytest.mark.parametrize("size", [1, 5, 76, 200, 5000])
+@pytest.mark.parametrize("before", ["", "terraform_data.a (local-exec): "])
+def test_a_secret_is_masked_across_lines_that_come_one_by_one(
+    run: Run, size: int, before: str
+) -> None:
+    log = Log(run, "applying", Masker([KEY]))
+    printed = ("Begin\n" + folded(ALIGNED, before=before) + "End\n").encode()
+    for start in range(0, len(printed), size):
+        log.write(printed[start : start + size])
+    log.flush()
+    assert log_of(run) == f"Begin\n{before}{MASK}\nEnd\n"
+
+
+def test_colors_outlast_a_mask_and_words_beside_it_stay() -> None:
+    masker = Masker(["hunter2-secret", "abcd"])
+    assert masker.mask("a \x1b[31mhunter2\x1b[1m-secret\x1b[0m b") == (
+        f"a \x1b[31m{MASK}\x1b[1m\x1b[0m b"
+    )
+    # A short secret is not found by leaving out the spaces between words.
+    assert masker.mask("a b c d, grab cd") == "a b c d, grab cd"
+    assert masker.mask("ab\ncd") == MASK
 
 
 @pytest.mark.parametrize("character", ["\x07", "\u200e", "\ufeff", "\xa0", "\x1b", "\x7f"])

@@ -242,7 +242,7 @@ def test_a_worker_that_lost_its_run_does_not_move_it(stack: Stack, repository: R
     assert run
     died(run)
     assert taken("quick") == 1
-    assert not queue.renew(run)
+    assert not queue.is_wanted(run)
     assert not queue.is_wanted(run)
 
 
