@@ -21,7 +21,15 @@ BLOCK = b'terraform {\n  backend "http" {}\n}\n'
 STORED = "terraform.tfstate"
 # They keep the state beside the code, or in memory: it is lost with the run.
 LOSE_STATE = {"local", "inmem"}
-ADDRESSES = ("address", "lock_address", "unlock_address")
+# What the settings of ours may be, beside those of the run's environment; unset, they are these.
+DEFAULTS = {
+    "update_method": "POST",
+    "lock_method": "LOCK",
+    "unlock_method": "UNLOCK",
+    "retry_max": 2,
+    "retry_wait_min": 1,
+    "retry_wait_max": 30,
+}
 NAMED_TWICE = re.compile(r"duplicate backend|both a backend and (a )?cloud", re.IGNORECASE)
 # A block within a block of one line, which no tool takes: it names a backend all the same.
 ON_ONE_LINE = re.compile(r'define argument "(backend|cloud)"')
@@ -36,10 +44,14 @@ class StoredBackend:
     config: Mapping[str, Any]
 
     def is_ours(self, environment: Mapping[str, str]) -> bool:
-        """Say whether it is the `http` backend at the addresses of a run's environment."""
+        """Say whether it is the `http` backend of a run's environment, in every setting.
+
+        With another method, for example, it would store no state, and say nothing of it.
+        """
         return self.type == "http" and all(
-            self.config.get(name) in (None, "", environment.get(f"TF_HTTP_{name.upper()}"))
-            for name in ADDRESSES
+            value
+            in (None, "", False, DEFAULTS.get(name), environment.get(f"TF_HTTP_{name.upper()}"))
+            for name, value in self.config.items()
         )
 
 
