@@ -16,7 +16,7 @@ from django.views.decorators.http import require_http_methods, require_safe
 from accounts.audit import Verb, record
 from stacks.actions import Action, NotPossible, act, actions_for, refuses_confirmation
 from stacks.execution.logs import as_html, as_text
-from stacks.models import Run
+from stacks.models import Run, plan_digest_of
 from stacks.reporting import doubts_about
 from stacks.states import State
 from stacks.views import DECISIONS_ON_A_PAGE
@@ -45,6 +45,7 @@ def run(request: HttpRequest, slug: str, number: int) -> HttpResponse:
         "actions": actions_for(found),
         "doubts": doubts_about(found).sentences,
         "refusal": refuses_confirmation(found) if found.state == State.UNCONFIRMED else "",
+        "plan_digest": plan_digest_of(found) if found.state == State.UNCONFIRMED else "",
         "done": list(found.actions.all()),
         "repeated_by": list(found.repeated_by.select_related("stack")),
     }
@@ -77,6 +78,8 @@ def act_on_run(request: HttpRequest, slug: str, number: int) -> HttpResponse:
     note = request.POST.get("note", "").replace("\0", "").strip()
     try:
         with transaction.atomic():
+            if action == Action.CONFIRM and found.state == State.UNCONFIRMED:
+                note = _note_of_plan(found, request.POST.get("plan", ""), note)
             shown = act(found, Action(action), cast(User, request.user), note)
             name = f"{found} of {found.stack}"
             record(request, VERBS[Action(action)], found, note, name=name)
@@ -85,6 +88,17 @@ def act_on_run(request: HttpRequest, slug: str, number: int) -> HttpResponse:
         return redirect(found)
     messages.success(request, f"{found} was {Action(action).label.lower()}")
     return redirect(shown)
+
+
+def _note_of_plan(run: Run, seen: str, note: str) -> str:
+    """Return a note that names the plan that is confirmed.
+
+    Raises NotPossible if the plan is not the one that the page showed.
+    """
+    digest = plan_digest_of(run)
+    if seen != digest:
+        raise NotPossible("The plan is not the one that was shown. Read it again, then confirm.")
+    return " ".join(filter(None, [f"Plan {digest[:12]}." if digest else "", note]))
 
 
 @require_safe

@@ -7,6 +7,7 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from datetime import timedelta
+from hashlib import sha256
 from typing import Any
 
 from django.conf import settings
@@ -190,17 +191,20 @@ class Job:
         code = self._execute(command, Limits(settings.RUN_PLAN_MINUTES * 60))
         if code not in {terraform.NO_CHANGES, terraform.CHANGES}:
             raise self._failed("The plan failed.")
-        fields = self._results(plan)
+        # This copy is shown and applied: `show` runs code of providers, which may replace the file.
+        file = self.sandbox.take(terraform.PLAN, LARGEST_PLAN, self._is_unwanted)
+        lock_file = f"{self.folder}/{terraform.LOCK_FILE}"
+        versions = self.sandbox.take(lock_file, LARGEST_LOCK_FILE, self._is_unwanted)
+        fields = self._results(self.sandbox.give(terraform.PLAN, file))
         if code == terraform.NO_CHANGES or self.run.kind == Kind.PROPOSED:
             end(self.run, State.FINISHED, **fields)
             return
-        file = self.sandbox.take(terraform.PLAN, LARGEST_PLAN, self._is_unwanted)
-        lock_file = f"{self.folder}/{terraform.LOCK_FILE}"
         PlanFile.objects.update_or_create(
             run=self.run,
             defaults={
                 "content": file,
-                "lock_file": self.sandbox.take(lock_file, LARGEST_LOCK_FILE, self._is_unwanted),
+                "digest": sha256(file).hexdigest(),
+                "lock_file": versions,
             },
         )
         # A plan that could not be read may destroy everything.
@@ -215,7 +219,13 @@ class Job:
             raise JobFailed("Its plan is not there any more, so nothing was applied. Retry it.")
         if reason := why_state_refuses(self.run):
             raise JobFailed(f"{reason} Nothing was applied. Retry it to plan again.")
-        plan = self.sandbox.give(terraform.PLAN, bytes(stored.content))
+        content = bytes(stored.content)
+        if stored.digest and sha256(content).hexdigest() != stored.digest:
+            raise JobFailed(
+                "Its plan is not the one that was shown, so nothing was applied. Retry it to plan "
+                "again."
+            )
+        plan = self.sandbox.give(terraform.PLAN, content)
         self._prepare(bytes(stored.lock_file))
         command = terraform.apply_command(self.program, plan)
         limits = Limits(settings.RUN_APPLY_MINUTES * 60, outlives=True)

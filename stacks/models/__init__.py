@@ -1,7 +1,7 @@
 """The models of stacks, each in the file of its name."""
 
 from stacks.models.decision import Decision, prune_decisions
-from stacks.models.job import LogChunk, PlanFile, RunAction
+from stacks.models.job import LogChunk, PlanFile, RunAction, plan_digest_of
 from stacks.models.report import Report
 from stacks.models.run import PullRequest, Run
 from stacks.models.stack import Backend, Stack, Tool, stacks_depending_on
@@ -33,6 +33,7 @@ __all__ = [
     "StateUpload",
     "StateVersion",
     "Tool",
+    "plan_digest_of",
     "prune_decisions",
     "prune_uploads",
     "stacks_depending_on",

@@ -18,10 +18,16 @@ class PlanFile(models.Model):
         Run, on_delete=models.CASCADE, primary_key=True, related_name="plan_file"
     )
     content = encrypt(models.BinaryField())
+    digest = models.CharField(max_length=64, blank=True, help_text="SHA-256 of the content")
     lock_file = models.BinaryField(default=b"")
 
     def __str__(self) -> str:
         return f"{self.run} of {self.run.stack}"
+
+
+def plan_digest_of(run: Run) -> str:
+    """Return the digest of the plan that a run would apply; empty where none is known."""
+    return PlanFile.objects.filter(run=run).values_list("digest", flat=True).first() or ""
 
 
 class LogChunk(models.Model):

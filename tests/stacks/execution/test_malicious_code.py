@@ -1,5 +1,6 @@
 """Repositories that mean harm: what they try does nothing outside of their own job."""
 
+import hashlib
 import os
 import re
 import subprocess
@@ -17,6 +18,7 @@ from django.contrib.auth.models import User
 from django.db import connections
 from pytest_django import Settings
 
+from stacks.actions import Action, act
 from stacks.execution import queue
 from stacks.execution.backends import FILE
 from stacks.execution.logs import as_html, as_text
@@ -25,13 +27,14 @@ from stacks.execution.overridden import warnings_of_overridden
 from stacks.execution.sandbox import sandbox
 from stacks.forks import allow, read
 from stacks.heads import follow_from_now
-from stacks.models import PullRequest, Stack, StackVariable
+from stacks.models import PlanFile, PullRequest, Stack, StackVariable
 from stacks.states import Kind, State
 from tests.emulator.model import Repository
 from tests.stacks.execution.conftest import (
     HTTP_BACKEND,
     LINK,
     SUBMODULE,
+    THREE,
     commands_below,
     committed,
     log_of,
@@ -277,6 +280,53 @@ def command_lines() -> Iterator[Seen]:
     ) as watcher:
         yield seen
         seen.lines = watcher.communicate(b"end")[0].decode(errors="replace").splitlines()
+
+
+# The plan
+
+
+def test_code_that_runs_while_a_plan_is_shown_changes_no_plan(
+    stack: Stack,
+    repository: Repository,
+    bob: User,
+    settings: Settings,
+    runs_folder: Path,
+) -> None:
+    # As a provider would that the code chose: while `show` runs it, it writes wherever it may.
+    program = runs_folder / "terraform-with-an-evil-provider"
+    evil = f"""#!/bin/sh
+write() {{ for file in "$@"; do echo evil > "$file"; done 2>/dev/null; }}
+[ "$1" != show ] || write /workspace/plan "$3"
+{settings.TERRAFORM_BIN} "$@"
+code=$?
+[ "$1" != show ] || write /workspace/code/.terraform.lock.hcl
+exit $code
+"""
+    program.write_text(evil)
+    program.chmod(0o755)
+    settings.TERRAFORM_BIN = str(program)
+    run = pushed(stack, repository, {"main.tf": HTTP_BACKEND + THREE})
+    (waiting,) = work()
+    assert (waiting.state, waiting.added) == (State.UNCONFIRMED, 3), as_text(log_of(run))
+    stored = PlanFile.objects.get(run=run)
+    assert hashlib.sha256(bytes(stored.content)).hexdigest() == stored.digest
+    assert b"evil" not in stored.lock_file
+    act(waiting, Action.CONFIRM, bob, "")
+    (done,) = work()
+    assert done.state == State.FINISHED, as_text(log_of(run))
+
+
+def test_a_stored_plan_that_is_not_the_confirmed_one_is_not_applied(
+    stack: Stack, repository: Repository, bob: User
+) -> None:
+    pushed(stack, repository, {"main.tf": HTTP_BACKEND + THREE})
+    (waiting,) = work()
+    act(waiting, Action.CONFIRM, bob, "")
+    stored = PlanFile.objects.get(run=waiting)
+    PlanFile.objects.filter(run=waiting).update(content=bytes(stored.content) + b"evil")
+    (done,) = work()
+    assert done.state == State.FAILED
+    assert done.failure.startswith("Its plan is not the one that was shown, so nothing was applied")
 
 
 # Secrets

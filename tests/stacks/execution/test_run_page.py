@@ -2,6 +2,7 @@
 
 import re
 from datetime import timedelta
+from hashlib import sha256
 from importlib import import_module
 from typing import Any
 
@@ -11,7 +12,7 @@ from django.contrib.auth.models import User
 from django.test import Client
 from django.utils import timezone
 
-from stacks.models import LogChunk, Run, RunAction, Stack
+from stacks.models import LogChunk, PlanFile, Run, RunAction, Stack
 from stacks.run_views import LOG_SHOWN
 from stacks.states import State
 from tests.addresses import make_run, make_stack
@@ -207,6 +208,26 @@ def test_a_member_confirms_with_a_note_and_everybody_sees_it(
     page = text(admin.get(PAGE))
     assert "<strong>Confirmed</strong> by bob, " in page
     assert "<br>Looks &lt;b&gt;right&lt;/b&gt;" in page
+
+
+def test_only_the_plan_that_was_shown_is_confirmed(member: Client, run: Run) -> None:
+    Run.objects.update(state=State.UNCONFIRMED)
+    digest = sha256(b"the plan").hexdigest()
+    plan = PlanFile.objects.create(run=run, content=b"the plan", digest=digest)
+    page = text(member.get(PAGE))
+    assert f'exactly this plan: <code title="SHA-256 {digest}">{digest[:12]}</code>' in page
+    for seen in ("", digest[:12], sha256(b"another").hexdigest()):
+        form = {"action": "confirm", "plan": seen}
+        answer = member.post(f"{PAGE}act/", form, follow=True)
+        assert "Nothing was done. The plan is not the one that was shown." in text(answer)
+        run.refresh_from_db()
+        assert run.state == State.UNCONFIRMED
+    form = {"action": "confirm", "plan": digest, "note": "Go"}
+    page = text(member.post(f"{PAGE}act/", form, follow=True))
+    run.refresh_from_db()
+    assert run.state == State.CONFIRMED
+    assert f"<br>Plan {digest[:12]}. Go" in page
+    assert plan.digest not in page
 
 
 def test_what_is_not_possible_any_more_is_said(member: Client, run: Run) -> None:
