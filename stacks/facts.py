@@ -1,10 +1,12 @@
 """What decisions need from the provider, read once and remembered.
 
+What a delivery claims decides nothing: it only says what to read, and may be contradicted.
+
 Reading takes long, and decisions are made in a transaction that must be short: what is not
 known yet raises `NotRead`, which the caller has read once the transaction is given up.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
@@ -27,6 +29,7 @@ from vcs_integrations.providers.base import (
     ProviderError,
     RemoteChange,
 )
+from vcs_integrations.pushes import read_push
 
 T = TypeVar("T")
 
@@ -37,6 +40,10 @@ class NotRead(Exception):
     def __init__(self, read: Callable[[], object]) -> None:
         super().__init__()
         self.read = read
+
+
+class Contradicted(Exception):
+    """The provider contradicts what an event claims; the text says in what, without a full stop."""
 
 
 @dataclass(frozen=True)
@@ -88,25 +95,38 @@ class Facts:
             raise NotRead(lambda: [unknown.read() for unknown in missing])
         return found
 
-    def refs_of(self, event: PushAnnounced) -> list[RefChanged] | None:
-        """Return what a push changed; None where that can't be had."""
+    def refs_of(self, event: PushAnnounced) -> Sequence[RefChanged] | None:
+        """Return what a push changed; None where that can't be had.
 
-        def read() -> list[RefChanged] | None:
+        Raises Contradicted where there is no such push, or it changed something else.
+        """
+        integration, repository_id, push_id = self._integration, event.repository_id, event.push_id
+
+        def read() -> Sequence[RefChanged] | Contradicted | None:
             try:
-                return self._calls().push(event.repository_id, event.push_id)
+                return read_push(integration, repository_id, push_id, self._calls) or None
             except ProviderError as error:
                 self._raise_unless_final(error)
-                return None
+                return self._missing(error, repository_id, f"push {push_id}")
 
-        return self._remember(("push", event), read)
+        changes = self._remember(("push", repository_id, push_id), read)
+        if isinstance(changes, Contradicted):
+            raise changes
+        for claim in event.claims if changes else ():
+            if not any(_agree(claim, change) for change in changes or ()):
+                raise Contradicted(
+                    f"Push {push_id} did not change {claim.ref[:80]} as claimed, "
+                    f"{integration.provider.name} says"
+                )
+        return changes
 
     def pull_request(self, event: PullRequestChanged) -> PullRequestNow | None:
         """Return a pull request as it is now; None where that can't be had.
 
-        What the event tells may be older than what is stored, which a later reading shows.
+        Raises Contradicted where there is no such pull request, or it can't be as claimed.
         """
 
-        def read() -> PullRequestNow | None:
+        def read() -> PullRequestNow | Contradicted | None:
             stored = PullRequest.objects.filter(
                 repository__integration=self._integration,
                 repository__external_id=event.repository_id,
@@ -115,16 +135,29 @@ class Facts:
             version = stored.values_list("version", flat=True).first()
             try:
                 facts = self._calls().pull_request(event.repository_id, event.number)
+            except ProviderError as error:
+                self._raise_unless_final(error)
+                if error.problem != Problem.NOT_FOUND or event.facts is None:
+                    return self._missing(error, event.repository_id, f"pull request {event.number}")
+                facts = event.facts
+            try:
                 iterations = self._calls().iterations(event.repository_id, event.number)
             except ProviderError as error:
                 self._raise_unless_final(error)
-                may_be_older = version is not None and error.problem != Problem.NOT_FOUND
-                if may_be_older or event.facts is None or not event.facts.source_sha:
+                if error.problem != Problem.NOT_FOUND or not facts.source_sha:
                     return None
-                facts, iterations = event.facts, []
+                iterations = []
             return _as_of_newest(facts, iterations, version)
 
-        return self._remember(("now", event.repository_id, event.number), read)
+        now = self._remember(("now", event.repository_id, event.number), read)
+        if isinstance(now, Contradicted):
+            raise now
+        # Everything else that is claimed may have been so before.
+        is_claimed_completed = event.claims is not None and event.claims.status == "completed"
+        if now and is_claimed_completed and now.facts.status != "completed":
+            provider = self._integration.provider.name
+            raise Contradicted(f"Pull request {event.number} is not completed, {provider} says")
+        return now
 
     def commit(self, repository_id: str, sha: str) -> RemoteCommit:
         """Return a commit, of which only the sha is known where the rest can't be read."""
@@ -225,6 +258,17 @@ class Facts:
             raise NotRead(lambda: key in self._known or self._known.update({key: read()}))
         return self._known[key]  # type: ignore[return-value]
 
+    def _missing(self, error: ProviderError, repository_id: str, what: str) -> Contradicted | None:
+        """Return that something does not exist; None unless its repository can be read."""
+        if error.problem != Problem.NOT_FOUND:
+            return None
+        try:
+            self._calls().repository(repository_id)
+        except ProviderError as unreadable:
+            self._raise_unless_final(unreadable)
+            return None
+        return Contradicted(f"{self._integration.provider.name} has no {what} in this repository")
+
     def _raise_unless_final(self, error: ProviderError) -> None:
         """Raise what may be read later, unless nothing is waited for any more."""
         if error.problem != Problem.NOT_FOUND and not self._gives_up:
@@ -241,6 +285,12 @@ def _as_of_newest(
     """Let the newest iteration say which commit it is: a push may fall between two calls."""
     iterations = iterations or [Iteration(1, facts.source_sha, None, None)]
     return PullRequestNow(replace(facts, source_sha=iterations[-1].source_sha), iterations, version)
+
+
+def _agree(claim: RefChanged, change: RefChanged) -> bool:
+    """Say whether a ref was moved as claimed; some deliveries leave the old commit out."""
+    is_same = (claim.ref, claim.new_sha) == (change.ref, change.new_sha)
+    return is_same and claim.old_sha in {"", change.old_sha}
 
 
 def _paths_of(change: RemoteChange) -> list[str]:

@@ -6,27 +6,32 @@ read, and all begins anew.
 """
 
 from collections.abc import Sequence
+from datetime import timedelta
 from functools import partial
 
 from django.db import IntegrityError
 
-from stacks.facts import Facts, NotRead
+from stacks.facts import Contradicted, Facts, NotRead
 from stacks.models import Decision
 from stacks.pull_requests import Outdated, take_pull_request
 from stacks.pushes import take_push
 from vcs_integrations.events import (
     Event,
+    Hint,
     PullRequestChanged,
     PushAnnounced,
     RefChanged,
     Unspecified,
 )
-from vcs_integrations.models import Delivery, Integration, Repository
+from vcs_integrations.models import OUTCOME_TEXTS, Delivery, Integration, NoticeKind, Repository
+from vcs_integrations.notices import give
 from vcs_integrations.providers.base import Client, Outcome
 from vcs_integrations.transactions import transaction_in_line
 
 # How often other workers may be faster before it is put off.
 ATTEMPTS = 20
+# What is really there is read this soon after a false claim, however many come.
+READ_AFTER_REFUTED = timedelta(minutes=1)
 
 # Why a delivery led to no decision
 NO_STACK = "No stack uses this repository"
@@ -39,8 +44,8 @@ class Settled(Exception):
     """Another worker has taken the same delivery in meanwhile."""
 
 
-def take_in_delivery(delivery: Delivery, events: Sequence[Event], gives_up: bool) -> None:
-    """Take in a delivery's events and settle it. Raises ProviderError, having stored nothing.
+def take_in_delivery(delivery: Delivery, events: Sequence[Hint], gives_up: bool) -> None:
+    """Take in what a delivery hints at and settle it. Raises ProviderError, having stored nothing.
 
     With `gives_up` what can't be read from the provider now is taken for unknown.
     """
@@ -88,7 +93,10 @@ def _take_in(
             _hurry_reconciliation(integration, event)
             without = NO_DETAILS
             continue
-        decided, without = _take(integration, event, delivery, facts)
+        try:
+            decided, without = _take(integration, event, delivery, facts)
+        except Contradicted as claim:
+            return _refute(event, delivery, str(claim))
         decisions += decided
     if delivery:
         if delivery.processed_at:
@@ -96,6 +104,28 @@ def _take_in(
         if not delivery.settle(*_outcome(decisions, without)):
             raise Settled
     return decisions
+
+
+def _refute(
+    event: RefChanged | PushAnnounced | PullRequestChanged, delivery: Delivery | None, because: str
+) -> list[Decision]:
+    """Record that a delivery's claim is false, and tell the admins."""
+    if delivery is None:  # it was listed, and is gone since
+        return []
+    if not delivery.settle(Outcome.REFUTED, because):
+        raise Settled
+    integration = delivery.integration
+    integration.repositories.filter(external_id=event.repository_id).read_within(READ_AFTER_REFUTED)
+    give(
+        integration,
+        NoticeKind.DELIVERY_REFUTED,
+        "",
+        f"A webhook delivery to {integration} made a false claim",
+        f"{because}. Stackhook started nothing. Whoever sent the delivery knows the webhook "
+        f"password: change it on the integration's page. Deliveries with the outcome "
+        f"“{OUTCOME_TEXTS[Outcome.REFUTED]}” show what was claimed.",
+    )
+    return []
 
 
 def _merge_with_earlier(delivery: Delivery, replayed: Sequence[Decision]) -> list[Decision]:

@@ -1,7 +1,7 @@
 """A pull request, for the stacks of its target: runs for its commits, or reasons for none.
 
-What an event tells may be late, so the pull request is read as it is now. What was stored of
-it before shows what is new; whoever stored it meanwhile makes the reading outdated.
+What an event tells may be late or false, so the pull request is read as it is now. What was
+stored of it before shows what is new; whoever stored it meanwhile makes the reading outdated.
 """
 
 from collections.abc import Sequence
@@ -84,8 +84,9 @@ def take_pull_request(
     None where it can't be read. Raises NotRead, and Outdated where it has to be read again.
     """
     row = repository.pull_requests.filter(number=event.number).first()
-    if row is None and event.facts and _is_for_none_of(stacks, event.facts):
-        return _without_reading(stacks, event.facts, delivery)
+    told = event.facts or event.claims
+    if row is None and told and _is_for_none_of(stacks, told):
+        return _without_reading(stacks, told, delivery)
     now = facts.pull_request(event)
     if now is None:
         return None
@@ -109,7 +110,8 @@ def _take_for(stack: Stack, reading: Reading) -> list[Decision]:
 def _is_for_none_of(stacks: Sequence[Stack], told: PullRequestFacts) -> bool:
     """Say whether a pull request targets a branch that no stack tracks, as it seems.
 
-    Where it targets another one by now, an event of its own tells of that.
+    Where it targets another one by now, an event of its own tells of that. A false claim decides
+    nothing either: what is stored, run and reported stays as it is.
     """
     return told.target_branch not in {stack.branch for stack in stacks}
 
@@ -121,7 +123,7 @@ def _without_reading(
         return []
     subject = f"Pull request {told.number}"
     return [
-        Decision.objects.record(stack, subject, triggers.other_target(stack, told), delivery)
+        Decision.objects.record(stack, subject, triggers.claimed_target(stack, told), delivery)
         for stack in stacks
     ]
 

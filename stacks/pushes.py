@@ -35,6 +35,10 @@ def take_push(
     )
     if decision.rule == Rule.BEFORE_STACK and delivery is None:
         return None
+    is_replayed = delivery is not None and delivery.processed_at is not None
+    if decision.starts_run and not is_replayed and decided.exists():
+        # Settings changed since: a person may decide again, and not whoever can send deliveries.
+        decision = triggers.decided_before()
     if event.branch == stack.branch and decision.rule != Rule.BEFORE_STACK:
         _move_head(stack, event, facts)
     run = None

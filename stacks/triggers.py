@@ -233,6 +233,20 @@ def other_target(stack: Settings, now: PullRequestFacts) -> Decision:
     )
 
 
+def claimed_target(stack: Settings, claimed: PullRequestFacts) -> Decision:
+    """Return why a pull request that was not read is not for a stack, as a delivery claims."""
+    return Decision(
+        Rule.OTHER_TARGET,
+        f"By the delivery, pull request {claimed.number} targets {claimed.target_branch}, and the "
+        f"stack tracks {stack.branch}.",
+    )
+
+
+def decided_before() -> Decision:
+    """Return why a push that a delivery announces once more starts nothing."""
+    return Decision(Rule.SAME_PUSH, "This push was decided on before. Replay it to decide again.")
+
+
 def decide_past_iteration(
     stack: Settings,
     now: PullRequestFacts,

@@ -1,4 +1,4 @@
-"""Ending a worker at a point of its work."""
+"""Ending a worker at a point of its work, and the provider being away."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -8,6 +8,7 @@ from unittest import mock
 from django.db import connection
 
 from vcs_integrations.providers.azure_devops.client import AzureDevOpsClient
+from vcs_integrations.providers.base import Problem, ProviderError
 
 
 class Killed(BaseException):
@@ -45,3 +46,14 @@ def killed_at(number: int | None, *, also_after_calls: bool = False) -> Iterator
             yield
         except Killed:
             return
+
+
+@contextmanager
+def away() -> Iterator[None]:
+    """Let every call to the provider fail at once, as while it is down."""
+
+    def call(*arguments: Any, **options: Any) -> Any:
+        raise ProviderError(Problem.UNAVAILABLE, "It is down.", "Wait.")
+
+    with mock.patch.object(AzureDevOpsClient, "_call", call):
+        yield

@@ -1,7 +1,7 @@
 """What happened in a repository, in words that no single provider owns.
 
-A webhook request is read into these, and so is what a reconciliation finds; both then go
-the same way.
+A webhook request is read into hints: whoever knows the webhook password can send one, so it only
+says what to read. A reconciliation finds facts. Both then go the same way.
 """
 
 from dataclasses import dataclass
@@ -114,20 +114,26 @@ class Iteration:
 class PullRequestChanged:
     """Something about a pull request changed; what, is told by reading it.
 
-    `facts` is how the event describes it, which may be late.
+    `facts` is how the provider lists it; `claims` is how a delivery describes it, which may be
+    late or false.
     """
 
     repository_id: str
     number: int
     facts: PullRequestFacts | None = None
+    claims: PullRequestFacts | None = None
 
 
 @dataclass(frozen=True)
 class PushAnnounced:
-    """There was a push, whose refs the event does not tell."""
+    """There was a push; what it changed is told by reading it.
+
+    `claims` is what a delivery says that it changed, which may be false.
+    """
 
     repository_id: str
     push_id: int
+    claims: tuple[RefChanged, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -152,4 +158,5 @@ class Malformed:
     reason: str
 
 
-Event = RefChanged | PullRequestChanged | PushAnnounced | Unspecified
+Hint = PullRequestChanged | PushAnnounced | Unspecified
+Event = RefChanged | Hint

@@ -14,7 +14,8 @@ from django.db import IntegrityError, transaction
 from django.utils import timezone
 
 from vcs_integrations import checkup
-from vcs_integrations.models import Integration
+from vcs_integrations.models import Integration, NoticeKind
+from vcs_integrations.notices import withdraw
 from vcs_integrations.providers.base import (
     INTERACTIVE,
     Finding,
@@ -166,6 +167,7 @@ def change_webhook_password(integration: Integration, mark: str) -> bool:
         if present.password_mark != mark:
             return False
         _make_password(present, present.read_credentials().token)
+        withdraw(present, NoticeKind.DELIVERY_REFUTED)
     return True
 
 

@@ -17,9 +17,10 @@ from django.db.models.functions import Concat
 from django.utils import timezone
 
 from vcs_integrations.backoff import wait_after
-from vcs_integrations.events import Event, Ignored, Malformed
+from vcs_integrations.events import Hint, Ignored, Malformed
 from vcs_integrations.models import REPLAYABLE, Delivery, Integration, Repository
 from vcs_integrations.providers.base import Outcome, ProviderError
+from vcs_integrations.pushes import read_ahead
 from vcs_integrations.transactions import transaction_in_line
 
 logger = logging.getLogger(__name__)
@@ -35,7 +36,7 @@ PATIENT_ATTEMPTS = 17
 
 # Takes a delivery's events in and settles it. The last argument says that what the provider
 # does not tell now is to be taken for unknown. Raises ProviderError, having stored nothing.
-Consumer = Callable[[Delivery, Sequence[Event], bool], None]
+Consumer = Callable[[Delivery, Sequence[Hint], bool], None]
 _consumers: list[Consumer] = []
 
 
@@ -47,9 +48,10 @@ def register(consumer: Consumer) -> None:
 def process_due() -> int:
     """Process deliveries that are due; return how many were taken."""
     taken = _take()
+    read_ahead(taken)
     give_back_at = timezone.now() + LEASE / 2
     for number, delivery in enumerate(taken):
-        if timezone.now() > give_back_at:  # the provider is slow: others may take the rest
+        if number and timezone.now() > give_back_at:  # the provider is slow: others may take it
             rest = [one.pk for one in taken[number:]]
             Delivery.objects.waiting().filter(pk__in=rest).update(process_at=timezone.now())
             return number

@@ -481,7 +481,8 @@ def _first_one(duplicate: Delivery) -> Delivery | None:
         subscription_id=duplicate.subscription_id,
         notification_id=duplicate.notification_id,
     )
-    return same.exclude(outcome=Outcome.DUPLICATE).defer("body", "headers").first()
+    others = same.exclude(outcome__in=[Outcome.DUPLICATE, Outcome.REFUTED])
+    return others.defer("body", "headers").first()
 
 
 def _deliveries(found: Integration) -> QuerySet[Delivery]:

@@ -18,6 +18,8 @@ from uuid import UUID
 import django
 from django.db.models import F, Max
 
+from tests.bench.provider import push
+
 ROOT = Path(__file__).resolve().parents[2]
 PUSH = ROOT / "tests" / "payloads" / "git_push__one_commit.json"
 BACKLOG = 10_000
@@ -93,14 +95,9 @@ def store(numbers: range) -> None:
     payload = json.loads(PUSH.read_bytes())
     deliveries = []
     for number in numbers:
-        resource, sha = payload["resource"], f"{number:040x}"
-        resource["pushId"] = number
+        resource = payload["resource"] | push(number)
         resource["repository"]["id"] = _external_id(number % REPOSITORIES)
-        resource["commits"][0]["commitId"] = sha
-        branch = "main" if number % 2 else "topic"
-        resource["refUpdates"] = [
-            {"name": f"refs/heads/{branch}", "oldObjectId": "1" * 40, "newObjectId": sha}
-        ]
+        payload["resource"] = resource
         deliveries.append(
             Delivery(
                 integration=integration,

@@ -519,6 +519,11 @@ class Repository:
             self.policies = [one for one in self.policies if (one.context, one.target_ref) != key]
             self.organization.state.save()
 
+    def push_on_paper(self, values: Mapping[str, str], author: str = _AUTHOR) -> Push:
+        """Add a push that made refs, of commits that are stored nowhere; nobody is told."""
+        updates = (RefUpdate(name, NO_OBJECT, sha) for name, sha in values.items())
+        return self._append_push(self._person(author), tuple(updates), [])
+
     def _append_push(
         self, pushed_by: Identity, updates: tuple[RefUpdate, ...], commits: list[str]
     ) -> Push:

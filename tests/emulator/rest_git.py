@@ -146,6 +146,13 @@ def listed_commit(call: Call, where: Repository, one: Commit) -> Json:
     return shape | {"remoteUrl": _commit_web_url(call, where, one.sha)}
 
 
+def list_commits_by_id(call: Call) -> Response:
+    """List the commits whose ids were sent, as far as they exist."""
+    where = call.repository()
+    known = [sha for sha in call.json().get("ids", []) if where.git.is_commit(sha)]
+    return collection(listed_commit(call, where, where.git.commit(sha)) for sha in known)
+
+
 def show_commit(call: Call) -> Response:
     """Show one commit with its push; `changeCount` adds that many changes."""
     where = call.repository()
@@ -430,6 +437,7 @@ ROUTES = [
     Route("GET", f"{_ONE}/refs[/{{*filter}}]", list_refs, _READ),
     Route("GET", f"{_ONE}/stats/branches[/{{*name}}]", branch_statistics, _READ),
     Route("GET", f"{_ONE}/commits", list_commits, _READ),
+    Route("POST", f"{_ONE}/commitsbatch", list_commits_by_id, _READ),
     Route("GET", f"{_ONE}/commits/{{commit}}", show_commit, _READ),
     Route("GET", f"{_ONE}/commits/{{commit}}/changes", commit_changes, _READ),
     Route("GET", f"{_ONE}/diffs/commits", compare, _READ),

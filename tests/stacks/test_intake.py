@@ -95,7 +95,8 @@ def test_a_webhook_with_another_name_has_the_names_read_again(
     assert not Integration.objects.due_for_refresh().exists()
     begins = 'SELECT "vcs_integrations_repository"."id"'
     asked = [one["sql"] for one in queries if one["sql"].startswith(begins)]
-    assert len(asked) == 2  # to decide, and once more when the changed files were read
+    # To decide, and once more after each reading: of the push and of the changed files.
+    assert len(asked) == 3
     repository.rename("foundation")
     repository.push({"a.tf": "2"})
     deliver(emulator)
@@ -230,7 +231,7 @@ def test_after_an_hour_it_runs_without_knowing_the_changed_files(
 ) -> None:
     Stack.objects.update(project_root="infra")
     repository.push({"a.tf": "1"}, message="Second")
-    emulator.faults.add("unavailable")
+    emulator.faults.add("unavailable", path="/diffs")
     deliver(emulator)
     Delivery.objects.update(attempts=PATIENT_ATTEMPTS)
     due_again()

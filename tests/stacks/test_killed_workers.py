@@ -14,11 +14,11 @@ import pytest
 
 from tests.databases import Database, migrate, sqlite_url, worker
 from tests.emulator import Emulator
-from tests.emulator.model import Organization, Repository
+from tests.emulator.model import Organization, Project, Repository
 from tests.postgresql import PostgreSQL, needs_postgresql
 from tests.processes import wait_for
 
-DELIVERIES = 2000
+DELIVERIES = 1000
 KILLS = 12
 ONE_PUSH = Path(__file__).parent.parent / "payloads" / "git_push__one_commit.json"
 NO_OBJECT = "0" * 40
@@ -37,6 +37,8 @@ for stack in json.loads(os.environ["STACKS"]):
         integration=integration, external_id=stack.pop("repository")
     )
     Stack.objects.create(repository=repository, followed_push_id=0, **stack)
+# What there is on paper only comes by deliveries.
+Repository.objects.filter(stacks__path_rule=False).update(reconcile_at="2100-01-01T00:00:00Z")
 password = integration.read_credentials().webhook_password
 sys.stdout.write(json.dumps([integration.endpoint_url, password]))
 """
@@ -155,10 +157,10 @@ def repository(emulator: Emulator, organization: Organization) -> Repository:
 
 @pytest.fixture
 def history(emulator: Emulator, repository: Repository) -> History:
-    """Some of it in the emulator, which is asked for changed files; most of it made up."""
+    """Some of it as people do it; most of it pushes without files."""
     history = History()
     happen_for_real(history, repository)
-    happen_on_paper(history, DELIVERIES // 2, branches_at_once=[1, 1, 2])
+    happen_on_paper(history, repository.project, DELIVERIES // 2, branches_at_once=[1, 1, 2])
     history.bodies += [request.body for request in emulator.deliveries.take()]
     shuffled = random.Random(2)  # noqa: S311
     history.bodies += shuffled.choices(history.bodies, k=DELIVERIES - len(history.bodies))
@@ -182,33 +184,34 @@ def happen_for_real(history: History, repository: Repository) -> None:
 
 
 def happen_on_paper(
-    history: History, pushes: int, branches_at_once: Sequence[int], hooks: int = 2
+    history: History, project: Project, pushes: int, branches_at_once: Sequence[int], hooks: int = 2
 ) -> None:
-    """Push to repositories of which there are only the webhooks, of one hook or two."""
+    """Push to repositories of which there are only the pushes, and webhooks of one hook or two."""
     chance = random.Random(1)  # noqa: S311
-    repositories = [str(UUID(int=number + 1)) for number in range(4)]
+    repositories = [project.add_repository(f"paper {number}") for number in range(4)]
     for number, repository in enumerate(repositories):
         for branch in ("main", "release")[: 1 + number % 2]:
-            history.follow(f"{branch} of {number}", repository, branch)
+            history.follow(f"{branch} of {number}", repository.id, branch)
     payload = json.loads(ONE_PUSH.read_bytes())
-    for push_id in range(1, pushes + 1):
+    for number in range(1, pushes + 1):
         repository = chance.choice(repositories)
-        sha = f"{push_id:040x}"
+        sha = f"{number:040x}"
         branches = chance.sample(["main", "release", "topic"], chance.choice(branches_at_once))
         refs = [f"refs/heads/{branch}" for branch in branches] + ["refs/tags/v1"]
+        push_id = repository.push_on_paper(dict.fromkeys(refs, sha)).id
         resource = payload["resource"]
         resource["pushId"] = push_id
-        resource["repository"]["id"] = repository
+        resource["repository"]["id"] = repository.id
         resource["commits"][0]["commitId"] = sha
         resource["refUpdates"] = [
             {"name": ref, "oldObjectId": NO_OBJECT, "newObjectId": sha} for ref in refs
         ]
-        for subscription in range(1 + push_id % hooks):
+        for subscription in range(1 + number % hooks):
             payload["subscriptionId"] = str(UUID(int=subscription + 1))
             payload["notificationId"] = push_id
             history.bodies.append(json.dumps(payload).encode())
         for branch in branches:
-            history.expect(repository, branch, push_id, sha)
+            history.expect(repository.id, branch, push_id, sha)
 
 
 @pytest.fixture
@@ -241,10 +244,10 @@ def test_nor_does_one_with_another_at_its_side(
 
 @needs_postgresql
 def test_two_workers_that_take_the_same_make_one_run_of_it(
-    on_postgresql: Database, organization: Organization, tmp_path: Path
+    on_postgresql: Database, organization: Organization, project: Project, tmp_path: Path
 ) -> None:
     history = History()
-    happen_on_paper(history, 300, branches_at_once=[1], hooks=1)
+    happen_on_paper(history, project, 300, branches_at_once=[1], hooks=1)
     killed = Killed(on_postgresql, organization, history)
     with killed.posting(history, tmp_path):
         pass
@@ -254,7 +257,7 @@ def test_two_workers_that_take_the_same_make_one_run_of_it(
         return killed.nothing_waits()
 
     with worker(on_postgresql), worker(on_postgresql):
-        assert wait_for(is_done, 180)
+        assert wait_for(is_done, 900)
     assert sorted(killed.runs) == sorted(history.runs)
     assert killed.rules == {"tracked", "proposed", "no_branch"}  # none is the same push again
 
@@ -300,7 +303,7 @@ def kill_again_and_again(killed: Killed, history: History, folder: Path, beside:
                 assert "Traceback" not in process.stdout.read()
             taken += killed.end_leases()
     with worker(killed.database):
-        assert wait_for(killed.nothing_waits, 180)
+        assert wait_for(killed.nothing_waits, 900)
     assert taken
     assert killed.count("TRUE") == DELIVERIES
     assert killed.count("outcome = 'stored'") == 0

@@ -1,8 +1,9 @@
 """Whatever happens to deliveries and workers, the same runs come of a history.
 
 Two worlds follow one repository of the emulator. In the one every delivery arrives at once and
-is processed at once. In the other deliveries are lost, doubled, late and shuffled, workers are
-killed or hang, and reconciliation mends it in the end. `make proof` runs more histories.
+is processed at once. In the other deliveries are lost, doubled, late and shuffled, others are
+forged, the provider is away, for more than an hour perhaps, workers are killed or hang, and
+reconciliation mends it in the end. `make proof` runs more histories.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import base64
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -37,10 +38,12 @@ from tests.emulator import Emulator
 from tests.emulator.delivery import WebhookRequest
 from tests.emulator.model import Organization, Project
 from tests.emulator.model import Repository as Remote
-from tests.killing import killed_at
-from tests.stacks.histories import History, Step, openings, steps
+from tests.killing import away, killed_at
+from tests.stacks.forgeries import NOTHING, made_up, made_up_push
+from tests.stacks.histories import BRANCHES, History, Step, chosen, openings, steps
 from vcs_integrations import processing
 from vcs_integrations.models import Delivery, Integration, Repository
+from vcs_integrations.providers.base import ProviderError
 
 HISTORIES = int(os.environ.get("HISTORIES", "200"))
 PARTS = 4
@@ -85,6 +88,32 @@ class Work:
 
     what: str = "process"
     killed_at: int | None = None
+    provider: str = "there"
+
+
+@dataclass(frozen=True)
+class Forgery:
+    """A false claim: of which kind, about which branch, and with which commit or push."""
+
+    kind: str
+    branch: str
+    number: int
+
+    def body(self, history: History, notification: int) -> bytes:
+        """Return what is sent; what is claimed of a pull request may turn out true later."""
+        remote, sha = history.repository, chosen(history.commits, self.number)
+        if self.kind == "completes":
+            return made_up(
+                "git_pullrequest_updated__completed",
+                remote.id,
+                notification,
+                pullRequestId=1 + self.number,
+            )
+        is_real = self.kind == "borrows a push"
+        push_id = chosen(remote.pushes, self.number).id if is_real else 1_000_000 + notification
+        new = NOTHING if self.kind == "deletes" else sha
+        ref = f"refs/heads/{self.branch}"
+        return made_up_push(remote.id, notification, push_id, ref, "1" * 40, new)
 
 
 @dataclass(frozen=True)
@@ -94,6 +123,7 @@ class Moment:
     step: Step
     fates: list[Fate] = field(default_factory=list)
     work: Work = field(default_factory=Work)
+    forgery: Forgery | None = None
 
 
 fates = st.builds(
@@ -104,8 +134,19 @@ fates = st.builds(
     rank=st.integers(0, 3),
 )
 kills = st.none() | st.integers(0, 60)
-works = st.builds(Work, st.sampled_from(("process", "nothing", "hang", "reconcile", "plan")), kills)
-moments = st.builds(Moment, steps, st.lists(fates, max_size=6), works)
+works = st.builds(
+    Work,
+    st.sampled_from(("process", "nothing", "hang", "reconcile", "plan")),
+    kills,
+    st.sampled_from(("there", "there", "away", "away for an hour")),
+)
+forgeries = st.builds(
+    Forgery,
+    st.sampled_from(("moves", "deletes", "borrows a push", "completes")),
+    st.sampled_from(BRANCHES),
+    st.integers(0, 5),
+)
+moments = st.builds(Moment, steps, st.lists(fates, max_size=6), works, st.none() | forgeries)
 
 
 class World:
@@ -136,9 +177,9 @@ class World:
         self.older = {one.source_commit for one in remote.pull_requests if one.is_active}
         self.remote = remote
 
-    def receive(self, request: WebhookRequest) -> None:
+    def receive(self, body: bytes) -> None:
         """Have a webhook request arrive."""
-        answer = self.client.post(self.path, request.body, content_type="application/json")
+        answer = self.client.post(self.path, body, content_type="application/json")
         assert answer.status_code == 200
 
     @property
@@ -258,12 +299,15 @@ class BrokenWorld(World):
         coming = [one for one in self.waiting if one[0] <= until]
         self.waiting = [one for one in self.waiting if one[0] > until]
         for _, _, request in sorted(coming, key=lambda one: one[:2]):
-            self.receive(request)
+            self.receive(request.body)
 
     def work(self, work: Work) -> None:
         """Let a worker do something; another one finds free what a dead one had taken."""
         self.deliveries.waiting().update(process_at=timezone.now())
-        with killed_at(work.killed_at):
+        if work.provider == "away for an hour":
+            self.deliveries.waiting().update(attempts=processing.PATIENT_ATTEMPTS)
+        around = nullcontext() if work.provider == "there" else self.without_provider()
+        with killed_at(work.killed_at), around:
             if work.what == "process":
                 processing.process_due()
             elif work.what == "reconcile":
@@ -274,6 +318,18 @@ class BrokenWorld(World):
                 self.hang()
         # Not due while the other world works.
         self.deliveries.waiting().update(process_at=timezone.now() + processing.LEASE)
+
+    @contextmanager
+    def without_provider(self) -> Iterator[None]:
+        """Let calls fail; the next reading is as patient as ever.
+
+        Nothing is remembered: for a push that was read before, a worker that gives up makes a run,
+        as its changed files can't be read.
+        """
+        cache.clear()
+        with away(), suppress(ProviderError):
+            yield
+        Repository.objects.filter(pk=self.repository.pk).update(reconcile_failures=0)
 
     def hang(self) -> None:
         """Take deliveries, fall asleep, and go on once another worker was through with them."""
@@ -386,10 +442,12 @@ def check(allowed: Emulator, before: list[Step], history: list[Moment], usual: F
             fates = iter(moment.fates)
             told = allowed.deliveries.take()
             for request, other in zip(told[::2], told[1::2], strict=True):
-                perfect.receive(request)
+                perfect.receive(request.body)
                 processing.process_due()
                 broken.expect(request, other, next(fates, usual))
             broken.arrive(broken.step)
+            if moment.forgery:
+                broken.receive(moment.forgery.body(past, broken.step))
             broken.work(moment.work)
         broken.settle()
         broken.arrive(1000)

@@ -1,6 +1,7 @@
 """From event to run: every row of the product's table, on requests as Azure DevOps sends them.
 
-The API answers here that it finds nothing, so that the requests alone decide.
+The API answers here with the push or pull request of each request, as it was when that was
+received, and that it finds nothing else.
 """
 
 import base64
@@ -10,6 +11,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 import responses
@@ -50,17 +52,22 @@ class Inbox:
         # As if it had followed the branch long before anything of this was pushed.
         self.set(followed_push_id=1, followed_at="2026-01-01T00:00:00Z")
         self.notification = 0
+        # What the API answers, by the end of the path in lower case
+        self.there: dict[str, object] = {"": {"id": REPOSITORY}}
 
     def set(self, **settings: object) -> None:
         Stack.objects.filter(pk=self.stack.pk).update(**settings)
         self.stack.refresh_from_db()
 
     def receive(self, name: str, **resource: object) -> Delivery:
-        """Post a payload, its resource changed where that is said, and process it."""
+        """Let a payload's resource happen, changed where that is said; post and process it."""
         payload = copy.deepcopy(json.loads((PAYLOADS / f"{name}.json").read_bytes()))
         self.notification += 1
         payload["notificationId"] = self.notification
         payload["resource"] |= resource
+        is_push = payload["eventType"] == "git.push"
+        key = ("pushes", "pushId") if is_push else ("pullrequests", "pullRequestId")
+        self.there[f"/{key[0]}/{payload['resource'][key[1]]}"] = payload["resource"]
         self.post(json.dumps(payload).encode())
         process_due()
         self.stack.refresh_from_db()
@@ -76,6 +83,13 @@ class Inbox:
         )
         assert answer.status_code == 200
 
+    def answer(self, request: Any) -> tuple[int, dict[str, str], str]:
+        """Answer a call to the API."""
+        path = urlsplit(request.url).path.lower().partition(REPOSITORY)[2]
+        found = self.there.get(path)
+        body = json.dumps(NOT_FOUND if found is None else found)
+        return 404 if found is None else 200, {"Content-Type": "application/json"}, body
+
     @property
     def runs(self) -> list[tuple[str, str, str]]:
         """Kind, beginning of the commit, and state of every run, the oldest first."""
@@ -90,8 +104,9 @@ class Inbox:
 @pytest.fixture
 def inbox(db: None) -> Iterator[Inbox]:
     with responses.RequestsMock(assert_all_requests_are_fired=False) as calls:
-        calls.add(responses.GET, re.compile("https://dev.azure.com/.*"), json=NOT_FOUND, status=404)
-        yield Inbox()
+        inbox = Inbox()
+        calls.add_callback(responses.GET, re.compile("https://dev.azure.com/.*"), inbox.answer)
+        yield inbox
 
 
 def test_a_push_of_the_tracked_branch_moves_the_head_and_starts_a_tracked_run(

@@ -93,11 +93,12 @@ def test_other_notices_stand_in_it_until_they_are_withdrawn(
 ) -> None:
     for kind in NoticeKind:
         tell(linked, kind, kind)
-    told = [f"{kind} of Ours is silent" for kind in ("project_silent", "hooks_unwell")]
-    assert banner(admin)[:2] == told
+    kinds = ("delivery_refuted", "project_silent", "hooks_unwell")
+    told = [f"{kind} of Ours is silent" for kind in kinds]
+    assert banner(admin)[:3] == told
     withdraw(linked, NoticeKind.PROJECT_SILENT)
     withdraw(linked, NoticeKind.HOOKS_REFUSED)
-    assert banner(admin) == told[1:]
+    assert banner(admin) == [told[0], told[2]]
     Integration.objects.update(unlinked_at=timezone.now())
     assert banner(admin) == []
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import responses
 import time_machine
 from django.db import connection
 from django.test import Client
@@ -300,7 +301,7 @@ def test_replay_and_reconcile_are_for_admins(member: Client, linked: Integration
 
 def test_a_replay_decides_again_and_doubles_no_run(admin: Client, linked: Integration) -> None:
     body = (PAYLOADS / "git_push__one_commit.json").read_bytes()
-    pushed = json.loads(body)["resource"]["repository"]["id"]
+    push = json.loads(body)["resource"]
     delivery = deliver(linked, Outcome.STORED, body=body, process_at=timezone.now())
     process_due()
     page = text(admin.get(delivery.get_absolute_url()))
@@ -308,10 +309,13 @@ def test_a_replay_decides_again_and_doubles_no_run(admin: Client, linked: Integr
 
     stack = make_stack(linked, "Network")
     Stack.objects.update(path_rule=False, followed_at=datetime(2020, 1, 1, tzinfo=UTC))
-    Repository.objects.update(external_id=pushed)
+    Repository.objects.update(external_id=push["repository"]["id"])
+    linked.give_credentials("a token that nobody knows")
     for _ in range(2):
         admin.post(f"{delivery.get_absolute_url()}replay/")
-        assert process_due() == 1
+        with responses.RequestsMock(assert_all_requests_are_fired=False) as calls:
+            calls.get(push["url"], json=push)
+            assert process_due() == 1
         assert "main is the tracked branch." in text(admin.get(delivery.get_absolute_url()))
     assert stack.runs.count() == 1
     assert "Run 1 of Network" in text(admin.get(ledger(linked)))

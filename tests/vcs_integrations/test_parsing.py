@@ -1,4 +1,4 @@
-"""From the bytes of a webhook request to events, whatever the bytes are."""
+"""From the bytes of a webhook request to what it claims, whatever the bytes are."""
 
 import copy
 import json
@@ -41,9 +41,15 @@ def events(name: str, *, top: dict[str, Any] | None = None, **resource: Any) -> 
     return parse(json.dumps(changed).encode())
 
 
-def test_a_push_tells_ref_commits_and_order() -> None:
-    [event] = events("git_push__one_commit")
-    assert isinstance(event, RefChanged)
+def claims(name: str, **changes: Any) -> tuple[RefChanged, ...]:
+    """Return what a push is said to have changed."""
+    [announced] = events(name, **changes)
+    assert isinstance(announced, PushAnnounced)
+    return announced.claims
+
+
+def test_a_push_is_announced_with_ref_commits_and_order() -> None:
+    [event] = claims("git_push__one_commit")
     assert (event.repository_id, event.push_id, event.branch) == (REPOSITORY, 104, "main")
     assert event.old_sha.startswith("fa51ee")
     assert event.new_sha.startswith("298a79")
@@ -54,26 +60,26 @@ def test_a_push_tells_ref_commits_and_order() -> None:
 
 
 def test_a_created_and_a_deleted_ref_have_no_other_side() -> None:
-    [created] = events("git_push__new_branch")
-    [deleted] = events("git_push__branch_deleted")
+    [created] = claims("git_push__new_branch")
+    [deleted] = claims("git_push__branch_deleted")
     assert (created.is_creation, created.is_deletion) == (True, False)
     assert (deleted.is_creation, deleted.is_deletion) == (False, True)
     assert created.branch == deleted.branch == "topic/größe"
 
 
 def test_a_tag_is_no_branch() -> None:
-    [tag] = events("git_push__tag")
+    [tag] = claims("git_push__tag")
     assert (tag.ref, tag.branch) == ("refs/tags/v1.2.0", "")
 
 
 def test_a_missing_old_commit_means_that_the_ref_was_created() -> None:
     updates = [{"name": "refs/tags/v9", "newObjectId": "1" * 40}]
-    [event] = events("git_push__one_commit", refUpdates=updates)
+    [event] = claims("git_push__one_commit", refUpdates=updates)
     assert event.is_creation
 
 
-def test_every_ref_of_a_push_is_an_event() -> None:
-    found = events("git_push__several_refs")
+def test_every_ref_of_a_push_is_claimed() -> None:
+    found = claims("git_push__several_refs")
     assert [event.ref for event in found] == [
         "refs/heads/main",
         "refs/heads/release/1",
@@ -83,7 +89,7 @@ def test_every_ref_of_a_push_is_an_event() -> None:
 
 @pytest.mark.parametrize("commits", [None, [], [{"commitId": 7}], "many"])
 def test_the_tip_is_told_by_the_ref_not_by_the_commits(commits: Any) -> None:
-    [event] = events("git_push__one_commit", commits=commits)
+    [event] = claims("git_push__one_commit", commits=commits)
     assert event.new_sha.startswith("298a79")
     assert event.commit is None
 
@@ -126,12 +132,13 @@ def test_resource_version_2_is_read_like_1_or_as_no_details() -> None:
         ("git_pullrequest_updated__completed", "completed", False, False, "succeeded"),
     ],
 )
-def test_a_pull_request_tells_how_it_is(
+def test_a_pull_request_is_claimed_to_be_something(
     name: str, status: str, is_draft: bool, is_from_fork: bool, merge_status: str
 ) -> None:
     [event] = events(name)
     assert isinstance(event, PullRequestChanged)
-    facts = event.facts
+    assert event.facts is None
+    facts = event.claims
     assert facts is not None
     assert event.number == facts.number
     assert (facts.source_branch, facts.target_branch) == ("topic/größe", "main")

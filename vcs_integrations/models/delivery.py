@@ -68,7 +68,8 @@ class Delivery(models.Model):
             # A repeat is stored too, as a duplicate; only one row may count.
             models.UniqueConstraint(
                 fields=["integration", "subscription_id", "notification_id"],
-                condition=~Q(outcome=Outcome.DUPLICATE.value),
+                # A refuted one may bear the number of a real one that comes later.
+                condition=~Q(outcome__in=[Outcome.DUPLICATE.value, Outcome.REFUTED.value]),
                 name="one_delivery_per_notification",
             ),
             models.CheckConstraint(
@@ -145,4 +146,5 @@ OUTCOME_TEXTS = {
     Outcome.DUPLICATE: "Duplicate",
     Outcome.UNKNOWN_EVENT: "Ignored: unknown event",
     Outcome.UNREADABLE: "Unreadable",
+    Outcome.REFUTED: "Refuted",
 }

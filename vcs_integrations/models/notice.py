@@ -24,6 +24,7 @@ class NoticeKind(StrEnum):
     HOOKS_REFUSED = "hooks_refused"
     HOOKS_UNWELL = "hooks_unwell"
     PROJECT_SILENT = "project_silent"
+    DELIVERY_REFUTED = "delivery_refuted"
 
 
 class MailState(models.TextChoices):

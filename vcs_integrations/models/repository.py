@@ -43,6 +43,11 @@ class RepositoryQuerySet(models.QuerySet["Repository"]):
         """Let those that stacks use be reconciled at once; return how many there are."""
         return self.in_use().update(reconcile_at=timezone.now())
 
+    def read_within(self, wait: timedelta) -> None:
+        """Let those that stacks use be reconciled after a wait, unless that is due earlier."""
+        at = timezone.now() + wait
+        self.in_use().filter(reconcile_at__gt=at).update(reconcile_at=at)
+
     def matching(self, text: str) -> Self:
         """Those whose project/name has every word of the text, in any case."""
         repositories = self

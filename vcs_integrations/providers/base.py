@@ -14,7 +14,7 @@ from enum import StrEnum
 from typing import ClassVar, Protocol
 
 from vcs_integrations.events import (
-    Event,
+    Hint,
     Ignored,
     Iteration,
     Malformed,
@@ -373,6 +373,7 @@ class Outcome(StrEnum):
     DUPLICATE = "duplicate"
     UNKNOWN_EVENT = "unknown_event"
     UNREADABLE = "unreadable"
+    REFUTED = "refuted"
 
 
 @dataclass(frozen=True)
@@ -438,6 +439,10 @@ class Client(Protocol):
 
     def commit(self, repository_id: str, sha: str) -> RemoteCommit:
         """Return one commit."""
+        ...
+
+    def commits(self, repository_id: str, shas: Sequence[str]) -> list[RemoteCommit]:
+        """Return several commits with one call, in any order."""
         ...
 
     def files(self, repository_id: str, sha: str) -> list[str]:
@@ -591,8 +596,8 @@ class Provider(Protocol):
         """Read what identifies a webhook request. Never raises, whatever the bytes are."""
         ...
 
-    def parse(self, body: bytes) -> list[Event] | Ignored | Malformed:
-        """Read the events of a webhook request. Never raises, whatever the bytes are."""
+    def parse(self, body: bytes) -> list[Hint] | Ignored | Malformed:
+        """Read what a webhook request claims. Never raises, whatever the bytes are."""
         ...
 
     def refuses_endpoint(self, endpoint: str) -> str:

@@ -176,6 +176,11 @@ class AzureDevOpsClient:
             raise diagnosis.not_azure_devops(self._host, "the commit that was asked for is missing")
         return shapes.commit(commit)
 
+    def commits(self, repository_id: str, shas: Sequence[str]) -> list[RemoteCommit]:
+        """Return several commits ("Commits - Get Commits Batch")."""
+        answer = self._send("POST", _git(repository_id, "commitsbatch"), {"ids": [*shas]})
+        return [shapes.commit(item) for item in self._list(answer, "value")]
+
     def files(self, repository_id: str, sha: str) -> list[str]:
         """Return the paths of all files of a commit, in one answer ("Items - List")."""
         params = {
@@ -226,6 +231,8 @@ class AzureDevOpsClient:
         """Return what one push changed ("Pushes - Get")."""
         params = {"includeRefUpdates": "true", "includeCommits": "10"}
         push, _ = self._get(_git(repository_id, f"pushes/{push_id}"), params)
+        if shapes.positive_integer(push, "pushId") != push_id:
+            raise diagnosis.not_azure_devops(self._host, "the push that was asked for is missing")
         return shapes.ref_changes(repository_id, push)
 
     def pushes_since(self, repository_id: str, push_id: int, *, ref: str = "") -> Iterator[Push]:

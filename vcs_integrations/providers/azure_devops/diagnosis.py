@@ -80,6 +80,7 @@ PURPOSES = (
     ("GET .*/refs", "list the branches"),
     ("GET .*/diffs/commits", "compare two commits"),
     ("GET .*/commits/[^/]+", "read the commit"),
+    ("POST .*/commitsbatch", "read several commits"),
     ("GET .*/commits/[^/]+/statuses", "read the commit's statuses"),
     ("POST .*/commits/[^/]+/statuses", "post the commit's status"),
     ("GET .*/pushes", "list the pushes"),

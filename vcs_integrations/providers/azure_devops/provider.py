@@ -6,7 +6,7 @@ from urllib.parse import quote
 
 from django.conf import settings
 
-from vcs_integrations.events import Event, Ignored, Malformed
+from vcs_integrations.events import Hint, Ignored, Malformed
 from vcs_integrations.providers.azure_devops import diagnosis, organization_url, webhook
 from vcs_integrations.providers.azure_devops.client import AzureDevOpsClient
 from vcs_integrations.providers.azure_devops.endpoint import refuses_endpoint
@@ -67,7 +67,7 @@ class AzureDevOps:
     def read_envelope(self, body: bytes) -> Envelope:
         return webhook.read_envelope(body)
 
-    def parse(self, body: bytes) -> list[Event] | Ignored | Malformed:
+    def parse(self, body: bytes) -> list[Hint] | Ignored | Malformed:
         return webhook.parse(body)
 
     def refuses_endpoint(self, endpoint: str) -> str:

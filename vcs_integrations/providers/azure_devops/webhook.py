@@ -11,7 +11,7 @@ import uuid
 from typing import Any
 
 from vcs_integrations.events import (
-    Event,
+    Hint,
     Ignored,
     Malformed,
     PullRequestChanged,
@@ -87,8 +87,8 @@ def read_envelope(body: bytes) -> Envelope:
     )
 
 
-def parse(body: bytes) -> list[Event] | Ignored | Malformed:
-    """Read the events of a request."""
+def parse(body: bytes) -> list[Hint] | Ignored | Malformed:
+    """Read what a request claims."""
     payload = _payload(body)
     if isinstance(payload, Malformed):
         return payload
@@ -104,24 +104,23 @@ def parse(body: bytes) -> list[Event] | Ignored | Malformed:
     return events or _unspecified(payload)
 
 
-def _push(resource: dict[str, Any]) -> list[Event]:
+def _push(resource: dict[str, Any]) -> list[Hint]:
     repository_id = _repository_id(resource)
     push_id = positive_integer(resource, "pushId")
     if not repository_id or push_id is None:
         return []
-    changes = ref_changes(repository_id, resource)
-    return [*changes] or [PushAnnounced(repository_id, push_id)]
+    return [PushAnnounced(repository_id, push_id, (*ref_changes(repository_id, resource),))]
 
 
-def _pull_request(resource: dict[str, Any]) -> list[Event]:
+def _pull_request(resource: dict[str, Any]) -> list[Hint]:
     repository_id = _repository_id(resource)
     number = positive_integer(resource, "pullRequestId")
     if not repository_id or number is None:
         return []
-    return [PullRequestChanged(repository_id, number, pull_request(resource))]
+    return [PullRequestChanged(repository_id, number, claims=pull_request(resource))]
 
 
-def _unspecified(payload: dict[str, Any]) -> list[Event] | Malformed:
+def _unspecified(payload: dict[str, Any]) -> list[Hint] | Malformed:
     """Return that something happened: a request with reduced details does not tell more."""
     project_id, repository_id = _project_id(payload), _repository_id(child(payload, "resource"))
     if not project_id and not repository_id:
