@@ -144,6 +144,17 @@ def base_urls(name: str, example: str) -> list[str]:
     return [base_url(name, value, example) for value in words(name, [])]
 
 
+def prefixes(name: str) -> list[str]:
+    """Return a comma-separated list of beginnings of variables' names."""
+    found = words(name, [])
+    for prefix in found:
+        if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]+", prefix, re.ASCII):
+            raise ImproperlyConfigured(
+                f"{name} has {prefix!r}: use letters, digits and _, at least two, like FASTLY_."
+            )
+    return found
+
+
 def hosts(name: str, default: list[str]) -> list[str]:
     """Return host names as ALLOWED_HOSTS wants them: no scheme, no path."""
     names = words(name, default)

@@ -4,9 +4,11 @@ import logging
 import re
 from typing import Any
 
+from django.conf import settings
 from django.db import transaction
 
 from stacks.models import FormerSecret, Stack, StackVariable
+from stacks.states import Kind
 from vcs_integrations.encryption import WrongKey, decrypting
 
 logger = logging.getLogger(__name__)
@@ -21,17 +23,79 @@ INPUT_NAME = re.compile(r"TF_VAR_[A-Za-z_][A-Za-z0-9_-]*", re.ASCII)
 RESERVED = {"PATH", "HOME", "USER", "LOGNAME", "SHELL", "PWD", "TMPDIR", "ENV", "BASH_ENV", "IFS"}
 RESERVED_PREFIXES = ("LD_", "STACKHOOK_")
 FREE_OF_TF = ("TF_VAR_", "TF_TOKEN_")
+# What inputs and the usual providers read. Anything else may steer git, the programs of a run or
+# the libraries below them, and lead secrets elsewhere: HTTP_PROXY, GIT_SSH_COMMAND, NODE_OPTIONS.
+ALLOWED_PREFIXES = (
+    *FREE_OF_TF,
+    "ALICLOUD_",
+    "ARM_",
+    "AWS_",
+    "AZDO_",
+    "AZURE_",
+    "CLOUDFLARE_",
+    "CONSUL_",
+    "DATABRICKS_",
+    "DATADOG_",
+    "DD_",
+    "DIGITALOCEAN_",
+    "FASTLY_",
+    "GITHUB_",
+    "GITLAB_",
+    "GOOGLE_",
+    "GRAFANA_",
+    "HCLOUD_",
+    "HELM_",
+    "KUBE_",
+    "LINODE_",
+    "MONGODB_ATLAS_",
+    "NEW_RELIC_",
+    "NOMAD_",
+    "OCI_",
+    "OKTA_",
+    "OS_",
+    "PAGERDUTY_",
+    "SNOWFLAKE_",
+    "TFE_",
+    "VAULT_",
+    "VSPHERE_",
+)
+# Those of the usual providers that say where credentials are sent, or whom to trust there.
+LEADS_ELSEWHERE = re.compile(
+    r"(?!TF_VAR_|TF_TOKEN_).*"
+    r"(_URL|_URI|_ADDR|_ADDRESS|_HOST|HOSTNAME|SERVER|ENDPOINT|PROXY|PROFILE|CA_?CERT|CA_BUNDLE"
+    r"|CAPATH|INSECURE|SKIP_VERIFY|_FILE|_PATH|PLUGIN|EXEC)"
+)
 
 
-def environment_of(stack: Stack) -> tuple[dict[str, str], list[str]]:
-    """Return a stack's variables, and which of their values are secret, to be masked in logs.
+def environment_of(stack: Stack, kind: Kind) -> tuple[dict[str, str], list[str]]:
+    """Return what runs of a kind find, and all of the stack's secret values, to be masked in logs.
 
     Raises WrongKey where they can't be decrypted.
     """
     with decrypting("The environment of this stack"):
         variables = list(stack.variables.all())
-    values = {variable.name: variable.value for variable in variables}
+    values = {one.name: one.value for one in variables if is_found_by(one, kind)}
     return values, [variable.value for variable in variables if variable.is_secret]
+
+
+def is_found_by(variable: StackVariable, kind: Kind) -> bool:
+    """Say whether runs of a kind find a variable: code nobody approved finds no other secret."""
+    return kind == Kind.TRACKED or variable.is_for_proposed or not variable.is_secret
+
+
+def withheld_from(stack: Stack, kind: Kind) -> list[str]:
+    """Return the names of the secrets that runs of a kind don't find."""
+    secret = stack.variables.filter(is_secret=True, is_for_proposed=False)
+    return [] if kind == Kind.TRACKED else list(secret.values_list("name", flat=True))
+
+
+def held_by(stack: Stack) -> str:
+    """Say which secrets a stack holds that its code could give away; empty where there are none."""
+    held = {
+        "secrets": stack.variables.filter(is_secret=True).exists(),
+        "a state": stack.state_versions.exists(),
+    }
+    return " and ".join(what for what, is_there in held.items() if is_there)
 
 
 def former_secrets_of(stack: Stack) -> list[str]:
@@ -51,7 +115,7 @@ def change(variable: StackVariable, changes: dict[str, Any]) -> None:
     with transaction.atomic():
         old = _secret_value_of(variable)
         as_it_was = {"value": old, "is_secret": True}
-        if as_it_was | changes != as_it_was:
+        if any(changes.get(field, was) != was for field, was in as_it_was.items()):
             _keep_masked(variable.stack, old)
         StackVariable.objects.filter(pk=variable.pk).update(**changes)
 
@@ -80,7 +144,19 @@ def why_not_named(name: str) -> str:
             "Stackhook sets what begins with TF_ itself, other than TF_VAR_ and TF_TOKEN_. "
             "Choose another name."
         )
-    return ""
+    allowed = (*ALLOWED_PREFIXES, *settings.RUN_VARIABLE_PREFIXES)
+    if name.startswith(allowed):
+        return ""
+    return (
+        f"A variable's name must begin with one of {', '.join(allowed)}. Choose such a name, like "
+        f"TF_VAR_region for an input of the code, or ask the operator to add a prefix to "
+        f"RUN_VARIABLE_PREFIXES."
+    )
+
+
+def leads_elsewhere(name: str) -> bool:
+    """Say whether a variable may decide where the secrets of its stack are sent."""
+    return LEADS_ELSEWHERE.match(name) is not None
 
 
 def _secret_value_of(variable: StackVariable) -> str:

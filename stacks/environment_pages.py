@@ -10,7 +10,15 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_http_methods
 
 from accounts.audit import Verb, record
-from stacks.environment import SHORTEST_SECRET, change, plain_values_of, remove, why_not_named
+from accounts.roles import is_admin
+from stacks.environment import (
+    SHORTEST_SECRET,
+    change,
+    leads_elsewhere,
+    plain_values_of,
+    remove,
+    why_not_named,
+)
 from stacks.models import Stack, StackVariable
 from vcs_integrations.encryption import WrongKey
 
@@ -53,11 +61,37 @@ class VariableForm(forms.Form):
         f"stored encrypted.",
     )
 
+    is_for_proposed = forms.BooleanField(
+        label="Available to proposed runs",
+        required=False,
+        help_text="Only for secrets; proposed runs find every other variable anyway. Careful: "
+        "whoever can open a pull request can then read the secret, before anybody has reviewed "
+        "the code.",
+    )
+
     was_secret = False
+
+    def restrict(self, stack: Stack, *, reader_is_admin: bool) -> None:
+        """Leave to admins what gives secrets away."""
+        self.stack, self.reader_is_admin = stack, reader_is_admin
+        if not reader_is_admin:
+            del self.fields["is_for_proposed"]
+
+    def refuse_leading_elsewhere(self, name: str) -> None:
+        """Raise ValidationError where a variable could lead the stack's secrets elsewhere."""
+        if self.reader_is_admin or not leads_elsewhere(name):
+            return
+        if self.stack.variables.filter(is_secret=True).exclude(name=name).exists():
+            raise forms.ValidationError(
+                f"{name} can decide where this stack's secrets are sent, so only an admin may set "
+                f"it. Ask an admin of Stackhook."
+            )
 
     def clean(self) -> dict[str, Any]:
         data = self.cleaned_data
         value, is_secret = data.get("value", ""), data.get("is_secret", False)
+        if not is_secret:  # should it be one again, that is for tracked runs
+            data["is_for_proposed"] = False
         if "value" in self.errors:
             return data
         if self.was_secret and not value:
@@ -86,7 +120,13 @@ class ChangedVariableForm(VariableForm):
     """`value` is what a variable says now; None where that is not shown or can't be read."""
 
     def __init__(self, data: QueryDict | None, variable: StackVariable, value: str | None) -> None:
-        super().__init__(data, initial={"value": value or "", "is_secret": variable.is_secret})
+        initial = {
+            "value": value or "",
+            "is_secret": variable.is_secret,
+            "is_for_proposed": variable.is_for_proposed,
+        }
+        super().__init__(data, initial=initial)
+        self.variable = variable
         self.was_secret = variable.is_secret
         if self.was_secret:
             self.fields["value"].help_text = "It is not shown. Left empty, it stays as it is."
@@ -94,11 +134,20 @@ class ChangedVariableForm(VariableForm):
             # Nobody empties what can't be read by opening the page and saving it.
             self.fields["value"].required = value is None
 
+    def clean(self) -> dict[str, Any]:
+        data = super().clean()
+        name = self.variable.name
+        if reason := why_not_named(name):
+            raise forms.ValidationError(f"{reason} This variable stays until it is removed.")
+        self.refuse_leading_elsewhere(name)
+        return data
+
     @property
     def changes(self) -> dict[str, Any]:
         """The fields to store; without the value of a secret that was left empty."""
         stays = self.was_secret and not self.cleaned_data["value"]
-        return {"is_secret": True} if stays else self.cleaned_data
+        changes = {name: data for name, data in self.cleaned_data.items() if name != "value"}
+        return changes if stays else self.cleaned_data
 
 
 class NewVariableForm(VariableForm):
@@ -110,12 +159,13 @@ class NewVariableForm(VariableForm):
         ),
         help_text="TF_VAR_region gives the code's variable “region” its value.",
     )
-    field_order = ("name", "value", "is_secret")
+    field_order = ("name", "value", "is_secret", "is_for_proposed")
 
     def clean_name(self) -> str:
         name: str = self.cleaned_data["name"]
         if reason := why_not_named(name):
             raise forms.ValidationError(reason)
+        self.refuse_leading_elsewhere(name)
         return name
 
 
@@ -124,6 +174,7 @@ def environment(request: HttpRequest, slug: str) -> HttpResponse:
     """A stack's variables, and a form that adds one."""
     found = get_object_or_404(Stack.objects.with_repository(), slug=slug)
     form = NewVariableForm(request.POST if request.method == "POST" else None)
+    form.restrict(found, reader_is_admin=is_admin(request))
     if form.is_valid() and _add(request, found, form):
         return redirect("environment", slug)
     form.forget_secret()
@@ -131,12 +182,14 @@ def environment(request: HttpRequest, slug: str) -> HttpResponse:
         plain_values, failure = plain_values_of(found), ""
     except WrongKey as error:
         plain_values, failure = {}, str(error)
-    variables = found.variables.defer("value")
+    variables = list(found.variables.defer("value"))
     context = {
         "stack": found,
         "form": form,
         "rows": [(variable, plain_values.get(variable.name)) for variable in variables],
         "failure": failure,
+        "for_proposed": [one.name for one in variables if one.is_secret and one.is_for_proposed],
+        "not_allowed": [one.name for one in variables if why_not_named(one.name)],
     }
     return render(request, "stacks/environment.html", context)
 
@@ -151,8 +204,11 @@ def change_variable(request: HttpRequest, slug: str, variable_pk: int) -> HttpRe
         value = None
     data = request.POST if request.method == "POST" else None
     form = ChangedVariableForm(data, variable, value)
+    form.restrict(variable.stack, reader_is_admin=is_admin(request))
     if form.is_valid():
         said = f"{variable.name} was changed"
+        if form.cleaned_data.get("is_for_proposed") and not variable.is_for_proposed:
+            said = f"{said}: proposed runs find it from now on"
         with transaction.atomic():
             change(variable, form.changes)
             record(request, Verb.ENVIRONMENT_CHANGED, variable.stack, said)

@@ -15,6 +15,8 @@ from django.utils.cache import patch_vary_headers
 from django.views.decorators.http import require_http_methods, require_safe
 
 from accounts.audit import Verb, record
+from accounts.roles import is_admin
+from stacks.environment import held_by
 from stacks.forms import (
     NAME_TAKEN,
     ActivityFilter,
@@ -360,6 +362,10 @@ def edit_stack(request: HttpRequest, slug: str) -> HttpResponse:
         "labels": ", ".join(found.labels),
     }
     form = NameStackForm(request.POST or None, stack=found, initial=now)
+    is_moved = form.is_valid() and form.cleaned_data["project_root"] != found.project_root
+    # In another folder others may review, and its code would find the same secrets.
+    if is_moved and (refusal := _refuses_source(request, found)):
+        form.add_error("project_root", refusal)
     if form.is_valid() and _change(request, found, form):
         messages.success(request, f"Stack {found.name} was changed")
         return redirect(found)
@@ -420,6 +426,13 @@ def change_source(request: HttpRequest, slug: str) -> HttpResponse:
         context = {"title": "Change repository or branch", "stack": found}
         return render(request, "stacks/nothing_linked.html", context)
     form = IntegrateVcsForm(request.POST or None, initial=now)
+    refusal = _refuses_source(request, found)
+    is_same = form.is_valid() and form.stack_fields == {
+        "repository": found.repository,
+        "branch": found.branch,
+    }
+    if form.is_valid() and refusal and not is_same:
+        form.add_error(None, refusal)
     if form.is_valid():
         with transaction.atomic():
             found.follow(**form.stack_fields)
@@ -427,7 +440,17 @@ def change_source(request: HttpRequest, slug: str) -> HttpResponse:
         follow_from_now(found)
         messages.success(request, f"Stack {found.name} was changed")
         return redirect(found)
-    return render(request, "stacks/change_source.html", {"form": form, "stack": found})
+    context = {"form": form, "stack": found, "refusal": "" if form.is_bound else refusal}
+    return render(request, "stacks/change_source.html", context)
+
+
+def _refuses_source(request: HttpRequest, found: Stack) -> str:
+    """Say why somebody may not choose whose code a stack runs; empty if they may."""
+    held = "" if is_admin(request) else held_by(found)
+    return held and (
+        f"This stack holds {held}, which the code that it runs can read. Only an admin may change "
+        f"its repository, branch or project root. Ask an admin of Stackhook."
+    )
 
 
 @require_http_methods(["GET", "HEAD", "POST"])

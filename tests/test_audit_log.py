@@ -427,7 +427,7 @@ def test_what_members_do_is_in_it_and_what_they_may_not_do_is_not(
 ) -> None:
     at(world, member, "reveal/")
     assert log() == []
-    stack(member, "environment/", name="A", value="b")
+    stack(member, "environment/", name="TF_VAR_a", value="b")
     assert [line.person for line in log()] == ["bob"]
 
 
@@ -472,7 +472,7 @@ def test_ones_own_account_leads_to_no_page_that_one_may_not_open(
 
 def test_each_thing_leads_to_its_page_as_long_as_it_has_one(world: World, admin: Client) -> None:
     at(world, admin, "reveal/")
-    stack(admin, "environment/", name="A", value="b")
+    stack(admin, "environment/", name="TF_VAR_a", value="b")
     act(world, admin, State.QUEUED, "cancel")
     admin.post(f"{PEOPLE}{world.person.pk}/", {"role": ""})
     pages = [
@@ -602,7 +602,7 @@ def queries(client: Client, url: str) -> int:
 def test_the_page_of_an_integration_has_what_was_done_to_it(world: World, admin: Client) -> None:
     page = f"{VCS}{world.integration.pk}/"
     assert "Nothing yet: who tests it" in words(admin.get(page))
-    stack(admin, "environment/", name="A", value="b")
+    stack(admin, "environment/", name="TF_VAR_a", value="b")
     at(world, admin, "reveal/")
     joined = Integration.objects.create(
         provider_key="azure_devops", unlinked_at=timezone.now(), joined_to=world.integration

@@ -15,7 +15,7 @@ from django.db import DatabaseError, InterfaceError, transaction
 from django.utils import timezone
 
 from stacks.basis import basis_now, why_state_refuses
-from stacks.environment import environment_of, former_secrets_of
+from stacks.environment import environment_of, former_secrets_of, withheld_from
 from stacks.execution import (
     backends,
     lfs,
@@ -182,6 +182,11 @@ class Job:
         if self.run.kind == Kind.PROPOSED:
             _note(self.run, {"tracked_sha": merging.tracked_now(self.run)})
         self._prepare()
+        if withheld := withheld_from(self.stack, Kind(self.run.kind)):
+            self.log.say(
+                f"Proposed runs don't find {', '.join(withheld)}. An admin can make a secret "
+                f"available to them."
+            )
         self._warn_of_environment()
         _move(self.run, State.PLANNING)
         self.log.phase = State.PLANNING
@@ -261,7 +266,7 @@ class Job:
             "TF_DATA_DIR": self.sandbox.path("workspace", "data"),
             "CHECKPOINT_DISABLE": "1",
         }
-        chosen, secrets = environment_of(self.stack)
+        chosen, secrets = environment_of(self.stack, Kind(self.run.kind))
         environment = chosen | environment | self.sandbox.certificates("SSL_CERT_FILE")
         if self.stack.backend != Backend.STACKHOOK:
             return environment, secrets

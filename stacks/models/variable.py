@@ -19,6 +19,10 @@ class StackVariable(models.Model):
     name = models.CharField(max_length=200)
     value = encrypt(models.TextField())
     is_secret = models.BooleanField(default=False)
+    is_for_proposed = models.BooleanField(
+        default=False,
+        help_text="whether proposed runs find it, too, if it is secret; any other they find always",
+    )
 
     class Meta:
         ordering = ("name",)

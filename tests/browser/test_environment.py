@@ -4,6 +4,7 @@ from playwright.sync_api import Page
 
 from stacks.environment import environment_of
 from stacks.models import Stack
+from stacks.states import Kind
 from vcs_integrations.models import Integration
 
 
@@ -21,4 +22,4 @@ def test_a_value_is_kept_as_it_was_pasted_also_when_it_is_opened_and_saved_again
         page.get_by_role("link", name=f"Change {name}").click()
         page.get_by_role("button", name="Save").click()
         page.get_by_text(f"{name} was changed").wait_for()
-    assert environment_of(stack) == ({"TF_VAR_key": key, "TF_VAR_empty": ""}, [])
+    assert environment_of(stack, Kind.TRACKED) == ({"TF_VAR_key": key, "TF_VAR_empty": ""}, [])

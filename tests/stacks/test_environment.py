@@ -1,15 +1,20 @@
 """The environment of a stack's runs: variables, some of them secret."""
 
 import html
+from importlib import import_module
 from typing import Any
 
 import pytest
+from django.apps import apps
 from django.db import connection
 from django.db.models import BinaryField, Value
 from django.test import Client
+from pytest_django import Settings
 
 from stacks.environment import change, environment_of, former_secrets_of
 from stacks.models import FormerSecret, Stack, StackVariable
+from stacks.states import Kind
+from tests.addresses import make_run, make_state_version
 from tests.stacks.conftest import errors
 from tests.test_secrets import database_text, holds, logged, shown
 from vcs_integrations.encryption import WrongKey
@@ -17,6 +22,11 @@ from vcs_integrations.models import Integration
 
 PATH = "/stacks/network/environment/"
 SECRET = "a-secret-that-nobody-sees-again"
+NOT_ALLOWED = (
+    *("HTTP_PROXY", "https_proxy", "ALL_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR", "CURL_CA_BUNDLE"),
+    *("TERRAFORM_CONFIG", "GIT_SSH_COMMAND", "GIT_CONFIG_COUNT", "NODE_OPTIONS", "PYTHONPATH"),
+    *("NODE_EXTRA_CA_CERTS", "PYTHONSTARTUP", "PERL5OPT", "GODEBUG", "RUBYOPT", "a", "A1", "path"),
+)
 
 
 def add(client: Client, name: str, value: str, **more: str) -> Any:
@@ -33,13 +43,13 @@ def words(client: Client, path: str = PATH) -> str:
 
 
 def test_what_people_add_is_what_runs_find(member: Client, stack: Stack) -> None:
-    assert environment_of(stack) == ({}, [])
+    assert environment_of(stack, Kind.TRACKED) == ({}, [])
     response = member.post(PATH, {"name": "TF_VAR_region", "value": "westeurope"}, follow=True)
     assert [str(one) for one in response.context["messages"]] == ["TF_VAR_region was added"]
-    add(member, "KEY", "one\r\ntwo\r\n")
+    add(member, "TF_VAR_KEY", "one\r\ntwo\r\n")
     add(member, "ARM_CLIENT_SECRET", SECRET, is_secret="on")
-    assert environment_of(stack) == (
-        {"TF_VAR_region": "westeurope", "KEY": "one\ntwo\n", "ARM_CLIENT_SECRET": SECRET},
+    assert environment_of(stack, Kind.TRACKED) == (
+        {"TF_VAR_region": "westeurope", "TF_VAR_KEY": "one\ntwo\n", "ARM_CLIENT_SECRET": SECRET},
         [SECRET],
     )
     page = words(member)
@@ -51,24 +61,33 @@ def test_each_stack_has_an_environment_of_its_own(
     member: Client, stack: Stack, world: Integration
 ) -> None:
     other = Stack.objects.create(name="Other", repository=stack.repository, branch="main")
-    add(member, "A", "1")
-    assert environment_of(other) == ({}, [])
+    add(member, "TF_VAR_A", "1")
+    assert environment_of(other, Kind.TRACKED) == ({}, [])
     variable = StackVariable.objects.get()
     for path in ("", "remove/"):
         address = f"/stacks/other/environment/{variable.pk}/{path}"
         assert member.get(address).status_code == 404
         assert member.post(address, {"value": "2"}).status_code == 404
-    assert environment_of(stack) == ({"A": "1"}, [])
+    assert environment_of(stack, Kind.TRACKED) == ({"TF_VAR_A": "1"}, [])
 
 
 @pytest.mark.parametrize(
-    "name", ["a", "_", "A1", "TF_VAR_my-input", "TF_TOKEN_app_terraform_io", "ARM_USE_OIDC", "path"]
+    "name",
+    [
+        "TF_VAR_my-input",
+        "TF_VAR_path",
+        "TF_TOKEN_app_terraform_io",
+        "ARM_USE_OIDC",
+        "AZDO_PERSONAL_ACCESS_TOKEN",
+        "AWS_REGION",
+        "GOOGLE_CREDENTIALS",
+    ],
 )
 def test_a_name_that_a_program_understands_is_taken(
     member: Client, stack: Stack, name: str
 ) -> None:
     assert add(member, name, "1").status_code == 302
-    assert environment_of(stack)[0] == {name: "1"}
+    assert environment_of(stack, Kind.TRACKED)[0] == {name: "1"}
 
 
 @pytest.mark.parametrize(
@@ -88,6 +107,8 @@ def test_a_name_that_a_program_understands_is_taken(
         ("TF_HTTP_PASSWORD", "Stackhook sets what begins with TF_ itself, other than TF_VAR_"),
         ("TF_CLI_ARGS", "Stackhook sets what begins with TF_ itself"),
         ("TF_LOG", "Stackhook sets what begins with TF_ itself"),
+        ("arm_client_id", "A variable's name must begin with one of TF_VAR_, TF_TOKEN_, ALICLOUD_"),
+        *((name, "A variable's name must begin with one of TF_VAR_") for name in NOT_ALLOWED),
     ],
 )
 def test_any_other_name_is_refused_with_the_reason(
@@ -98,11 +119,13 @@ def test_any_other_name_is_refused_with_the_reason(
 
 
 def test_a_name_is_there_once(member: Client, stack: Stack) -> None:
-    add(member, "A", "1")
-    assert errors(add(member, "A", "2"), "name").startswith("There is a variable of this name.")
-    assert environment_of(stack)[0] == {"A": "1"}
-    add(member, "a", "2")
-    assert environment_of(stack)[0] == {"A": "1", "a": "2"}
+    add(member, "TF_VAR_A", "1")
+    assert errors(add(member, "TF_VAR_A", "2"), "name").startswith(
+        "There is a variable of this name."
+    )
+    assert environment_of(stack, Kind.TRACKED)[0] == {"TF_VAR_A": "1"}
+    add(member, "TF_VAR_a", "2")
+    assert environment_of(stack, Kind.TRACKED)[0] == {"TF_VAR_A": "1", "TF_VAR_a": "2"}
 
 
 @pytest.mark.parametrize(
@@ -112,7 +135,7 @@ def test_a_name_is_there_once(member: Client, stack: Stack) -> None:
 def test_a_value_that_no_environment_takes_is_refused(
     member: Client, stack: Stack, value: str, why: str
 ) -> None:
-    assert why in errors(add(member, "A", value), "value")
+    assert why in errors(add(member, "TF_VAR_A", value), "value")
     assert not StackVariable.objects.exists()
 
 
@@ -131,38 +154,38 @@ def test_a_value_that_no_environment_takes_is_refused(
 def test_a_value_is_kept_as_it_was_entered(
     member: Client, stack: Stack, sent: str, stored: str
 ) -> None:
-    assert add(member, "A", sent).status_code == 302
-    assert environment_of(stack)[0] == {"A": stored}
+    assert add(member, "TF_VAR_A", sent).status_code == 302
+    assert environment_of(stack, Kind.TRACKED)[0] == {"TF_VAR_A": stored}
     path = f"{PATH}{StackVariable.objects.get().pk}/"
     member.post(path, {"value": "other"})
     member.post(path, {"value": sent})
-    assert environment_of(stack)[0] == {"A": stored}
+    assert environment_of(stack, Kind.TRACKED)[0] == {"TF_VAR_A": stored}
 
 
 def test_a_secret_that_could_not_be_masked_is_refused(member: Client, stack: Stack) -> None:
-    response = add(member, "PIN", "12345", is_secret="on")
+    response = add(member, "TF_VAR_PIN", "12345", is_secret="on")
     assert "A secret needs at least 6 characters" in errors(response, "value")
     for value in ("", " 12345\r\n"):
         assert "A secret needs at least 6" in errors(
-            add(member, "A", value, is_secret="on"), "value"
+            add(member, "TF_VAR_A", value, is_secret="on"), "value"
         )
-    assert add(member, "PIN", "12345").status_code == 302
+    assert add(member, "TF_VAR_PIN", "12345").status_code == 302
 
 
 def test_a_variable_can_be_changed_and_removed(member: Client, stack: Stack) -> None:
-    add(member, "A", "1")
+    add(member, "TF_VAR_A", "1")
     path = f"{PATH}{StackVariable.objects.get().pk}/"
     assert ">\n1</textarea>" in member.get(path).content.decode()
     assert errors(member.post(path, {}), "value") == "This field is required."
     member.post(path, {"value": ""})
-    assert environment_of(stack) == ({"A": ""}, [])
+    assert environment_of(stack, Kind.TRACKED) == ({"TF_VAR_A": ""}, [])
     assert '<span class="quiet">empty</span>' in words(member)
     member.post(path, {"value": "2"})
-    assert environment_of(stack) == ({"A": "2"}, [])
+    assert environment_of(stack, Kind.TRACKED) == ({"TF_VAR_A": "2"}, [])
     member.get(f"{path}remove/")
-    assert environment_of(stack) == ({"A": "2"}, [])
+    assert environment_of(stack, Kind.TRACKED) == ({"TF_VAR_A": "2"}, [])
     member.post(f"{path}remove/")
-    assert environment_of(stack) == ({}, [])
+    assert environment_of(stack, Kind.TRACKED) == ({}, [])
     assert member.get(path).status_code == 404
 
 
@@ -195,18 +218,18 @@ def test_a_secret_left_empty_stays(member: Client, stack: Stack) -> None:
     path = f"{PATH}{add_secret(member).pk}/"
     assert "Left empty, it stays as it is." in words(member, path)
     member.post(path, {"value": "", "is_secret": "on"})
-    assert environment_of(stack) == ({"ARM_CLIENT_SECRET": SECRET}, [SECRET])
+    assert environment_of(stack, Kind.TRACKED) == ({"ARM_CLIENT_SECRET": SECRET}, [SECRET])
     member.post(path, {"value": "another-one", "is_secret": "on"})
-    assert environment_of(stack)[1] == ["another-one"]
+    assert environment_of(stack, Kind.TRACKED)[1] == ["another-one"]
 
 
 def test_a_secret_is_shown_only_once_its_value_is_typed_again(member: Client, stack: Stack) -> None:
     path = f"{PATH}{add_secret(member).pk}/"
     response = member.post(path, {"value": ""})
     assert errors(response, "value").startswith("Enter the value to show from now on.")
-    assert environment_of(stack)[1] == [SECRET]
+    assert environment_of(stack, Kind.TRACKED)[1] == [SECRET]
     member.post(path, {"value": "known-to-all"})
-    assert environment_of(stack) == ({"ARM_CLIENT_SECRET": "known-to-all"}, [])
+    assert environment_of(stack, Kind.TRACKED) == ({"ARM_CLIENT_SECRET": "known-to-all"}, [])
     assert "known-to-all" in words(member)
 
 
@@ -248,12 +271,12 @@ def test_a_former_secret_that_no_key_reads_stops_nothing(member: Client, stack: 
 
 
 def test_with_another_key_the_page_works_and_says_what_to_do(member: Client, stack: Stack) -> None:
-    add(member, "A", "visible")
-    add(member, "B", SECRET, is_secret="on")
+    add(member, "TF_VAR_A", "visible")
+    add(member, "TF_VAR_B", SECRET, is_secret="on")
     with connection.cursor() as cursor:
         cursor.execute("UPDATE stacks_stackvariable SET value = %s", [b"of another key"])
     with pytest.raises(WrongKey, match="Start Stackhook with the FIELD_ENCRYPTION_KEY"):
-        environment_of(stack)
+        environment_of(stack, Kind.TRACKED)
     assert "The environment of this stack can't be decrypted." in words(member)
     first, second = StackVariable.objects.defer("value")
     for variable, more in ((first, {}), (second, {"is_secret": "on"})):
@@ -261,9 +284,12 @@ def test_with_another_key_the_page_works_and_says_what_to_do(member: Client, sta
         assert member.get(path).status_code == 200
         member.post(path, {"value": ""} | more)  # empties nothing
         with pytest.raises(WrongKey):
-            environment_of(stack)
+            environment_of(stack, Kind.TRACKED)
         member.post(path, {"value": "entered-again"} | more)
-    assert environment_of(stack)[0] == {"A": "entered-again", "B": "entered-again"}
+    assert environment_of(stack, Kind.TRACKED)[0] == {
+        "TF_VAR_A": "entered-again",
+        "TF_VAR_B": "entered-again",
+    }
 
 
 @pytest.mark.parametrize(
@@ -289,4 +315,151 @@ def test_the_pages_say_from_when_a_change_counts(
 
 
 def test_the_page_says_who_can_read_the_environment(member: Client, stack: Stack) -> None:
-    assert "Whatever code runs can read all of it, secrets included" in words(member)
+    assert "The code of tracked runs can read all of it." in words(member)
+
+
+def test_the_operator_allows_more_names(member: Client, stack: Stack, settings: Settings) -> None:
+    settings.RUN_VARIABLE_PREFIXES = ["MYCLOUD_", "LD_"]
+    add(member, "MYCLOUD_TOKEN", "1")
+    assert environment_of(stack, Kind.TRACKED)[0] == {"MYCLOUD_TOKEN": "1"}
+    assert "MYCLOUD_" in errors(add(member, "OTHER", "1"), "name")
+    assert "Each run has its own LD_PRELOAD" in errors(add(member, "LD_PRELOAD", "1"), "name")
+
+
+def test_a_name_of_before_stays_until_it_is_removed(member: Client, stack: Stack) -> None:
+    variable = StackVariable.objects.create(stack=stack, name="HTTP_PROXY", value="http://old")
+    assert "Runs still find HTTP_PROXY, but new variables" in words(member)
+    path = f"{PATH}{variable.pk}/"
+    assert "This variable stays until it is removed." in errors(
+        member.post(path, {"value": "http://evil.example"}), "__all__"
+    )
+    assert environment_of(stack, Kind.TRACKED)[0] == {"HTTP_PROXY": "http://old"}
+    member.post(f"{path}remove/")
+    assert "Runs still find" not in words(member)
+
+
+# Secrets and who finds them
+
+
+def test_proposed_runs_find_no_secret_unless_an_admin_says_so(
+    admin: Client, member: Client, stack: Stack
+) -> None:
+    add(member, "TF_VAR_region", "westeurope")
+    add(member, "ARM_CLIENT_SECRET", SECRET, is_secret="on", is_for_proposed="on")
+    found = environment_of(stack, Kind.PROPOSED)
+    assert found == ({"TF_VAR_region": "westeurope"}, [SECRET])  # masked all the same
+    assert environment_of(stack, Kind.TRACKED)[0]["ARM_CLIENT_SECRET"] == SECRET
+    assert "Available to proposed runs" not in words(member)
+    path = f"{PATH}{StackVariable.objects.get(is_secret=True).pk}/"
+    keep = {"value": "", "is_secret": "on"}
+    member.post(path, keep | {"is_for_proposed": "on"})
+    assert environment_of(stack, Kind.PROPOSED) == found
+    told = admin.post(path, keep | {"is_for_proposed": "on"}, follow=True).context["messages"]
+    assert "proposed runs find it from now on" in str(next(iter(told)))
+    assert environment_of(stack, Kind.PROPOSED)[0]["ARM_CLIENT_SECRET"] == SECRET
+    assert "Proposed runs can read ARM_CLIENT_SECRET, so whoever" in words(member)
+    member.post(path, {"value": "another-one", "is_secret": "on"})
+    assert environment_of(stack, Kind.PROPOSED)[0]["ARM_CLIENT_SECRET"] == "another-one"
+    admin.post(path, keep)
+    assert environment_of(stack, Kind.PROPOSED)[0] == {"TF_VAR_region": "westeurope"}
+    assert former_secrets_of(stack) == [SECRET]
+
+
+def test_secrets_of_before_stay_available_to_proposed_runs(member: Client, stack: Stack) -> None:
+    add(member, "TF_VAR_region", "westeurope")
+    add(member, "ARM_CLIENT_SECRET", SECRET, is_secret="on")
+    import_module("stacks.migrations.0017_secrets_of_tracked_runs").keep_available(apps, None)
+    assert environment_of(stack, Kind.PROPOSED)[0]["ARM_CLIENT_SECRET"] == SECRET
+    assert not StackVariable.objects.get(name="TF_VAR_region").is_for_proposed
+    assert "Proposed runs can read ARM_CLIENT_SECRET" in words(member)
+
+
+def test_what_is_secret_once_more_is_for_tracked_runs(
+    admin: Client, member: Client, stack: Stack
+) -> None:
+    add(admin, "ARM_CLIENT_SECRET", SECRET, is_secret="on", is_for_proposed="on")
+    path = f"{PATH}{StackVariable.objects.get().pk}/"
+    member.post(path, {"value": "shown-for-a-while"})
+    member.post(path, {"value": SECRET, "is_secret": "on"})
+    assert environment_of(stack, Kind.PROPOSED)[0] == {}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "VAULT_ADDR",
+        "ARM_METADATA_HOSTNAME",
+        "AZDO_ORG_SERVICE_URL",
+        "AWS_ENDPOINT_URL_STS",
+        "AWS_CA_BUNDLE",
+        "GITHUB_BASE_URL",
+        "GOOGLE_STORAGE_CUSTOM_ENDPOINT",
+    ],
+)
+def test_where_secrets_are_sent_is_for_admins_to_say(
+    admin: Client, member: Client, stack: Stack, name: str
+) -> None:
+    assert add(member, name, "https://vault.example").status_code == 302
+    variable = StackVariable.objects.get()
+    add(member, "TF_VAR_password", SECRET, is_secret="on")
+    path = f"{PATH}{variable.pk}/"
+    why = f"{name} can decide where this stack's secrets are sent, so only an admin may set it."
+    evil = {"value": "https://evil.example"}
+    assert why in errors(member.post(path, evil), "__all__")
+    assert environment_of(stack, Kind.TRACKED)[0][name] == "https://vault.example"
+    member.post(f"{path}remove/")
+    assert why in errors(add(member, name, "https://evil.example"), "name")
+    assert add(admin, name, "https://vault.example").status_code == 302
+
+
+@pytest.mark.parametrize("name", ["ARM_CLIENT_ID", "AWS_REGION", "TF_VAR_base_url", "TF_VAR_HOST"])
+def test_other_variables_are_for_members(member: Client, stack: Stack, name: str) -> None:
+    add_secret(member)
+    assert add(member, name, "1").status_code == 302
+
+
+# Whose code finds them
+
+
+@pytest.mark.parametrize("held", ["secrets", "a state", "secrets and a state", ""])
+def test_whoever_changes_the_source_of_a_stack_that_holds_secrets_is_an_admin(
+    admin: Client, member: Client, stack: Stack, world: Integration, held: str
+) -> None:
+    if "secrets" in held:
+        add_secret(member)
+    if "state" in held:
+        make_state_version(make_run(stack, 1), 1)
+    path, source = (
+        "/stacks/network/source/",
+        {
+            "provider": str(world.pk),
+            "repository": "Platform Team/infrastructure",
+        },
+    )
+    other = source | {"branch": "feature/network"}
+    why = f"This stack holds {held}, which the code that it runs can read. Only an admin may"
+    assert (why in words(member, path)) == bool(held)
+    response = member.post(path, other)
+    stack.refresh_from_db()
+    assert (stack.branch == "main") == bool(held)
+    assert (why in errors(response, "__all__") if held else response.status_code == 302) is True
+    if held:
+        assert member.post(path, source | {"branch": "main"}).status_code == 302
+        assert why not in words(admin, path)
+        admin.post(path, other)
+        stack.refresh_from_db()
+        assert stack.branch == "feature/network"
+
+
+def test_so_is_whoever_changes_its_project_root(
+    admin: Client, member: Client, stack: Stack
+) -> None:
+    add_secret(member)
+    path, typed = "/stacks/network/edit/", {"name": "Network", "project_root": "elsewhere"}
+    assert "Only an admin may change" in errors(member.post(path, typed), "project_root")
+    assert member.post(path, typed | {"project_root": "", "name": "Renamed"}).status_code == 302
+    stack.refresh_from_db()
+    assert (stack.name, stack.project_root) == ("Renamed", "")
+    admin.post(path, typed)
+    stack.refresh_from_db()
+    assert stack.project_root == "elsewhere"

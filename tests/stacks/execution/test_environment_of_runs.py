@@ -21,7 +21,10 @@ PASSWORD = "Hunter2-Hunter2"
 
 
 def add(stack: Stack, name: str, value: str, *, is_secret: bool = False) -> StackVariable:
-    return StackVariable.objects.create(stack=stack, name=name, value=value, is_secret=is_secret)
+    """Add a variable that all runs find."""
+    return StackVariable.objects.create(
+        stack=stack, name=name, value=value, is_secret=is_secret, is_for_proposed=is_secret
+    )
 
 
 def test_no_part_of_a_secret_is_in_log_page_plan_or_comment(

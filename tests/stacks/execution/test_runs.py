@@ -297,7 +297,9 @@ def test_a_stacks_variables_reach_its_code_and_its_secrets_no_log_and_no_page(
 ) -> None:
     secret = 'correct "horse"\nbattery staple'
     StackVariable.objects.create(stack=stack, name="TF_VAR_plain", value="seen by all")
-    StackVariable.objects.create(stack=stack, name="TF_VAR_secret", value=secret, is_secret=True)
+    StackVariable.objects.create(
+        stack=stack, name="TF_VAR_secret", value=secret, is_secret=True, is_for_proposed=True
+    )
     code = """
 variable "plain" {}
 variable "secret" {}
@@ -315,6 +317,31 @@ output "encoded" {
     assert "seen by all ********" in shown
     for part in ("horse", "battery", "staple", b64encode(secret.encode()).decode()):
         assert part not in shown
+
+
+def test_code_that_nobody_reviewed_finds_no_secret(stack: Stack, repository: Repository) -> None:
+    StackVariable.objects.create(
+        stack=stack, name="TF_VAR_secret", value="a-secret-value", is_secret=True
+    )
+    code = """
+variable "secret" {
+  default = ""
+}
+output "length" {
+  value = "the secret has ${nonsensitive(length(var.secret))} characters"
+}
+"""
+    proposed = pushed(stack, repository, {"main.tf": HTTP_BACKEND + code}, Kind.PROPOSED)
+    (planned,) = work()
+    assert planned.state == State.FINISHED, as_text(log_of(proposed))
+    said = as_text(log_of(proposed))
+    assert "the secret has 0 characters" in said
+    assert "Proposed runs don't find TF_VAR_secret. An admin can make" in said
+    tracked = pushed(stack, repository, {"main.tf": HTTP_BACKEND + code})
+    work()
+    said = as_text(log_of(tracked))
+    assert "the secret has 14 characters" in said
+    assert "Proposed runs don't find" not in said
 
 
 # While it goes
