@@ -70,17 +70,13 @@ LEADS_ELSEWHERE = re.compile(
 def environment_of(stack: Stack, kind: Kind) -> tuple[dict[str, str], list[str]]:
     """Return what runs of a kind find, and all of the stack's secret values, to be masked in logs.
 
-    Raises WrongKey where they can't be decrypted.
+    Raises WrongKey where one can't be decrypted.
     """
-    with decrypting("The environment of this stack"):
-        variables = list(stack.variables.all())
-    values = {one.name: one.value for one in variables if is_found_by(one, kind)}
-    return values, [variable.value for variable in variables if variable.is_secret]
-
-
-def is_found_by(variable: StackVariable, kind: Kind) -> bool:
-    """Say whether runs of a kind find a variable: code nobody approved finds no other secret."""
-    return kind == Kind.TRACKED or variable.is_for_proposed or not variable.is_secret
+    fields = ("pk", "name", "value", "is_secret", "is_for_proposed")
+    variables = list(stack.variables.values_list(*fields, named=True))
+    values = {one.name: _open(one.name, one.value, one.pk) for one in variables}
+    found = {one.name: values[one.name] for one in variables if _is_found(one, kind)}
+    return found, [values[one.name] for one in variables if one.is_secret]
 
 
 def withheld_from(stack: Stack, kind: Kind) -> list[str]:
@@ -104,7 +100,7 @@ def former_secrets_of(stack: Stack) -> list[str]:
     for pk in stack.former_secrets.values_list("pk", flat=True):
         try:
             with decrypting("A former secret"):
-                values += FormerSecret.objects.filter(pk=pk).values_list("value", flat=True)
+                values += [one.value for one in FormerSecret.objects.filter(pk=pk)]
         except WrongKey as error:
             logger.warning("%s is not masked: %s", stack, error)
     return values
@@ -113,11 +109,17 @@ def former_secrets_of(stack: Stack) -> list[str]:
 def change(variable: StackVariable, changes: dict[str, Any]) -> None:
     """Change fields of a variable. A secret value that it had stays masked."""
     with transaction.atomic():
-        old = _secret_value_of(variable)
+        held = StackVariable.objects.select_for_update().defer("value").filter(pk=variable.pk)
+        stored = held.first()
+        if stored is None:  # somebody removed it meanwhile
+            return
+        old = _secret_value_of(stored)
         as_it_was = {"value": old, "is_secret": True}
         if any(changes.get(field, was) != was for field, was in as_it_was.items()):
             _keep_masked(variable.stack, old)
-        StackVariable.objects.filter(pk=variable.pk).update(**changes)
+        for field, value in changes.items():
+            setattr(stored, field, value)
+        stored.save(update_fields=changes)
 
 
 def remove(variable: StackVariable) -> None:
@@ -128,9 +130,9 @@ def remove(variable: StackVariable) -> None:
 
 
 def plain_values_of(stack: Stack) -> dict[str, str]:
-    """Return the values that may be shown. Raises WrongKey where they can't be decrypted."""
-    with decrypting("The environment of this stack"):
-        return dict(stack.variables.filter(is_secret=False).values_list("name", "value"))
+    """Return the values that may be shown. Raises WrongKey where one can't be decrypted."""
+    variables = stack.variables.filter(is_secret=False).values_list("pk", "name", "value")
+    return {name: _open(name, value, pk) for pk, name, value in variables}
 
 
 def why_not_named(name: str) -> str:
@@ -166,10 +168,16 @@ def _secret_value_of(variable: StackVariable) -> str:
     """
     held = StackVariable.objects.select_for_update().filter(pk=variable.pk, is_secret=True)
     try:
-        with decrypting("The environment of this stack"):
-            return held.values_list("value", flat=True).first() or ""
+        stored = held.first()
     except WrongKey:
         return ""
+    return stored.value if stored else ""
+
+
+def _open(name: str, sealed: Any, pk: int) -> str:
+    """Return the value of a variable, which a query returned Sealed. Raises WrongKey."""
+    with decrypting(f"The variable {name} of this stack", "Or enter its value again."):
+        return str(sealed.open(pk))
 
 
 def _keep_masked(stack: Stack, value: str) -> None:
@@ -178,3 +186,8 @@ def _keep_masked(stack: Stack, value: str) -> None:
         FormerSecret.objects.create(stack=stack, value=value)
         newest = stack.former_secrets.values_list("pk", flat=True)[:MOST_FORMER_SECRETS]
         stack.former_secrets.exclude(pk__in=list(newest)).delete()
+
+
+def _is_found(variable: Any, kind: Kind) -> bool:
+    """Say whether runs of a kind find a variable: code nobody approved finds no other secret."""
+    return kind == Kind.TRACKED or variable.is_for_proposed or not variable.is_secret

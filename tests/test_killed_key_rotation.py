@@ -27,8 +27,8 @@ READ = """
 import json, sys
 from stacks.models import StackVariable
 from vcs_integrations.models import Credentials
-values = dict(StackVariable.objects.values_list("name", "value"))
-secrets = list(Credentials.objects.values_list("token", "webhook_password"))
+values = {one.name: one.value for one in StackVariable.objects.all()}
+secrets = [(one.token, one.webhook_password) for one in Credentials.objects.all()]
 sys.stdout.write(json.dumps([values, secrets]))
 """
 GO_ON = """
@@ -36,7 +36,9 @@ import time
 from stacks.models import StackVariable
 for number in range(150):
     assert len({one.value for one in StackVariable.objects.all()}) == 400
-    StackVariable.objects.filter(name=f"V{number}").update(value=f"value {number}, changed")
+    variable = StackVariable.objects.get(name=f"V{number}")
+    variable.value = f"value {number}, changed"
+    variable.save(update_fields=["value"])
     time.sleep(0.02)
 """
 COMMAND = ("manage.py", "rotate_encryption_key")

@@ -1,6 +1,7 @@
-"""Encrypting what is stored with a new key, value by value; reading goes on meanwhile.
+"""Re-encrypting what is stored with a new key, value by value, while the product goes on.
 
-Whatever ends it changes nothing: each value is either done or as it was, and both are readable.
+A value begins with the mark of its key, so that what is left to do is a query. Ending this at any
+point changes nothing: each value is either done or as it was, and both are readable.
 """
 
 from collections.abc import Iterator
@@ -9,19 +10,21 @@ from enum import Enum, auto
 from typing import Any
 
 from django.apps import apps
-from django.db.models import BinaryField, Model, QuerySet, Value
-from django.db.models.functions import Cast
+from django.db.models import BinaryField, Model, QuerySet
+from django.db.models.functions import Cast, Substr
 from django.utils.text import capfirst
-from django_cryptography.fields import EncryptedMixin
 
-from vcs_integrations.encryption import WrongKey, encrypt_anew, is_encrypted_with_new_key
+from vcs_integrations.encrypted_fields import EncryptedField
+from vcs_integrations.encryption import MARK_BYTES, WrongKey, newest_mark
 from vcs_integrations.transactions import transaction_in_line
+
+BATCH = 100  # primary keys, read at once
 
 
 class Outcome(Enum):
     """What became of one value."""
 
-    ENCRYPTED_ANEW = auto()
+    ENCRYPTED = auto()
     WAS_DONE = auto()
     UNREADABLE = auto()
 
@@ -37,10 +40,23 @@ class SecretField:
         field: Any = self.model._meta.get_field(self.name)
         return f"{capfirst(self.model._meta.verbose_name_plural)} ({field.verbose_name})"
 
-    def keys(self) -> list[Any]:
-        """Return the primary keys of all rows that have a value."""
-        rows = self.model._base_manager.filter(**{f"{self.name}__isnull": False})
-        return list(rows.order_by("pk").values_list("pk", flat=True))
+    def all(self) -> QuerySet[Model]:
+        """Return all rows that have a value."""
+        return self.model._base_manager.filter(**{f"{self.name}__isnull": False})
+
+    def left(self) -> QuerySet[Model]:
+        """Return the rows whose value another key than the newest encrypted."""
+        mark = Substr(Cast(self.name, BinaryField()), 1, MARK_BYTES, output_field=BinaryField())
+        left: QuerySet[Model] = self.all().alias(mark=mark).exclude(mark=newest_mark())
+        return left
+
+    def keys_left(self) -> Iterator[Any]:
+        """Yield the primary keys of the rows that are left, a batch in memory at a time."""
+        left = self.left().order_by("pk").values_list("pk", flat=True)
+        keys = list(left[:BATCH])
+        while keys:
+            yield from keys
+            keys = list(left.filter(pk__gt=keys[-1])[:BATCH])
 
     def describe(self, key: Any) -> str:
         """Say which row that is, without its secrets; empty where it is gone."""
@@ -49,29 +65,23 @@ class SecretField:
         return str(row or "")
 
     def rotate(self, key: Any) -> Outcome:
-        """Have the value of one row encrypted with the new key, unless neither key reads it."""
-        row = self.model._base_manager.filter(pk=key)
+        """Re-encrypt the value of one row with the newest key, unless no key reads it."""
         # Held, so that what somebody enters in this moment is not undone.
         with transaction_in_line():
-            stored = self._stored(row.select_for_update())
-            if stored is None or is_encrypted_with_new_key(stored):
-                return Outcome.WAS_DONE
+            held = self.left().select_for_update().only(self.name)
             try:
-                anew = encrypt_anew(stored)
+                row = held.filter(pk=key).first()
             except WrongKey:
                 return Outcome.UNREADABLE
-            row.update(**{self.name: Value(anew, BinaryField())})
-        return Outcome.ENCRYPTED_ANEW
-
-    def _stored(self, row: QuerySet[Model]) -> bytes | None:
-        """Return the bytes as they are stored; None where the row, or its value, is gone."""
-        stored = row.values_list(Cast(self.name, BinaryField()), flat=True).first()
-        return None if stored is None else bytes(stored)
+            if row is None:  # removed, or stored again meanwhile
+                return Outcome.WAS_DONE
+            row.save(update_fields=[self.name])
+        return Outcome.ENCRYPTED
 
 
 def secret_fields() -> Iterator[SecretField]:
     """Find every encrypted field of every model, so that none is forgotten."""
     for model in apps.get_models():
         for field in model._meta.local_concrete_fields:
-            if isinstance(field, EncryptedMixin):
+            if isinstance(field, EncryptedField):
                 yield SecretField(model, field.name)

@@ -188,7 +188,7 @@ def join(integration: Integration, predecessor: Integration) -> Integration:
     predecessor.watch_at = timezone.now()
     predecessor.linked_at, predecessor.unlinked_at = integration.linked_at, None
     predecessor.save()
-    Credentials.objects.filter(integration=integration).update(integration=predecessor)
+    _move_credentials(integration, predecessor)
     integration.deliveries.update(integration=predecessor)
     predecessor.notices.all().withdraw()  # of before it was unlinked
     integration.notices.update(integration=predecessor)
@@ -203,6 +203,15 @@ def begin_anew(integration: Integration) -> None:
     integration.projects.begin_anew()
     integration.subscriptions.filter(state=HookState.UNSEEN).delete()
     Integration.objects.filter(pk=integration.pk).hurry_watch()
+
+
+def _move_credentials(source: Integration, target: Integration) -> None:
+    """Store token and password again, as they can be decrypted only where they were stored."""
+    stored = source.read_credentials()
+    Credentials.objects.create(
+        integration=target, token=stored.token, webhook_password=stored.webhook_password
+    )
+    stored.delete()
 
 
 def _move_repositories(source: Integration, target: Integration) -> None:

@@ -2,7 +2,7 @@
 
 import django.db.models.deletion
 import django.utils.timezone
-import django_cryptography.fields
+import vcs_integrations.encrypted_fields
 from django.db import migrations, models
 
 
@@ -39,7 +39,7 @@ class Migration(migrations.Migration):
                     ),
                 ),
                 ("name", models.CharField(max_length=200)),
-                ("value", django_cryptography.fields.encrypt(models.TextField())),
+                ("value", vcs_integrations.encrypted_fields.EncryptedTextField()),
                 ("is_secret", models.BooleanField(default=False)),
             ],
             options={
@@ -154,7 +154,7 @@ class Migration(migrations.Migration):
                         to="stacks.stateversion",
                     ),
                 ),
-                ("packed", django_cryptography.fields.encrypt(models.BinaryField())),
+                ("packed", vcs_integrations.encrypted_fields.EncryptedBytesField()),
             ],
         ),
         migrations.AddField(

@@ -2,8 +2,8 @@
 
 import django.db.models.deletion
 import django.utils.timezone
-import django_cryptography.fields
 from django.conf import settings
+import vcs_integrations.encrypted_fields
 from django.db import migrations, models
 
 
@@ -24,7 +24,7 @@ class Migration(migrations.Migration):
             name='StateUpload',
             fields=[
                 ('stack', models.OneToOneField(on_delete=django.db.models.deletion.CASCADE, primary_key=True, related_name='state_upload', serialize=False, to='stacks.stack')),
-                ('packed', django_cryptography.fields.encrypt(models.BinaryField())),
+                ('packed', vcs_integrations.encrypted_fields.EncryptedBytesField()),
                 ('uploaded_at', models.DateTimeField(default=django.utils.timezone.now)),
                 ('person', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='+', to=settings.AUTH_USER_MODEL)),
             ],

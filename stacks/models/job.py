@@ -5,7 +5,7 @@ from django.db import models
 from django.utils import timezone
 
 from stacks.models.run import Run
-from vcs_integrations.encryption import encrypt
+from vcs_integrations.encrypted_fields import EncryptedBytesField
 
 
 class PlanFile(models.Model):
@@ -17,8 +17,8 @@ class PlanFile(models.Model):
     run = models.OneToOneField(
         Run, on_delete=models.CASCADE, primary_key=True, related_name="plan_file"
     )
-    content = encrypt(models.BinaryField())
     digest = models.CharField(max_length=64, blank=True, help_text="SHA-256 of the content")
+    content = EncryptedBytesField()
     lock_file = models.BinaryField(default=b"")
 
     def __str__(self) -> str:

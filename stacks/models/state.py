@@ -11,7 +11,8 @@ from django.utils import timezone
 from stacks.models.run import Run
 from stacks.models.stack import Stack
 from stacks.states import State
-from vcs_integrations.encryption import decrypting, encrypt
+from vcs_integrations.encrypted_fields import EncryptedBytesField
+from vcs_integrations.encryption import decrypting
 
 # How long a state that somebody uploaded waits to be confirmed.
 KEEP_UPLOADS = timedelta(hours=1)
@@ -71,7 +72,7 @@ class StateContent(models.Model):
     """What a version says, apart from it so that only who needs it decrypts it."""
 
     version = models.OneToOneField(StateVersion, on_delete=models.CASCADE, primary_key=True)
-    packed = encrypt(models.BinaryField())
+    packed = EncryptedBytesField()
 
     def __str__(self) -> str:
         return f"{self.version} of {self.version.stack}"
@@ -84,7 +85,7 @@ class StateUpload(models.Model):
         Stack, on_delete=models.CASCADE, primary_key=True, related_name="state_upload"
     )
     person = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+")
-    packed = encrypt(models.BinaryField())
+    packed = EncryptedBytesField()
     uploaded_at = models.DateTimeField(default=timezone.now)
 
     def __str__(self) -> str:

@@ -1,14 +1,16 @@
 """The environment that the programs of a stack's runs find."""
 
 from django.db import models
+from django.utils import timezone
 
 from stacks.models.stack import Stack
-from vcs_integrations.encryption import encrypt
+from vcs_integrations.encrypted_fields import EncryptedTextField, new_row_id
 
 
 class StackVariable(models.Model):
     """A variable of a stack's environment; a secret one is never shown again."""
 
+    id = models.BigIntegerField(primary_key=True, default=new_row_id, editable=False)
     stack = models.ForeignKey(
         # The constraint below serves look-ups by stack, too.
         Stack,
@@ -17,7 +19,7 @@ class StackVariable(models.Model):
         db_index=False,
     )
     name = models.CharField(max_length=200)
-    value = encrypt(models.TextField())
+    value = EncryptedTextField()
     is_secret = models.BooleanField(default=False)
     is_for_proposed = models.BooleanField(
         default=False,
@@ -37,11 +39,13 @@ class StackVariable(models.Model):
 class FormerSecret(models.Model):
     """A value that a secret variable had once. It is never shown, only masked."""
 
+    id = models.BigIntegerField(primary_key=True, default=new_row_id, editable=False)
     stack = models.ForeignKey(Stack, on_delete=models.CASCADE, related_name="former_secrets")
-    value = encrypt(models.TextField())
+    value = EncryptedTextField()
+    kept_at = models.DateTimeField(default=timezone.now)
 
     class Meta:
-        ordering = ("-pk",)
+        ordering = ("-kept_at",)
 
     def __str__(self) -> str:
         return f"A former secret of {self.stack}"

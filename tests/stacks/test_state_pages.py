@@ -13,7 +13,7 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from django.db import connection
 from django.test import Client
 from django.utils import timezone
-from pytest_django import DjangoAssertNumQueries
+from pytest_django import DjangoAssertNumQueries, Settings
 
 from accounts.audit import Verb, entries
 from accounts.roles import Role
@@ -94,11 +94,10 @@ def test_a_deletion_is_a_version_without_content(admin: Client, run: Run) -> Non
 
 
 def test_with_another_key_the_page_works_and_a_download_says_what_to_do(
-    admin: Client, run: Run
+    admin: Client, run: Run, settings: Settings
 ) -> None:
     make_state_version(run, 1)
-    with connection.cursor() as cursor:
-        cursor.execute("UPDATE stacks_statecontent SET packed = %s", [b"of another key"])
+    settings.FIELD_ENCRYPTION_KEY = "another key altogether"
     assert "serial 1<" in words(admin, VERSIONS)
     response = admin.get(f"{VERSIONS}1/", follow=True)
     [said] = [str(one) for one in response.context["messages"]]

@@ -204,9 +204,10 @@ def test_a_refusal_that_a_new_token_overtook_is_not_told(
     assert subjects() == []
 
 
-def test_a_key_that_decrypts_nothing_is_told_once(integration: Integration) -> None:
-    with connection.cursor() as cursor:
-        cursor.execute("UPDATE vcs_integrations_credentials SET token = %s", [b"of another key"])
+def test_a_key_that_decrypts_nothing_is_told_once(
+    integration: Integration, settings: Settings
+) -> None:
+    settings.FIELD_ENCRYPTION_KEY = "another key altogether"
     for _ in range(2):
         refresh(Integration.objects.get(), BACKGROUND)
     [notice] = Notice.objects.all()

@@ -2,8 +2,8 @@
 
 import django.db.models.deletion
 import django.utils.timezone
-import django_cryptography.fields
 import uuid
+import vcs_integrations.encrypted_fields
 from django.db import migrations, models
 
 
@@ -51,8 +51,8 @@ class Migration(migrations.Migration):
             name='Credentials',
             fields=[
                 ('integration', models.OneToOneField(on_delete=django.db.models.deletion.CASCADE, primary_key=True, serialize=False, to='vcs_integrations.integration')),
-                ('token', django_cryptography.fields.encrypt(models.CharField(max_length=4096))),
-                ('webhook_password', django_cryptography.fields.encrypt(models.CharField(max_length=256))),
+                ('token', vcs_integrations.encrypted_fields.EncryptedTextField()),
+                ('webhook_password', vcs_integrations.encrypted_fields.EncryptedTextField()),
             ],
             options={
                 'verbose_name_plural': 'credentials',

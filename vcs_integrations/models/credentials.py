@@ -4,7 +4,7 @@ import secrets
 
 from django.db import models
 
-from vcs_integrations.encryption import encrypt
+from vcs_integrations.encrypted_fields import EncryptedTextField
 
 
 def new_webhook_password() -> str:
@@ -18,8 +18,8 @@ class Credentials(models.Model):
     integration = models.OneToOneField(
         "vcs_integrations.Integration", on_delete=models.CASCADE, primary_key=True
     )
-    token = encrypt(models.CharField(max_length=4096))
-    webhook_password = encrypt(models.CharField(max_length=256))
+    token = EncryptedTextField()
+    webhook_password = EncryptedTextField()
 
     class Meta:
         verbose_name_plural = "credentials"

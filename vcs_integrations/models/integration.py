@@ -258,7 +258,7 @@ class Integration(models.Model):
     def read_credentials(self) -> Credentials:
         """Return token and password, decrypted. Raises ProviderError with the wrong key."""
         try:
-            with decrypting("The stored token and webhook password"):
+            with decrypting("The stored token and webhook password", "Or enter the token again."):
                 return Credentials.objects.get(integration=self)
         except Credentials.DoesNotExist:
             raise ProviderError(
@@ -267,8 +267,7 @@ class Integration(models.Model):
                 "Link the organization again.",
             ) from None
         except WrongKey as error:
-            fix = f"{error.fix} Or enter the token again."
-            raise ProviderError(Problem.WRONG_KEY, error.cause, fix) from None
+            raise ProviderError(Problem.WRONG_KEY, error.cause, error.fix) from None
 
     def give_credentials(self, token: str) -> None:
         """Store the token and a new webhook password."""

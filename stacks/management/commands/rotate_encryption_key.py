@@ -15,7 +15,7 @@ TELL_EVERY = 100
 class Command(BaseCommand):
     help = (
         "Encrypt every stored secret with FIELD_ENCRYPTION_KEY; what it was encrypted with until "
-        "now is FIELD_ENCRYPTION_OLD_KEY. It may be broken off and started again at any time."
+        "now is FIELD_ENCRYPTION_OLD_KEY. It may be interrupted and started again at any time."
     )
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -27,27 +27,30 @@ class Command(BaseCommand):
             )
         for field in secret_fields():
             self._rotate(field, counts)
-        anew, unreadable = counts[Outcome.ENCRYPTED_ANEW], counts[Outcome.UNREADABLE]
-        self.stdout.write(f"Encrypted anew: {anew}. Done before: {counts[Outcome.WAS_DONE]}.")
+        encrypted, unreadable = counts[Outcome.ENCRYPTED], counts[Outcome.UNREADABLE]
+        self.stdout.write(f"Re-encrypted: {encrypted}. Already done: {counts[Outcome.WAS_DONE]}.")
         has_old_key = bool(settings.FIELD_ENCRYPTION_OLD_KEY)
         if unreadable:
             keys = "FIELD_ENCRYPTION_KEY" + " or FIELD_ENCRYPTION_OLD_KEY" * has_old_key
             raise CommandError(
                 f"{unreadable} secrets could not be read with {keys}, and stay as they are: they "
                 f"are named above. Set the key that they were stored with as "
-                f"FIELD_ENCRYPTION_OLD_KEY and start this again, or enter them anew."
+                f"FIELD_ENCRYPTION_OLD_KEY and start this again, or enter them again."
             )
         self.stdout.write("Every secret is encrypted with FIELD_ENCRYPTION_KEY.")
         if has_old_key:
             self.stdout.write("FIELD_ENCRYPTION_OLD_KEY can be removed.")
 
     def _rotate(self, field: SecretField, counts: dict[Outcome, int]) -> None:
-        """Go through the rows, adding up what became of them and telling how far it is."""
-        keys = field.keys()
-        for number, key in enumerate(keys, start=1):
+        """Go through the rows that are left, count what became of them, and print progress."""
+        total, left = field.all().count(), field.left().count()
+        counts[Outcome.WAS_DONE] += total - left
+        number = 0
+        for number, key in enumerate(field.keys_left(), start=1):
             outcome = field.rotate(key)
             counts[outcome] += 1
             if outcome == Outcome.UNREADABLE:
                 self.stderr.write(f"{field}: {field.describe(key)} can't be decrypted.")
-            if number % TELL_EVERY == 0 or number == len(keys):
-                self.stdout.write(f"{field}: {number} of {len(keys)}")
+            if number % TELL_EVERY == 0:
+                self.stdout.write(f"{field}: {number} of {left}")
+        self.stdout.write(f"{field}: {number} of {left}")

@@ -323,7 +323,8 @@ def test_a_stored_plan_that_is_not_the_confirmed_one_is_not_applied(
     (waiting,) = work()
     act(waiting, Action.CONFIRM, bob, "")
     stored = PlanFile.objects.get(run=waiting)
-    PlanFile.objects.filter(run=waiting).update(content=bytes(stored.content) + b"evil")
+    stored.content += b"evil"
+    stored.save()
     (done,) = work()
     assert done.state == State.FAILED
     assert done.failure.startswith("Its plan is not the one that was shown, so nothing was applied")
