@@ -16,6 +16,7 @@ TESTS = [
     "tests/stacks/test_state_backend.py",
     "tests/test_audit_log.py",
     "tests/test_key_rotation.py",
+    "tests/test_moved_secrets.py",
     "tests/vcs_integrations/test_attention.py",
     "tests/vcs_integrations/test_deliveries.py",
     "tests/vcs_integrations/test_hook_pages.py",

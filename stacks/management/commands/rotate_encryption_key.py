@@ -9,7 +9,7 @@ from django.db import connection
 from vcs_integrations.key_rotation import Outcome, SecretField, secret_fields
 from vcs_integrations.models import Credentials
 
-TELL_EVERY = 100
+TELL_EVERY = 50
 
 
 class Command(BaseCommand):
