@@ -1,29 +1,61 @@
-"""Where a request comes from, for slowing down wrong passwords."""
+"""Where a request comes from, for slowing down wrong passwords and for the audit log."""
 
 import ipaddress
 
 from django.conf import settings
 from django.http import HttpRequest
 
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+# What one customer of an internet provider is given at least (RFC 6177): each of its addresses is
+# theirs to choose.
+BITS_OF_ONE_VISITOR = 64
+
 
 def client_address(request: HttpRequest) -> str:
-    """Return the visitor's IP address, as the proxy saw it where there is one.
+    """Return the visitor's IP address: the connection's, or the one that trusted proxies name.
 
-    A proxy appends the address it saw to X-Forwarded-For, so the last one is its word; what
-    stands before it is the visitor's own.
+    Each proxy appends the address that it saw to X-Forwarded-For. So the header is read from its
+    end, as long as a trusted proxy vouches for the entry; what stands before that is the visitor's
+    own. A loopback address is trusted only as the connection's, unless TRUSTED_PROXIES lists it.
     """
-    address: str = request.META.get("REMOTE_ADDR", "")
-    forwarded: str = request.META.get("HTTP_X_FORWARDED_FOR", "")
-    if settings.SECURE_PROXY_SSL_HEADER and forwarded:
-        seen = forwarded.rpartition(",")[2].strip()
-        return _plain(seen) or address
-    return address
+    peer: str = request.META.get("REMOTE_ADDR", "")
+    address = _read(peer)
+    # A connection over a Unix socket has no address, and comes from this machine.
+    if peer and not (address and (address.is_loopback or _is_proxy(address))):
+        return str(address or "")
+    for entry in reversed(request.META.get("HTTP_X_FORWARDED_FOR", "").split(",")):
+        seen = _read(entry)
+        if seen is None:
+            break
+        address = seen
+        if not _is_proxy(seen):
+            break
+    return str(address or "")
 
 
-def _plain(text: str) -> str:
-    """Return an IP address without the port that some proxies add; empty if it is none."""
-    without_port = text.rpartition(":")[0] if text.count(":") == 1 else text
+def throttled_address(request: HttpRequest) -> str:
+    """Return what wrong passwords are counted by: an IPv4 address, or an IPv6 one's network."""
+    address = client_address(request)
+    if ":" not in address:
+        return address
+    network = ipaddress.ip_network((address, BITS_OF_ONE_VISITOR), strict=False)
+    return str(network.network_address)
+
+
+def _is_proxy(address: Address) -> bool:
+    return any(address in network for network in settings.TRUSTED_PROXIES)
+
+
+def _read(text: str) -> Address | None:
+    """Return an IP address without the port that some proxies add; None if it is none."""
+    plain = text.strip()
+    if plain.startswith("["):
+        plain = plain[1:].partition("]")[0]
+    elif plain.count(":") == 1:
+        plain = plain.partition(":")[0]
     try:
-        return str(ipaddress.ip_address(without_port.strip("[]")))
+        address = ipaddress.ip_address(plain.partition("%")[0])
     except ValueError:
-        return ""
+        return None
+    # The same visitor, whichever way the connection came in.
+    return getattr(address, "ipv4_mapped", None) or address

@@ -1,6 +1,6 @@
 """Forms about people: sign in, add a person, change their role or password."""
 
-from typing import Any
+from typing import Any, cast
 
 from axes.utils import reset
 from django import forms
@@ -15,10 +15,12 @@ from django.contrib.auth.password_validation import (
     password_validators_help_texts,
     validate_password,
 )
+from django.core.exceptions import ValidationError
 from django.db import transaction
-from django.http import QueryDict
+from django.http import HttpRequest, QueryDict
 
 from accounts.roles import Role, role_of
+from accounts.throttling import is_own_password
 
 NO_ROLE = ("", "No role")
 EMAIL_HELP = "Notices about linked organizations go to admins who have one."
@@ -48,10 +50,17 @@ class SignInForm(AuthenticationForm):
 class OwnPasswordForm(PasswordChangeForm):
     """One's own new password, and the old one to prove who asks."""
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
+    def __init__(self, request: HttpRequest) -> None:
+        self.request = request
+        super().__init__(cast(User, request.user), request.POST or None)
         self.fields["new_password1"].help_text = password_rules()
         self.fields["new_password2"].help_text = ""
+
+    def clean_old_password(self) -> str:
+        password: str = self.cleaned_data["old_password"]
+        if not is_own_password(self.request, self.user, password):
+            raise ValidationError(self.error_messages["password_incorrect"])
+        return password
 
 
 class AddPersonForm(UserCreationForm[User]):

@@ -57,7 +57,7 @@ def change_email(request: HttpRequest) -> HttpResponse:
 @role_not_required
 @require_http_methods(["GET", "HEAD", "POST"])
 def change_password(request: HttpRequest) -> HttpResponse:
-    form = OwnPasswordForm(cast(User, request.user), request.POST or None)
+    form = OwnPasswordForm(request)
     if form.is_valid():
         with transaction.atomic():
             person = form.save()

@@ -1,5 +1,6 @@
 """Reading settings from the environment, so that a wrong value is named in one sentence."""
 
+import ipaddress
 import os
 import re
 from dataclasses import dataclass
@@ -165,6 +166,19 @@ def hosts(name: str, default: list[str]) -> list[str]:
                 f"like stackhook.example.com."
             )
     return names
+
+
+def networks(name: str) -> list[ipaddress.IPv4Network | ipaddress.IPv6Network]:
+    """Return a comma-separated list of IP addresses and networks."""
+    found = []
+    for value in words(name, []):
+        try:
+            found.append(ipaddress.ip_network(value))
+        except ValueError as error:
+            raise ImproperlyConfigured(
+                f"{name} has {value!r}: use IP addresses or networks, like 10.0.0.5 or 10.0.0.0/8."
+            ) from error
+    return found
 
 
 def origins(name: str, default: list[str]) -> list[str]:

@@ -53,6 +53,8 @@ CSRF_COOKIE_SECURE = environment.boolean("CSRF_COOKIE_SECURE", default=True)
 SECURE_PROXY_SSL_HEADER = environment.proxy_header(
     "SECURE_PROXY_SSL_HEADER", "X-Forwarded-Proto: https"
 )
+# Whose X-Forwarded-For is believed, besides that of a proxy on this machine.
+TRUSTED_PROXIES = environment.networks("TRUSTED_PROXIES")
 SECURE_HSTS_SECONDS = 365 * 24 * 3600 if SECURE_SSL_REDIRECT else 0
 # This host alone: other hosts of the domain are not ours to bind.
 SILENCED_SYSTEM_CHECKS = ["security.W005", "security.W021"]
@@ -146,9 +148,11 @@ AUTH_PASSWORD_VALIDATORS = [
 LOGIN_URL = "sign_in"
 LOGIN_REDIRECT_URL = "home"
 LOGOUT_REDIRECT_URL = "sign_in"
-AXES_CLIENT_IP_CALLABLE = "accounts.client_address.client_address"
-AXES_FAILURE_LIMIT = 5
+AXES_HANDLER = "accounts.throttling.Throttle"
+AXES_CLIENT_IP_CALLABLE = "accounts.client_address.throttled_address"
+AXES_FAILURE_LIMIT = 1  # of the limits in accounts/throttling.py
 AXES_COOLOFF_TIME = timedelta(minutes=5)
+# What the right password forgets: not what was tried at other names, or from elsewhere.
 AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
 AXES_LOCKOUT_TEMPLATE = "accounts/slowed_down.html"
 AXES_RESET_ON_SUCCESS = True

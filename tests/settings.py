@@ -14,6 +14,7 @@ os.environ |= {
     "EMAIL_URL": "",
     "DEFAULT_FROM_EMAIL": "",
     "CSRF_TRUSTED_ORIGINS": "https://stackhook.example.com",
+    "TRUSTED_PROXIES": "",
     "SECURE_SSL_REDIRECT": "true",
     "SESSION_COOKIE_SECURE": "true",
     "CSRF_COOKIE_SECURE": "true",

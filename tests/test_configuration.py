@@ -280,6 +280,8 @@ WRONG = [
     ("DEFAULT_FROM_EMAIL", "ann@example.com\nBcc: bob@example.com"),
     ("CSRF_TRUSTED_ORIGINS", "a.example"),
     ("CSRF_TRUSTED_ORIGINS", "https://a.example/path"),
+    ("TRUSTED_PROXIES", "proxy.example"),
+    ("TRUSTED_PROXIES", "10.0.0.5,10.0.0.1/8"),
     ("SECURE_SSL_REDIRECT", "2"),
     ("SESSION_COOKIE_SECURE", "sometimes"),
     ("CSRF_COOKIE_SECURE", "-"),

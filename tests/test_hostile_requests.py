@@ -1,5 +1,6 @@
 """What strangers send: never an error of ours, never a disk that fills."""
 
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -80,18 +81,38 @@ def test_a_busy_database_is_said(admin: Client) -> None:
 
 
 @pytest.mark.parametrize(
-    ("header", "address"),
+    ("peer", "header", "address"),
     [
-        ("203.0.113.7", "203.0.113.7"),
-        ("spoofed, 203.0.113.7", "203.0.113.7"),
-        ("203.0.113.7:5555", "203.0.113.7"),
-        ("2001:db8::1", "2001:db8::1"),
-        ("not-an-address", "127.0.0.1"),
-        ("", "127.0.0.1"),
+        ("127.0.0.1", "203.0.113.7", "203.0.113.7"),
+        ("127.0.0.1", "spoofed, 203.0.113.7", "203.0.113.7"),
+        ("127.0.0.1", "198.51.100.1,203.0.113.7", "203.0.113.7"),
+        ("127.0.0.1", "203.0.113.7:5555", "203.0.113.7"),
+        ("127.0.0.1", "2001:db8::1", "2001:db8::1"),
+        ("127.0.0.1", "[2001:db8::1]:5555", "2001:db8::1"),
+        ("127.0.0.1", "::ffff:203.0.113.7", "203.0.113.7"),
+        ("127.0.0.1", "fe80::1%eth0", "fe80::1"),
+        ("127.0.0.1", "not-an-address", "127.0.0.1"),
+        ("127.0.0.1", "", "127.0.0.1"),
+        ("::1", "203.0.113.7", "203.0.113.7"),
+        ("", "203.0.113.7", "203.0.113.7"),
+        # Nobody vouches for these.
+        ("192.0.2.9", "203.0.113.7", "192.0.2.9"),
+        ("192.0.2.9", "127.0.0.1", "192.0.2.9"),
+        ("127.0.0.1", "203.0.113.7, 127.0.0.1", "127.0.0.1"),
+        ("::ffff:192.0.2.9", "203.0.113.7", "192.0.2.9"),
+        # 10.0.0.0/8 is listed.
+        ("10.0.0.5", "203.0.113.7", "203.0.113.7"),
+        ("10.0.0.5", "198.51.100.1, 203.0.113.7, 10.9.9.9", "203.0.113.7"),
+        ("10.0.0.5", "spoofed, 10.9.9.9", "10.9.9.9"),
+        ("127.0.0.1", "203.0.113.7, 10.9.9.9", "203.0.113.7"),
     ],
 )
-def test_the_proxy_says_where_a_visitor_comes_from(header: str, address: str) -> None:
-    request = RequestFactory().get("/", headers={"X-Forwarded-For": header})
+def test_a_trusted_proxy_says_where_a_visitor_comes_from(
+    peer: str, header: str, address: str, settings: Settings
+) -> None:
+    settings.TRUSTED_PROXIES = [ip_network("10.0.0.0/8")]
+    headers = {"X-Forwarded-For": header} if header else {}
+    request = RequestFactory().get("/", headers=headers, REMOTE_ADDR=peer)
     assert client_address(request) == address
 
 
