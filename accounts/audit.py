@@ -1,6 +1,11 @@
-"""The audit log: who did what, when, and to what. It holds no secrets, and is kept for good."""
+"""The audit log: who did what, when, from where, and to what; and what was refused.
 
+It holds no secrets, and is kept for good.
+"""
+
+import json
 from collections import defaultdict
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -11,6 +16,8 @@ from django.contrib.contenttypes.models import ContentType
 from django.db.models import Model, Q, QuerySet, TextChoices
 from django.http import HttpRequest
 from django.urls import reverse
+
+from accounts.client_address import client_address
 
 
 class Verb(TextChoices):
@@ -46,22 +53,44 @@ class Verb(TextChoices):
     PERSON_REMOVED = "person_removed", "Removed a person"
 
 
-LABELS = {str(verb): verb.label for verb in Verb}
+class SecurityEvent(TextChoices):
+    """Who came in and went out, and what was refused."""
+
+    SIGNED_IN = "signed_in", "Signed in"
+    SIGNED_OUT = "signed_out", "Signed out"
+    PASSWORD_WRONG = "password_wrong", "Wrong password"
+    THROTTLED = "throttled", "Too many wrong passwords"
+    ACCESS_REFUSED = "access_refused", "Access refused"
+    WEBHOOK_REFUSED = "webhook_refused", "Webhook password refused"
+    RUN_PASSWORD_REFUSED = "run_password_refused", "Run password refused"
+
+
+LABELS = {str(one): one.label for one in (*Verb, *SecurityEvent)}
 
 
 @dataclass(frozen=True)
 class Line:
-    """An entry as a page shows it; `page` is the address of the thing, empty where it has none."""
+    """An entry as a page shows it.
+
+    `person` is empty where nobody known acted, `address` where the entry is older than addresses;
+    `page` is the URL of the thing, empty where it has none. A refusal happened `count` times
+    between `at` and `until`.
+    """
 
     person: str
+    address: str
     did: str
     thing: str
     page: str
     note: str
     at: datetime
+    count: int
+    until: datetime
 
 
-def record(request: HttpRequest, verb: Verb, thing: Model, note: str = "", name: str = "") -> None:
+def record(
+    request: HttpRequest, verb: Verb | SecurityEvent, thing: Model, note: str = "", name: str = ""
+) -> None:
     """Note that the person who asks did something to a stored thing.
 
     The note is for people and has no secrets; the name is that of the thing, where its text
@@ -74,6 +103,7 @@ def record(request: HttpRequest, verb: Verb, thing: Model, note: str = "", name:
         # The package's own words are too few.
         action=LogEntry.Action.ACCESS,
         actor=request.user,
+        remote_addr=client_address(request) or None,
         # The name stays when the person is removed.
         additional_data={"verb": verb, "person": request.user.get_username(), "note": note},
     )
@@ -109,21 +139,55 @@ def lines(log: list[Any], reader: User) -> list[Line]:
     return [
         Line(
             person=entry.additional_data["person"],
+            address=entry.remote_addr or "",
             did=LABELS.get(entry.additional_data["verb"], ""),
             thing=entry.object_repr,
             page=pages.get((entry.content_type_id, entry.object_id), ""),
             note=entry.additional_data["note"],
             at=entry.timestamp,
+            count=_count(entry),
+            until=_until(entry),
         )
         for entry in log
     ]
+
+
+def json_lines(log: "QuerySet[Any]") -> Iterator[str]:
+    """Yield each entry as a line of JSON, oldest first, however many there are."""
+    for entry in log.select_related("content_type").order_by("pk").iterator(chunk_size=1000):
+        about = {
+            "id": entry.pk,
+            "at": entry.timestamp.isoformat(),
+            "event": entry.additional_data["verb"],
+            "person": entry.additional_data["person"] or None,
+            "address": entry.remote_addr,
+            "thing": entry.object_repr,
+            "thing_kind": f"{entry.content_type.app_label}.{entry.content_type.model}",
+            "thing_id": entry.object_id,
+            "note": entry.additional_data["note"],
+            "count": _count(entry),
+            "until": _until(entry).isoformat(),
+        }
+        yield json.dumps(about) + "\n"
+
+
+def _count(entry: Any) -> int:
+    count: int = entry.additional_data.get("count", 1)
+    return count
+
+
+def _until(entry: Any) -> datetime:
+    """Return when what an entry says happened last."""
+    until = entry.additional_data.get("until")
+    return datetime.fromisoformat(until) if until else entry.timestamp
 
 
 def _pages_of(log: list[Any], reader: User) -> dict[tuple[int, int], str]:
     """Return the addresses of the things that are still there, by kind and key."""
     keys = defaultdict(set)
     for entry in log:
-        keys[entry.content_type_id].add(entry.object_id)
+        if entry.object_id is not None:
+            keys[entry.content_type_id].add(entry.object_id)
     pages: dict[tuple[int, int], str] = {}
     for kind, of_kind in keys.items():
         model: Any = ContentType.objects.get_for_id(kind).model_class()

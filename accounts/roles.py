@@ -47,12 +47,12 @@ def is_admin(request: HttpRequest) -> bool:
 
 
 def admin_required(
-    view: Callable[Concatenate[HttpRequest, P], HttpResponse],
-) -> Callable[Concatenate[HttpRequest, P], HttpResponse]:
+    view: Callable[Concatenate[HttpRequest, P], HttpResponseBase],
+) -> Callable[Concatenate[HttpRequest, P], HttpResponseBase]:
     """Let only admins use a view; others get the page that explains a 403."""
 
     @wraps(view)
-    def wrapper(request: HttpRequest, /, *args: P.args, **kwargs: P.kwargs) -> HttpResponse:
+    def wrapper(request: HttpRequest, /, *args: P.args, **kwargs: P.kwargs) -> HttpResponseBase:
         if not is_admin(request):
             raise PermissionDenied("Only admins may do this. Ask an admin of Stackhook.")
         return view(request, *args, **kwargs)

@@ -11,6 +11,9 @@ from django.contrib.auth.models import User
 from django.db.models import QuerySet, Sum
 from django.http import HttpRequest
 
+from accounts.audit import SecurityEvent
+from accounts.refusals import record_refusal
+
 # How many wrong passwords lock for AXES_COOLOFF_TIME.
 FOR_ONE_NAME_FROM_ONE_ADDRESS = 5
 FOR_ONE_NAME = 10
@@ -38,6 +41,21 @@ class Throttle(AxesDatabaseHandler):  # type: ignore[misc]  # axes has no types
                 (recent.filter(ip_address=address), FROM_ONE_ADDRESS),
             ]
         return sum(_failures(attempts) >= limit for attempts, limit in counted)
+
+    def user_login_failed(
+        self, sender: Any, credentials: Any, request: Any = None, **more: Any
+    ) -> None:
+        """Count a wrong password, and note it in the audit log."""
+        was_locked = request.axes_locked_out
+        super().user_login_failed(sender, credentials, request, **more)
+        person = User.objects.filter(username=credentials["username"]).first()
+        record_refusal(
+            request,
+            SecurityEvent.THROTTLED if was_locked else SecurityEvent.PASSWORD_WRONG,
+            person,
+            note="" if person else "An unknown name",
+            person=person.get_username() if person else "",
+        )
 
 
 def is_own_password(request: HttpRequest, person: User, password: str) -> bool:

@@ -1,10 +1,11 @@
 """People and their roles, one's own password, signing in and out."""
 
-from typing import cast
+from typing import Any, cast
 
 from django.contrib import messages
 from django.contrib.auth import update_session_auth_hash
 from django.contrib.auth.decorators import login_not_required
+from django.contrib.auth.forms import AuthenticationForm
 from django.contrib.auth.models import User
 from django.contrib.auth.views import LoginView, LogoutView
 from django.core.paginator import Paginator
@@ -13,7 +14,7 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_http_methods, require_safe
 
-from accounts.audit import Verb, record
+from accounts.audit import SecurityEvent, Verb, record
 from accounts.forms import (
     AddPersonForm,
     EditPersonForm,
@@ -36,9 +37,24 @@ class SignIn(LoginView):
         url = super().get_redirect_url()
         return "" if url.partition("?")[0] == self.request.path else url
 
+    def form_valid(self, form: AuthenticationForm) -> HttpResponse:
+        with transaction.atomic():
+            response = super().form_valid(form)
+            record(self.request, SecurityEvent.SIGNED_IN, form.get_user())
+        return response
+
+
+class SignOut(LogoutView):
+    """Django's sign-out, recorded."""
+
+    def post(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        with transaction.atomic():
+            record(request, SecurityEvent.SIGNED_OUT, cast(User, request.user))
+            return super().post(request, *args, **kwargs)
+
 
 sign_in = login_not_required(SignIn.as_view())
-sign_out = role_not_required(LogoutView.as_view())
+sign_out = role_not_required(SignOut.as_view())
 
 
 @require_http_methods(["GET", "HEAD", "POST"])

@@ -104,6 +104,7 @@ MIDDLEWARE = [
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "accounts.refusals.RefusalsMiddleware",
     "accounts.roles.SignInRequiredMiddleware",
     "accounts.roles.RoleRequiredMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
@@ -209,7 +210,8 @@ LOGGING = {
         "django.security.DisallowedHost": {"level": "CRITICAL"},
         # A token must not reach a log by way of a library's debug output.
         "urllib3": {"level": "WARNING"},
-        "axes": {"level": "WARNING"},
+        # The audit log has wrong passwords, with the name and address that these lines would mask.
+        "axes": {"level": "ERROR"},
         # The worker's farewell asks for a second Ctrl-C, which it would never get.
         "django_tasks_db": {"level": "ERROR"},
     },

@@ -20,6 +20,8 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_http_methods
 
+from accounts.audit import SecurityEvent
+from accounts.refusals import record_refusal
 from stacks.models import Run, RunCredential, Stack, StateLock, StateVersion
 from stacks.state_files import LARGEST_STATE, InvalidState, describe, line
 from stacks.states import Kind, State
@@ -92,6 +94,8 @@ def state_backend(request: HttpRequest, slug: str) -> HttpResponse:
             return JsonResponse(refused.lock.info, status=refused.status)
         answer = _answer(refused.status, refused.reason)
         if refused.status == 401:
+            stack = Stack.objects.filter(slug=slug).first()
+            record_refusal(request, SecurityEvent.RUN_PASSWORD_REFUSED, stack)
             answer["WWW-Authenticate"] = 'Basic realm="Stackhook state", charset="UTF-8"'
         return answer
 

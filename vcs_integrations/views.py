@@ -23,7 +23,7 @@ from django.views.decorators.http import require_http_methods, require_safe
 from accounts.audit import Verb, lines, record
 from accounts.roles import admin_required
 from vcs_integrations import checkup, linking, processing, unlinking
-from vcs_integrations.audit_pages import entries_of
+from vcs_integrations.audit_pages import actions_on
 from vcs_integrations.dependents import dependents_of
 from vcs_integrations.forms import DeliveryFilter, EditForm, SetUpForm
 from vcs_integrations.hook_views import integration_hooks
@@ -174,7 +174,7 @@ def integration(request: HttpRequest, pk: int) -> HttpResponse:
         "checkup": looked_at,
         "rights": checkup.by_right(looked_at.findings) if looked_at else [],
         "deliveries": _deliveries(found)[:10],
-        "log": lines(list(entries_of(found)[:ENTRIES_ON_A_CARD]), cast(User, request.user)),
+        "log": lines(list(actions_on(found)[:ENTRIES_ON_A_CARD]), cast(User, request.user)),
         **integration_hooks(found),
     }
     return render(request, "vcs_integrations/integration.html", context)

@@ -17,6 +17,8 @@ from django.utils import timezone
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_POST
 
+from accounts.audit import SecurityEvent
+from accounts.refusals import record_refusal
 from vcs_integrations.models import Delivery, Integration, password_mark
 from vcs_integrations.providers import provider_by_slug
 from vcs_integrations.providers.base import Envelope, Outcome, Provider
@@ -77,7 +79,9 @@ def _receive(request: HttpRequest, provider_slug: str, endpoint: str, body: byte
     if not mark:
         # Which of the two is read by the test of a hook: a proxy may have dropped the header.
         was_sent = "Authorization" in request.headers
-        answer = _answer(401, PASSWORD_WRONG if was_sent else PASSWORD_MISSING)
+        reason = PASSWORD_WRONG if was_sent else PASSWORD_MISSING
+        record_refusal(request, SecurityEvent.WEBHOOK_REFUSED, integration, reason)
+        answer = _answer(401, reason)
         answer["WWW-Authenticate"] = 'Basic realm="Stackhook webhooks", charset="UTF-8"'
         return answer
     delivery = _store(integration, provider, request, body, mark)

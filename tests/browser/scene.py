@@ -8,6 +8,7 @@ from typing import TypeVar
 import pytest
 from django.contrib.auth.models import User
 from django.db import connection
+from django.test import Client
 from django.utils import timezone
 from playwright.sync_api import FilePayload, Page, expect
 
@@ -443,6 +444,17 @@ def _audit_log_empty(scene: Scene) -> None:
 @state("audit log")
 def _audit_log(scene: Scene) -> None:
     scene.do_things()
+    scene.admin("/settings/audit-log/")
+
+
+@state("audit log, with refusals")
+def _audit_log_with_refusals(scene: Scene) -> None:
+    path = f"/webhooks/azure-devops/{scene.integration.endpoint_uuid}/"
+    address = "2001:db8:1234:5678:9abc:def0:1234:5678"
+    stranger = Client(headers={"X-Forwarded-Proto": "https", "X-Forwarded-For": address})
+    for _ in range(2):
+        stranger.post(path, b"{}", content_type="application/json")
+        stranger.post("/sign-in/", {"username": "somebody", "password": "wrong"})
     scene.admin("/settings/audit-log/")
 
 
