@@ -6,7 +6,6 @@ plan also locks; only what holds a lock that was taken to apply writes.
 """
 
 import hmac
-import json
 import secrets
 from datetime import timedelta
 
@@ -25,10 +24,12 @@ from accounts.refusals import record_refusal
 from stacks.models import Run, RunCredential, Stack, StateLock, StateVersion
 from stacks.state_files import LARGEST_STATE, InvalidState, describe, line
 from stacks.states import Kind, State
+from vcs_integrations import bounded_json
 from vcs_integrations.encryption import WrongKey
 from vcs_integrations.providers.base import digest, read_basic
 
 LOCK_FIELDS = ("ID", "Operation", "Info", "Who", "Version", "Created", "Path")
+MOST_PARTS_OF_LOCK = 100
 USERNAME = "run-"
 RUNNING = {State.PREPARING, State.PLANNING, State.APPLYING}
 
@@ -257,8 +258,8 @@ def _read_lock(request: HttpRequest) -> dict[str, str]:
     """Return what came of a lock, empty where nothing did. Raises Refused where it is none."""
     body = _read_body(request)
     try:
-        info = json.loads(body) if body else {}
-    except (ValueError, RecursionError):
+        info = bounded_json.loads(body, MOST_PARTS_OF_LOCK) if body else {}
+    except ValueError:
         info = None
     if not isinstance(info, dict):
         raise Refused(400, "This is no lock: it is no JSON object.")

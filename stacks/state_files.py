@@ -4,9 +4,11 @@ import json
 from typing import Any, NoReturn
 
 from stacks.models import StateVersion
+from vcs_integrations import bounded_json
 from vcs_integrations.providers.base import digest
 
 LARGEST_STATE = 64 * 1024 * 1024  # bytes
+MOST_PARTS = 4_000_000  # as many as fill the largest state, each with a name and a value
 LARGEST_SERIAL = 2**63 - 1
 # Terraform 0.12 and later, and OpenTofu, write this version of the format.
 FORMAT = 4
@@ -64,8 +66,8 @@ def line(value: object) -> str:
 
 def _parse(content: bytes) -> dict[str, Any]:
     try:
-        state = json.loads(content, parse_constant=_refuse_constant)
-    except (ValueError, RecursionError):
+        state = bounded_json.loads(content, MOST_PARTS, parse_constant=_refuse_constant)
+    except ValueError:
         raise InvalidState("Invalid state: expected JSON.") from None
     if not isinstance(state, dict):
         raise InvalidState("Invalid state: expected a JSON object.")

@@ -22,7 +22,7 @@ from django.views.decorators.http import require_http_methods, require_safe
 
 from accounts.audit import Verb, lines, record
 from accounts.roles import admin_required
-from vcs_integrations import checkup, linking, processing, unlinking
+from vcs_integrations import bounded_json, checkup, linking, processing, unlinking
 from vcs_integrations.audit_pages import actions_on
 from vcs_integrations.dependents import dependents_of
 from vcs_integrations.forms import DeliveryFilter, EditForm, SetUpForm
@@ -51,6 +51,8 @@ MOST_PROJECTS = 300
 DELIVERIES_ON_A_PAGE = 50
 DECISIONS_SHOWN = 100
 ENTRIES_ON_A_CARD = 5
+MOST_PARTS_SHOWN = 200_000
+MOST_PARTS_SHOWN = 200_000
 BODY_SHOWN = 64 * 1024
 MISSING_RIGHTS_SHOWN = 3
 
@@ -633,9 +635,9 @@ def _hooks_of_projects(
 def _readable(body: bytes) -> str:
     """Return a body's beginning for reading: indented where it is JSON, as text otherwise."""
     try:
-        pieces = json.JSONEncoder(indent=2, ensure_ascii=False).iterencode(json.loads(body))
-        text = _beginning(pieces)
-    except (ValueError, RecursionError):
+        parsed = bounded_json.loads(body, MOST_PARTS_SHOWN)
+        text = _beginning(json.JSONEncoder(indent=2, ensure_ascii=False).iterencode(parsed))
+    except ValueError:
         text = body.decode("utf-8", "replace")
     # JSON may hold lone surrogates, which no page can.
     return text.encode("utf-8", "replace").decode()

@@ -1,27 +1,25 @@
 """HTTP to Azure DevOps, one method for each REST call."""
 
-import json
-import queue
-import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any, TypeVar
-from urllib.parse import quote, urlsplit
+from collections.abc import Iterator, Sequence
+from typing import Any
+from urllib.parse import quote, unquote, urlsplit
 
 import requests
-from requests.adapters import HTTPAdapter
 from urllib3.util.retry import Retry
 
+from vcs_integrations import bounded_json
 from vcs_integrations.events import Iteration, PullRequestFacts, Push, RefChanged, RemoteCommit
 from vcs_integrations.providers.azure_devops import (
     checkup,
+    deadlines,
     diagnosis,
     service_hooks,
     shapes,
     versions,
 )
 from vcs_integrations.providers.azure_devops.dates import read_date
-from vcs_integrations.providers.azure_devops.organization_url import own_server
+from vcs_integrations.providers.azure_devops.organization_url import leads_elsewhere, own_server
 from vcs_integrations.providers.azure_devops.shapes import Json, child, line, text
 from vcs_integrations.providers.base import (
     ChangeSet,
@@ -45,7 +43,10 @@ from vcs_integrations.providers.base import (
 
 # A list of 10,000 repositories has about 6 MB.
 ANSWER_LIMIT = 64 * 2**20
-MOST_OBJECTS = 1_000_000
+# A file of a list has seven values in 400 bytes.
+MOST_PARTS = 1_500_000
+# Of all pages of a list together; a pull request or diff of this size is none that people read.
+MOST_LISTED = 300_000
 # The resource area that every organization has.
 CORE_AREA = "79134c72-4a58-4b42-976c-04e7115f32bf"
 REFS_PER_PAGE = 1000
@@ -65,7 +66,6 @@ STATUS_WORDS = {
     Status.ERROR: "error",
     Status.NOT_APPLICABLE: "notApplicable",
 }
-T = TypeVar("T")
 
 
 # When an organization may be called again, by time.monotonic(): what one client of this process
@@ -112,8 +112,8 @@ class AzureDevOpsClient:
             respect_retry_after_header=False,
             raise_on_status=False,
         )
-        self._session.mount("https://", HTTPAdapter(max_retries=repeats))
-        self._session.mount("http://", HTTPAdapter(max_retries=repeats))
+        self._session.mount("https://", deadlines.DeadlineAdapter(max_retries=repeats))
+        self._session.mount("http://", deadlines.DeadlineAdapter(max_retries=repeats))
 
     def connect(self) -> Connection:
         """Prove address and token with the one call that needs nothing but Code: Read."""
@@ -150,13 +150,15 @@ class AzureDevOpsClient:
     def repositories(self) -> list[RemoteRepository]:
         """Return all repositories of all projects ("Repositories - List")."""
         answer = self._get("_apis/git/repositories", {})
-        return [_repository(item) for item in self._values(answer)]
+        found = [_repository(item) for item in self._values(answer)]
+        return [one for one in found if _has_plain_names(one)]
 
     def repository(self, repository_id: str) -> RemoteRepository:
         """Return one repository ("Repositories - Get"); a disabled one is not found."""
         answer, _ = self._get(f"_apis/git/repositories/{quote(repository_id, safe='')}", {})
         found = _repository(answer)
-        if found.external_id != repository_id or not found.name or not found.project_name:
+        is_named = found.name and found.project_name and _has_plain_names(found)
+        if found.external_id != repository_id or not is_named:
             raise diagnosis.not_azure_devops(self._host, "the repository is missing")
         return found
 
@@ -208,6 +210,7 @@ class AzureDevOpsClient:
             answer, _ = self._get(_git(repository_id, "diffs/commits"), _skip(params, len(found)))
             page = self._list(answer, "changes")
             found += page
+            self._refuse_endless(len(found))
             # Not every server cuts at the size that was asked for: an empty page is the end.
             if not page or answer.get("allChangesIncluded") is True:
                 return ChangeSet(shapes.sha(answer, "commonCommit"), shapes.changes(found))
@@ -275,6 +278,7 @@ class AzureDevOpsClient:
         while skip is not None:
             answer, _ = self._get(path, _skip(params, skip))
             found += self._list(answer, "changeEntries")
+            self._refuse_endless(len(found))
             skip = self._following(answer, skip)
         return shapes.changes(found)
 
@@ -497,10 +501,14 @@ class AzureDevOpsClient:
     def _pages(self, path: str, params: dict[str, str]) -> Iterator[Json]:
         """Yield the items of all pages; the header names the next one until it is absent."""
         token: str | None = ""
+        listed = 0
         while token is not None:
             more = {"continuationToken": token} if token else {}
             answer = self._get(path, params | more)
-            yield from self._values(answer)
+            page = self._values(answer)
+            listed += len(page)
+            self._refuse_endless(listed)
+            yield from page
             following = answer[1].get("x-ms-continuationtoken")
             token = following if following != token else None
 
@@ -513,6 +521,7 @@ class AzureDevOpsClient:
             skip += len(page)
             if len(page) < size:
                 return
+            self._refuse_endless(skip)
 
     def _following(self, answer: Json, skip: int) -> int | None:
         """Return where a list of changes goes on; None at its end."""
@@ -520,6 +529,10 @@ class AzureDevOpsClient:
         if following is not None and (shapes.positive_integer(answer, "nextSkip") or 0) <= skip:
             raise diagnosis.not_azure_devops(self._host, "the list of changes does not end")
         return following
+
+    def _refuse_endless(self, listed: int) -> None:
+        if listed > MOST_LISTED:
+            raise diagnosis.too_many_parts(self._host)
 
     def _get(
         self, path: str, params: dict[str, str], *, is_preview: bool = False
@@ -535,11 +548,11 @@ class AzureDevOpsClient:
 
     def _object(self, body: bytes) -> Json:
         """Read the JSON object of an answer."""
-        if body.count(b"{") > MOST_OBJECTS:  # parsed, it would take a hundred times its size
-            raise diagnosis.too_large(self._host, ANSWER_LIMIT)
         try:
-            answer = json.loads(body)
-        except (ValueError, RecursionError):
+            answer = bounded_json.loads(body, MOST_PARTS)
+        except bounded_json.TooMuch:
+            raise diagnosis.too_many_parts(self._host) from None
+        except ValueError:
             answer = None
         if not isinstance(answer, dict):
             raise diagnosis.not_azure_devops(self._host, "it is not the JSON that was asked for")
@@ -591,6 +604,8 @@ class AzureDevOpsClient:
         self, method: str, path: str, params: dict[str, str], sent: Json | None
     ) -> tuple[requests.Response, bytes]:
         """Send a request within the time there is; return the answer, good or not, and its body."""
+        if not {".", ".."}.isdisjoint(unquote(segment) for segment in path.split("/")):
+            raise diagnosis.not_azure_devops(self._host, "a name in it stands for another address")
         self._rest()
         seconds = min(self._patience.seconds_per_call, self._ends_at - time.monotonic())
         if seconds <= 0:
@@ -609,7 +624,7 @@ class AzureDevOpsClient:
                 return response, self._read(response)
 
         try:
-            response, body = _within(seconds * (1 + self._patience.retries), send)
+            response, body = deadlines.within(seconds * (1 + self._patience.retries), send)
         except ProviderError:
             raise
         except Exception as error:  # whatever the library raises has a cause to be named
@@ -637,30 +652,6 @@ class AzureDevOpsClient:
             if len(body) > ANSWER_LIMIT:
                 raise diagnosis.too_large(self._host, ANSWER_LIMIT)
         return bytes(body)
-
-
-def _within(seconds: float, function: Callable[[], T]) -> T:
-    """Call a function and wait this long at most, then raise TimeoutError.
-
-    A socket's timeout bounds neither a name's resolution nor an answer that comes byte by
-    byte, so the call runs in a thread that is left behind when time is up.
-    """
-    results: queue.SimpleQueue[tuple[T | None, Exception | None]] = queue.SimpleQueue()
-
-    def run() -> None:
-        try:
-            results.put((function(), None))
-        except Exception as error:
-            results.put((None, error))
-
-    threading.Thread(target=run, daemon=True).start()
-    try:
-        value, error = results.get(timeout=seconds)
-    except queue.Empty:
-        raise TimeoutError from None
-    if error:
-        raise error
-    return value  # type: ignore[return-value]
 
 
 def _git(repository_id: str, rest: str) -> str:
@@ -728,6 +719,12 @@ def _first_comment(thread: Json) -> RemoteComment | None:
     if number is None or comment_number is None or comment.get("isDeleted") is True:
         return None
     return RemoteComment(number, comment_number, text(comment, "content"))
+
+
+def _has_plain_names(repository: RemoteRepository) -> bool:
+    """Say whether names can stand in a URL's path without leading out of the organization."""
+    names = (repository.external_id, repository.project_name, repository.name)
+    return not any(leads_elsewhere(name) for name in names)
 
 
 def _repository(item: Json) -> RemoteRepository:

@@ -306,6 +306,15 @@ def too_large(host: str, limit: int) -> ProviderError:
     )
 
 
+def too_many_parts(host: str) -> ProviderError:
+    """Return the diagnosis of an answer with more values than are kept in memory."""
+    return ProviderError(
+        Problem.ANSWER_TOO_LARGE,
+        f"The answer of {host} has more values, or nests them more deeply, than Stackhook reads.",
+        "Check the organization URL; no known organization has an answer of this size.",
+    )
+
+
 def lacks_code_access(refusal: ProviderError) -> ProviderError:
     """Return the diagnosis for a token that the organization knows but its code refuses."""
     return ProviderError(

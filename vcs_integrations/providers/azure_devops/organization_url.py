@@ -77,6 +77,20 @@ def parse_repository_url(text: str, servers: Sequence[str]) -> RepositoryPath | 
     return None
 
 
+def leads_elsewhere(name: str) -> bool:
+    """Say whether a name has a segment that stands for another place in a URL's path: . or ..
+
+    Servers and proxies decode percent-codes, some of them twice, and some read only what stands
+    before a ; or a space.
+    """
+    for _ in range(5):
+        segments = re.split(r"[/\\]", name)
+        if any(segment.partition(";")[0].strip() in {".", ".."} for segment in segments):
+            return True
+        name = unquote(name)
+    return False
+
+
 def own_server(organization_url: str) -> str:
     """Return the server of a collection; empty for an organization in Microsoft's cloud."""
     host = urlsplit(organization_url).hostname or ""

@@ -74,10 +74,10 @@ class AzureDevOps:
         return refuses_endpoint(endpoint)
 
     def service_hooks_url(self, organization_url: str, project_name: str) -> str:
-        return f"{organization_url}/{quote(project_name, safe='')}/_settings/serviceHooks"
+        return _below(organization_url, project_name, "_settings", "serviceHooks")
 
     def repository_url(self, organization_url: str, project_name: str, name: str) -> str:
-        return f"{organization_url}/{quote(project_name, safe='')}/_git/{quote(name, safe='')}"
+        return _below(organization_url, project_name, "_git", name)
 
     def branch_url(self, repository_url: str, branch: str) -> str:
         return f"{repository_url}?version=GB{quote(branch, safe='')}"
@@ -90,3 +90,10 @@ class AzureDevOps:
 
     def merge_ref(self, number: int) -> str:
         return f"refs/pull/{number}/merge"
+
+
+def _below(url: str, *names: str) -> str:
+    """Return the address of what has these names; the URL itself where they lead out of it."""
+    if any(organization_url.leads_elsewhere(name) for name in names):
+        return url
+    return "/".join([url, *(quote(name, safe="") for name in names)])

@@ -5,11 +5,11 @@ button sends is recognised by the ids of its made-up company.
 """
 
 import hmac
-import json
 import re
 import uuid
 from typing import Any
 
+from vcs_integrations import bounded_json
 from vcs_integrations.events import (
     Hint,
     Ignored,
@@ -29,6 +29,8 @@ from vcs_integrations.providers.azure_devops.shapes import (
 )
 from vcs_integrations.providers.base import Envelope, Outcome, digest, read_basic
 
+# What fills the 2 MB that Azure DevOps sends at most has far fewer.
+MOST_PARTS = 200_000
 PUSH = "git.push"
 EVENTS = {
     PUSH: "Code pushed",
@@ -130,8 +132,10 @@ def _unspecified(payload: dict[str, Any]) -> list[Hint] | Malformed:
 
 def _payload(body: bytes) -> dict[str, Any] | Malformed:
     try:
-        payload = json.loads(body)
-    except (ValueError, RecursionError):
+        payload = bounded_json.loads(body, MOST_PARTS)
+    except bounded_json.TooMuch:
+        return Malformed("The body has more values, or nests them more deeply, than any event")
+    except ValueError:
         return Malformed("The body is not JSON")
     if not isinstance(payload, dict):
         return Malformed("The body is JSON, but not an object")
