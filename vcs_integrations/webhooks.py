@@ -55,10 +55,7 @@ class UnreadableBody(Exception):
 def receive(request: HttpRequest, provider_slug: str, endpoint: str) -> HttpResponse:
     """Answer a webhook request; see product documentation for the meaning of each status."""
     try:
-        body = _read_body(request)
-        if body is None:
-            return _answer(413, "The body is larger than 4 MB.")
-        return _receive(request, provider_slug, endpoint, body)
+        return _receive(request, provider_slug, endpoint)
     except UnreadableBody:
         return _answer(400, "The body could not be read to its end.")
     except (DatabaseError, InterfaceError) as error:
@@ -68,7 +65,7 @@ def receive(request: HttpRequest, provider_slug: str, endpoint: str) -> HttpResp
         return answer
 
 
-def _receive(request: HttpRequest, provider_slug: str, endpoint: str, body: bytes) -> HttpResponse:
+def _receive(request: HttpRequest, provider_slug: str, endpoint: str) -> HttpResponse:
     integration = _find(provider_slug, endpoint)
     if integration is None:
         return _answer(404, "There is no such endpoint.")
@@ -84,6 +81,10 @@ def _receive(request: HttpRequest, provider_slug: str, endpoint: str, body: byte
         answer = _answer(401, reason)
         answer["WWW-Authenticate"] = 'Basic realm="Stackhook webhooks", charset="UTF-8"'
         return answer
+    # Only now, so that a stranger's body is never waited for.
+    body = _read_body(request)
+    if body is None:
+        return _answer(413, "The body is larger than 4 MB.")
     delivery = _store(integration, provider, request, body, mark)
     return _answer(200, delivery.outcome_text)
 

@@ -852,3 +852,162 @@ def test_the_real_web_server_waits_for_a_lock_and_gives_up_in_time(
     finally:
         lock.close()
     assert served.ask(real_endpoint)[0] == 200
+
+
+# Slow senders
+
+UNKNOWN = "/webhooks/azure-devops/00000000-0000-0000-0000-000000000001/"
+OF_A_FORM = (
+    f"Content-Length: 1000\r\nCookie: csrftoken={'x' * 32}\r\n"
+    "Referer: https://stackhook.example.com/"
+)
+
+
+def head_of(
+    path: str, authorization: str = "Basic d3Jvbmc6", framing: str = "Content-Length: 1000"
+) -> bytes:
+    return (
+        f"POST {path} HTTP/1.1\r\nHost: stackhook.example.com\r\nX-Forwarded-Proto: https\r\n"
+        f"Authorization: {authorization}\r\nContent-Type: application/json\r\n{framing}\r\n\r\n"
+    ).encode()
+
+
+@contextlib.contextmanager
+def connections(served: Served, count: int, sent: bytes) -> Iterator[list[socket.socket]]:
+    """Connections over which this much was sent, and that stay open."""
+    with contextlib.ExitStack() as left_open:
+        made = [
+            left_open.enter_context(socket.create_connection(("127.0.0.1", served.port), 30))
+            for _ in range(count)
+        ]
+        for one in made:
+            one.sendall(sent)
+        yield made
+
+
+def answer_over(link: socket.socket) -> int:
+    """Return the status that comes over a connection."""
+    response = http.client.HTTPResponse(link)
+    response.begin()
+    response.read()
+    return response.status
+
+
+def is_closed(link: socket.socket) -> bool:
+    """Say whether the server has closed a connection, after an answer or without one."""
+    link.setblocking(False)
+    try:
+        while link.recv(4096):
+            pass
+    except BlockingIOError:
+        return False
+    except OSError:
+        pass
+    return True
+
+
+@uses_sqlite
+def test_senders_that_stop_halfway_hold_up_nobody(real_endpoint: Endpoint, served: Served) -> None:
+    path, right = real_endpoint.path, basic(real_endpoint.password)
+    half = b'{"eventType": '
+    stopped = [
+        b"",
+        b"POST /webh",
+        head_of(UNKNOWN)[:-2],
+        head_of(UNKNOWN) + half,
+        head_of(path) + half,
+        head_of(path, right) + half,
+        head_of(path, right, "Transfer-Encoding: chunked") + b"e\r\n" + half[:5],
+        head_of(path, right, "Content-Length: 3000000") + b" " * 200_000,
+        head_of("/sign-in/", framing=OF_A_FORM).replace(b"json", b"x-www-form-urlencoded"),
+        # The answer is not read, and the connection not closed.
+        b"GET /healthz HTTP/1.0\r\nHost: stackhook.example.com\r\n\r\n",
+    ]
+    answered = 0
+    with contextlib.ExitStack() as left_open:
+        links = [
+            link
+            for sent in stopped
+            for link in left_open.enter_context(connections(served, 12, sent))
+        ]
+        ends_at = time.monotonic() + 90
+        while links and time.monotonic() < ends_at:
+            assert served.ask(real_endpoint)[0] == 200
+            answered += 1
+            links = [link for link in links if not is_closed(link)]
+            time.sleep(0.2)
+        assert not links  # what does not arrive is given up
+    assert Delivery.objects.filter(body=PUSH).count() == Delivery.objects.count() == answered
+
+
+@uses_sqlite
+@pytest.mark.parametrize("framing", ["Content-Length: 1000", "Transfer-Encoding: chunked"])
+def test_a_stranger_is_refused_before_the_body_is_there(
+    real_endpoint: Endpoint, served: Served, framing: str
+) -> None:
+    for path, status in ((UNKNOWN, 404), (real_endpoint.path, 401)):
+        with connections(served, 1, head_of(path, framing=framing)) as [link]:
+            assert answer_over(link) == status
+            assert link.recv(1) == b""  # what comes is not taken for another request
+
+
+@uses_sqlite
+@pytest.mark.parametrize("is_chunked", [False, True])
+def test_a_body_that_comes_in_pieces_is_stored_once(
+    real_endpoint: Endpoint, served: Served, is_chunked: bool
+) -> None:
+    pieces = [PUSH[:10], PUSH[10:900], PUSH[900:]]
+    framing = "Transfer-Encoding: chunked" if is_chunked else f"Content-Length: {len(PUSH)}"
+    following = [
+        *(b"%x;a=b\r\n%s\r\n" % (len(one), one) if is_chunked else one for one in pieces),
+        b"0\r\nX-Trailer: 1\r\n\r\n" if is_chunked else b"",
+    ]
+    head = head_of(real_endpoint.path, basic(real_endpoint.password), framing)
+    with connections(served, 1, head[:40]) as [link]:
+        for piece in [head[40:], *following]:
+            time.sleep(0.5)  # longer than the view's answer without a body is waited for
+            link.sendall(piece)
+        assert answer_over(link) == 200
+        # The connection goes on with the next request, however it comes.
+        one_more = head_of(UNKNOWN, framing="Content-Length: 2") + b"{}"
+        link.sendall(one_more + one_more[:50])
+        assert answer_over(link) == 404
+        link.sendall(one_more[50:])
+        assert answer_over(link) == 404
+    assert bytes(stored().body) == PUSH
+
+
+@uses_sqlite
+def test_gunicorns_parser_alone_decides_where_a_request_ends(
+    real_endpoint: Endpoint, served: Served
+) -> None:
+    inner = head_of(real_endpoint.path, basic(real_endpoint.password), "Content-Length: 2") + b"{}"
+    for framing in (
+        "Content-Length: 1\r\nTransfer-Encoding: chunked",
+        "Content-Length: 1\r\nContent-Length: 0",
+        "Content-Length : 0",
+        "Content-Length: +0",
+        "Content-Length: 99999999999999999999",
+        "Transfer-Encoding: chunked, identity",
+        f"Content-Length: {len(inner) + 1}",
+    ):
+        with connections(served, 1, head_of(UNKNOWN, framing=framing) + inner) as [link]:
+            assert answer_over(link) in {400, 404}, framing
+            assert link.recv(1) == b"", framing
+    # A chunk of the body that looks like its end, and like a request.
+    chunk = b"0\r\n\r\n" + inner
+    head = head_of(real_endpoint.path, basic(real_endpoint.password), "Transfer-Encoding: chunked")
+    with connections(served, 1, head + b"%x\r\n0\r\n\r\n" % len(chunk)) as [link]:
+        time.sleep(0.5)
+        link.sendall(inner + b"\r\n0\r\n\r\n")
+        assert answer_over(link) == 200
+    assert bytes(stored().body) == chunk
+
+
+@uses_sqlite
+def test_headers_without_an_end_are_refused(real_endpoint: Endpoint, served: Served) -> None:
+    endless = head_of(UNKNOWN)[:-2] + b"X-Long: x\r\n" * 8000
+    with connections(served, 1, endless) as [link]:
+        assert answer_over(link) in {400, 431}
+    with connections(served, 1, b"GET / HTTP/1.1\n") as [link]:
+        assert answer_over(link) == 400

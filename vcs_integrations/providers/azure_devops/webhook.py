@@ -134,7 +134,9 @@ def _payload(body: bytes) -> dict[str, Any] | Malformed:
     try:
         payload = bounded_json.loads(body, MOST_PARTS)
     except bounded_json.TooMuch:
-        return Malformed("The body has more values, or nests them more deeply, than any event")
+        return Malformed(
+            "The body is not JSON of an event: it has too many parts, or nests them too deeply"
+        )
     except ValueError:
         return Malformed("The body is not JSON")
     if not isinstance(payload, dict):
