@@ -9,6 +9,7 @@ import fcntl
 import json
 import logging
 import os
+import platform
 import pwd
 import shutil
 import signal
@@ -19,11 +20,13 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import IO
 
 from django.conf import settings
 
+from stacks.execution import seccomp
 from stacks.execution.removal import remove
 
 logger = logging.getLogger(__name__)
@@ -219,7 +222,11 @@ class Sandbox:
         known = {name: value for name, value in environment.items() if not name.startswith("LD_")}
         known = {"PATH": SYSTEM_PATH, "HOME": self.path("tmp"), "LC_ALL": "C.UTF-8"} | known
         known |= {name: os.environ[name] for name in PASSED_ON if name in os.environ}
-        with tempfile.TemporaryFile() as arguments, tempfile.TemporaryFile() as told:
+        with (
+            tempfile.TemporaryFile() as arguments,
+            tempfile.TemporaryFile() as calls,
+            tempfile.TemporaryFile() as told,
+        ):
             if self.is_isolated:
                 if self.user_id is None:
                     # Inside, where only the job's own processes count (from Linux 5.14 on).
@@ -228,7 +235,13 @@ class Sandbox:
                     b"\0".join(map(os.fsencode, self._isolation(known, folder, limits)))
                 )
                 arguments.seek(0)
-                files = ["--args", str(arguments.fileno()), "--info-fd", str(told.fileno())]
+                calls.write(seccomp.program(platform.machine()))
+                calls.seek(0)
+                files = [
+                    *("--args", str(arguments.fileno())),
+                    *("--seccomp", str(calls.fileno())),
+                    *("--info-fd", str(told.fileno())),
+                ]
                 full = [*self._limits(), "bwrap", *files, "--", *command]
                 # Whoever is in the sandbox can read the environment of what started it.
                 known = {"PATH": SYSTEM_PATH}
@@ -241,7 +254,7 @@ class Sandbox:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output if errors else subprocess.DEVNULL,
-                pass_fds=[arguments.fileno(), told.fileno()] if self.is_isolated else [],
+                pass_fds=[one.fileno() for one in (arguments, calls, told) if self.is_isolated],
                 start_new_session=True,
             )
             try:
@@ -277,6 +290,7 @@ class Sandbox:
         """Return bubblewrap's arguments; they are passed by file, as they hold secrets."""
         arguments = [
             "--unshare-user",
+            *(("--disable-userns",) if can_disable_namespaces() else ()),
             "--unshare-pid",
             "--unshare-ipc",
             "--unshare-uts",
@@ -487,6 +501,17 @@ def check_isolation() -> None:
                 "Allow unprivileged user namespaces, or set RUN_ISOLATION=none, which lets code of "
                 "repositories do whatever this worker may."
             )
+
+
+@cache
+def can_disable_namespaces() -> bool:
+    """Say whether bubblewrap can forbid user namespaces in a sandbox: from version 0.8 on.
+
+    Not in a container whose /proc/sys is read-only: there the filter of system calls does it.
+    """
+    tried = ["bwrap", "--unshare-user", "--disable-userns", "--ro-bind", "/", "/", "true"]
+    done = subprocess.run(tried, env={"PATH": SYSTEM_PATH}, capture_output=True)
+    return done.returncode == 0
 
 
 def first_inside(told: IO[bytes]) -> list[int]:
