@@ -98,10 +98,11 @@ class Sandbox:
         self.measured_at = 0.0
         for name in ("workspace", "tmp", "input"):
             (folder / name).mkdir()
-            (folder / name).chmod(0o755)  # whatever the umask is
-        if user_id is not None:
-            for name in ("workspace", "tmp"):
-                os.chown(folder / name, user_id, user_id)
+        # Other jobs are other users, and read none of it.
+        for path in (folder, *folder.iterdir()):
+            path.chmod(0o700)  # whatever the umask is
+            if user_id is not None:
+                os.chown(path, user_id, user_id)
 
     def path(self, part: str, name: str = "") -> str:
         """Return where a job sees a file of one part of its folder."""
@@ -397,7 +398,6 @@ def sandbox(report: Callable[[str], object] = logger.error) -> Iterator[Sandbox]
     top = runs_folder()
     with free_user() as user_id:
         folder = Path(tempfile.mkdtemp(prefix="job-", dir=top))
-        folder.chmod(0o711)
         try:
             yield Sandbox(folder, user_id, settings.RUN_ISOLATION == "bubblewrap")
         finally:

@@ -31,6 +31,13 @@ pytestmark = pytest.mark.without_resources
 SECONDS = 60
 AS_ROOT = pytest.mark.skipif(os.getuid() != 0, reason="only root gives each job its own user")
 
+# Folders that nobody may read, in a path of over 20,000 bytes.
+LEFT_OVERS = """exec perl -e '
+my $name = "d" x 200;
+for (1..100) { mkdir $name; chdir $name or die; open my $file, ">", "file" or die }
+for (1..100) { chdir ".." or die; chmod 0, $name or die }
+print "made"'"""
+
 
 @pytest.fixture
 def box() -> Iterator[Sandbox]:
@@ -96,6 +103,27 @@ def test_a_job_is_a_user_of_its_own_without_rights(box: Sandbox) -> None:
     assert "NoNewPrivs:\t1" in rights
     with sandbox() as beside:
         assert beside.user_id != box.user_id
+
+
+@AS_ROOT
+def test_the_folder_of_a_job_is_readable_by_the_job_alone(box: Sandbox) -> None:
+    box.give("token", b"for the job alone")
+    assert run(box, "umask 0; echo for the job alone > mine; ls; cat /input/token").endswith(
+        "mine\nfor the job alone"
+    )
+    with sandbox() as beside:
+        theirs = [f"--reuid={beside.user_id}", f"--regid={beside.user_id}", "--clear-groups"]
+    for place in ("", "workspace", "workspace/mine", "tmp", "input", "input/token"):
+        command = ["setpriv", *theirs, "--", "head", "-c", "1", str(box.folder / place)]
+        done = subprocess.run(command, capture_output=True, text=True)
+        assert "Permission denied" in done.stderr, place
+
+
+def test_long_paths_and_folders_without_read_permission_are_removed(runs_folder: Path) -> None:
+    with sandbox() as one:
+        assert run(one, LEFT_OVERS) == "made"
+        assert one.folder in runs_folder.iterdir()
+    assert list(runs_folder.iterdir()) == []
 
 
 def test_a_secret_is_in_no_command_line_of_the_machine(box: Sandbox) -> None:
@@ -285,11 +313,14 @@ def test_the_worker_says_so_on_its_command_line(tmp_path: Path) -> None:
 
 
 @AS_ROOT
-def test_a_worker_that_is_not_root_isolates_as_well(tmp_path: Path) -> None:
+def test_a_worker_that_is_not_root_isolates_as_well(runs_folder: Path) -> None:
     """The whole check, as the user nobody: its user namespace is all it needs."""
+    own = runs_folder / "of-nobody"
+    own.mkdir()
+    os.chown(own, 65534, 65534)
     script = (
         "import os, django; django.setup()\n"
-        "from stacks.execution.sandbox import check_isolation, sandbox\n"
+        "from stacks.execution.sandbox import check_isolation, runs_folder, sandbox\n"
         "check_isolation()\n"
         "with sandbox() as box:\n"
         "    said, code = box.collect(['sh', '-c', 'id -u; ls /'], {}, lambda: False, 9999)\n"
@@ -297,6 +328,10 @@ def test_a_worker_that_is_not_root_isolates_as_well(tmp_path: Path) -> None:
         "    many = 'i=0; while [ $i -lt 100 ]; do sleep 3 & i=$((i + 1)); done'\n"
         "    said, code = box.collect(['sh', '-c', many + ' 2>&1'], {}, lambda: False, 9999)\n"
         "    assert 'fork' in said.decode(), said\n"
+        f"    said, code = box.collect(['sh', '-c', {LEFT_OVERS!r}], {{}}, lambda: False, 9999)\n"
+        "    assert said == b'made' and box.folder.stat().st_mode & 0o777 == 0o700, said\n"
+        "    assert box.folder in runs_folder().iterdir()\n"
+        "assert list(runs_folder().iterdir()) == []\n"
     )
     variables = {
         "PATH": os.environ["PATH"],
@@ -304,6 +339,7 @@ def test_a_worker_that_is_not_root_isolates_as_well(tmp_path: Path) -> None:
         "SECRET_KEY": "a",
         "FIELD_ENCRYPTION_KEY": "b",
         "RUN_PROCESSES": "50",
+        "RUN_FOLDER": str(own),
         "PYTHONPATH": ":".join([str(configured.BASE_DIR), *sys.path]),
     }
 
