@@ -48,6 +48,7 @@ CSRF_TRUSTED_ORIGINS = environment.origins(
     "CSRF_TRUSTED_ORIGINS", [f"{_public.scheme}://{_public.netloc}"]
 )
 SECURE_SSL_REDIRECT = environment.boolean("SECURE_SSL_REDIRECT", default=True)
+SESSION_ENGINE = "accounts.sessions"
 SESSION_COOKIE_SECURE = environment.boolean("SESSION_COOKIE_SECURE", default=True)
 CSRF_COOKIE_SECURE = environment.boolean("CSRF_COOKIE_SECURE", default=True)
 SECURE_PROXY_SSL_HEADER = environment.proxy_header(
@@ -99,6 +100,7 @@ MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "csp.middleware.CSPMiddleware",
+    "config.middleware.NoStoreMiddleware",
     "config.middleware.ToleranceMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",

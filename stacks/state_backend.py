@@ -15,7 +15,6 @@ from django.db import transaction
 from django.http import HttpRequest, HttpResponse, JsonResponse, UnreadablePostError
 from django.urls import reverse
 from django.utils import timezone
-from django.views.decorators.cache import never_cache
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_http_methods
 
@@ -71,7 +70,6 @@ def address_of(stack: Stack) -> str:
 
 @csrf_exempt
 @login_not_required
-@never_cache
 @require_http_methods(["GET", "POST", "DELETE", "LOCK", "UNLOCK"])
 def state_backend(request: HttpRequest, slug: str) -> HttpResponse:
     """Answer a request of the `http` backend; the password stands for the run that asks."""

@@ -7,7 +7,6 @@ from django.contrib.auth.models import User
 from django.db import transaction
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
-from django.views.decorators.cache import never_cache
 from django.views.decorators.csrf import csrf_exempt, csrf_protect
 from django.views.decorators.http import require_http_methods, require_safe
 
@@ -48,7 +47,6 @@ def state_versions(request: HttpRequest, slug: str) -> HttpResponse:
 
 @require_safe
 @admin_required
-@never_cache
 def download_state(request: HttpRequest, slug: str, version: int) -> HttpResponse:
     """A version as a file; it holds whatever secrets the resources have."""
     found = get_object_or_404(StateVersion, stack__slug=slug, number=version, is_deletion=False)
@@ -120,7 +118,6 @@ def _upload(request: HttpRequest, stack: Stack, handler: InMemory) -> HttpRespon
 
 @require_http_methods(["GET", "HEAD", "POST"])
 @admin_required
-@never_cache
 def confirm_state(request: HttpRequest, slug: str) -> HttpResponse:
     """Store an uploaded state, or drop it, once its admin has seen what it says of itself."""
     found = get_object_or_404(Stack.objects.with_repository(), slug=slug)

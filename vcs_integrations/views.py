@@ -17,7 +17,6 @@ from django.urls import reverse
 from django.utils import timezone
 from django.utils.cache import patch_vary_headers
 from django.utils.html import format_html
-from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_safe
 
 from accounts.audit import Verb, lines, record
@@ -300,7 +299,6 @@ def reconcile(request: HttpRequest, pk: int) -> HttpResponse:
 
 @require_http_methods(["GET", "HEAD", "POST"])
 @admin_required
-@never_cache
 def reveal(request: HttpRequest, pk: int) -> HttpResponse:
     """Show the webhook password and record who looked; opening the address leads to the card."""
     found = _linked(pk)
