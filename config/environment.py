@@ -1,11 +1,11 @@
 """Reading settings from the environment, so that a wrong value is named in one sentence."""
 
-import ipaddress
 import os
 import re
 from dataclasses import dataclass
 from email.utils import getaddresses
 from io import StringIO
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -156,6 +156,28 @@ def prefixes(name: str) -> list[str]:
     return found
 
 
+def destinations(name: str) -> list[tuple[IPv4Network, int | None]]:
+    """Return a comma-separated list of IPv4 networks and addresses; the latter may have a port."""
+    found: list[tuple[IPv4Network, int | None]] = []
+    for word in words(name, []):
+        address, colon, port = word.partition(":")
+        problem = ImproperlyConfigured(
+            f"{name} has {word!r}: use IPv4 addresses and networks, like 10.1.2.3, 10.1.2.3:443 or "
+            f"10.1.0.0/16; a loopback address needs a port."
+        )
+        try:
+            network = IPv4Network(address)
+        except ValueError as error:
+            raise problem from error
+        is_port = port.isascii() and port.isdigit() and 0 < int(port) <= 65535
+        if colon and not (is_port and network.prefixlen == 32):
+            raise problem
+        if not colon and network.overlaps(IPv4Network("127.0.0.0/8")):
+            raise problem
+        found.append((network, int(port) if colon else None))
+    return found
+
+
 def hosts(name: str, default: list[str]) -> list[str]:
     """Return host names as ALLOWED_HOSTS wants them: no scheme, no path."""
     names = words(name, default)
@@ -168,12 +190,12 @@ def hosts(name: str, default: list[str]) -> list[str]:
     return names
 
 
-def networks(name: str) -> list[ipaddress.IPv4Network | ipaddress.IPv6Network]:
+def networks(name: str) -> list[IPv4Network | IPv6Network]:
     """Return a comma-separated list of IP addresses and networks."""
     found = []
     for value in words(name, []):
         try:
-            found.append(ipaddress.ip_network(value))
+            found.append(ip_network(value))
         except ValueError as error:
             raise ImproperlyConfigured(
                 f"{name} has {value!r}: use IP addresses or networks, like 10.0.0.5 or 10.0.0.0/8."

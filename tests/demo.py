@@ -65,6 +65,8 @@ def settings_of_demo(port: int, emulator: str) -> dict[str, str]:
         "SECURE_PROXY_SSL_HEADER": "off",
         "NO_PROXY": "127.0.0.1,localhost",
         "RUN_ISOLATION": "bubblewrap" if can_isolate() else "none",
+        "RUN_NETWORK": "",
+        "RUN_NETWORK_ALLOWED": "",
         "RUN_FOLDER": "",
         "EMAIL_URL": "",
     }

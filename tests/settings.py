@@ -21,6 +21,8 @@ os.environ |= {
     "SECURE_PROXY_SSL_HEADER": "X-Forwarded-Proto: https",
     "DATABASE_URL": os.environ.get("TEST_DATABASE_URL", "sqlite:///test.sqlite3"),
     "NO_PROXY": "127.0.0.1,localhost",
+    "RUN_NETWORK": "shared",  # it saves time; the tests of isolated networks choose otherwise
+    "RUN_NETWORK_ALLOWED": "",
 }
 
 from config.settings import *  # noqa: F403

@@ -31,6 +31,7 @@ from stacks.execution.errors import Tail, terraform_errors
 from stacks.execution.lease import Lease
 from stacks.execution.logs import Log
 from stacks.execution.masking import MOST_CHARACTERS, MOST_PARTS, Masker
+from stacks.execution.network import NoNetwork
 from stacks.execution.overridden import warnings_of_overridden
 from stacks.execution.patience import patiently
 from stacks.execution.project_root import ProjectRoot
@@ -108,7 +109,7 @@ def _execute(run: Run, is_ending: Callable[[], bool], lease: Lease) -> None:
         queue.give_back(run)
     except (JobFailed, NotFetched) as failure:
         fail(run, str(failure), failure.errors)
-    except (LimitReached, NotIsolated, ProviderError, WrongKey) as error:
+    except (LimitReached, NoNetwork, NotIsolated, ProviderError, WrongKey) as error:
         fail(run, str(error))
     except Exception:
         logger.exception("%s of %s failed", run, run.stack)

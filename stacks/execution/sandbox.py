@@ -1,7 +1,7 @@
 """Running a command that is not trusted: bubblewrap around it, limits on it, and its end.
 
-What a job may reach is the folder of its job, the system read-only, and the network, which
-providers are downloaded through. A worker that is root gives each job a user of its own, for
+What a job may reach is the folder of its job, the system read-only, and a network (network.py),
+which providers are downloaded through. A worker that is root gives each job a user of its own, for
 which no limit is waived; another worker's jobs are users of their own in bubblewrap alone.
 """
 
@@ -27,6 +27,7 @@ from typing import IO
 from django.conf import settings
 
 from stacks.execution import seccomp
+from stacks.execution.network import Network, network_of_job
 from stacks.execution.removal import remove
 
 logger = logging.getLogger(__name__)
@@ -77,10 +78,12 @@ class Limits:
     """What a command may take. Seconds, bytes, numbers.
 
     With `outlives` it is never ended but by its own time limit, and goes on when the worker dies.
+    With `is_offline` it needs no network.
     """
 
     seconds: float
     outlives: bool = False
+    is_offline: bool = False
 
 
 class Sandbox:
@@ -91,10 +94,13 @@ class Sandbox:
     job could have put a link there.
     """
 
-    def __init__(self, folder: Path, user_id: int | None, is_isolated: bool) -> None:
+    def __init__(
+        self, folder: Path, user_id: int | None, is_isolated: bool, network: Network | None = None
+    ) -> None:
         self.folder = folder
         self.user_id = user_id
         self.is_isolated = is_isolated
+        self.network = network
         self.measured_at = 0.0
         for name in ("workspace", "tmp", "input"):
             (folder / name).mkdir()
@@ -149,7 +155,7 @@ class Sandbox:
         most: int,
         folder: str = "",
     ) -> tuple[bytes, int]:
-        """Run a command; return what it printed, without errors, and its exit code.
+        """Run a command without network; return what it printed, no errors, and its exit code.
 
         Raises LimitReached when it printed more than that many bytes, and Stopped.
         """
@@ -160,7 +166,7 @@ class Sandbox:
             if len(found) > most:
                 raise LimitReached(f"It printed more than {most // MEGABYTE} MB.")
 
-        limits = Limits(COLLECT_SECONDS)
+        limits = Limits(COLLECT_SECONDS, is_offline=True)
         code = self.run(command, environment, keep, is_unwanted, limits, folder, errors=False)
         return bytes(found), code
 
@@ -244,10 +250,15 @@ class Sandbox:
                     *("--info-fd", str(told.fileno())),
                 ]
                 full = [*self._limits(), "bwrap", *files, "--", *command]
+                if self.network and not limits.is_offline:
+                    full = [*self.network.prefix, *full]
                 # Whoever is in the sandbox can read the environment of what started it.
                 known = {"PATH": SYSTEM_PATH}
             else:
                 full = [*self._limits(), *command]
+            passed = [one.fileno() for one in (arguments, calls, told) if self.is_isolated]
+            if self.network and limits.outlives:
+                passed.append(self.network.lifeline)
             process = subprocess.Popen(
                 full,
                 env=known,
@@ -255,7 +266,7 @@ class Sandbox:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output if errors else subprocess.DEVNULL,
-                pass_fds=[one.fileno() for one in (arguments, calls, told) if self.is_isolated],
+                pass_fds=passed,
                 start_new_session=True,
             )
             try:
@@ -310,6 +321,8 @@ class Sandbox:
                 arguments += ["--ro-bind", str(top), str(top)]
         for name in ETC:
             arguments += ["--ro-bind-try", f"/etc/{name}", f"/etc/{name}"]
+        if self.network:
+            arguments += self.network.isolation(self.folder, is_offline=limits.is_offline)
         arguments += ["--proc", "/proc", "--dev", "/dev"]
         for part, option in (("workspace", "--bind"), ("tmp", "--bind"), ("input", "--ro-bind")):
             arguments += [option, str(self.folder / part), f"/{part}"]
@@ -392,14 +405,14 @@ class Printed:
 def sandbox(report: Callable[[str], object] = logger.error) -> Iterator[Sandbox]:
     """Yield a sandbox with a folder of its own, which is removed at the end.
 
-    `report` is called with a sentence if the folder can't be removed. Raises NotIsolated where
-    jobs can't be isolated as the operator wants it.
+    `report` is called with a sentence if the folder can't be removed. Raises NotIsolated and
+    NoNetwork where jobs can't be isolated as the operator wants it.
     """
     top = runs_folder()
-    with free_user() as user_id:
+    with free_user() as user_id, network_of_job(user_id) as network:
         folder = Path(tempfile.mkdtemp(prefix="job-", dir=top))
         try:
-            yield Sandbox(folder, user_id, settings.RUN_ISOLATION == "bubblewrap")
+            yield Sandbox(folder, user_id, settings.RUN_ISOLATION == "bubblewrap", network)
         finally:
             remove(folder, report)
 
@@ -483,7 +496,7 @@ def has_processes(user_id: int) -> bool:
 
 
 def check_isolation() -> None:
-    """Raise NotIsolated when jobs can't be isolated here as the operator wants it."""
+    """Raise NotIsolated or NoNetwork when jobs can't be isolated as the operator wants it."""
     if settings.RUN_ISOLATION == "none":
         return
     missing = [name for name in PROGRAMS if shutil.which(name, path=SYSTEM_PATH) is None]

@@ -17,6 +17,7 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import DatabaseError, InterfaceError, close_old_connections
 
 from stacks.execution import job, queue, terraform
+from stacks.execution.network import NoNetwork, describe_network
 from stacks.execution.removal import set_aside
 from stacks.execution.sandbox import (
     NotIsolated,
@@ -38,9 +39,10 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:
+            network = describe_network()
             check_isolation()
             left = set_aside(runs_folder())
-        except NotIsolated as error:
+        except (NoNetwork, NotIsolated) as error:
             raise CommandError(str(error)) from error
         ending = threading.Event()
         for number in (signal.SIGINT, signal.SIGTERM):
@@ -48,6 +50,7 @@ class Command(BaseCommand):
         worker = f"{socket.gethostname()[:60]}:{os.getpid()}:{secrets.token_hex(8)}"
         for tool in Tool:
             self.stdout.write(f"{tool.label}: {terraform.binary(tool) or 'not found'}")
+        self.stdout.write(network)
         for folder in left:
             self.stdout.write(f"Could not be removed, remove it by hand: {folder}")
         self.stdout.write("The run worker is running.")

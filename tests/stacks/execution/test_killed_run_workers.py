@@ -117,6 +117,8 @@ def test_ten_kills(
         WEB_CONCURRENCY="1",
         SECURE_SSL_REDIRECT="false",
         RUN_FOLDER=str(folder),
+        RUN_NETWORK="auto",
+        RUN_NETWORK_ALLOWED=f"127.0.0.1:{port}",
         NO_PROXY="127.0.0.1,localhost",
     )
     migrate(url)

@@ -24,6 +24,7 @@ from stacks.execution.sandbox import (
     sandbox,
 )
 from stacks.management.commands.run_worker import tidy
+from tests.stacks.execution import networks
 from tests.stacks.execution.conftest import commands_below
 
 pytestmark = pytest.mark.without_resources
@@ -320,7 +321,7 @@ def test_a_worker_that_is_not_root_isolates_as_well(runs_folder: Path) -> None:
     os.chown(own, 65534, 65534)
     script = (
         "import os, django; django.setup()\n"
-        "from stacks.execution.sandbox import check_isolation, runs_folder, sandbox\n"
+        "from stacks.execution.sandbox import Limits, check_isolation, runs_folder, sandbox\n"
         "check_isolation()\n"
         "with sandbox() as box:\n"
         "    said, code = box.collect(['sh', '-c', 'id -u; ls /'], {}, lambda: False, 9999)\n"
@@ -331,6 +332,11 @@ def test_a_worker_that_is_not_root_isolates_as_well(runs_folder: Path) -> None:
         f"    said, code = box.collect(['sh', '-c', {LEFT_OVERS!r}], {{}}, lambda: False, 9999)\n"
         "    assert said == b'made' and box.folder.stat().st_mode & 0o777 == 0o700, said\n"
         "    assert box.folder in runs_folder().iterdir()\n"
+        "    connected = bytearray()\n"
+        "    who = ['sh', '-c', 'id -u; grep ^Cap /proc/self/status']\n"
+        "    box.run(who, {}, connected.extend, lambda: False, Limits(60))\n"
+        "    assert connected.startswith(b'65534\\n'), connected\n"
+        "    assert connected.count(b'\\t0000000000000000\\n') == 5, connected\n"
         "assert list(runs_folder().iterdir()) == []\n"
     )
     variables = {
@@ -340,6 +346,7 @@ def test_a_worker_that_is_not_root_isolates_as_well(runs_folder: Path) -> None:
         "FIELD_ENCRYPTION_KEY": "b",
         "RUN_PROCESSES": "50",
         "RUN_FOLDER": str(own),
+        "RUN_NETWORK": "shared" if networks.why_not() else "isolated",
         "PYTHONPATH": ":".join([str(configured.BASE_DIR), *sys.path]),
     }
 
