@@ -26,9 +26,10 @@ from typing import IO
 
 from django.conf import settings
 
-from stacks.execution import seccomp
+from stacks.execution import cgroups, seccomp
 from stacks.execution.network import Network, network_of_job
 from stacks.execution.removal import remove
+from stacks.execution.watching import Watch, descendants
 
 logger = logging.getLogger(__name__)
 
@@ -36,8 +37,6 @@ MEGABYTE = 1024 * 1024
 # Users that nothing else on a machine has; the kernel counts processes by user.
 USER_IDS = range(64700, 64764)
 LOOK_EVERY = 0.1  # seconds
-MEASURE_EVERY = 0.5
-MOST_FILES = 300_000
 # More than the log keeps, and more than the plan of anybody's stack has as text.
 PRINTED_LIMIT = 100 * MEGABYTE
 COLLECT_SECONDS = 300
@@ -101,7 +100,7 @@ class Sandbox:
         self.user_id = user_id
         self.is_isolated = is_isolated
         self.network = network
-        self.measured_at = 0.0
+        self.watch = Watch([folder / "workspace", folder / "tmp"])
         for name in ("workspace", "tmp", "input"):
             (folder / name).mkdir()
         # Other jobs are other users, and read none of it.
@@ -194,17 +193,21 @@ class Sandbox:
                 f"{limits.seconds:.0f}",
                 *command,
             ]
+        memory = settings.RUN_MEMORY_MB * MEGABYTE
         with (
+            cgroups.group(memory, settings.RUN_PROCESSES, ends_whole=not limits.outlives) as group,
             Printed(self.folder / "output", output) as printed,
-            self._started(command, environment, folder, printed.file, limits, errors) as process,
+            self._started(
+                command, environment, folder, printed.file, limits, errors, group
+            ) as process,
         ):
             until = (
                 time.monotonic() + limits.seconds + (KILLED_AFTER + 30 if limits.outlives else 0)
             )
             while process.poll() is None:
                 printed.pass_on(PARTS_AT_ONCE)
-                if not limits.outlives:
-                    self._check(process.pid)
+                if not limits.outlives and (exceeded := self.watch.exceeded(process.pid)):
+                    raise LimitReached(exceeded)
                 if is_unwanted() and not limits.outlives:
                     raise Stopped
                 if time.monotonic() > until:
@@ -212,6 +215,8 @@ class Sandbox:
                 with suppress(subprocess.TimeoutExpired):
                     process.wait(LOOK_EVERY)
             printed.pass_on(PRINTED_LIMIT // MEGABYTE)
+            if group and group.ran_out_of_memory() and not limits.outlives:
+                raise LimitReached(f"It needed more than {settings.RUN_MEMORY_MB} MB of memory.")
             return process.returncode
 
     @contextmanager
@@ -223,6 +228,7 @@ class Sandbox:
         output: int,
         limits: Limits,
         errors: bool,
+        group: cgroups.Group | None,
     ) -> Iterator["subprocess.Popen[bytes]"]:
         """Start a command; at the end nothing of it is left, unless it outlives the worker."""
         # Dynamic linkers obey these, also that of what starts the job.
@@ -260,7 +266,7 @@ class Sandbox:
             if self.network and limits.outlives:
                 passed.append(self.network.lifeline)
             process = subprocess.Popen(
-                full,
+                group.joined(full) if group else full,
                 env=known,
                 cwd="/" if self.is_isolated else self.folder / "workspace" / folder,
                 stdin=subprocess.DEVNULL,
@@ -331,42 +337,6 @@ class Sandbox:
         for name, value in environment.items():
             arguments += ["--setenv", name, value]
         return [*arguments, "--chdir", self.path("workspace", folder)]
-
-    def _check(self, pid: int) -> None:
-        """Raise LimitReached when the processes below one, all in all, take too much."""
-        if time.monotonic() < self.measured_at + MEASURE_EVERY:
-            return
-        processes = descendants(pid)
-        if sum(map(memory_of, processes)) > settings.RUN_MEMORY_MB * MEGABYTE:
-            raise LimitReached(f"It needed more than {settings.RUN_MEMORY_MB} MB of memory.")
-        used = files = 0
-        for size in self._file_sizes(processes):
-            used, files = used + size, files + 1
-            if used > settings.RUN_DISK_MB * MEGABYTE:
-                raise LimitReached(f"It needed more than {settings.RUN_DISK_MB} MB of disk.")
-            if files > MOST_FILES:
-                raise LimitReached(f"It made more than {MOST_FILES} files.")
-        self.measured_at = time.monotonic()
-
-    def _file_sizes(self, processes: Sequence[int]) -> Iterator[int]:
-        """Yield what each file takes on the disk, also those that are open and have no name."""
-        waiting = [self.folder / "workspace", self.folder / "tmp"]
-        while waiting:
-            with suppress(OSError), os.scandir(waiting.pop()) as entries:
-                for entry in entries:
-                    with suppress(OSError):
-                        yield entry.stat(follow_symlinks=False).st_blocks * 512
-                        if entry.is_dir(follow_symlinks=False):
-                            waiting.append(Path(entry.path))
-        nameless = {}
-        for pid in processes:
-            with suppress(OSError):
-                for file in Path(f"/proc/{pid}/fd").iterdir():
-                    with suppress(OSError):
-                        found = file.stat()
-                        if found.st_nlink == 0:
-                            nameless[found.st_dev, found.st_ino] = found.st_blocks * 512
-        yield from nameless.values()
 
 
 class Printed:
@@ -553,26 +523,3 @@ def is_running(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2][1] != "Z"
     except OSError:
         return False
-
-
-def descendants(pid: int) -> list[int]:
-    """Return a process and all that it started, in any generation."""
-    children: dict[int, list[int]] = {}
-    for folder in Path("/proc").iterdir():
-        if folder.name.isdigit():
-            with suppress(OSError, ValueError):
-                fields = (folder / "stat").read_text(errors="replace").rpartition(")")[2].split()
-                children.setdefault(int(fields[1]), []).append(int(folder.name))
-    found = [pid]
-    for one in found:
-        found += children.get(one, [])
-    return found
-
-
-def memory_of(pid: int) -> int:
-    """Return the bytes of memory that a process takes, those it shares divided by the sharers."""
-    with suppress(OSError):
-        for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
-            if line.startswith("Pss:"):
-                return int(line.split()[1]) * 1024
-    return 0

@@ -16,7 +16,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 from django.db import DatabaseError, InterfaceError, close_old_connections
 
-from stacks.execution import job, queue, terraform
+from stacks.execution import cgroups, job, queue, seccomp, terraform
 from stacks.execution.network import NoNetwork, describe_network
 from stacks.execution.removal import set_aside
 from stacks.execution.sandbox import (
@@ -53,6 +53,11 @@ class Command(BaseCommand):
         self.stdout.write(network)
         for folder in left:
             self.stdout.write(f"Could not be removed, remove it by hand: {folder}")
+        self.stdout.write(cgroups.in_force())
+        if not seccomp.is_supported():
+            self.stdout.write(
+                "System calls of jobs are not filtered on this machine's architecture."
+            )
         self.stdout.write("The run worker is running.")
         self.stdout.flush()
         tidied_at = 0.0
