@@ -8,6 +8,7 @@ get an empty one. Only IPv4 leads out.
 import os
 import select
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
@@ -220,7 +221,7 @@ def end(process: "subprocess.Popen[bytes]") -> None:
         process.wait(1)
     except subprocess.TimeoutExpired:
         # Also its command, which is of the same group.
-        os.killpg(process.pid, 9)
+        os.killpg(process.pid, signal.SIGKILL)
         process.wait()
 
 

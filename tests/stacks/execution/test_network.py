@@ -238,6 +238,15 @@ def test_a_worker_that_may_share_its_network_says_so_and_why(
 
 
 @pytest.mark.without_resources
+def test_a_worker_whose_stackhook_has_no_ipv4_address_says_so(
+    settings: Settings, can_isolate: None
+) -> None:
+    settings.RUN_NETWORK = "auto"
+    settings.PUBLIC_URL = "http://[::1]:8000"
+    assert "::1 has no IPv4 address" in network.describe_network()
+
+
+@pytest.mark.without_resources
 def test_networks_are_isolated_where_that_works(settings: Settings, can_isolate: None) -> None:
     settings.RUN_NETWORK = "auto"
     assert network.describe_network() == "Network of jobs: isolated"
