@@ -146,13 +146,13 @@ def why_not_named(name: str) -> str:
             "Stackhook sets what begins with TF_ itself, other than TF_VAR_ and TF_TOKEN_. "
             "Choose another name."
         )
-    allowed = (*ALLOWED_PREFIXES, *settings.RUN_VARIABLE_PREFIXES)
-    if name.startswith(allowed):
+    if name.startswith((*ALLOWED_PREFIXES, *settings.RUN_VARIABLE_PREFIXES)):
         return ""
+    examples = ", ".join(["ARM_", "AZDO_", "AWS_", "GOOGLE_", *settings.RUN_VARIABLE_PREFIXES])
     return (
-        f"A variable's name must begin with one of {', '.join(allowed)}. Choose such a name, like "
-        f"TF_VAR_region for an input of the code, or ask the operator to add a prefix to "
-        f"RUN_VARIABLE_PREFIXES."
+        f"{name} is not allowed, as it may steer the programs of a run. Choose a name that begins "
+        f"with TF_VAR_, TF_TOKEN_ or the prefix of a provider ({examples}, …), or ask the operator "
+        f"to add its prefix to RUN_VARIABLE_PREFIXES."
     )
 
 

@@ -215,7 +215,7 @@ def test_only_the_plan_that_was_shown_is_confirmed(member: Client, run: Run) -> 
     digest = sha256(b"the plan").hexdigest()
     plan = PlanFile.objects.create(run=run, content=b"the plan", digest=digest)
     page = text(member.get(PAGE))
-    assert f'exactly this plan: <code title="SHA-256 {digest}">{digest[:12]}</code>' in page
+    assert f'exactly this plan (<code title="SHA-256 {digest}">{digest[:12]}</code>)' in page
     for seen in ("", digest[:12], sha256(b"another").hexdigest()):
         form = {"action": "confirm", "plan": seen}
         answer = member.post(f"{PAGE}act/", form, follow=True)
