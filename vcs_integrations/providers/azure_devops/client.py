@@ -3,7 +3,7 @@
 import time
 from collections.abc import Iterator, Sequence
 from typing import Any
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import quote, urlsplit
 
 import requests
 from urllib3.util.retry import Retry
@@ -604,7 +604,7 @@ class AzureDevOpsClient:
         self, method: str, path: str, params: dict[str, str], sent: Json | None
     ) -> tuple[requests.Response, bytes]:
         """Send a request within the time there is; return the answer, good or not, and its body."""
-        if not {".", ".."}.isdisjoint(unquote(segment) for segment in path.split("/")):
+        if leads_elsewhere(path):
             raise diagnosis.not_azure_devops(self._host, "a name in it stands for another address")
         self._rest()
         seconds = min(self._patience.seconds_per_call, self._ends_at - time.monotonic())
