@@ -1,6 +1,6 @@
 """The audit log: who did what, when, from where, and to what; and what was refused.
 
-It holds no secrets, and is kept for good.
+It holds no secrets. What people did is kept for good, refusals for 90 days.
 """
 
 import json

@@ -1,7 +1,8 @@
 """Refusals in the audit log: wrong passwords, and what somebody may not do.
 
 Anybody can cause them, as often as they like. So one entry counts all refusals of a kind in an
-hour, there is a most of such entries, and of a flood most is counted in memory first.
+hour, there is a most of such entries, and of a flood most is counted in memory first. They are
+kept for some months only.
 """
 
 import hashlib
@@ -30,6 +31,14 @@ MOST_ENTRIES = 50
 # How many refusals are each written at once; then one write a second has to do.
 WRITTEN_AT_ONCE = 20
 BETWEEN_WRITES = timedelta(seconds=1)
+KEEP = timedelta(days=90)
+REFUSALS = [
+    SecurityEvent.PASSWORD_WRONG,
+    SecurityEvent.THROTTLED,
+    SecurityEvent.ACCESS_REFUSED,
+    SecurityEvent.WEBHOOK_REFUSED,
+    SecurityEvent.RUN_PASSWORD_REFUSED,
+]
 REST = "From further addresses or at further things"
 # What is counted and not written yet, by the entry's key.
 _waiting: Counter[str] = Counter()
@@ -66,6 +75,12 @@ def record_refusal(
         _count_in(entry)
     except (DatabaseError, InterfaceError) as error:
         logger.error("A refusal could not be recorded: %s", error.__class__.__name__)
+
+
+def prune_refusals() -> None:
+    """Remove refusals that were kept long enough; what people did stays."""
+    old = entries().filter(timestamp__lt=timezone.now() - KEEP)
+    old.filter(additional_data__verb__in=REFUSALS).delete()
 
 
 def _count_in(entry: Any) -> None:

@@ -12,6 +12,7 @@ from django.db import OperationalError
 from django.test import Client
 
 from accounts.audit import Line, entries, lines
+from accounts.refusals import prune_refusals
 from tests.addresses import make_stack
 from tests.conftest import PASSWORD, make_integration, over_https, signed_in
 from tests.emulator.model import Organization
@@ -150,6 +151,22 @@ def test_a_flood_from_many_addresses_fills_no_table(endpoint: Integration, alice
     # It hides nothing else.
     sign_in(browser(), "alice", TYPED)
     assert said()[-1] == ("alice", ADDRESS, "Wrong password", "alice")
+
+
+def test_refusals_are_kept_for_some_months_and_what_people_did_for_good(
+    endpoint: Integration, bob: User
+) -> None:
+    start = datetime(2026, 3, 1, 10, 5, tzinfo=UTC)
+    with time_machine.travel(start, tick=False) as clock:
+        sign_in(browser(), "bob")
+        send_webhook(endpoint)
+        clock.shift(timedelta(days=89))
+        send_webhook(endpoint)
+        prune_refusals()
+        assert entries().count() == 3
+        clock.shift(timedelta(days=2))
+        prune_refusals()
+    assert [line.did for line in log()] == ["Webhook password refused", "Signed in"]
 
 
 def test_a_refusal_that_cant_be_recorded_stays_one(

@@ -22,6 +22,8 @@ make_integration(os.environ["ORGANIZATION"], os.environ["TOKEN"])
 """
 OLD_AND_YOUNG = """
 from datetime import timedelta
+from auditlog.models import LogEntry
+from django.contrib.contenttypes.models import ContentType
 from django.contrib.sessions.models import Session
 from django.utils import timezone
 from django_tasks_db.models import DBTaskResult
@@ -29,6 +31,14 @@ from vcs_integrations.tasks import refresh_integration
 now = timezone.now()
 for key, days in (("old", -1), ("young", 1)):
     Session.objects.create(session_key=key, session_data="", expire_date=now + timedelta(days=days))
+for days in (91, 89):
+    LogEntry.objects.create(
+        content_type=ContentType.objects.get_for_model(Session),
+        object_repr=f"{days} days",
+        action=LogEntry.Action.ACCESS,
+        timestamp=now - timedelta(days=days),
+        additional_data={"verb": "webhook_refused", "person": "", "note": ""},
+    )
 for days in (2, 0):
     # One that still runs after two days lost its worker.
     for status in ("SUCCESSFUL", "FAILED", "RUNNING"):
@@ -106,12 +116,16 @@ def test_it_stays_away_from_what_is_not_due(
     assert len(emulator.requests) == before
 
 
-def test_it_tidies_old_results_and_sessions_and_keeps_the_young(database: LinkedDatabase) -> None:
+def test_it_tidies_old_results_sessions_and_refusals_and_keeps_the_young(
+    database: LinkedDatabase,
+) -> None:
     database.run(OLD_AND_YOUNG)
     with worker(database):
         assert wait_for(lambda: len(database.results()) == 3)
         sessions = "SELECT session_key FROM django_session"
         assert wait_for(lambda: database.ask(sessions) == [("young",)])
+        refusals = "SELECT object_repr FROM auditlog_logentry"
+        assert wait_for(lambda: database.ask(refusals) == [("89 days",)])
     assert sorted(database.results()) == ["FAILED", "RUNNING", "SUCCESSFUL"]
 
 

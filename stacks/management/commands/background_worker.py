@@ -19,6 +19,7 @@ from django.utils.crypto import get_random_string
 from django_tasks_db.management.commands.db_worker import Worker
 from django_tasks_db.models import DBTaskResult
 
+from accounts.refusals import prune_refusals
 from stacks.models import prune_decisions, prune_uploads
 from stacks.planning import plan_next
 from stacks.planning_again import plan_again_next
@@ -124,13 +125,14 @@ def keep_doing(
 
 def tidy() -> None:
     """Remove what was kept long enough: deliveries, what was done to hooks and their tests,
-    notices, decisions, unconfirmed uploads, task results, sessions.
+    notices, decisions, unconfirmed uploads, refusals in the audit log, task results, sessions.
     """
     prune()
     prune_record()
     prune_notices()
     prune_decisions()
     prune_uploads()
+    prune_refusals()
     # One that is still running after so long lost its worker.
     DBTaskResult.objects.filter(started_at__lt=timezone.now() - KEEP_RESULTS).delete()
     Session.objects.filter(expire_date__lt=timezone.now()).delete()
