@@ -35,11 +35,13 @@ def read_push(
     return changes
 
 
-def read_ahead(deliveries: Iterable[Delivery]) -> None:
+def read_ahead(deliveries: Sequence[Delivery]) -> None:
     """Read together what deliveries announce, where that takes fewer calls than one by one.
 
     What can't be read this way is left to each delivery.
     """
+    if len(deliveries) < WORTH_A_LIST:
+        return
     announced = _announced(deliveries)
     together = {key: ids for key, ids in announced.items() if len(ids) >= WORTH_A_LIST}
     if not together:
@@ -61,7 +63,7 @@ def read_ahead(deliveries: Iterable[Delivery]) -> None:
 def _announced(
     deliveries: Iterable[Delivery],
 ) -> defaultdict[tuple[Integration, str], set[int]]:
-    """Return the pushes of linked organizations that are not read yet, by their repository."""
+    """Return the pushes of linked organizations that deliveries announce, by their repository."""
     found: defaultdict[tuple[Integration, str], set[int]] = defaultdict(set)
     for delivery in deliveries:
         integration = delivery.integration
