@@ -7,7 +7,6 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from datetime import timedelta
-from hashlib import sha256
 from typing import Any
 
 from django.conf import settings
@@ -37,7 +36,6 @@ from stacks.execution.patience import patiently
 from stacks.execution.project_root import ProjectRoot
 from stacks.execution.sandbox import (
     KILLED_AFTER,
-    MEGABYTE,
     LimitReached,
     Limits,
     NotIsolated,
@@ -45,6 +43,7 @@ from stacks.execution.sandbox import (
     Stopped,
     sandbox,
 )
+from stacks.execution.system import MEGABYTE
 from stacks.execution.terraform import PlanSummary
 from stacks.execution.workspace import NotFetched
 from stacks.forks import is_refused
@@ -53,7 +52,7 @@ from stacks.state_backend import address_of, issue_credential, limit_apply, user
 from stacks.state_files import LARGEST_STATE
 from stacks.states import Kind, State
 from vcs_integrations.encryption import WrongKey, decrypting
-from vcs_integrations.providers.base import ProviderError
+from vcs_integrations.providers.base import ProviderError, digest
 from vcs_integrations.refreshing import refresh_repository
 
 logger = logging.getLogger(__name__)
@@ -209,7 +208,7 @@ class Job:
             run=self.run,
             defaults={
                 "content": file,
-                "digest": sha256(file).hexdigest(),
+                "digest": digest(file),
                 "lock_file": versions,
             },
         )
@@ -226,7 +225,7 @@ class Job:
         if reason := why_state_refuses(self.run):
             raise JobFailed(f"{reason} Nothing was applied. Retry it to plan again.")
         content = bytes(stored.content)
-        if stored.digest and sha256(content).hexdigest() != stored.digest:
+        if stored.digest and digest(content) != stored.digest:
             raise JobFailed(
                 "Its plan is not the one that was shown, so nothing was applied. Retry it to plan "
                 "again."

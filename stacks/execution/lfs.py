@@ -8,8 +8,9 @@ import os
 import time
 from collections.abc import Mapping, Sequence
 
-from stacks.execution.sandbox import MEGABYTE, LimitReached
+from stacks.execution.sandbox import LimitReached
 from stacks.execution.submodules import shown
+from stacks.execution.system import MEGABYTE
 from stacks.execution.workspace import CODE, SECONDS, Git, NotFetched
 
 PROGRAM = "git-lfs"

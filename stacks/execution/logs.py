@@ -1,7 +1,6 @@
 """The log of a run: what a job prints, made harmless, without secrets, in chunks."""
 
 import codecs
-import re
 import time
 from dataclasses import dataclass, replace
 
@@ -13,7 +12,7 @@ from django.utils.safestring import SafeString, mark_safe
 
 from stacks.execution.masking import Masker
 from stacks.execution.patience import patiently
-from stacks.execution.terminal import harmless
+from stacks.execution.terminal import COLOR, harmless
 from stacks.models import LogChunk, Run
 
 CHUNK = 32 * 1024  # characters
@@ -22,7 +21,6 @@ FLUSH_EVERY = 0.7  # seconds
 WAIT_FOR_REST = 2
 # An escape sequence that is longer is not obeyed.
 LONGEST_SEQUENCE = 256
-COLOR = re.compile(r"\x1b\[([0-9;]*)m")
 _COLORS = ("black", "red", "green", "yellow", "blue", "magenta", "cyan", "white")
 
 

@@ -65,14 +65,14 @@ class Masker:
 
         So many characters as are `covered` belong to a secret that has its mask already.
         """
-        shown = COLOR.findall(text[:covered])
+        shown = _colors_of(text[:covered])
         reached = covered
         for start, stop in self._spans(text, is_line_start):
             if start >= max(end, reached):
                 break
             if start >= reached:
                 shown += [text[reached:start], MASK]
-            shown += COLOR.findall(text[max(start, reached) : stop])
+            shown += _colors_of(text[max(start, reached) : stop])
             reached = max(reached, stop)
         return "".join([*shown, text[reached:end]]), max(0, reached - end)
 
@@ -160,6 +160,10 @@ def _limited(parts: Iterator[str]) -> Iterator[str]:
         yield part
         if left <= 0:
             return
+
+
+def _colors_of(text: str) -> list[str]:
+    return [found[0] for found in COLOR.finditer(text)]
 
 
 def _is_one_of(forms: set[str], text: str) -> bool:

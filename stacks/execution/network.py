@@ -22,7 +22,8 @@ from urllib.parse import urlsplit
 
 from django.conf import settings
 
-PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+from stacks.execution.system import SYSTEM_PATH
+
 PROGRAMS = ("pasta", "nft", "nsenter", "setpriv")
 TUNNEL = Path("/dev/net/tun")
 RESOLVERS = Path("/etc/resolv.conf")
@@ -142,7 +143,7 @@ def what_is_missing() -> str:
 
     It is found out once, so that no job silently gets less than the one before.
     """
-    missing = [name for name in PROGRAMS if shutil.which(name, path=PATH) is None]
+    missing = [name for name in PROGRAMS if shutil.which(name, path=SYSTEM_PATH) is None]
     if missing:
         return (
             f"{' and '.join(missing)} not found; install the missing programs "
@@ -173,7 +174,7 @@ def try_isolation(command: list[str]) -> None:
     """Start nothing much in bubblewrap. Raises NoNetwork where that fails."""
     done = subprocess.run(
         [*command, *("--ro-bind", "/", "/", "--proc", "/proc", "--dev", "/dev"), "--", "true"],
-        env={"PATH": PATH},
+        env={"PATH": SYSTEM_PATH},
         cwd="/",
         capture_output=True,
     )
@@ -192,7 +193,7 @@ def started_network(user_id: int | None) -> Iterator[Network]:
     with tempfile.TemporaryFile() as errors:
         process = subprocess.Popen(
             [*as_user(user_id), *pasta(ports), "--", "sh", "-c", SET_UP, "set-up", rules],
-            env={"PATH": PATH},
+            env={"PATH": SYSTEM_PATH},
             cwd="/",
             stdin=reader,
             stdout=subprocess.PIPE,

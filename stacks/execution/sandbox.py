@@ -29,11 +29,11 @@ from django.conf import settings
 from stacks.execution import cgroups, seccomp
 from stacks.execution.network import Network, network_of_job
 from stacks.execution.removal import remove
+from stacks.execution.system import MEGABYTE, SYSTEM_PATH
 from stacks.execution.watching import Watch, descendants
 
 logger = logging.getLogger(__name__)
 
-MEGABYTE = 1024 * 1024
 # Users that nothing else on a machine has; the kernel counts processes by user.
 USER_IDS = range(64700, 64764)
 LOOK_EVERY = 0.1  # seconds
@@ -45,7 +45,6 @@ END_SECONDS = 10
 KILLED_AFTER = 60
 PARTS_AT_ONCE = 8
 PROGRAMS = ("bwrap", "prlimit", "setpriv", "timeout")
-SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 # What a program needs of /etc: names of hosts, certificates, the linker's cache.
 ETC = (
     "ssl",

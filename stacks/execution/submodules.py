@@ -11,7 +11,8 @@ from collections import deque
 from dataclasses import dataclass
 from urllib.parse import unquote, urlsplit
 
-from stacks.execution.sandbox import MEGABYTE, LimitReached
+from stacks.execution.sandbox import LimitReached
+from stacks.execution.system import MEGABYTE
 from stacks.execution.workspace import CODE, LINKS, SECONDS, Git, NotFetched
 from stacks.sources import without_password
 from vcs_integrations.models import Integration

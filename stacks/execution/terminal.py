@@ -2,7 +2,7 @@
 
 import re
 
-COLOR = re.compile(r"\x1b\[[0-9;]*m")
+COLOR = re.compile(r"\x1b\[([0-9;]*)m")
 # Sequences that do anything but colour, then the characters that move, hide or turn text.
 _ESCAPE = re.compile(
     r"\x1b\[(?![0-9;]*m)[0-?]*[ -/]*[@-~]?"

@@ -11,7 +11,7 @@ from django.conf import settings
 from stacks.changes import DESTROYING
 from stacks.execution.destruction import destroys_everything
 from stacks.execution.plan_list import ACTIONS, in_order, resource_row
-from stacks.execution.sandbox import SYSTEM_PATH
+from stacks.execution.system import SYSTEM_PATH
 from stacks.execution.terminal import harmless
 from stacks.models.stack import Tool
 

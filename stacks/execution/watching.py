@@ -11,7 +11,8 @@ from pathlib import Path
 
 from django.conf import settings
 
-MEGABYTE = 1024 * 1024
+from stacks.execution.system import MEGABYTE
+
 MEASURE_EVERY = 0.5  # seconds
 MOST_FILES = 300_000
 # What the kernel may keep for each: net.core.wmem_default (socket(7)), the capacity of a pipe

@@ -182,7 +182,7 @@ def test_a_network_ends_with_its_job(settings: Settings, can_isolate: None) -> N
 
 @pytest.fixture
 def nothing_installed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr("stacks.execution.network.PATH", str(tmp_path))
+    monkeypatch.setattr("stacks.execution.network.SYSTEM_PATH", str(tmp_path))
 
 
 @pytest.mark.without_resources

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from stacks.execution.sandbox import SYSTEM_PATH, Limits, Sandbox, sandbox
+from stacks.execution.sandbox import Limits, Sandbox, sandbox
 from stacks.execution.seccomp import CALLS, program
+from stacks.execution.system import SYSTEM_PATH
 
 pytestmark = pytest.mark.without_resources
 
