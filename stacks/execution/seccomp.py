@@ -2,6 +2,8 @@
 
 They would open what limits don't cover: namespaces and mounts with memory of their own, keys that
 outlive the job, memory that no process maps, and large parts of the kernel that no run needs.
+Sockets are those of the networks that a job's own network filters, and of programs on this machine:
+AF_VSOCK, say, would lead from a virtual machine to its host, past every filter.
 
 The program is classic BPF, see seccomp(2) and the kernel's networking/filter.rst. Numbers of calls
 are those of the kernel's arch/x86/entry/syscalls/syscall_64.tbl, and of scripts/syscall.tbl, which
@@ -10,6 +12,7 @@ aarch64 uses; from 424 on they are the same everywhere.
 
 import errno
 import platform
+import socket
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -31,6 +34,8 @@ NEW_NAMESPACES = 0x7E020000
 # arch/x86/include/uapi/asm/unistd.h: numbers of the x32 ABI, under which each call exists again.
 X32 = 0x40000000
 CLONE3 = 435
+# Numbers of include/linux/socket.h, the same on every machine.
+FAMILIES = (socket.AF_UNIX, socket.AF_INET, socket.AF_INET6, socket.AF_NETLINK)
 
 DENIED_EVERYWHERE = {
     "io_uring_setup": 425,
@@ -54,6 +59,8 @@ class Calls:
 
     machine: int
     clone: int
+    socket: int
+    socketpair: int
     denied: Mapping[str, int]
 
 
@@ -61,6 +68,8 @@ CALLS = {
     "x86_64": Calls(
         machine=0xC000003E,
         clone=56,
+        socket=41,
+        socketpair=53,
         denied=DENIED_EVERYWHERE
         | {
             "shmget": 29,
@@ -84,6 +93,8 @@ CALLS = {
     "aarch64": Calls(
         machine=0xC00000B7,
         clone=220,
+        socket=198,
+        socketpair=199,
         denied=DENIED_EVERYWHERE
         | {
             "umount2": 39,
@@ -115,7 +126,8 @@ def is_supported() -> bool:
 def program(machine: str) -> bytes:
     """Return the filter for a machine as `uname -m` names it; elsewhere it allows every call.
 
-    A denied call fails with EPERM, and a program of another architecture is killed.
+    A denied call fails with EPERM, a socket of another family with EAFNOSUPPORT, as if the kernel
+    had none of these, and a program of another architecture is killed.
     """
     calls = CALLS.get(machine)
     if calls is None:
@@ -134,6 +146,17 @@ def program(machine: str) -> bytes:
     ]
     for number in calls.denied.values():
         parts += [instruction(JUMP_IF_EQUAL, number, if_false=1), denied]
+    for number in (calls.socket, calls.socketpair):
+        parts += [
+            instruction(JUMP_IF_EQUAL, number, if_false=3 + len(FAMILIES)),
+            instruction(LOAD_WORD, FIRST_ARGUMENT),
+            *(
+                instruction(JUMP_IF_EQUAL, family, if_true=len(FAMILIES) - place)
+                for place, family in enumerate(FAMILIES)
+            ),
+            instruction(RETURN, ERROR | errno.EAFNOSUPPORT),
+            instruction(RETURN, ALLOW),
+        ]
     parts += [
         instruction(JUMP_IF_EQUAL, calls.clone, if_false=3),
         instruction(LOAD_WORD, FIRST_ARGUMENT),

@@ -17,7 +17,9 @@ from stacks.execution.system import SYSTEM_PATH
 pytestmark = pytest.mark.without_resources
 
 ALLOWED, KILLED = 0x7FFF0000, 0x80000000
-REFUSED, UNKNOWN = (0x00050000 | number for number in (errno.EPERM, errno.ENOSYS))
+REFUSED, UNKNOWN, NO_FAMILY = (
+    0x00050000 | number for number in (errno.EPERM, errno.ENOSYS, errno.EAFNOSUPPORT)
+)
 # Of linux-libc-dev. aarch64 has the kernel's generic numbers.
 HEADERS = {
     "x86_64": Path("/usr/include/x86_64-linux-gnu/asm/unistd_64.h"),
@@ -39,11 +41,11 @@ def run(box: Sandbox, *command: str) -> str:
     return printed.decode(errors="replace")
 
 
-def decided(machine: str, number: int, flags: int = 0, architecture: int | None = None) -> int:
+def decided(machine: str, number: int, first: int = 0, architecture: int | None = None) -> int:
     """Return what the filter of a machine returns for a call, as the kernel runs it."""
     code = list(struct.iter_unpack("<HBBI", program(machine)))
     architecture = CALLS[machine].machine if architecture is None else architecture
-    call = struct.pack("<IIQ6Q", number, architecture, 0, flags, 0, 0, 0, 0, 0)
+    call = struct.pack("<IIQ6Q", number, architecture, 0, first, 0, 0, 0, 0, 0)
     loaded = at = 0
     while True:
         kind, if_true, if_false, operand = code[at]
@@ -65,7 +67,7 @@ def decided(machine: str, number: int, flags: int = 0, architecture: int | None 
 def test_the_filter_refuses_what_is_listed_and_allows_the_rest(machine: str) -> None:
     calls = CALLS[machine]
     assert {decided(machine, number) for number in calls.denied.values()} == {REFUSED}
-    others = set(range(500)) - set(calls.denied.values()) - {435}
+    others = set(range(500)) - {*calls.denied.values(), calls.socket, calls.socketpair, 435}
     assert {decided(machine, number) for number in others} == {ALLOWED}
     assert decided(machine, 435) == UNKNOWN
     assert decided(machine, 0x40000000 | calls.clone) == REFUSED
@@ -80,6 +82,14 @@ def test_the_filter_allows_processes_and_threads_and_no_namespaces(machine: str)
         assert decided(machine, clone, 1 << bit | 17) == REFUSED
 
 
+@pytest.mark.parametrize("machine", CALLS)
+def test_the_filter_allows_sockets_of_this_machine_and_of_networks_only(machine: str) -> None:
+    for number in (CALLS[machine].socket, CALLS[machine].socketpair):
+        allowed = {family for family in range(64) if decided(machine, number, family) == ALLOWED}
+        assert allowed == {1, 2, 10, 16}  # Unix, IPv4, IPv6, netlink
+        assert decided(machine, number, 40) == NO_FAMILY  # AF_VSOCK
+
+
 def test_the_filter_kills_programs_of_another_architecture() -> None:
     i386, arm = 0x40000003, 0x40000028
     assert decided("x86_64", 1, architecture=i386) == KILLED
@@ -92,7 +102,8 @@ def test_numbers_of_calls_are_those_of_the_kernels_headers(machine: str) -> None
         pytest.skip("linux-libc-dev is not installed")
     defined = re.findall(r"__NR(?:3264)?_(\w+)\s+(\d+)", HEADERS[machine].read_text())
     known = {name: int(number) for name, number in defined}
-    assert CALLS[machine].clone == known["clone"]
+    for name in ("clone", "socket", "socketpair"):
+        assert getattr(CALLS[machine], name) == known[name]
     for name, number in CALLS[machine].denied.items():
         # Headers may be older than the newest calls.
         assert number == known.get(name, number), name
@@ -106,6 +117,18 @@ def test_a_job_can_make_none_of_the_denied_calls(box: Sandbox) -> None:
     assert said == [str(errno.EPERM)] * (len(numbers) - 2) + [str(errno.ENOSYS), str(errno.EPERM)]
     clone = "$! = 0; my $pid = syscall(56, 0x10000011, 0, 0, 0, 0); exit if !$pid; print $! + 0"
     assert run(box, "perl", "-e", clone) == str(errno.EPERM)
+
+
+def test_a_job_reaches_no_host_of_its_virtual_machine_and_no_driver_by_a_socket(
+    box: Sandbox,
+) -> None:
+    script = (
+        "for (@ARGV) { $! = 0; print socket(my $one, $_, 2, 0) ? q(ok) : $! + 0, qq(\n) }"
+        "socketpair(my $a, my $b, 1, 1, 0) or die; print q(pair)"
+    )
+    unix, *packet_crypto_vsock = "1", "17", "38", "40"
+    said = run(box, "perl", "-e", script, unix, *packet_crypto_vsock).split()
+    assert said == ["ok", *[str(errno.EAFNOSUPPORT)] * 3, "pair"]
 
 
 def test_a_job_gets_no_tmpfs_and_no_namespace_of_its_own(box: Sandbox) -> None:
