@@ -25,6 +25,7 @@ from vcs_integrations.events import (
 )
 from vcs_integrations.models import OUTCOME_TEXTS, Delivery, Integration, NoticeKind, Repository
 from vcs_integrations.notices import give
+from vcs_integrations.processing import NotYet
 from vcs_integrations.providers.base import Client, Outcome
 from vcs_integrations.transactions import transaction_in_line
 
@@ -45,9 +46,10 @@ class Settled(Exception):
 
 
 def take_in_delivery(delivery: Delivery, events: Sequence[Hint], gives_up: bool) -> None:
-    """Take in what a delivery hints at and settle it. Raises ProviderError, having stored nothing.
+    """Take in what a delivery hints at and settle it.
 
-    With `gives_up` what can't be read from the provider now is taken for unknown.
+    With `gives_up` what can't be read from the provider now is taken for unknown. Raises
+    ProviderError or NotYet, having stored nothing.
     """
     take_in(delivery.integration, events, delivery, gives_up=gives_up)
 
@@ -96,6 +98,9 @@ def _take_in(
         try:
             decided, without = _take(integration, event, delivery, facts)
         except Contradicted as claim:
+            if delivery and not delivery.attempts:
+                # A webhook may be faster than what the provider answers from.
+                raise NotYet(str(claim)) from claim
             return _refute(event, delivery, str(claim))
         decisions += decided
     if delivery:

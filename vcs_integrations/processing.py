@@ -34,8 +34,14 @@ RETRY_AT_LEAST_EVERY = timedelta(minutes=5)
 # Then, after an hour, a provider is not waited for: what it would tell counts as unknown.
 PATIENT_ATTEMPTS = 17
 
+
+class NotYet(Exception):
+    """A consumer wants a delivery processed again soon; the text says why, without a full stop."""
+
+
 # Takes a delivery's events in and settles it. The last argument says that what the provider
-# does not tell now is to be taken for unknown. Raises ProviderError, having stored nothing.
+# does not tell now is to be taken for unknown. Raises ProviderError or NotYet, having stored
+# nothing.
 Consumer = Callable[[Delivery, Sequence[Hint], bool], None]
 _consumers: list[Consumer] = []
 
@@ -78,6 +84,8 @@ def process(delivery: Delivery) -> None:
         if not error.is_transient:  # it takes a look at the organization, or a person
             Integration.objects.filter(pk=delivery.integration_id).hurry_refresh()
         delivery.postpone(f"Waiting: {error.cause}", _retry_at(delivery, error.retry_after))
+    except NotYet as reason:
+        delivery.postpone(f"Waiting: {reason}", _retry_at(delivery))
     except (OperationalError, InterfaceError):  # it is taken again, once the database is well
         raise
     except Exception:  # a fault of ours must not hold up the deliveries behind it

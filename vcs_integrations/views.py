@@ -479,6 +479,7 @@ def _first_one(duplicate: Delivery) -> Delivery | None:
         integration=duplicate.integration,
         subscription_id=duplicate.subscription_id,
         notification_id=duplicate.notification_id,
+        body_digest=duplicate.body_digest,
     )
     others = same.exclude(outcome__in=[Outcome.DUPLICATE, Outcome.REFUTED])
     return others.defer("body", "headers").first()

@@ -21,7 +21,7 @@ from accounts.audit import SecurityEvent
 from accounts.refusals import record_refusal
 from vcs_integrations.models import Delivery, Integration, password_mark
 from vcs_integrations.providers import provider_by_slug
-from vcs_integrations.providers.base import Envelope, Outcome, Provider
+from vcs_integrations.providers.base import Envelope, Outcome, Provider, digest
 
 logger = logging.getLogger(__name__)
 
@@ -162,6 +162,7 @@ def _store(
         password_mark=mark,
         headers=_kept_headers(request),
         body=body,
+        body_digest=digest(body),
         process_at=timezone.now() if envelope.outcome == Outcome.STORED else None,
     )
     try:

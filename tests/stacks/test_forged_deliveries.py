@@ -1,6 +1,8 @@
 """Deliveries of somebody who knows the webhook password: whatever they claim changes nothing."""
 
 import base64
+import json
+import uuid
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Any
@@ -90,6 +92,13 @@ def everything(stack: Stack) -> list[Any]:
     ]
 
 
+def process_all() -> None:
+    """Process what is due, and then what is looked at once more, as if a while had passed."""
+    process_due()
+    Delivery.objects.waiting().update(process_at=timezone.now())
+    process_due()
+
+
 def refuted(delivery: Delivery) -> str:
     """Return why a delivery was refuted."""
     delivery.refresh_from_db()
@@ -165,7 +174,7 @@ def test_a_false_claim_changes_nothing_and_is_recorded_and_told_once(
     assert len(before[0]) == 2
     for _ in range(3):
         delivery = forge(forger, repository)
-        process_due()
+        process_all()
         reason = refuted(delivery)
     assert everything(following) == before
     assert "Azure DevOps" in reason
@@ -179,7 +188,7 @@ def test_a_false_claim_changes_nothing_and_is_recorded_and_told_once(
     forger.tell(newest(repository))
     repository.push({"main.tf": "3"}, message="Next")
     forger.tell(newest(repository))
-    process_due()
+    process_all()
     assert following.runs.get(message="Next").state == State.QUEUED
     assert following.runs.get(message="Reviewed").state == State.SUPERSEDED
     following.refresh_from_db()
@@ -258,16 +267,47 @@ def test_an_old_push_that_is_announced_once_more_starts_nothing(
     assert following.runs.get().message == "Ignored"
 
 
+@pytest.mark.parametrize(
+    "forged",
+    ["refuted", "waiting", "of an unknown event", "of no repository with a stack", "unreadable"],
+)
 def test_a_forgery_with_the_number_of_a_real_delivery_does_not_take_its_place(
-    forger: Forger, following: Stack, repository: Repository
+    forger: Forger, following: Stack, repository: Repository, forged: str
 ) -> None:
-    forger.push(newest(repository) + 1, "refs/heads/main", NOTHING, "1" * 40, number=7)
-    process_due()
+    false = json.loads(
+        made_up_push(repository.id, 7, newest(repository) + 1, "refs/heads/main", NOTHING, "1" * 40)
+    )
+    if forged == "of an unknown event":
+        false["eventType"] = "git.surprise"
+    elif forged == "of no repository with a stack":
+        false["resource"]["repository"]["id"] = str(uuid.uuid4())
+    elif forged == "unreadable":
+        false["resource"] = None
+    forger.post(json.dumps(false).encode())
+    if forged != "waiting":
+        process_all()
+        assert not Delivery.objects.waiting().exists()
     old = repository.sha("main")
     new = repository.push({"main.tf": "2"}, message="Real")
     forger.push(newest(repository), "refs/heads/main", old, new, number=7)
-    process_due()
+    process_all()
     assert following.runs.get().message == "Real"
+
+
+def test_a_push_that_can_be_read_a_moment_later_accuses_nobody(
+    forger: Forger, following: Stack, repository: Repository
+) -> None:
+    old = repository.sha("main")
+    new = repository.commit({"main.tf": "2"}, [old], "Slow")
+    delivery = forger.push(newest(repository) + 1, "refs/heads/main", old, new)
+    process_due()
+    delivery.refresh_from_db()
+    assert delivery.is_waiting
+    assert delivery.reason.startswith("Waiting: Azure DevOps has no push")
+    repository.push_refs({"refs/heads/main": new})
+    process_all()
+    assert following.runs.get().message == "Slow"
+    assert not following.integration.notices.exists()
 
 
 def test_after_a_false_claim_the_truth_is_read_within_a_minute_and_not_more_often(
@@ -278,7 +318,7 @@ def test_after_a_false_claim_the_truth_is_read_within_a_minute_and_not_more_ofte
 
     for _ in range(3):
         of_the_tracked_branch(forger, repository)
-        process_due()
+        process_all()
         assert timezone.now() < due() <= timezone.now() + timedelta(minutes=1)
     assert not reconcile_next()
 
@@ -287,7 +327,7 @@ def test_a_new_password_ends_the_notice(
     forger: Forger, following: Stack, repository: Repository
 ) -> None:
     of_the_tracked_branch(forger, repository)
-    process_due()
+    process_all()
     standing = following.integration.notices.standing()
     assert standing.count() == 1
     integration = Integration.objects.get()
@@ -413,7 +453,9 @@ def test_many_deliveries_at_once_share_a_list_of_pushes_and_one_of_commits(
     calls()
     process_due()
     assert calls()[:3] == ["pushes", "commitsbatch", "pushes"]
-    assert calls() == []
+    Delivery.objects.waiting().update(process_at=timezone.now())
+    process_due()
+    assert calls() == ["pushes", ""]  # what was missing, and whether its repository is there
     assert [run.message for run in following.runs.order_by("number")] == [
         f"Change {number}" for number in range(12)
     ]

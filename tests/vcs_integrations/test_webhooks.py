@@ -239,6 +239,14 @@ def test_a_duplicate_is_stored_with_a_reason(real_endpoint: Endpoint) -> None:
     assert list(outcomes) == [(Outcome.STORED, ""), again, again]
 
 
+def test_only_a_repeat_of_the_same_body_is_a_duplicate(real_endpoint: Endpoint) -> None:
+    """Numbers are guessed easily: what has a known one and says something else is looked at."""
+    other = json.loads(PUSH) | {"eventType": "git.surprise"}
+    answers = [real_endpoint.post(body).content for body in (other, PUSH, other, PUSH)]
+    ignored = b"Ignored: unknown event\n"
+    assert answers == [ignored, b"Stored\n", b"Duplicate\n", b"Duplicate\n"]
+
+
 def test_numbers_are_counted_by_subscription_and_by_integration(real_endpoint: Endpoint) -> None:
     event = json.loads(PUSH)
     real_endpoint.post(event)

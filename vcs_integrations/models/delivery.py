@@ -51,6 +51,7 @@ class Delivery(models.Model):
     )
     headers = models.JSONField(default=dict)
     body = models.BinaryField()
+    body_digest = models.CharField(max_length=64, blank=True)
 
     # When to process it, null once that is done; a worker that takes it moves the time ahead
     process_at = models.DateTimeField(null=True, blank=True)
@@ -65,10 +66,11 @@ class Delivery(models.Model):
     class Meta:
         verbose_name_plural = "deliveries"
         constraints = (
-            # A repeat is stored too, as a duplicate; only one row may count.
+            # A repeat is stored too, as a duplicate; only one row may count. The number alone says
+            # nothing: whoever knows the password may have used that of a real one before.
             models.UniqueConstraint(
-                fields=["integration", "subscription_id", "notification_id"],
-                # A refuted one may bear the number of a real one that comes later.
+                fields=["integration", "subscription_id", "notification_id", "body_digest"],
+                # What was false when it came may be true when it comes again.
                 condition=~Q(outcome__in=[Outcome.DUPLICATE.value, Outcome.REFUTED.value]),
                 name="one_delivery_per_notification",
             ),
