@@ -16,12 +16,14 @@ def client_address(request: HttpRequest) -> str:
 
     Each proxy appends the address that it saw to X-Forwarded-For. So the header is read from its
     end, as long as a trusted proxy vouches for the entry; what stands before that is the visitor's
-    own. A loopback address is trusted only as the connection's, unless TRUSTED_PROXIES lists it.
+    own. A loopback address is trusted only as the connection's, and only where the public address
+    is no loopback address itself, unless TRUSTED_PROXIES lists it.
     """
     peer: str = request.META.get("REMOTE_ADDR", "")
     address = _read(peer)
     # A connection over a Unix socket has no address, and comes from this machine.
-    if peer and not (address and (address.is_loopback or _is_proxy(address))):
+    is_local = not peer or bool(address and address.is_loopback)
+    if not (is_local and settings.HAS_LOCAL_PROXY) and not (address and _is_proxy(address)):
         return str(address or "")
     for entry in reversed(request.META.get("HTTP_X_FORWARDED_FOR", "").split(",")):
         seen = _read(entry)

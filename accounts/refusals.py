@@ -57,11 +57,26 @@ def record_refusal(
     `person` is the name of somebody known. What else came with the request, like a name that was
     typed, is not stored: it may be a password in the wrong field.
     """
+    try:
+        _count_in(_entry(request, event, thing, note, person))
+    except (DatabaseError, InterfaceError) as error:
+        logger.error("A refusal could not be recorded: %s", error.__class__.__name__)
+
+
+def prune_refusals() -> None:
+    """Remove refusals that were kept long enough; what people did stays."""
+    old = entries().filter(timestamp__lt=timezone.now() - KEEP)
+    old.filter(additional_data__verb__in=REFUSALS).delete()
+
+
+def _entry(
+    request: HttpRequest, event: SecurityEvent, thing: Model | None, note: str, person: str
+) -> Any:
     if thing is None:
         thing, name = User(), f"{request.method} {request.path}"[:200]
     else:
         name = str(thing)
-    entry = LogEntry(
+    return LogEntry(
         content_type=ContentType.objects.get_for_model(thing),
         object_pk="" if thing.pk is None else str(thing.pk),
         object_id=thing.pk,
@@ -71,16 +86,6 @@ def record_refusal(
         timestamp=timezone.now(),
         additional_data={"verb": event, "person": person, "note": note},
     )
-    try:
-        _count_in(entry)
-    except (DatabaseError, InterfaceError) as error:
-        logger.error("A refusal could not be recorded: %s", error.__class__.__name__)
-
-
-def prune_refusals() -> None:
-    """Remove refusals that were kept long enough; what people did stays."""
-    old = entries().filter(timestamp__lt=timezone.now() - KEEP)
-    old.filter(additional_data__verb__in=REFUSALS).delete()
 
 
 def _count_in(entry: Any) -> None:
@@ -145,6 +150,13 @@ class RefusalsMiddleware(MiddlewareMixin):
 
     def process_response(self, request: HttpRequest, response: HttpResponse) -> HttpResponse:
         if response.status_code == 403:
-            name = request.user.get_username()
-            record_refusal(request, SecurityEvent.ACCESS_REFUSED, person=name)
+            record_refusal(request, SecurityEvent.ACCESS_REFUSED, person=_name(request))
         return response
+
+
+def _name(request: HttpRequest) -> str:
+    """Return who somebody signed in is; empty for others, and where that can't be read."""
+    try:
+        return request.user.get_username()
+    except (DatabaseError, InterfaceError):
+        return ""

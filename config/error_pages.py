@@ -1,9 +1,11 @@
 """Error pages: what they may show, and those that must not read the request again."""
 
+import sys
 from collections.abc import ItemsView
 from types import FrameType
 from typing import Any
 
+from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse
 from django.template.loader import render_to_string
 from django.views.debug import SafeExceptionReporterFilter
@@ -28,5 +30,10 @@ def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
-    """Answer after a fault of ours, without touching the request."""
+    """Answer after a fault of ours, without touching the request.
+
+    A database that is away before a view is reached, when the session is read, is no such fault.
+    """
+    if isinstance(sys.exc_info()[1], OperationalError | InterfaceError):
+        return HttpResponse(render_to_string("503.html"), status=503)
     return HttpResponse(render_to_string("500.html"), status=500)

@@ -54,8 +54,10 @@ CSRF_COOKIE_SECURE = environment.boolean("CSRF_COOKIE_SECURE", default=True)
 SECURE_PROXY_SSL_HEADER = environment.proxy_header(
     "SECURE_PROXY_SSL_HEADER", "X-Forwarded-Proto: https"
 )
-# Whose X-Forwarded-For is believed, besides that of a proxy on this machine.
+# Whose X-Forwarded-For is believed, besides that of a proxy on this machine. Where the public
+# address is one of this machine's own there is none, but runs may reach it, too.
 TRUSTED_PROXIES = environment.networks("TRUSTED_PROXIES")
+HAS_LOCAL_PROXY = not environment.is_loopback(str(_public.hostname))
 SECURE_HSTS_SECONDS = 365 * 24 * 3600 if SECURE_SSL_REDIRECT else 0
 # This host alone: other hosts of the domain are not ours to bind.
 SILENCED_SYSTEM_CHECKS = ["security.W005", "security.W021"]

@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from django.contrib.auth.models import Group, User
@@ -171,9 +172,9 @@ def make_integration(url: str, token: str, name: str = "") -> Integration:
     return integration
 
 
-def over_https() -> Client:
-    """A client as behind a proxy that speaks https."""
-    return Client(headers={"X-Forwarded-Proto": "https"})
+def over_https(**options: Any) -> Client:
+    """A client as behind a proxy that speaks https; the options are those of Django's."""
+    return Client(headers={"X-Forwarded-Proto": "https"}, **options)
 
 
 def signed_in(person: User) -> Client:

@@ -90,6 +90,24 @@ def test_good_values_are_taken(tree: Path, tmp_path: Path) -> None:
     assert settings["DATABASES"]["default"]["NAME"] == str(tmp_path / "data.sqlite3")
 
 
+@pytest.mark.parametrize(
+    ("public_url", "has_local_proxy"),
+    [
+        ("https://hooks.example.org", True),
+        ("https://10.1.2.3", True),
+        ("http://127.0.0.1:8000", False),
+        ("http://127.8.0.1", False),
+        ("http://[::1]:8000", False),
+        ("http://localhost:8000", False),
+        ("http://stackhook.localhost", False),
+    ],
+)
+def test_a_loopback_address_is_a_proxys_only_where_the_public_address_is_none(
+    tree: Path, public_url: str, has_local_proxy: bool
+) -> None:
+    assert settings_with(tree, PUBLIC_URL=public_url)["HAS_LOCAL_PROXY"] is has_local_proxy
+
+
 def test_the_origin_of_the_public_url_is_trusted_by_default(tree: Path) -> None:
     settings = settings_with(tree, PUBLIC_URL="https://hooks.example.org:8443/stackhook")
     assert settings["CSRF_TRUSTED_ORIGINS"] == ["https://hooks.example.org:8443"]

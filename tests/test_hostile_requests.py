@@ -9,12 +9,12 @@ import pytest
 from axes.models import AccessAttempt
 from django.contrib.auth.models import User
 from django.core.files.uploadedfile import SimpleUploadedFile
-from django.db import OperationalError
+from django.db import OperationalError, connection
 from django.test import Client, RequestFactory
 from pytest_django import Settings
 
 from accounts.client_address import client_address
-from tests.conftest import PASSWORD, make_integration
+from tests.conftest import PASSWORD, make_integration, over_https
 from tests.emulator import Emulator
 from tests.emulator.model import Organization
 from vcs_integrations.models import Integration
@@ -80,6 +80,22 @@ def test_a_busy_database_is_said(admin: Client) -> None:
     assert "database is busy" in response.content.decode()
 
 
+@pytest.mark.parametrize("method", ["GET", "POST"])
+@pytest.mark.parametrize("path", ["/", "/sign-in/", "/stacks/new/", "/nowhere/"])
+def test_so_is_one_that_is_away_before_a_view_is_reached(
+    alice: User, path: str, method: str
+) -> None:
+    def fail(*args: object) -> None:
+        raise OperationalError("the database is away")
+
+    client = over_https(enforce_csrf_checks=True, raise_request_exception=False)
+    client.force_login(alice)
+    with connection.execute_wrapper(fail):
+        response = client.generic(method, path)
+    assert response.status_code == 503
+    assert "database is busy" in response.content.decode()
+
+
 @pytest.mark.parametrize(
     ("peer", "header", "address"),
     [
@@ -114,6 +130,19 @@ def test_a_trusted_proxy_says_where_a_visitor_comes_from(
     headers = {"X-Forwarded-For": header} if header else {}
     request = RequestFactory().get("/", headers=headers, REMOTE_ADDR=peer)
     assert client_address(request) == address
+
+
+@pytest.mark.parametrize("peer", ["127.0.0.1", "::1"])
+def test_where_no_proxy_is_in_front_nobody_on_this_machine_chooses_an_address(
+    peer: str, settings: Settings
+) -> None:
+    """A run may reach a public address that is a loopback one, and would be a visitor like any."""
+    settings.HAS_LOCAL_PROXY = False
+    headers = {"X-Forwarded-For": "203.0.113.7"}
+    request = RequestFactory().get("/", headers=headers, REMOTE_ADDR=peer)
+    assert client_address(request) == peer
+    settings.TRUSTED_PROXIES = [ip_network("127.0.0.0/8"), ip_network("::1")]
+    assert client_address(request) == "203.0.113.7"
 
 
 def test_a_person_added_twice_in_one_moment_is_an_error_of_the_form(admin: Client) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import time_machine
 from django.contrib.auth.models import User
+from django.contrib.contenttypes.models import ContentType
 from django.core.management import call_command
 from django.db import OperationalError
 from django.test import Client
@@ -176,6 +177,9 @@ def test_a_refusal_that_cant_be_recorded_stays_one(
         raise OperationalError("the disk is full")
 
     monkeypatch.setattr("auditlog.models.LogEntry.save", fail)
+    assert send_webhook(endpoint) == 401
+    monkeypatch.undo()
+    monkeypatch.setattr(ContentType.objects, "get_for_model", fail)
     assert send_webhook(endpoint) == 401
 
 
