@@ -5,7 +5,6 @@ backend is an error then. What an override file of the code replaces it with is 
 `init` stored.
 """
 
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -58,9 +57,9 @@ class StoredBackend:
 def read_stored(content: bytes) -> StoredBackend | None:
     """Return the backend of what `init` stored; None where the code names none."""
     try:
-        backend = json.loads(content)["backend"]
+        backend = read_json(content)["backend"]
         return StoredBackend(str(backend["type"]), dict(backend["config"] or {}))
-    except (ValueError, RecursionError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError):
         return None
 
 
@@ -77,7 +76,7 @@ def named_beside_ours(diagnostics: bytes) -> str | None:
             return None
         files = [one["range"]["filename"] for one in told if one.get("range")]
         files += [file for one in told for file in NAMED_AT.findall(one.get("detail", ""))]
-    except (ValueError, RecursionError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError):
         return None
     return next((str(file) for file in files if file != FILE), "")
 

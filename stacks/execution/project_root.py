@@ -4,11 +4,12 @@ https://developer.hashicorp.com/terraform/language/files and
 https://opentofu.org/docs/language/files/ name them.
 """
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from stacks.models import Tool
+from stacks.state_files import MOST_PARTS
+from vcs_integrations import bounded_json
 
 SUFFIXES = {
     Tool.TERRAFORM: (".tf", ".tf.json"),
@@ -72,8 +73,8 @@ def holds_state(content: bytes) -> bool:
     if not content.strip():
         return False
     try:
-        state = json.loads(content)
-    except (ValueError, RecursionError):
+        state = bounded_json.loads(content, MOST_PARTS)
+    except ValueError:
         return True
     is_known = isinstance(state, dict) and state.get("version") == 4
     return not is_known or bool(state.get("resources") or state.get("outputs"))

@@ -14,6 +14,8 @@ from stacks.execution.plan_list import ACTIONS, in_order, resource_row
 from stacks.execution.system import SYSTEM_PATH
 from stacks.execution.terminal import harmless
 from stacks.models.stack import Tool
+from stacks.state_files import MOST_PARTS
+from vcs_integrations import bounded_json
 
 LOCK_FILE = ".terraform.lock.hcl"
 PLAN = "plan"
@@ -57,9 +59,9 @@ def validate_command(program: str) -> list[str]:
 
 
 def read_json(printed: bytes) -> Any:
-    """Read what a command printed with `-json`. Raises ValueError or RecursionError."""
+    """Read what a command printed with `-json`. Raises ValueError."""
     # Terraform 0.15 may print "o:" first, which its two processes use between them.
-    return json.loads(printed[printed.find(b"{") :])
+    return bounded_json.loads(printed[printed.find(b"{") :], MOST_PARTS)
 
 
 @dataclass
@@ -101,7 +103,7 @@ def read_plan(text: bytes, mask: Callable[[str], str]) -> PlanSummary | None:
     """
     try:
         summary = _summary(read_json(text))
-    except (ValueError, RecursionError, AttributeError, TypeError, KeyError):
+    except (ValueError, AttributeError, TypeError, KeyError):
         return None
     for row in [*summary.resources, *summary.outputs]:
         # Nothing is cut before: what is left of a secret would not be known as one.

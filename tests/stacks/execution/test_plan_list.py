@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from stacks.execution.plan_list import in_order, resource_row
-from stacks.execution.terraform import MOST_LISTED, read_plan
+from stacks.execution.terraform import MOST_LISTED, read_json, read_plan
+from vcs_integrations.bounded_json import TooMuch
 
 pytestmark = pytest.mark.without_resources
 
@@ -57,3 +58,15 @@ def test_no_destroyed_resource_is_left_out_for_an_added_one() -> None:
     assert plan
     assert (plan.added, plan.destroyed, plan.left_out) == (MOST_LISTED, 1, 1)
     assert plan.resources[0] == {"address": "z", "action": "destroy"}
+
+
+@pytest.mark.parametrize(
+    "bomb",
+    [b"[]," * 4_000_001, b"0," * 4_000_001, b"[" * 2000 + b"]" * 2000 + b","],
+    ids=["lists", "numbers", "depth"],
+)
+def test_what_code_prints_as_its_plan_does_not_fill_the_workers_memory(bomb: bytes) -> None:
+    printed = b'{"resource_changes":[' + bomb + b"0]}"
+    with pytest.raises(TooMuch):
+        read_json(printed)
+    assert read_plan(printed, str) is None
