@@ -8,7 +8,7 @@ from django.conf import settings
 from django.db import transaction
 
 from stacks.models import FormerSecret, Stack, StackVariable
-from stacks.states import Kind
+from stacks.states import HOLDS_STACK, Kind
 from vcs_integrations.encryption import WrongKey, decrypting
 
 logger = logging.getLogger(__name__)
@@ -22,7 +22,8 @@ INPUT_NAME = re.compile(r"TF_VAR_[A-Za-z_][A-Za-z0-9_-]*", re.ASCII)
 # What each run is given of its own
 RESERVED = {"PATH", "HOME", "USER", "LOGNAME", "SHELL", "PWD", "TMPDIR", "ENV", "BASH_ENV", "IFS"}
 RESERVED_PREFIXES = ("LD_", "STACKHOOK_")
-FREE_OF_TF = ("TF_VAR_", "TF_TOKEN_")
+INPUT = "TF_VAR_"
+FREE_OF_TF = (INPUT, "TF_TOKEN_")
 # What inputs and the usual providers read. Anything else may steer git, the programs of a run or
 # the libraries below them, and lead secrets elsewhere: HTTP_PROXY, GIT_SSH_COMMAND, NODE_OPTIONS.
 ALLOWED_PREFIXES = (
@@ -59,12 +60,6 @@ ALLOWED_PREFIXES = (
     "VAULT_",
     "VSPHERE_",
 )
-# Those of the usual providers that say where credentials are sent, or whom to trust there.
-LEADS_ELSEWHERE = re.compile(
-    r"(?!TF_VAR_|TF_TOKEN_).*"
-    r"(_URL|_URI|_ADDR|_ADDRESS|_HOST|HOSTNAME|SERVER|ENDPOINT|PROXY|PROFILE|CA_?CERT|CA_BUNDLE"
-    r"|CAPATH|INSECURE|SKIP_VERIFY|_FILE|_PATH|PLUGIN|EXEC)"
-)
 
 
 def environment_of(stack: Stack, kind: Kind) -> tuple[dict[str, str], list[str]]:
@@ -85,13 +80,26 @@ def withheld_from(stack: Stack, kind: Kind) -> list[str]:
     return [] if kind == Kind.TRACKED else list(secret.values_list("name", flat=True))
 
 
-def held_by(stack: Stack) -> str:
-    """Say which secrets a stack holds that its code could give away; empty where there are none."""
-    held = {
-        "secrets": stack.variables.filter(is_secret=True).exists(),
-        "a state": stack.state_versions.exists(),
-    }
+def held_by(stack: Stack, besides: StackVariable | None = None) -> str:
+    """Say which secrets a stack holds that its code could give away; empty where there are none.
+
+    `besides` is a variable that doesn't count.
+    """
+    secrets = stack.variables.filter(is_secret=True)
+    if besides:
+        secrets = secrets.exclude(pk=besides.pk)
+    held = {"secrets": secrets.exists(), "a state": stack.state_versions.exists()}
     return " and ".join(what for what, is_there in held.items() if is_there)
+
+
+def held_for_providers(stack: Stack, besides: StackVariable | None = None) -> str:
+    """Say what a stack holds that other variables could send elsewhere; empty if nothing."""
+    if held := held_by(stack, besides):
+        return held
+    # The plan of a run keeps the inputs that it was made with.
+    planned = stack.runs.filter(kind=Kind.TRACKED, state__in=sorted(HOLDS_STACK))
+    keeps_secrets = stack.former_secrets.exists() and planned.exists()
+    return "former secrets in a run" if keeps_secrets else ""
 
 
 def former_secrets_of(stack: Stack) -> list[str]:
@@ -123,7 +131,11 @@ def change(variable: StackVariable, changes: dict[str, Any]) -> None:
 
 
 def remove(variable: StackVariable) -> None:
-    """Remove a variable. A secret value that it had stays masked."""
+    """Remove a variable. A secret value that it had stays masked.
+
+    Members may remove any: a provider then uses what the code says or its own default, which no
+    member chose, and only an admin may set the variable again where the stack holds secrets.
+    """
     with transaction.atomic():
         _keep_masked(variable.stack, _secret_value_of(variable))
         variable.delete()
@@ -156,9 +168,25 @@ def why_not_named(name: str) -> str:
     )
 
 
-def leads_elsewhere(name: str) -> bool:
-    """Say whether a variable may decide where the secrets of its stack are sent."""
-    return LEADS_ELSEWHERE.match(name) is not None
+def is_input(name: str) -> bool:
+    """Say whether only the code of a stack reads a variable.
+
+    Providers read any other, which may decide where secrets are sent: to which host, account,
+    tenant or region. There are too many of these to list.
+    """
+    return name.startswith(INPUT)
+
+
+def why_only_admins_set(stack: Stack, name: str, variable: StackVariable | None = None) -> str:
+    """Return why a member may not set a variable, and what to do; empty if they may.
+
+    `variable` is the one to change, if any. The answer holds as long as the stack is locked.
+    """
+    held = "" if is_input(name) else held_for_providers(stack, besides=variable)
+    return held and (
+        f"This stack holds {held}, which {name} can send elsewhere. Only an admin may add or "
+        f"change variables that don't begin with {INPUT}. Ask an admin of Stackhook."
+    )
 
 
 def _secret_value_of(variable: StackVariable) -> str:

@@ -4,20 +4,21 @@ from typing import Any
 
 from django import forms
 from django.contrib import messages
-from django.db import IntegrityError, transaction
 from django.http import HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_http_methods
 
 from accounts.audit import Verb, record
 from accounts.roles import is_admin
+from stacks.destinations import DestinationsForm, destinations_of, with_stack
 from stacks.environment import (
     SHORTEST_SECRET,
     change,
-    leads_elsewhere,
+    held_for_providers,
     plain_values_of,
     remove,
     why_not_named,
+    why_only_admins_set,
 )
 from stacks.models import Stack, StackVariable
 from vcs_integrations.encryption import WrongKey
@@ -77,15 +78,18 @@ class VariableForm(forms.Form):
         if not reader_is_admin:
             del self.fields["is_for_proposed"]
 
-    def refuse_leading_elsewhere(self, name: str) -> None:
-        """Raise ValidationError where a variable could lead the stack's secrets elsewhere."""
-        if self.reader_is_admin or not leads_elsewhere(name):
+    @property
+    def sets_secret(self) -> bool:
+        """Whether the value of a secret was sent, not only that a secret stays one."""
+        stays = self.was_secret and not self.data.get("value")
+        return "is_secret" in self.data and not stays
+
+    def refuse_what_admins_set(self, name: str, variable: StackVariable | None = None) -> None:
+        """Raise ValidationError where a member's variable could send elsewhere what is held."""
+        if self.reader_is_admin:
             return
-        if self.stack.variables.filter(is_secret=True).exclude(name=name).exists():
-            raise forms.ValidationError(
-                f"{name} can decide where this stack's secrets are sent, so only an admin may set "
-                f"it. Ask an admin of Stackhook."
-            )
+        if reason := why_only_admins_set(self.stack, name, variable):
+            raise forms.ValidationError(reason)
 
     def clean(self) -> dict[str, Any]:
         data = self.cleaned_data
@@ -139,15 +143,15 @@ class ChangedVariableForm(VariableForm):
         name = self.variable.name
         if reason := why_not_named(name):
             raise forms.ValidationError(f"{reason} This variable stays until it is removed.")
-        self.refuse_leading_elsewhere(name)
+        self.refuse_what_admins_set(name, self.variable)
         return data
 
     @property
     def changes(self) -> dict[str, Any]:
         """The fields to store; without the value of a secret that was left empty."""
-        stays = self.was_secret and not self.cleaned_data["value"]
-        changes = {name: data for name, data in self.cleaned_data.items() if name != "value"}
-        return changes if stays else self.cleaned_data
+        if self.was_secret and not self.cleaned_data["value"]:
+            return {name: data for name, data in self.cleaned_data.items() if name != "value"}
+        return self.cleaned_data | {"is_checked": self.reader_is_admin}
 
 
 class NewVariableForm(VariableForm):
@@ -165,27 +169,36 @@ class NewVariableForm(VariableForm):
         name: str = self.cleaned_data["name"]
         if reason := why_not_named(name):
             raise forms.ValidationError(reason)
-        self.refuse_leading_elsewhere(name)
+        if self.stack.variables.filter(name=name).exists():
+            raise forms.ValidationError(TAKEN)
+        self.refuse_what_admins_set(name)
         return name
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
-def environment(request: HttpRequest, slug: str) -> HttpResponse:
+@with_stack
+def environment(request: HttpRequest, stack: Stack) -> HttpResponse:
     """A stack's variables, and a form that adds one."""
-    found = get_object_or_404(Stack.objects.with_repository(), slug=slug)
     form = NewVariableForm(request.POST if request.method == "POST" else None)
-    form.restrict(found, reader_is_admin=is_admin(request))
-    if form.is_valid() and _add(request, found, form):
-        return redirect("environment", slug)
+    form.restrict(stack, reader_is_admin=is_admin(request))
+    confirmation = _confirmation(form)
+    if form.is_valid() and _is_confirmed(form, confirmation):
+        added = {"is_checked": form.reader_is_admin} | form.cleaned_data
+        StackVariable.objects.create(stack=stack, **added)
+        said = f"{form.cleaned_data['name']} was added"
+        _record(request, form, confirmation, said)
+        return redirect("environment", stack.slug)
     form.forget_secret()
     try:
-        plain_values, failure = plain_values_of(found), ""
+        plain_values, failure = plain_values_of(stack), ""
     except WrongKey as error:
         plain_values, failure = {}, str(error)
-    variables = list(found.variables.defer("value"))
+    variables = list(stack.variables.defer("value"))
     context = {
-        "stack": found,
+        "stack": stack,
         "form": form,
+        "confirmation": confirmation,
+        "held": "" if form.reader_is_admin else held_for_providers(stack),
         "rows": [(variable, plain_values.get(variable.name)) for variable in variables],
         "failure": failure,
         "for_proposed": [one.name for one in variables if one.is_secret and one.is_for_proposed],
@@ -195,59 +208,74 @@ def environment(request: HttpRequest, slug: str) -> HttpResponse:
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
-def change_variable(request: HttpRequest, slug: str, variable_pk: int) -> HttpResponse:
-    variable = _variable(slug, variable_pk)
+@with_stack
+def change_variable(request: HttpRequest, stack: Stack, variable_pk: int) -> HttpResponse:
+    variable = _variable(stack, variable_pk)
     try:
-        value = plain_values_of(variable.stack).get(variable.name)
+        value = plain_values_of(stack).get(variable.name)
     except WrongKey as error:
         messages.error(request, str(error))
         value = None
     data = request.POST if request.method == "POST" else None
     form = ChangedVariableForm(data, variable, value)
-    form.restrict(variable.stack, reader_is_admin=is_admin(request))
-    if form.is_valid():
+    form.restrict(stack, reader_is_admin=is_admin(request))
+    confirmation = _confirmation(form, variable)
+    if form.is_valid() and _is_confirmed(form, confirmation):
         said = f"{variable.name} was changed"
         if form.cleaned_data.get("is_for_proposed") and not variable.is_for_proposed:
             said = f"{said}: proposed runs find it from now on"
-        with transaction.atomic():
-            change(variable, form.changes)
-            record(request, Verb.ENVIRONMENT_CHANGED, variable.stack, said)
-        messages.success(request, said)
-        return redirect("environment", slug)
+        change(variable, form.changes)
+        _record(request, form, confirmation, said)
+        return redirect("environment", stack.slug)
     form.forget_secret()
-    context = {"stack": variable.stack, "variable": variable, "form": form}
+    refusal = ""
+    if request.method != "POST" and not form.reader_is_admin:
+        refusal = why_only_admins_set(stack, variable.name, variable)
+    context = {
+        "stack": stack,
+        "variable": variable,
+        "form": form,
+        "confirmation": confirmation,
+        "refusal": refusal,
+    }
     return render(request, "stacks/change_variable.html", context)
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
-def remove_variable(request: HttpRequest, slug: str, variable_pk: int) -> HttpResponse:
-    variable = _variable(slug, variable_pk)
+@with_stack
+def remove_variable(request: HttpRequest, stack: Stack, variable_pk: int) -> HttpResponse:
+    variable = _variable(stack, variable_pk)
     if request.method != "POST":
-        context = {"stack": variable.stack, "variable": variable}
+        context = {"stack": stack, "variable": variable}
         return render(request, "stacks/remove_variable.html", context)
     said = f"{variable.name} was removed"
-    with transaction.atomic():
-        remove(variable)
-        record(request, Verb.ENVIRONMENT_CHANGED, variable.stack, said)
+    remove(variable)
+    record(request, Verb.ENVIRONMENT_CHANGED, stack, said)
     messages.success(request, said)
-    return redirect("environment", slug)
+    return redirect("environment", stack.slug)
 
 
-def _variable(slug: str, pk: int) -> StackVariable:
+def _variable(stack: Stack, pk: int) -> StackVariable:
     """Return a variable of a stack without its value, which takes the right key to load."""
-    variables = StackVariable.objects.select_related("stack").defer("value")
-    return get_object_or_404(variables, stack__slug=slug, pk=pk)
+    return get_object_or_404(stack.variables.defer("value"), pk=pk)
 
 
-def _add(request: HttpRequest, stack: Stack, form: NewVariableForm) -> bool:
-    """Store a new variable; on False the form says that there is one of its name."""
-    said = f"{form.cleaned_data['name']} was added"
-    try:
-        with transaction.atomic():
-            StackVariable.objects.create(stack=stack, **form.cleaned_data)
-            record(request, Verb.ENVIRONMENT_CHANGED, stack, said)
-    except IntegrityError:
-        form.add_error("name", TAKEN)
-        return False
+def _confirmation(form: VariableForm, variable: StackVariable | None = None) -> DestinationsForm:
+    """Return the confirmation that belongs to a form, which is read only if it sets a secret."""
+    destinations = destinations_of(form.stack, variable)
+    return DestinationsForm(form.data if form.sets_secret else None, destinations, "secret")
+
+
+def _is_confirmed(form: VariableForm, confirmation: DestinationsForm) -> bool:
+    return not form.sets_secret or confirmation.is_valid()
+
+
+def _record(
+    request: HttpRequest, form: VariableForm, confirmation: DestinationsForm, said: str
+) -> None:
+    """Say what was done, to the person who did it and in the audit log."""
+    note = said
+    if form.sets_secret:
+        note = confirmation.confirm(said, reader_is_admin=form.reader_is_admin)
+    record(request, Verb.ENVIRONMENT_CHANGED, form.stack, note)
     messages.success(request, said)
-    return True

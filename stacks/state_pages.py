@@ -12,6 +12,7 @@ from django.views.decorators.http import require_http_methods, require_safe
 
 from accounts.audit import Verb, record
 from accounts.roles import admin_required
+from stacks.destinations import DestinationsForm, destinations_of, with_stack
 from stacks.models import Backend, Stack, StateLock, StateVersion
 from stacks.state_files import describe
 from stacks.state_uploads import (
@@ -118,31 +119,34 @@ def _upload(request: HttpRequest, stack: Stack, handler: InMemory) -> HttpRespon
 
 @require_http_methods(["GET", "HEAD", "POST"])
 @admin_required
-def confirm_state(request: HttpRequest, slug: str) -> HttpResponse:
+@with_stack
+def confirm_state(request: HttpRequest, stack: Stack) -> HttpResponse:
     """Store an uploaded state, or drop it, once its admin has seen what it says of itself."""
-    found = get_object_or_404(Stack.objects.with_repository(), slug=slug)
     person = cast(User, request.user)
     try:
-        upload = held_for(found, person)
+        upload = held_for(stack, person)
         if upload is None:
-            return redirect("upload_state", slug)
+            return redirect("upload_state", stack.slug)
         if "cancel" in request.POST:
             upload.delete()
-            return redirect("state_versions", slug)
+            return redirect("state_versions", stack.slug)
         version = describe(upload.read())
         # Another file may have been uploaded since the page was shown.
-        if request.POST.get("digest") != version.digest:
-            context = {"stack": found, "version": version}
+        is_shown = request.POST.get("digest") == version.digest
+        destinations = destinations_of(stack)
+        confirmation = DestinationsForm(request.POST if is_shown else None, destinations, "state")
+        if not (is_shown and confirmation.is_valid()):
+            context = {"stack": stack, "version": version, "confirmation": confirmation}
             return render(request, "stacks/confirm_state.html", context)
-        with transaction.atomic():
-            stored = store(upload, person.get_username())
-            note = f"{stored}: lineage {stored.lineage}, serial {stored.serial}"
-            record(request, Verb.STATE_UPLOADED, found, note)
+        stored = store(upload, person.get_username())
     except (NotPossible, WrongKey) as error:
         messages.error(request, str(error))
-        return redirect("state_versions", slug)
-    messages.success(request, f"The state of {found.name} was uploaded")
-    return redirect("state_versions", slug)
+        return redirect("state_versions", stack.slug)
+    note = f"{stored}: lineage {stored.lineage}, serial {stored.serial}"
+    note = confirmation.confirm(note, reader_is_admin=True)
+    record(request, Verb.STATE_UPLOADED, stack, note)
+    messages.success(request, f"The state of {stack.name} was uploaded")
+    return redirect("state_versions", stack.slug)
 
 
 def _lock_of(stack: Stack) -> StateLock | None:

@@ -9,6 +9,7 @@ from tests.postgresql import PostgreSQL, needs_postgresql
 from tests.processes import environment
 
 TESTS = [
+    "tests/stacks/test_destinations.py",
     "tests/stacks/test_report_pages.py",
     "tests/stacks/test_reporting.py",
     "tests/stacks/test_section_four.py",

@@ -25,6 +25,9 @@ class StackVariable(models.Model):
         default=False,
         help_text="whether proposed runs find it, too, if it is secret; any other they find always",
     )
+    is_checked = models.BooleanField(
+        default=False, help_text="whether an admin set it, or confirmed where it sends secrets"
+    )
 
     class Meta:
         ordering = ("name",)

@@ -910,7 +910,8 @@ def _upload_state(scene: Scene) -> None:
 
 @state("confirm state")
 def _confirm_state(scene: Scene) -> None:
-    scene.admin(f"{scene.stack().get_absolute_url()}state/upload/")
+    _leading_variables(scene)
+    scene.admin("/stacks/network/state/upload/")
     content = {"version": 4, "serial": 7, "lineage": LONG_NAME, "resources": []}
     file = FilePayload(
         name="terraform.tfstate",
@@ -966,6 +967,25 @@ def _environment_of_another_key(scene: Scene) -> None:
     scene.member("/stacks/network/environment/")
 
 
+@state("environment, where a secret is sent")
+def _environment_of_a_first_secret(scene: Scene) -> None:
+    _leading_variables(scene)
+    scene.member("/stacks/network/environment/")
+    scene.page.get_by_label("Name", exact=True).fill("TF_VAR_password")
+    scene.page.get_by_label("Value").fill("a-secret")
+    scene.page.get_by_label("Secret", exact=True).check()
+    scene.press("Add variable")
+    expect(scene.page.get_by_text("The secret was not stored")).to_be_visible()
+
+
+@state("change variable, for admins")
+def _change_variable_for_admins(scene: Scene) -> None:
+    variable = _leading_variables(scene)
+    StackVariable.objects.create(stack=variable.stack, name="B", value="a-secret", is_secret=True)
+    scene.member(f"/stacks/network/environment/{variable.pk}/")
+    expect(scene.page.get_by_text("Only an admin may add or change")).to_be_visible()
+
+
 @state("change variable")
 def _change_variable(scene: Scene) -> None:
     scene.member(f"/stacks/network/environment/{_some_variable(scene).pk}/")
@@ -974,6 +994,14 @@ def _change_variable(scene: Scene) -> None:
 @state("remove variable")
 def _remove_variable(scene: Scene) -> None:
     scene.member(f"/stacks/network/environment/{_some_variable(scene).pk}/remove/")
+
+
+def _leading_variables(scene: Scene) -> StackVariable:
+    """Some that decide where secrets are sent."""
+    stack = scene.stack()
+    StackVariable.objects.create(stack=stack, name="GOOGLE_CREDENTIALS", value=f"{LONG_NAME}\n" * 9)
+    StackVariable.objects.create(stack=stack, name=f"OS_{LONG_NAME}", value="")
+    return StackVariable.objects.create(stack=stack, name="VAULT_ADDR", value="https://vault.test")
 
 
 def _some_variable(scene: Scene) -> StackVariable:

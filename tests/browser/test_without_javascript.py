@@ -169,3 +169,22 @@ def test_a_member_plans_what_is_older_than_a_stack_and_allows_a_commit_of_a_fork
     press(page, "Allow once")
     expect(page.get_by_text("Allowed by bob")).to_be_visible()
     assert stack.runs.filter(sha=one.source_commit).count() == 1
+
+
+def test_a_member_confirms_where_a_first_secret_is_sent(
+    member_page: Page, integration: Integration
+) -> None:
+    page, repository = member_page, integration.repositories.get()
+    stack = Stack.objects.create(name="Network", repository=repository, branch="main")
+    stack.variables.create(name="VAULT_ADDR", value="https://vault.example")
+    page.goto("/stacks/network/environment/")
+    page.get_by_label("Name", exact=True).fill("TF_VAR_password")
+    page.get_by_label("Secret", exact=True).check()
+    for is_confirmed in (False, True):
+        page.get_by_label("Value").fill("a-secret")
+        confirmed = page.get_by_label("I checked where these variables send the secret")
+        confirmed.set_checked(is_confirmed)
+        press(page, "Add variable")
+        said = "TF_VAR_password was added" if is_confirmed else "The secret was not stored"
+        expect(page.get_by_text(said)).to_be_visible()
+    assert stack.variables.get(name="TF_VAR_password").is_secret

@@ -388,40 +388,6 @@ def test_what_is_secret_once_more_is_for_tracked_runs(
     assert environment_of(stack, Kind.PROPOSED)[0] == {}
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        "VAULT_ADDR",
-        "ARM_METADATA_HOSTNAME",
-        "AZDO_ORG_SERVICE_URL",
-        "AWS_ENDPOINT_URL_STS",
-        "AWS_CA_BUNDLE",
-        "GITHUB_BASE_URL",
-        "GOOGLE_STORAGE_CUSTOM_ENDPOINT",
-    ],
-)
-def test_where_secrets_are_sent_is_for_admins_to_say(
-    admin: Client, member: Client, stack: Stack, name: str
-) -> None:
-    assert add(member, name, "https://vault.example").status_code == 302
-    variable = StackVariable.objects.get()
-    add(member, "TF_VAR_password", SECRET, is_secret="on")
-    path = f"{PATH}{variable.pk}/"
-    why = f"{name} can decide where this stack's secrets are sent, so only an admin may set it."
-    evil = {"value": "https://evil.example"}
-    assert why in errors(member.post(path, evil), "__all__")
-    assert environment_of(stack, Kind.TRACKED)[0][name] == "https://vault.example"
-    member.post(f"{path}remove/")
-    assert why in errors(add(member, name, "https://evil.example"), "name")
-    assert add(admin, name, "https://vault.example").status_code == 302
-
-
-@pytest.mark.parametrize("name", ["ARM_CLIENT_ID", "AWS_REGION", "TF_VAR_base_url", "TF_VAR_HOST"])
-def test_other_variables_are_for_members(member: Client, stack: Stack, name: str) -> None:
-    add_secret(member)
-    assert add(member, name, "1").status_code == 302
-
-
 # Whose code finds them
 
 

@@ -271,8 +271,10 @@ def test_an_uploaded_state_is_what_the_next_plan_starts_from(
 ) -> None:
     admin, upload = signed_in(alice), f"/stacks/{kept.slug}/state/upload/"
     content = json.dumps(A_STATE).encode()
-    admin.post(upload, {"state": SimpleUploadedFile("terraform.tfstate", content)})
-    admin.post(f"{upload}confirm/", {"digest": digest(content)})
+    file = SimpleUploadedFile("terraform.tfstate", content)
+    shown = admin.post(upload, {"state": file}, follow=True).context["confirmation"].destinations
+    typed = {"digest": digest(content), "destinations": shown.digest, "confirmed": "on"}
+    admin.post(f"{upload}confirm/", typed)
     run = pushed(kept, repository, {"main.tf": 'resource "terraform_data" "network" {}\n'})
     (unchanged,) = work()
     assert unchanged.state == State.FINISHED, as_text(log_of(run))
