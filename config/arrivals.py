@@ -1,22 +1,31 @@
-"""How requests arrive: a slow sender costs a buffer, not a thread.
+"""How requests arrive and answers leave: a slow client costs a buffer, not a thread.
 
 Gunicorn's own worker gives a connection a thread with its first byte, and the thread waits for the
-rest: eight senders that stop halfway would keep everybody waiting. This worker receives requests in
-its main loop and hands over what has arrived.
+rest, then until its answer is read: eight clients that stop halfway would keep everybody waiting.
+This worker receives requests in its main loop and hands over what has arrived. A thread writes its
+answer to memory; the main loop sends it, and only then turns to the connection's next request.
 
 Gunicorn's parser reads what was handed over and alone decides what the request is. Where bytes are
 missing, reading raises RestIsMissing, and the worker waits for more, then hands the request over
 from its start. A view is asked before a slow or large body has arrived, so that it can refuse a
 wrong password; if it reads the body instead, it is asked again once the body is there. So a view
 must not change anything before it reads the body.
+
+An answer that is made piece by piece, like the export of the audit log, may be far ahead of its
+reader; beyond that its thread waits, which is the one case where reading slowly takes a thread.
 """
 
 import re
 import selectors
+import struct
 import time
+from collections.abc import Callable
+from contextlib import suppress
+from errno import EPIPE
 from functools import partial
 from math import inf
-from socket import SHUT_WR, socket
+from socket import MSG_DONTWAIT, SHUT_WR, SO_LINGER, SO_SNDBUF, SOL_SOCKET, socket
+from types import SimpleNamespace
 from typing import Any
 
 from gunicorn import http
@@ -40,9 +49,21 @@ MOST_BUFFERED = 256 * 1024 * 1024
 # After an answer, what still comes is read and dropped: closing at once could cut the answer.
 SECONDS_TO_DRAIN = 2
 BYTES_TO_DRAIN = 16 * 1024 * 1024
-# A client that doesn't read its answer keeps a thread for this long.
-SECONDS_TO_SEND = 30
+# An answer is read within this time, or its connection is closed; a large one has more time, at
+# the same rate as a request.
+SECONDS_TO_SEND = 10
+# Of what all connections of a process together have not read, besides what threads are writing.
+MOST_UNREAD = 256 * 1024 * 1024
+# So far ahead of its reader an answer that is made piece by piece may be: as large as a state.
+MOST_AHEAD = 64 * 1024 * 1024
+# Then a thread waits this long for the reader to take a piece, as long as the reader has time.
+SECONDS_FOR_A_PIECE = 2
 READ_AT_ONCE = 64 * 1024
+SENT_AT_ONCE = 256 * 1024
+# The kernel doubles this, and else takes some megabytes, which would seem to be read at once.
+HELD_BY_KERNEL = 256 * 1024
+# What the kernel holds is dropped with the connection.
+RESET = struct.pack("ii", 1, 0)
 
 # The parser refuses a line that ends without CR, so there is nothing to wait for.
 END_OF_HEAD = re.compile(rb"\r\n\r\n|(?<!\r)\n")
@@ -74,19 +95,83 @@ class Received(Unreader):  # type: ignore[misc]  # gunicorn has no types
         return bytes(self.buf.getvalue() + self._conn.arrived[self._at :])
 
 
+class Answer:
+    """What is answered over a connection: gunicorn writes it here as to a socket."""
+
+    def __init__(self, link: socket) -> None:
+        self._link = link
+        self.waiting = bytearray()  # what is not sent yet
+        self.ends_at = 0.0
+        self._new = 0  # how much came since sending was last tried
+
+    def sendall(self, data: bytes) -> None:
+        if not self.waiting:
+            self.ends_at = time.monotonic() + SECONDS_TO_SEND
+        if len(self.waiting) > MOST_AHEAD:
+            self._wait_for_reader()
+        self.waiting += data
+        self._new += len(data)
+        if self._new > SENT_AT_ONCE:
+            self.send_some()
+
+    def send(self, data: bytes) -> None:
+        """Send what comes before the answer: that the body may come."""
+        with suppress(BlockingIOError):
+            self._link.send(data, MSG_DONTWAIT)
+
+    def shutdown(self, how: int) -> None:
+        """Refuse to close, where an answer broke off: the main loop does, once the rest is sent."""
+        raise OSError
+
+    def close(self) -> None:
+        """Leave closing to the main loop."""
+
+    def end(self) -> None:
+        """Send a piece, which mostly is all of it; the time to read the rest begins now."""
+        self.ends_at = max(self.ends_at, time.monotonic() + SECONDS_TO_SEND)
+        self.send_some()
+
+    def send_some(self) -> None:
+        """Send at most one piece, without waiting. Raises OSError if the other side is gone."""
+        self._new = 0
+        with suppress(BlockingIOError):
+            if self.waiting:
+                self._send_piece(MSG_DONTWAIT)
+
+    def _wait_for_reader(self) -> None:
+        """Wait until a piece is taken. Raises BrokenPipeError if that takes too long."""
+        left = self.ends_at - time.monotonic()
+        self._link.settimeout(max(0.001, min(left, SECONDS_FOR_A_PIECE)))
+        try:
+            self._send_piece()
+        except TimeoutError:
+            raise BrokenPipeError(EPIPE, "The answer is not read") from None
+        finally:
+            self._link.settimeout(None)
+
+    def _send_piece(self, flags: int = 0) -> None:
+        sent = self._link.send(self.waiting[:SENT_AT_ONCE], flags)
+        del self.waiting[:sent]
+        self.ends_at += sent / BYTES_FOR_A_FURTHER_SECOND
+
+
 class Connection(TConn):  # type: ignore[misc]
-    """A connection and what has arrived of its present request."""
+    """A connection, what has arrived of its present request, and what is unsent of its answer."""
+
+    then: Callable[["Connection"], None]  # what comes once the answer is sent
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
         self.data_ready = True
+        self.sock.setsockopt(SOL_SOCKET, SO_SNDBUF, HELD_BY_KERNEL)
+        self.answer = Answer(self.sock)
+        self.arrived = bytearray()
         self.wait_for_request(SECONDS_TO_ARRIVE)
 
-    def wait_for_request(self, seconds: float, arrived: bytes = b"") -> None:
-        """Begin with the next request, of which this has arrived, and which has so much time."""
-        self.arrived = bytearray(arrived)
+    def wait_for_request(self, seconds: float) -> None:
+        """Begin with the next request, which has so much time if nothing of it has arrived."""
         self.began = time.monotonic()
-        self.ends_at = self.began + (SECONDS_TO_ARRIVE if arrived else seconds)
+        self.arrives_until = self.began + (SECONDS_TO_ARRIVE if self.arrived else seconds)
         self.asks_at = inf  # when the view is asked, even if no more arrives
         self.head = 0  # the size of the headers, once the parser has read them
         self.whole: int | None = None  # the size of it all; of a chunked body, only the end says so
@@ -98,7 +183,12 @@ class Connection(TConn):  # type: ignore[misc]
             self.began = time.monotonic()
         self.arrived += data
         further = len(self.arrived) / BYTES_FOR_A_FURTHER_SECOND
-        self.ends_at = self.began + SECONDS_TO_ARRIVE + further
+        self.arrives_until = self.began + SECONDS_TO_ARRIVE + further
+
+    @property
+    def ends_at(self) -> float:
+        """When the connection is closed, unless the other side goes on."""
+        return self.answer.ends_at if self.answer.waiting else self.arrives_until
 
     @property
     def is_whole(self) -> bool:
@@ -135,9 +225,10 @@ class Connection(TConn):  # type: ignore[misc]
         pause = SECONDS_TO_FOLLOW * 2**self._times_asked
         self.asks_at = time.monotonic() + pause if self.whole is None else inf
 
-    def init(self) -> None:
-        super().init()
-        self.sock.settimeout(SECONDS_TO_SEND)
+    def end_request(self, rest: bytes) -> None:
+        """Forget the request, apart from what has arrived of the next one."""
+        self.arrived = bytearray(rest)
+        self.asks_at = inf
 
 
 class Worker(ThreadWorker):  # type: ignore[misc]
@@ -157,7 +248,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         conn = Connection(self.cfg, client, address, listener.getsockname())
         self.connections.add(conn)
         if self.nr_conns >= self.worker_connections and self.watched:
-            self.drop(min(self.watched, key=lambda one: one.began))
+            self.drop(min(self.watched, key=lambda one: one.ends_at))
         self.go_on(conn)
 
     def go_on(self, conn: Connection) -> None:
@@ -174,17 +265,31 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         self.enqueue_req(conn)
 
     def watch(self, conn: Connection) -> None:
+        """Wait until the other side reads its answer, or sends if it has read it."""
         conn.sock.setblocking(False)
         self.watched.add(conn)
-        self.poller.register(conn.sock, selectors.EVENT_READ, partial(self.receive, conn))
+        event = selectors.EVENT_WRITE if conn.answer.waiting else selectors.EVENT_READ
+        self.poller.register(conn.sock, event, partial(self.turn_to, conn))
 
     def unwatch(self, conn: Connection) -> None:
         self.watched.discard(conn)
         self.poller.unregister(conn.sock)
 
+    def turn_to(self, conn: Connection, client: socket) -> None:
+        """Send or receive, unless another event of the same round had the connection dropped."""
+        if conn not in self.watched:
+            return
+        if conn.answer.waiting:
+            self.unwatch(conn)
+            self.send(conn)
+        else:
+            self.receive(conn, client)
+
     def drop(self, conn: Connection) -> None:
         if conn in self.watched:
             self.unwatch(conn)
+        if conn.answer.waiting:
+            conn.sock.setsockopt(SOL_SOCKET, SO_LINGER, RESET)
         self.connections.discard(conn)
         self.nr_conns -= 1
         conn.close()
@@ -217,6 +322,25 @@ class Worker(ThreadWorker):  # type: ignore[misc]
             large = [one for one in self.watched if len(one.arrived) > BYTES_TO_FOLLOW]
             self.drop(min(large, key=lambda one: one.began))
 
+    def send(self, conn: Connection) -> None:
+        """Send what the other side takes, and go on once it has it all."""
+        try:
+            conn.answer.send_some()
+        except OSError:
+            self.drop(conn)
+            return
+        if conn.answer.waiting:
+            self.watch(conn)
+        else:
+            conn.then(conn)
+
+    def bound_unread(self) -> None:
+        """Drop connections that read slowest while all of them have too much to read."""
+        reading = [one for one in self.watched if one.answer.waiting]
+        reading.sort(key=lambda one: one.ends_at, reverse=True)
+        while sum(len(one.answer.waiting) for one in reading) > MOST_UNREAD:
+            self.drop(reading.pop())
+
     def handle(self, conn: Connection) -> object:
         """Answer a request, in a thread; return what `finish_request` has to know."""
         try:
@@ -232,8 +356,10 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         if not conn.is_whole:  # its rest would be taken for the next request
             req.force_close()
         conn.ask()
-        keeps = bool(super().handle_request(req, conn))
+        to_memory = SimpleNamespace(sock=conn.answer, client=conn.client, server=conn.server)
+        keeps = bool(super().handle_request(req, to_memory))
         conn.drained = 0
+        conn.answer.end()
         return keeps
 
     def finish_request(self, conn: Connection, done: Any) -> None:
@@ -241,11 +367,17 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         result = False if done.cancelled() or done.exception() else done.result()
         if result is RestIsMissing:
             self.go_on(conn)
-        elif result:
-            conn.wait_for_request(self.cfg.keepalive, conn.parser.unreader.rest())
-            self.go_on(conn)
-        else:
-            self.drain(conn)
+            return
+        conn.end_request(conn.parser.unreader.rest() if result else b"")
+        conn.then = self.keep if result else self.drain
+        self.send(conn)
+        if conn.answer.waiting:
+            self.bound_unread()
+
+    def keep(self, conn: Connection) -> None:
+        """Wait for the next request, or go on with what has arrived of it."""
+        conn.wait_for_request(self.cfg.keepalive)
+        self.go_on(conn)
 
     def drain(self, conn: Connection) -> None:
         """Say that nothing more is sent, and wait until the other side closes."""

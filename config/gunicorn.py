@@ -20,6 +20,8 @@ except ImproperlyConfigured as error:
 
 threads = 4
 worker_class = Worker
+# Static files too wait in memory until they are read, not in a thread.
+sendfile = False
 # No header of a visitor may stand for the server's own variables, like SCRIPT_NAME.
 forwarder_headers = ""
 # The database holds sessions: it is nobody else's to read.

@@ -219,9 +219,10 @@ def new_run(stack: Stack, number: int, **changes: Any) -> Run:
     return Run(stack=stack, number=number, **values | changes)
 
 
-def make_state_version(run: Run, number: int, **changes: Any) -> StateVersion:
+def make_state_version(
+    run: Run, number: int, content: bytes = b'{"version": 4}', **changes: Any
+) -> StateVersion:
     """Store a version of the state of a run's stack."""
-    content = b'{"version": 4}'
     values = {"serial": number, "lineage": "a", "size": len(content), "digest": str(number)}
     version = StateVersion.objects.create(
         stack=run.stack, run=run, number=number, **values | changes

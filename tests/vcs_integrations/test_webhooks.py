@@ -7,6 +7,7 @@ import http.client
 import io
 import json
 import os
+import signal
 import socket
 import sqlite3
 import subprocess
@@ -20,6 +21,7 @@ from typing import Any
 import pytest
 from django.apps import apps
 from django.conf import settings as configured
+from django.contrib.auth.models import User
 from django.core.handlers.wsgi import WSGIHandler
 from django.db import connection
 from django.test import Client
@@ -30,6 +32,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from pytest_django import Settings
 
+from tests.addresses import make_run, make_stack, make_state_version
 from tests.emulator.samples import sample_event
 from vcs_integrations.models import Delivery, Integration
 from vcs_integrations.providers.azure_devops import webhook
@@ -768,8 +771,8 @@ def test_no_path_below_webhooks_fails(endpoint: Endpoint, path: str, has_passwor
 class Served:
     """The product in gunicorn, on the database of the tests."""
 
-    def __init__(self, port: int) -> None:
-        self.port = port
+    def __init__(self, port: int, pid: int) -> None:
+        self.port, self.pid = port, pid
 
     def ask(
         self, endpoint: Endpoint, body: Any = PUSH, method: str = "POST", **headers: str
@@ -787,7 +790,9 @@ class Served:
 
 
 @pytest.fixture
-def served(real_endpoint: Endpoint, tmp_path: Path, settings: Settings) -> Iterator[Served]:
+def served(
+    real_endpoint: Endpoint, tmp_path: Path, settings: Settings, request: pytest.FixtureRequest
+) -> Iterator[Served]:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     environment = os.environ | {
@@ -795,6 +800,7 @@ def served(real_endpoint: Endpoint, tmp_path: Path, settings: Settings) -> Itera
         "DATABASE_URL": f"sqlite:///{connection.settings_dict['NAME']}",
         "PORT": str(port),
         "WEB_CONCURRENCY": "1",
+        "GUNICORN_CMD_ARGS": getattr(request, "param", ""),
     }
     command = [sys.executable, "-m", "gunicorn", "-c", "python:config.gunicorn", "config.wsgi"]
     with (tmp_path / "log").open("wb") as log:
@@ -803,7 +809,7 @@ def served(real_endpoint: Endpoint, tmp_path: Path, settings: Settings) -> Itera
         )
         try:
             wait_for(port, server)
-            yield Served(port)
+            yield Served(port, server.pid)
         finally:
             server.terminate()
             server.wait(10)
@@ -1019,3 +1025,90 @@ def test_headers_without_an_end_are_refused(real_endpoint: Endpoint, served: Ser
         assert answer_over(link) in {400, 431}
     with connections(served, 1, b"GET / HTTP/1.1\n") as [link]:
         assert answer_over(link) == 400
+
+
+# Slow readers
+
+
+def head_of_get(path: str, cookie: str = "", keeps: bool = True) -> bytes:
+    return (
+        f"GET {path} HTTP/1.1\r\nHost: stackhook.example.com\r\nX-Forwarded-Proto: https\r\n"
+        f"Connection: {'keep-alive' if keeps else 'close'}\r\nCookie: {cookie}\r\n\r\n"
+    ).encode()
+
+
+def is_given_up(link: socket.socket) -> bool:
+    """Say whether the server has closed a connection, without reading."""
+    link.setblocking(False)
+    try:
+        link.send(b"GET")
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
+    return False
+
+
+@uses_sqlite
+def test_readers_that_stop_halfway_hold_up_nobody(real_endpoint: Endpoint, served: Served) -> None:
+    """Each connection asks for more than the kernel holds, several times at once."""
+    content = json.dumps({"version": 4, "filler": "x" * 3_000_000}).encode()
+    run = make_run(make_stack(real_endpoint.integration, "network"), 1)
+    make_state_version(run, 1, content=content)
+    admin = Client()
+    admin.force_login(User.objects.create_superuser("root"))
+    cookie = f"sessionid={admin.cookies['sessionid'].value}"
+    path = f"/stacks/{run.stack.slug}/state/versions/1/"
+    asked = head_of_get(path, cookie) * 2 + head_of_get(path, cookie, keeps=False)
+    with (
+        connections(served, 12, asked) as stopped,
+        connections(served, 12, asked) as slow,
+    ):
+        for link in slow:
+            assert served.ask(real_endpoint)[0] == 200
+            assert link.makefile("rb").read().count(content) == 3
+        ends_at = time.monotonic() + 90
+        while stopped and time.monotonic() < ends_at:
+            assert served.ask(real_endpoint)[0] == 200
+            stopped = [link for link in stopped if not is_given_up(link)]
+            time.sleep(0.2)
+        assert not stopped
+
+
+def worker_of(served: Served) -> int:
+    children = Path(f"/proc/{served.pid}/task/{served.pid}/children").read_text()
+    return int(children.split()[0])
+
+
+@uses_sqlite
+@pytest.mark.parametrize("served", ["--worker-connections 6 --keep-alive 60"], indirect=True)
+def test_a_connection_that_is_dropped_while_it_sends_is_counted_once(served: Served) -> None:
+    healthz = head_of_get("/healthz")
+    with connections(served, 5, b"") as links:
+        for link in links:
+            link.sendall(healthz)
+            assert answer_over(link) == 200
+        # In one round of its events, the worker then finds a further connection, for which it
+        # drops the first one, and something that the first one sent.
+        worker = worker_of(served)
+        os.kill(worker, signal.SIGSTOP)
+        try:
+            wait_until_stopped(worker)
+            with connections(served, 1, b"") as [sixth]:
+                for link in links:
+                    link.sendall(healthz[:10])
+                os.kill(worker, signal.SIGCONT)
+                with connections(served, 1, healthz) as [seventh]:
+                    assert answer_over(seventh) == 200
+                    assert sum(is_closed(link) for link in [*links, sixth]) >= 2
+        finally:
+            os.kill(worker, signal.SIGCONT)
+
+
+def wait_until_stopped(pid: int) -> None:
+    ends_at = time.monotonic() + 20
+    while time.monotonic() < ends_at:
+        if Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "T":
+            return
+        time.sleep(0.01)
+    raise AssertionError("the worker did not stop")
