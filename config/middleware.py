@@ -1,10 +1,20 @@
-"""What holds for every answer: no copies of it, and no errors of visitors or a busy database."""
+"""What holds for every answer: no copies of it, no strangers' large bodies, and no errors of a
+visitor's cookies or a busy database."""
 
+from collections.abc import Callable
+
+from django.conf import settings
 from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.utils.cache import add_never_cache_headers
 from django.utils.deprecation import MiddlewareMixin
+
+TOO_LARGE = (
+    "This request is too large to be read before you sign in. Sign in and send it again. "
+    f"Until then, a request has at most {settings.DATA_UPLOAD_MAX_MEMORY_SIZE // 1024 // 1024} MB "
+    "and says its size.\n"
+)
 
 
 class NoStoreMiddleware(MiddlewareMixin):
@@ -29,3 +39,28 @@ class ToleranceMiddleware(MiddlewareMixin):
         if not isinstance(error, OperationalError | InterfaceError):
             return None
         return render(request, "503.html", status=503)
+
+
+class StrangersBodyMiddleware(MiddlewareMixin):
+    """Refuse a stranger's large body unread: the check of a form's token would keep it in memory.
+
+    Views without that check look at a password before they read. Of a body in chunks nobody knows
+    the size, and no browser sends a form that way.
+    """
+
+    def process_view(
+        self,
+        request: HttpRequest,
+        view: Callable[..., HttpResponse],
+        args: object,
+        kwargs: object,
+    ) -> HttpResponse | None:
+        length = request.META.get("CONTENT_LENGTH") or "0"
+        is_small = (
+            length.isdecimal()
+            and int(length) <= settings.DATA_UPLOAD_MAX_MEMORY_SIZE
+            and "Transfer-Encoding" not in request.headers
+        )
+        if is_small or getattr(view, "csrf_exempt", False) or request.user.is_authenticated:
+            return None
+        return HttpResponse(TOO_LARGE, status=413, content_type="text/plain; charset=utf-8")

@@ -106,6 +106,7 @@ MIDDLEWARE = [
     "config.middleware.ToleranceMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
+    "config.middleware.StrangersBodyMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "accounts.refusals.RefusalsMiddleware",

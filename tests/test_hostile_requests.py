@@ -23,6 +23,10 @@ from vcs_integrations.refreshing import refresh
 from vcs_integrations.unlinking import unlink
 
 
+def large_form() -> dict[str, SimpleUploadedFile]:
+    return {"file": SimpleUploadedFile("large", b"x" * 5_000_000)}
+
+
 def test_a_body_in_a_strange_encoding_is_not_understood(stranger: Client, db: None) -> None:
     kind = "application/x-www-form-urlencoded; charset=utf-7"
     response = stranger.post("/sign-in/", b"username=a", content_type=kind)
@@ -66,6 +70,21 @@ def test_an_uploaded_file_is_not_kept(
     with patch("tempfile.NamedTemporaryFile", side_effect=AssertionError("a file was made")):
         response = stranger.post("/sign-in/", {"username": "a", "password": "b", "file": file})
     assert response.status_code == 200
+
+
+@pytest.mark.parametrize("cookie", ["", "sessionid=0123456789abcdefghijklmnopqrstuv"])
+@pytest.mark.parametrize("path", ["/sign-in/", "/healthz", "/stacks/new/"])
+def test_a_large_form_of_a_stranger_is_refused(
+    stranger: Client, db: None, path: str, cookie: str
+) -> None:
+    response = stranger.post(path, large_form(), headers={"Cookie": cookie})
+    assert response.status_code == 413
+    assert "at most 4 MB" in response.content.decode()
+
+
+def test_a_form_may_be_large_once_somebody_signed_in(admin: Client, member: Client) -> None:
+    for client in (admin, member):
+        assert client.post("/password/", large_form()).status_code == 200
 
 
 def test_a_cookie_with_nul_is_no_cookie(stranger: Client, db: None) -> None:

@@ -966,6 +966,17 @@ def test_a_stranger_is_refused_before_the_body_is_there(
 
 
 @uses_sqlite
+@pytest.mark.parametrize("framing", ["Content-Length: 70000000", "Transfer-Encoding: chunked"])
+def test_a_strangers_large_form_is_refused_before_it_is_there(served: Served, framing: str) -> None:
+    form = OF_A_FORM.replace("Content-Length: 1000", framing)
+    head = head_of("/sign-in/", framing=form)
+    head = head.replace(b"application/json", b"multipart/form-data; boundary=x")
+    with connections(served, 1, head) as [link]:
+        assert answer_over(link) == 413
+        assert link.recv(1) == b""
+
+
+@uses_sqlite
 @pytest.mark.parametrize("is_chunked", [False, True])
 def test_a_body_that_comes_in_pieces_is_stored_once(
     real_endpoint: Endpoint, served: Served, is_chunked: bool
