@@ -171,7 +171,7 @@ class Connection(TConn):  # type: ignore[misc]
     def wait_for_request(self, seconds: float) -> None:
         """Begin with the next request, which has so much time if nothing of it has arrived."""
         self.began = time.monotonic()
-        self.arrives_until = self.began + (SECONDS_TO_ARRIVE if self.arrived else seconds)
+        self.ends_at = self.began + (SECONDS_TO_ARRIVE if self.arrived else seconds)
         self.asks_at = inf  # when the view is asked, even if no more arrives
         self.head = 0  # the size of the headers, once the parser has read them
         self.whole: int | None = None  # the size of it all; of a chunked body, only the end says so
@@ -183,12 +183,7 @@ class Connection(TConn):  # type: ignore[misc]
             self.began = time.monotonic()
         self.arrived += data
         further = len(self.arrived) / BYTES_FOR_A_FURTHER_SECOND
-        self.arrives_until = self.began + SECONDS_TO_ARRIVE + further
-
-    @property
-    def ends_at(self) -> float:
-        """When the connection is closed, unless the other side goes on."""
-        return self.answer.ends_at if self.answer.waiting else self.arrives_until
+        self.ends_at = self.began + SECONDS_TO_ARRIVE + further
 
     @property
     def is_whole(self) -> bool:
@@ -330,6 +325,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]
             self.drop(conn)
             return
         if conn.answer.waiting:
+            conn.ends_at = conn.answer.ends_at
             self.watch(conn)
         else:
             conn.then(conn)

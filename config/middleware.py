@@ -55,12 +55,14 @@ class StrangersBodyMiddleware(MiddlewareMixin):
         args: object,
         kwargs: object,
     ) -> HttpResponse | None:
+        if getattr(view, "csrf_exempt", False):
+            return None
         length = request.META.get("CONTENT_LENGTH") or "0"
         is_small = (
             length.isdecimal()
             and int(length) <= settings.DATA_UPLOAD_MAX_MEMORY_SIZE
             and "Transfer-Encoding" not in request.headers
         )
-        if is_small or getattr(view, "csrf_exempt", False) or request.user.is_authenticated:
+        if is_small or request.user.is_authenticated:
             return None
         return HttpResponse(TOO_LARGE, status=413, content_type="text/plain; charset=utf-8")
