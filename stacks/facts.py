@@ -23,7 +23,6 @@ from vcs_integrations.events import (
 )
 from vcs_integrations.models import Integration
 from vcs_integrations.providers.base import (
-    BACKGROUND,
     Client,
     Problem,
     ProviderError,
@@ -94,6 +93,15 @@ class Facts:
         if missing:
             raise NotRead(lambda: [unknown.read() for unknown in missing])
         return found
+
+    def read_first(self, event: PushAnnounced) -> None:
+        """Read what a push changed. Raises ProviderError where it may be read later."""
+        try:
+            self.refs_of(event)
+        except NotRead as missing:
+            missing.read()
+        except Contradicted:  # which is for the decision to say
+            return
 
     def refs_of(self, event: PushAnnounced) -> Sequence[RefChanged] | None:
         """Return what a push changed; None where that can't be had.
@@ -275,8 +283,7 @@ class Facts:
             raise error
 
     def _calls(self) -> Client:
-        self._client = self._client or self._integration.client(BACKGROUND)
-        return self._client
+        return self._client or self._integration.background_client
 
 
 def _as_of_newest(

@@ -69,6 +69,7 @@ def take_in(
     can't be; with `gives_up` that is taken for unknown.
     """
     facts = Facts(integration, client, gives_up=gives_up)
+    _read_first(integration, events, facts)
     attempts = 0
     while True:
         try:
@@ -83,6 +84,20 @@ def take_in(
             if attempts == ATTEMPTS:
                 raise
             facts.forget_pull_requests()
+
+
+def _read_first(integration: Integration, events: Sequence[Event], facts: Facts) -> None:
+    """Read the pushes of repositories that stacks use before any transaction: each is needed.
+
+    Raises ProviderError where one can't be read yet.
+    """
+    announced = [event for event in events if isinstance(event, PushAnnounced)]
+    ids = {event.repository_id for event in announced}
+    in_use = integration.repositories.filter(external_id__in=ids, stacks__isnull=False)
+    used = set(in_use.order_by().values_list("external_id", flat=True)) if ids else ids
+    for event in announced:
+        if event.repository_id in used:
+            facts.read_first(event)
 
 
 def _take_in(

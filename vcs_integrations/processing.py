@@ -138,7 +138,11 @@ def _take() -> list[Delivery]:
     found = Delivery.objects.filter(pk__in=taken).annotate(
         known_repository_name=Subquery(known)  # type: ignore[no-redef] # it has a default
     )
-    return list(found.select_related("integration").order_by("pk"))
+    deliveries = list(found.select_related("integration").order_by("pk"))
+    shared: dict[int, Integration] = {}
+    for delivery in deliveries:  # one instance, and so one client, for each organization
+        delivery.integration = shared.setdefault(delivery.integration_id, delivery.integration)
+    return deliveries
 
 
 def _retry_at(delivery: Delivery, seconds: int | None = None) -> datetime:

@@ -95,8 +95,8 @@ def test_a_webhook_with_another_name_has_the_names_read_again(
     assert not Integration.objects.due_for_refresh().exists()
     begins = 'SELECT "vcs_integrations_repository"."id"'
     asked = [one["sql"] for one in queries if one["sql"].startswith(begins)]
-    # To decide, and once more after each reading: of the push and of the changed files.
-    assert len(asked) == 3
+    # To decide once the push is read, and again once the changed files are.
+    assert len(asked) == 2
     repository.rename("foundation")
     repository.push({"a.tf": "2"})
     deliver(emulator)

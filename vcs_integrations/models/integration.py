@@ -17,6 +17,7 @@ from vcs_integrations.models.credentials import Credentials, new_webhook_passwor
 from vcs_integrations.models.delivery import Delivery, password_mark
 from vcs_integrations.providers import PROVIDERS
 from vcs_integrations.providers.base import (
+    BACKGROUND,
     TRANSIENT,
     Client,
     Patience,
@@ -254,6 +255,14 @@ class Integration(models.Model):
     def client(self, patience: Patience) -> Client:
         """Return a client with the stored token. Raises ProviderError when it is unreadable."""
         return self.provider.client(self.organization_url, self.read_credentials().token, patience)
+
+    @cached_property
+    def background_client(self) -> Client:
+        """One client for all that the worker reads with this instance, over one connection.
+
+        Raises ProviderError when the stored token is unreadable.
+        """
+        return self.client(BACKGROUND)
 
     def read_credentials(self) -> Credentials:
         """Return token and password, decrypted. Raises ProviderError with the wrong key."""
