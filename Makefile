@@ -38,7 +38,7 @@ check: setup
 
 # What `make test` does with 200 histories; it takes hours.
 proof: setup
-	HISTORIES=10000 $(BIN)/python -m pytest --numprocesses auto tests/stacks/test_no_lost_commit.py
+	HISTORIES=10000 $(BIN)/python -m pytest --numprocesses auto tests/stacks/deciding/test_no_lost_commit.py
 
 bench: setup
 	$(BIN)/python -m tests.bench

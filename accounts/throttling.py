@@ -11,8 +11,8 @@ from django.contrib.auth.models import User
 from django.db.models import QuerySet, Sum
 from django.http import HttpRequest
 
-from accounts.audit import SecurityEvent
-from accounts.refusals import record_refusal
+from accounts.audit.records import SecurityEvent
+from accounts.audit.refusals import record_refusal
 
 # How many wrong passwords lock for AXES_COOLOFF_TIME.
 FOR_ONE_NAME_FROM_ONE_ADDRESS = 5

@@ -14,7 +14,7 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_http_methods, require_safe
 
-from accounts.audit import SecurityEvent, Verb, record
+from accounts.audit.records import SecurityEvent, Verb, record
 from accounts.forms import (
     AddPersonForm,
     EditPersonForm,

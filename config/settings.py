@@ -81,6 +81,7 @@ CONTENT_SECURITY_POLICY = {
 }
 
 INSTALLED_APPS = [
+    "config",
     "accounts",
     "vcs_integrations",
     "stacks",
@@ -109,7 +110,7 @@ MIDDLEWARE = [
     "config.middleware.StrangersBodyMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
-    "accounts.refusals.RefusalsMiddleware",
+    "accounts.audit.refusals.RefusalsMiddleware",
     "accounts.roles.SignInRequiredMiddleware",
     "accounts.roles.RoleRequiredMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
@@ -129,7 +130,7 @@ TEMPLATES = [
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
                 "accounts.roles.role_of_user",
-                "vcs_integrations.attention.banner",
+                "vcs_integrations.notices.attention.banner",
             ],
         },
     }

@@ -26,6 +26,7 @@ handler500 = "config.error_pages.server_error"
 
 urlpatterns = [
     path("healthz", healthz, name="healthz"),
+    path("", include("dashboard.urls")),
     path("", include("accounts.urls")),
     path("", include("vcs_integrations.urls")),
     path("", include("stacks.urls")),

@@ -1,67 +1,65 @@
-"""Addresses of the start page and of stacks."""
+"""Addresses of stacks, and of an integration's reports."""
 
 from django.urls import path
 
-from stacks import (
-    environment_pages,
-    fork_views,
-    home,
-    report_views,
-    run_views,
-    state_pages,
-    views,
-)
-from stacks.state_backend import state_backend
+from stacks.environment import views as environment
+from stacks.overview import views as overview
+from stacks.reports import views as reports
+from stacks.runs import fork_views
+from stacks.runs import views as runs
+from stacks.setup import edit_views
+from stacks.setup import views as setup
+from stacks.tfstate import backend
+from stacks.tfstate import views as tfstate
 
 urlpatterns = [
-    path("", home.home, name="home"),
-    path("settings/vcs-providers/<int:pk>/reports/", report_views.reports, name="reports"),
+    path("settings/vcs-providers/<int:pk>/reports/", reports.reports, name="reports"),
     path(
         "settings/vcs-providers/<int:pk>/reports/retry/",
-        report_views.retry_reports,
+        reports.retry_reports,
         name="retry_reports",
     ),
-    path("stacks/", views.stack_list, name="stack_list"),
-    path("stacks/new/", views.create_stack, name="create_stack"),
-    path("stacks/new/repositories/", views.repository_options, name="repository_options"),
-    path("stacks/new/branches/", views.branch_options, name="branch_options"),
-    path("stacks/<slug:slug>/", views.stack, name="stack"),
-    path("stacks/<slug:slug>/activity/", views.activity, name="activity"),
-    path("stacks/<slug:slug>/runs/<int:number>/", run_views.run, name="run"),
-    path("stacks/<slug:slug>/runs/<int:number>/act/", run_views.act_on_run, name="act_on_run"),
-    path("stacks/<slug:slug>/runs/<int:number>/log/", run_views.log_part, name="log_part"),
-    path("stacks/<slug:slug>/runs/<int:number>/log.txt", run_views.log_file, name="log_file"),
+    path("stacks/", overview.stack_list, name="stack_list"),
+    path("stacks/new/", setup.create_stack, name="create_stack"),
+    path("stacks/new/repositories/", setup.repository_options, name="repository_options"),
+    path("stacks/new/branches/", setup.branch_options, name="branch_options"),
+    path("stacks/<slug:slug>/", overview.stack, name="stack"),
+    path("stacks/<slug:slug>/activity/", overview.activity, name="activity"),
+    path("stacks/<slug:slug>/runs/<int:number>/", runs.run, name="run"),
+    path("stacks/<slug:slug>/runs/<int:number>/act/", runs.act_on_run, name="act_on_run"),
+    path("stacks/<slug:slug>/runs/<int:number>/log/", runs.log_part, name="log_part"),
+    path("stacks/<slug:slug>/runs/<int:number>/log.txt", runs.log_file, name="log_file"),
     path("stacks/<slug:slug>/forks/<slug:sha>/", fork_views.allow_fork, name="allow_fork"),
-    path("stacks/<slug:slug>/plan-older/", views.plan_open, name="plan_open"),
-    path("stacks/<slug:slug>/head/", views.refresh_head, name="refresh_head"),
-    path("stacks/<slug:slug>/edit/", views.edit_stack, name="edit_stack"),
-    path("stacks/<slug:slug>/behavior/", views.change_behavior, name="change_behavior"),
-    path("stacks/<slug:slug>/backend/", views.change_backend, name="change_backend"),
-    path("stacks/<slug:slug>/state/", state_backend, name="state_backend"),
-    path("stacks/<slug:slug>/state/versions/", state_pages.state_versions, name="state_versions"),
+    path("stacks/<slug:slug>/plan-older/", overview.plan_open, name="plan_open"),
+    path("stacks/<slug:slug>/head/", overview.refresh_head, name="refresh_head"),
+    path("stacks/<slug:slug>/edit/", edit_views.edit_stack, name="edit_stack"),
+    path("stacks/<slug:slug>/behavior/", edit_views.change_behavior, name="change_behavior"),
+    path("stacks/<slug:slug>/backend/", edit_views.change_backend, name="change_backend"),
+    path("stacks/<slug:slug>/state/", backend.state_backend, name="state_backend"),
+    path("stacks/<slug:slug>/state/versions/", tfstate.state_versions, name="state_versions"),
     path(
         "stacks/<slug:slug>/state/versions/<int:version>/",
-        state_pages.download_state,
+        tfstate.download_state,
         name="download_state",
     ),
-    path("stacks/<slug:slug>/state/upload/", state_pages.upload_state, name="upload_state"),
+    path("stacks/<slug:slug>/state/upload/", tfstate.upload_state, name="upload_state"),
     path(
         "stacks/<slug:slug>/state/upload/confirm/",
-        state_pages.confirm_state,
+        tfstate.confirm_state,
         name="confirm_state",
     ),
-    path("stacks/<slug:slug>/state/unlock/", state_pages.unlock_state, name="unlock_state"),
-    path("stacks/<slug:slug>/environment/", environment_pages.environment, name="environment"),
+    path("stacks/<slug:slug>/state/unlock/", tfstate.unlock_state, name="unlock_state"),
+    path("stacks/<slug:slug>/environment/", environment.environment, name="environment"),
     path(
         "stacks/<slug:slug>/environment/<int:variable_pk>/",
-        environment_pages.change_variable,
+        environment.change_variable,
         name="change_variable",
     ),
     path(
         "stacks/<slug:slug>/environment/<int:variable_pk>/remove/",
-        environment_pages.remove_variable,
+        environment.remove_variable,
         name="remove_variable",
     ),
-    path("stacks/<slug:slug>/source/", views.change_source, name="change_source"),
-    path("stacks/<slug:slug>/delete/", views.delete_stack, name="delete_stack"),
+    path("stacks/<slug:slug>/source/", edit_views.change_source, name="change_source"),
+    path("stacks/<slug:slug>/delete/", edit_views.delete_stack, name="delete_stack"),
 ]

@@ -14,7 +14,7 @@ from django.utils import timezone
 
 from accounts.roles import Role
 from stacks.models import PullRequest, Run, Stack, StackVariable, StateLock, StateVersion
-from stacks.states import Kind, State
+from stacks.rules.states import Kind, State
 from tests.conftest import make_person, over_https, signed_in
 from vcs_integrations.models import (
     Delivery,

@@ -19,7 +19,7 @@ from accounts.roles import Role
 from tests.emulator import Emulator
 from tests.emulator.model import Organization, Project, Repository
 from tests.postgresql import PostgreSQL, postgresql
-from vcs_integrations.linking import Details, link
+from vcs_integrations.connections.linking import Details, link
 from vcs_integrations.models import Integration
 from vcs_integrations.providers import PROVIDERS
 from vcs_integrations.providers.azure_devops import client as azure_devops

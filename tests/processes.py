@@ -120,7 +120,7 @@ def is_alive(pid: int) -> bool:
     return bool(state.stdout.strip()) and not state.stdout.strip().startswith("Z")
 
 
-def wait_for(condition: Callable[[], object], seconds: float = 20) -> bool:
+def wait_for(condition: Callable[[], object], seconds: float = 120) -> bool:
     """Wait until something is so; say whether it came to be."""
     until = time.monotonic() + seconds
     while time.monotonic() < until:

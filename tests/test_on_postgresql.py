@@ -9,21 +9,21 @@ from tests.postgresql import PostgreSQL, needs_postgresql
 from tests.processes import environment
 
 TESTS = [
-    "tests/stacks/test_destinations.py",
-    "tests/stacks/test_report_pages.py",
-    "tests/stacks/test_reporting.py",
-    "tests/stacks/test_section_four.py",
-    "tests/stacks/test_sending.py",
-    "tests/stacks/test_state_backend.py",
-    "tests/test_audit_log.py",
-    "tests/test_key_rotation.py",
-    "tests/test_moved_secrets.py",
-    "tests/vcs_integrations/test_attention.py",
-    "tests/vcs_integrations/test_deliveries.py",
-    "tests/vcs_integrations/test_hook_pages.py",
-    "tests/vcs_integrations/test_notices.py",
-    "tests/vcs_integrations/test_watching.py",
-    "tests/vcs_integrations/test_webhooks.py",
+    "tests/stacks/environment/test_destinations.py",
+    "tests/stacks/reports/test_report_pages.py",
+    "tests/stacks/reports/test_reporting.py",
+    "tests/stacks/deciding/test_from_event_to_run.py",
+    "tests/stacks/reports/test_sending.py",
+    "tests/stacks/tfstate/test_state_backend.py",
+    "tests/accounts/audit/test_audit_log.py",
+    "tests/core/test_key_rotation.py",
+    "tests/core/test_moved_secrets.py",
+    "tests/vcs_integrations/notices/test_attention.py",
+    "tests/vcs_integrations/webhooks/test_deliveries.py",
+    "tests/vcs_integrations/hooks/test_hook_pages.py",
+    "tests/vcs_integrations/notices/test_notices.py",
+    "tests/vcs_integrations/hooks/test_watching.py",
+    "tests/vcs_integrations/webhooks/test_webhooks.py",
 ]
 
 

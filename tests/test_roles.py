@@ -8,7 +8,7 @@ from django.db import transaction
 from django.test import Client
 from pytest_django import Settings
 
-from accounts.audit import entries
+from accounts.audit.records import entries
 from accounts.forms import give_role
 from accounts.roles import Role
 from tests.addresses import ROLES, World, clients, make_world, routes

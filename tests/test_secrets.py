@@ -21,17 +21,17 @@ from django_tasks_db.management.commands.db_worker import Worker
 from django_tasks_db.models import DBTaskResult
 from pytest_django import Settings
 
-from accounts.audit import entries
+from accounts.audit.records import entries
 from tests.addresses import World, clients, make_world, routes
 from tests.conftest import PASSWORD, over_https
 from tests.emulator import Emulator
 from tests.emulator.model import Organization
-from vcs_integrations import linking
+from vcs_integrations.connections import linking
 from vcs_integrations.models import Credentials, Integration
+from vcs_integrations.organizations.tasks import refresh_integration
 from vcs_integrations.providers import PROVIDERS
 from vcs_integrations.providers.azure_devops.client import AzureDevOpsClient
 from vcs_integrations.providers.base import INTERACTIVE, ProviderError
-from vcs_integrations.tasks import refresh_integration
 
 SET_UP = "/settings/vcs-providers/azure-devops/set-up/"
 VCS = "/settings/vcs-providers/"

@@ -13,28 +13,14 @@ from django.conf import settings
 from django.db import DatabaseError, InterfaceError, transaction
 from django.utils import timezone
 
-from stacks.basis import basis_now, why_state_refuses
-from stacks.environment import environment_of, former_secrets_of, withheld_from
-from stacks.execution import (
-    backends,
-    lfs,
-    merging,
-    project_root,
-    queue,
-    submodules,
-    terraform,
-    workspace,
-)
-from stacks.execution.backends import StoredBackend
-from stacks.execution.errors import Tail, terraform_errors
-from stacks.execution.lease import Lease
-from stacks.execution.logs import Log
-from stacks.execution.masking import MOST_CHARACTERS, MOST_PARTS, Masker
-from stacks.execution.network import NoNetwork
-from stacks.execution.overridden import warnings_of_overridden
-from stacks.execution.patience import patiently
-from stacks.execution.project_root import ProjectRoot
-from stacks.execution.sandbox import (
+from core.encryption import WrongKey, decrypting
+from stacks.environment.variables import environment_of, former_secrets_of, withheld_from
+from stacks.execution import queue
+from stacks.execution.checkout import lfs, merging, project_root, submodules, workspace
+from stacks.execution.checkout.project_root import ProjectRoot
+from stacks.execution.checkout.workspace import NotFetched
+from stacks.execution.isolation.network import NoNetwork
+from stacks.execution.isolation.sandbox import (
     KILLED_AFTER,
     LimitReached,
     Limits,
@@ -43,17 +29,24 @@ from stacks.execution.sandbox import (
     Stopped,
     sandbox,
 )
-from stacks.execution.system import MEGABYTE
-from stacks.execution.terraform import PlanSummary
-from stacks.execution.workspace import NotFetched
-from stacks.forks import is_refused
+from stacks.execution.isolation.system import MEGABYTE
+from stacks.execution.lease import Lease
+from stacks.execution.output.logs import Log
+from stacks.execution.output.masking import MOST_CHARACTERS, MOST_PARTS, Masker
+from stacks.execution.patience import patiently
+from stacks.execution.tools import backends, terraform
+from stacks.execution.tools.backends import StoredBackend
+from stacks.execution.tools.errors import Tail, terraform_errors
+from stacks.execution.tools.overridden import warnings_of_overridden
+from stacks.execution.tools.terraform import PlanSummary
+from stacks.lifecycle.basis import basis_now, why_state_refuses
+from stacks.lifecycle.forks import is_refused
 from stacks.models import Backend, PlanFile, Run, Tool
-from stacks.state_backend import address_of, issue_credential, limit_apply, username_of
-from stacks.state_files import LARGEST_STATE
-from stacks.states import Kind, State
-from vcs_integrations.encryption import WrongKey, decrypting
+from stacks.rules.states import Kind, State
+from stacks.tfstate.backend import address_of, issue_credential, limit_apply, username_of
+from stacks.tfstate.files import LARGEST_STATE
+from vcs_integrations.organizations.refreshing import refresh_repository
 from vcs_integrations.providers.base import ProviderError, digest
-from vcs_integrations.refreshing import refresh_repository
 
 logger = logging.getLogger(__name__)
 

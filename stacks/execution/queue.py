@@ -13,7 +13,7 @@ from django.utils import timezone
 from stacks.models import PlanFile, Run, RunCredential
 from stacks.models.run import RunQuerySet
 from stacks.models.state import keep_lock_of_lost_apply
-from stacks.states import ENDED, HOLDS_STACK, Kind, State
+from stacks.rules.states import ENDED, HOLDS_STACK, Kind, State
 
 LEASE = timedelta(seconds=60)
 MOST_ATTEMPTS = 3

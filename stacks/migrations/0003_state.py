@@ -2,7 +2,7 @@
 
 import django.db.models.deletion
 import django.utils.timezone
-import vcs_integrations.encrypted_fields
+import core.encrypted_fields
 from django.db import migrations, models
 
 
@@ -39,7 +39,7 @@ class Migration(migrations.Migration):
                     ),
                 ),
                 ("name", models.CharField(max_length=200)),
-                ("value", vcs_integrations.encrypted_fields.EncryptedTextField()),
+                ("value", core.encrypted_fields.EncryptedTextField()),
                 ("is_secret", models.BooleanField(default=False)),
             ],
             options={
@@ -154,7 +154,7 @@ class Migration(migrations.Migration):
                         to="stacks.stateversion",
                     ),
                 ),
-                ("packed", vcs_integrations.encrypted_fields.EncryptedBytesField()),
+                ("packed", core.encrypted_fields.EncryptedBytesField()),
             ],
         ),
         migrations.AddField(

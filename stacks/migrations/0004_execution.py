@@ -3,7 +3,7 @@
 import django.db.models.deletion
 import django.utils.timezone
 from django.conf import settings
-import vcs_integrations.encrypted_fields
+import core.encrypted_fields
 from django.db import migrations, models
 
 
@@ -33,7 +33,7 @@ class Migration(migrations.Migration):
             name='PlanFile',
             fields=[
                 ('run', models.OneToOneField(on_delete=django.db.models.deletion.CASCADE, primary_key=True, related_name='plan_file', serialize=False, to='stacks.run')),
-                ('content', vcs_integrations.encrypted_fields.EncryptedBytesField()),
+                ('content', core.encrypted_fields.EncryptedBytesField()),
                 ('lock_file', models.BinaryField(default=b'')),
             ],
         ),

@@ -3,7 +3,7 @@
 import django.db.models.deletion
 import django.utils.timezone
 from django.conf import settings
-import vcs_integrations.encrypted_fields
+import core.encrypted_fields
 from django.db import migrations, models
 
 
@@ -24,7 +24,7 @@ class Migration(migrations.Migration):
             name='StateUpload',
             fields=[
                 ('stack', models.OneToOneField(on_delete=django.db.models.deletion.CASCADE, primary_key=True, related_name='state_upload', serialize=False, to='stacks.stack')),
-                ('packed', vcs_integrations.encrypted_fields.EncryptedBytesField()),
+                ('packed', core.encrypted_fields.EncryptedBytesField()),
                 ('uploaded_at', models.DateTimeField(default=django.utils.timezone.now)),
                 ('person', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='+', to=settings.AUTH_USER_MODEL)),
             ],

@@ -7,10 +7,10 @@ from django.conf import settings
 from django.db import models
 from django.utils import timezone
 
-from stacks import triggers
 from stacks.models.run import Run
 from stacks.models.stack import Stack
-from stacks.triggers import RULE_TEXTS, Rule
+from stacks.rules import triggers
+from stacks.rules.triggers import RULE_TEXTS, Rule
 from vcs_integrations.models import Delivery
 
 PRUNED_AT_ONCE = 500

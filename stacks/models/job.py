@@ -4,8 +4,8 @@ from django.conf import settings
 from django.db import models
 from django.utils import timezone
 
+from core.encrypted_fields import EncryptedBytesField
 from stacks.models.run import Run
-from vcs_integrations.encrypted_fields import EncryptedBytesField
 
 
 class PlanFile(models.Model):

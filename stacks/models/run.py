@@ -8,10 +8,10 @@ from django.db.models import Q
 from django.urls import reverse
 from django.utils import timezone
 
-from stacks.changes import DONE, TO_DO, Changes, count_destroying
 from stacks.models.report import Report
 from stacks.models.stack import Stack
-from stacks.states import (
+from stacks.rules.changes import DONE, TO_DO, Changes, count_destroying
+from stacks.rules.states import (
     DOES_NOT_COUNT,
     ENDED,
     HOLDS_STACK,

@@ -11,11 +11,11 @@ from django.utils import timezone
 from django.utils.text import slugify
 
 from stacks.models.report import ALL_STACKS, Report
-from stacks.states import ENDED, State
-from stacks.triggers import Rule
-from vcs_integrations.dependents import Dependents
-from vcs_integrations.events import RemoteCommit
+from stacks.rules.states import ENDED, State
+from stacks.rules.triggers import Rule
+from vcs_integrations.connections.dependents import Dependents
 from vcs_integrations.models import Integration, Repository, search_key, search_words
+from vcs_integrations.providers.events import RemoteCommit
 
 RESERVED_SLUGS = {"new", ALL_STACKS}
 HEAD_FIELDS = [

@@ -8,11 +8,11 @@ from django.conf import settings
 from django.db import models, transaction
 from django.utils import timezone
 
+from core.encrypted_fields import EncryptedBytesField
+from core.encryption import decrypting
 from stacks.models.run import Run
 from stacks.models.stack import Stack
-from stacks.states import State
-from vcs_integrations.encrypted_fields import EncryptedBytesField
-from vcs_integrations.encryption import decrypting
+from stacks.rules.states import State
 
 # How long a state that somebody uploaded waits to be confirmed.
 KEEP_UPLOADS = timedelta(hours=1)

@@ -3,8 +3,8 @@
 from django.db import models
 from django.utils import timezone
 
+from core.encrypted_fields import EncryptedTextField, new_row_id
 from stacks.models.stack import Stack
-from vcs_integrations.encrypted_fields import EncryptedTextField, new_row_id
 
 
 class StackVariable(models.Model):

@@ -6,9 +6,9 @@ from django.utils import timezone
 from playwright.sync_api import expect
 
 from tests.browser.scene import LONG_NAME, Scene, state
-from vcs_integrations.linking import change_webhook_password
+from vcs_integrations.hooks.watching import watch
 from vcs_integrations.models import HookTest, Integration, Verdict
-from vcs_integrations.watching import watch
+from vcs_integrations.webhooks.password import change_webhook_password
 
 
 def _read(scene: Scene) -> Integration:

@@ -12,7 +12,6 @@ from django.test import Client
 from django.utils import timezone
 from playwright.sync_api import FilePayload, Page, expect
 
-from stacks.heads import follow_from_now
 from stacks.models import (
     Decision,
     LogChunk,
@@ -24,16 +23,18 @@ from stacks.models import (
     StackVariable,
     StateVersion,
 )
-from stacks.states import HOLDS_STACK, TRACKED_ONLY, Kind
-from stacks.states import State as RunState
-from stacks.triggers import Rule
+from stacks.rules.states import HOLDS_STACK, TRACKED_ONLY, Kind
+from stacks.rules.states import State as RunState
+from stacks.rules.triggers import Rule
+from stacks.sources.heads import follow_from_now
 from tests.addresses import make_lock, make_state_version
 from tests.browser.conftest import Watch, sign_in
 from tests.conftest import signed_in
 from tests.emulator import Emulator
 from tests.emulator.model import Organization
 from tests.emulator.pull_requests import PullRequest as EmulatedPullRequest
-from tests.stacks.reports import look
+from tests.stacks.reports.sender import look
+from vcs_integrations.connections.unlinking import unlink
 from vcs_integrations.models import (
     Delivery,
     Integration,
@@ -42,10 +43,9 @@ from vcs_integrations.models import (
     NoticeKind,
     Subscription,
 )
-from vcs_integrations.notices import give, withdraw
+from vcs_integrations.notices.records import give, withdraw
+from vcs_integrations.organizations.refreshing import refresh
 from vcs_integrations.providers.base import INTERACTIVE, Outcome, Problem, ProviderError
-from vcs_integrations.refreshing import refresh
-from vcs_integrations.unlinking import unlink
 
 T = TypeVar("T")
 PROVIDERS = "/settings/vcs-providers/"

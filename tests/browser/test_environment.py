@@ -2,9 +2,9 @@
 
 from playwright.sync_api import Page
 
-from stacks.environment import environment_of
+from stacks.environment.variables import environment_of
 from stacks.models import Stack
-from stacks.states import Kind
+from stacks.rules.states import Kind
 from vcs_integrations.models import Integration
 
 

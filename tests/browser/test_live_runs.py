@@ -4,7 +4,7 @@ import pytest
 from playwright.sync_api import BrowserContext, Page, Route, expect
 
 from stacks.models import Run, Stack
-from stacks.states import State
+from stacks.rules.states import State
 from tests.addresses import make_run
 from tests.browser.conftest import PATIENCE, Watch
 from vcs_integrations.models import Delivery, Integration

@@ -5,7 +5,7 @@ from itertools import pairwise
 
 from playwright.sync_api import BrowserContext, Locator, Page, expect
 
-from accounts.audit import entries_about
+from accounts.audit.records import entries_about
 from stacks.models import Stack
 from tests.browser.conftest import held
 from tests.emulator import Emulator

@@ -5,8 +5,8 @@ from pathlib import Path
 from django.contrib.auth.models import User
 from playwright.sync_api import Page, expect
 
-from stacks.heads import follow_from_now
 from stacks.models import Stack
+from stacks.sources.heads import follow_from_now
 from tests.browser.test_journey import (
     add_the_four_hooks,
     fact,
@@ -20,9 +20,9 @@ from tests.emulator import Emulator
 from tests.emulator.model import Organization
 from tests.emulator.model import Repository as Remote
 from tests.stacks.execution.conftest import THREE, runs_folder, terraform, work
-from tests.stacks.reports import send_all
+from tests.stacks.reports.sender import send_all
 from vcs_integrations.models import Repository
-from vcs_integrations.processing import process_due
+from vcs_integrations.webhooks.processing import process_due
 
 __all__ = ["runs_folder", "terraform"]
 

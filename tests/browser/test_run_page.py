@@ -4,7 +4,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from stacks.models import LogChunk, Run, Stack
-from stacks.states import State
+from stacks.rules.states import State
 from tests.addresses import make_run
 from vcs_integrations.models import Integration
 

@@ -4,14 +4,14 @@ import pytest
 from django.contrib.auth.models import User
 from playwright.sync_api import Page, expect
 
-from stacks.heads import follow_from_now
+from stacks.deciding.planning import plan_next
+from stacks.deciding.reconciliation import reconcile_next
 from stacks.models import Stack
-from stacks.planning import plan_next
-from stacks.reconciliation import reconcile_next
+from stacks.sources.heads import follow_from_now
 from tests.conftest import PASSWORD
 from tests.emulator import Emulator
 from tests.emulator.model import Organization, Repository
-from tests.stacks.reports import look, send_all
+from tests.stacks.reports.sender import look, send_all
 from vcs_integrations.models import Integration
 
 PROVIDERS = "/settings/vcs-providers/"

@@ -3,7 +3,7 @@
 import django.db.models.deletion
 import django.utils.timezone
 import uuid
-import vcs_integrations.encrypted_fields
+import core.encrypted_fields
 from django.db import migrations, models
 
 
@@ -51,8 +51,8 @@ class Migration(migrations.Migration):
             name='Credentials',
             fields=[
                 ('integration', models.OneToOneField(on_delete=django.db.models.deletion.CASCADE, primary_key=True, serialize=False, to='vcs_integrations.integration')),
-                ('token', vcs_integrations.encrypted_fields.EncryptedTextField()),
-                ('webhook_password', vcs_integrations.encrypted_fields.EncryptedTextField()),
+                ('token', core.encrypted_fields.EncryptedTextField()),
+                ('webhook_password', core.encrypted_fields.EncryptedTextField()),
             ],
             options={
                 'verbose_name_plural': 'credentials',

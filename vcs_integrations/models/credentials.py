@@ -4,7 +4,7 @@ import secrets
 
 from django.db import models
 
-from vcs_integrations.encrypted_fields import EncryptedTextField
+from core.encrypted_fields import EncryptedTextField
 
 
 def new_webhook_password() -> str:

@@ -11,8 +11,8 @@ from django.urls import reverse
 from django.utils import timezone
 from django.utils.functional import cached_property
 
-from vcs_integrations.backoff import wait_after
-from vcs_integrations.encryption import WrongKey, decrypting
+from core.backoff import wait_after
+from core.encryption import WrongKey, decrypting
 from vcs_integrations.models.credentials import Credentials, new_webhook_password
 from vcs_integrations.models.delivery import Delivery, password_mark
 from vcs_integrations.providers import PROVIDERS

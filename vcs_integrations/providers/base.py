@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import ClassVar, Protocol
 
-from vcs_integrations.events import (
+from vcs_integrations.providers.events import (
     Hint,
     Ignored,
     Iteration,

@@ -4,7 +4,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand
 
-from accounts.audit import entries, json_lines
+from accounts.audit.records import entries, json_lines
 
 
 class Command(BaseCommand):

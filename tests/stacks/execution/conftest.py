@@ -13,10 +13,10 @@ from pytest_django.live_server_helper import LiveServer
 
 from stacks.execution import job, queue
 from stacks.models import Backend, Run, Stack, StackVariable
-from stacks.states import Kind, State
+from stacks.rules.states import Kind, State
 from tests.emulator.model import Repository
 from tests.stacks.execution.state_server import StateServer, state_server
-from tests.stacks.execution.terraforms import installed, packaged
+from tests.stacks.execution.tools.terraforms import installed, packaged
 from vcs_integrations.models import Integration
 
 # It names a backend, whose address is in the environment of the fixture `stack`.

@@ -6,16 +6,16 @@ from hashlib import sha256
 from django.contrib.auth.models import User
 from django.test import Client
 
-from stacks.actions import Action, act
-from stacks.environment import change, remove
-from stacks.execution.logs import as_text
-from stacks.execution.masking import MASK, MOST_PARTS
-from stacks.heads import follow_from_now
+from stacks.environment.variables import change, remove
+from stacks.execution.output.logs import as_text
+from stacks.execution.output.masking import MASK, MOST_PARTS
+from stacks.lifecycle.actions import Action, act
 from stacks.models import Stack, StackVariable
-from stacks.states import Kind, State
+from stacks.rules.states import Kind, State
+from stacks.sources.heads import follow_from_now
 from tests.emulator.model import Repository
 from tests.stacks.execution.conftest import HTTP_BACKEND, log_of, pushed, work
-from tests.stacks.reports import look, send_all
+from tests.stacks.reports.sender import look, send_all
 
 PASSWORD = "Hunter2-Hunter2"
 

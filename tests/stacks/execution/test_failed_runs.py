@@ -5,14 +5,14 @@ import html
 from django.contrib.auth.models import User
 from django.test import Client
 
-from stacks.actions import Action, act
-from stacks.execution.masking import MASK
-from stacks.heads import follow_from_now
+from stacks.execution.output.masking import MASK
+from stacks.lifecycle.actions import Action, act
 from stacks.models import Stack, StackVariable
-from stacks.states import State
+from stacks.rules.states import State
+from stacks.sources.heads import follow_from_now
 from tests.emulator.model import Repository
 from tests.stacks.execution.conftest import HTTP_BACKEND, work
-from tests.stacks.reports import look, send_all, told
+from tests.stacks.reports.sender import look, send_all, told
 
 SECRET = "Hunter2-Hunter2"
 MISSING = f"""variable "first" {{ description = "{SECRET}" }}

@@ -18,17 +18,17 @@ from django.contrib.auth.models import User
 from django.db import connections
 from pytest_django import Settings
 
-from stacks.actions import Action, act
 from stacks.execution import queue
-from stacks.execution.backends import FILE
-from stacks.execution.logs import as_html, as_text
-from stacks.execution.masking import MASK
-from stacks.execution.overridden import warnings_of_overridden
-from stacks.execution.sandbox import sandbox
-from stacks.forks import allow, read
-from stacks.heads import follow_from_now
+from stacks.execution.isolation.sandbox import sandbox
+from stacks.execution.output.logs import as_html, as_text
+from stacks.execution.output.masking import MASK
+from stacks.execution.tools.backends import FILE
+from stacks.execution.tools.overridden import warnings_of_overridden
+from stacks.lifecycle.actions import Action, act
+from stacks.lifecycle.forks import allow, read
 from stacks.models import PlanFile, PullRequest, Stack, StackVariable
-from stacks.states import Kind, State
+from stacks.rules.states import Kind, State
+from stacks.sources.heads import follow_from_now
 from tests.emulator.model import Repository
 from tests.stacks.execution.conftest import (
     HTTP_BACKEND,
@@ -42,7 +42,7 @@ from tests.stacks.execution.conftest import (
     queued,
     work,
 )
-from tests.stacks.reports import look
+from tests.stacks.reports.sender import look
 
 
 def executed(script: str) -> str:
@@ -231,7 +231,7 @@ def test_folders_nested_to_any_depth_are_removed_and_the_run_finishes(
 def test_what_can_not_be_removed_is_set_aside_and_shown_with_the_run(
     stack: Stack, repository: Repository, runs_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("stacks.execution.removal.SYSTEM_PATH", "/nowhere")
+    monkeypatch.setattr("stacks.execution.isolation.removal.SYSTEM_PATH", "/nowhere")
     pushed(stack, repository, {"main.tf": HTTP_BACKEND})
     (done,) = work()
     (left,) = runs_folder.iterdir()

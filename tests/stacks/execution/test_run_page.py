@@ -13,8 +13,8 @@ from django.test import Client
 from django.utils import timezone
 
 from stacks.models import LogChunk, PlanFile, Run, RunAction, Stack
-from stacks.run_views import LOG_SHOWN
-from stacks.states import State
+from stacks.rules.states import State
+from stacks.runs.views import LOG_SHOWN
 from tests.addresses import make_run, make_stack
 from vcs_integrations.models import Integration
 

@@ -13,13 +13,14 @@ from django.contrib.auth.models import User
 from django.utils import timezone
 from pytest_django import Settings
 
-from stacks.actions import Action, NotPossible, act, actions_for
-from stacks.execution import job, queue, terraform
-from stacks.execution.logs import Log, as_text
-from stacks.execution.masking import Masker
-from stacks.execution.sandbox import LimitReached, Limits, sandbox
+from stacks.execution import job, queue
+from stacks.execution.isolation.sandbox import LimitReached, Limits, sandbox
+from stacks.execution.output.logs import Log, as_text
+from stacks.execution.output.masking import Masker
+from stacks.execution.tools import terraform
+from stacks.lifecycle.actions import Action, NotPossible, act, actions_for
 from stacks.models import PlanFile, Run, Stack, StackVariable
-from stacks.states import Kind, State
+from stacks.rules.states import Kind, State
 from tests.emulator.model import Repository
 from tests.stacks.execution.conftest import (
     HTTP_BACKEND,

@@ -8,17 +8,17 @@ from django.contrib.auth.models import User
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 
-from stacks.actions import Action, NotPossible, act
-from stacks.execution.backends import FILE
-from stacks.execution.logs import as_text
-from stacks.heads import follow_from_now
+from stacks.execution.output.logs import as_text
+from stacks.execution.tools.backends import FILE
+from stacks.lifecycle.actions import Action, NotPossible, act
 from stacks.models import Run, Stack
-from stacks.reporting import describe
-from stacks.states import Kind, State
+from stacks.reports.texts import describe
+from stacks.rules.states import Kind, State
+from stacks.sources.heads import follow_from_now
 from tests.conftest import signed_in
 from tests.emulator.model import Repository
 from tests.stacks.execution.conftest import THREE, log_of, pushed, work
-from tests.stacks.reports import look, send_all
+from tests.stacks.reports.sender import look, send_all
 from vcs_integrations.providers.base import digest
 
 # With the resource of Terraform's own that needs no provider.

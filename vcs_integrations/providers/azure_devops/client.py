@@ -8,8 +8,7 @@ from urllib.parse import quote, urlsplit
 import requests
 from urllib3.util.retry import Retry
 
-from vcs_integrations import bounded_json
-from vcs_integrations.events import Iteration, PullRequestFacts, Push, RefChanged, RemoteCommit
+from core import bounded_json
 from vcs_integrations.providers.azure_devops import (
     checkup,
     deadlines,
@@ -39,6 +38,13 @@ from vcs_integrations.providers.base import (
     RemoteSubscription,
     Status,
     StatusReport,
+)
+from vcs_integrations.providers.events import (
+    Iteration,
+    PullRequestFacts,
+    Push,
+    RefChanged,
+    RemoteCommit,
 )
 
 # A list of 10,000 repositories has about 6 MB.

@@ -6,7 +6,6 @@ from urllib.parse import quote
 
 from django.conf import settings
 
-from vcs_integrations.events import Hint, Ignored, Malformed
 from vcs_integrations.providers.azure_devops import diagnosis, organization_url, webhook
 from vcs_integrations.providers.azure_devops.client import AzureDevOpsClient
 from vcs_integrations.providers.azure_devops.endpoint import refuses_endpoint
@@ -20,6 +19,7 @@ from vcs_integrations.providers.base import (
     ProviderError,
     RepositoryPath,
 )
+from vcs_integrations.providers.events import Hint, Ignored, Malformed
 
 
 class AzureDevOps:

@@ -7,9 +7,15 @@ import re
 import uuid
 from typing import Any
 
-from vcs_integrations.events import BRANCHES, PullRequestFacts, Push, RefChanged, RemoteCommit
 from vcs_integrations.providers.azure_devops.dates import read_date
 from vcs_integrations.providers.base import RemoteChange
+from vcs_integrations.providers.events import (
+    BRANCHES,
+    PullRequestFacts,
+    Push,
+    RefChanged,
+    RemoteCommit,
+)
 
 Json = dict[str, Any]
 

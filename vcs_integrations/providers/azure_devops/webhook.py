@@ -9,15 +9,7 @@ import re
 import uuid
 from typing import Any
 
-from vcs_integrations import bounded_json
-from vcs_integrations.events import (
-    Hint,
-    Ignored,
-    Malformed,
-    PullRequestChanged,
-    PushAnnounced,
-    Unspecified,
-)
+from core import bounded_json
 from vcs_integrations.providers.azure_devops.shapes import (
     child,
     guid,
@@ -28,6 +20,14 @@ from vcs_integrations.providers.azure_devops.shapes import (
     text,
 )
 from vcs_integrations.providers.base import Envelope, Outcome, digest, read_basic
+from vcs_integrations.providers.events import (
+    Hint,
+    Ignored,
+    Malformed,
+    PullRequestChanged,
+    PushAnnounced,
+    Unspecified,
+)
 
 # What fills the 2 MB that Azure DevOps sends at most has far fewer.
 MOST_PARTS = 200_000

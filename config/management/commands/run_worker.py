@@ -1,0 +1,94 @@
+"""The worker that executes runs: fetches, plans, applies.
+
+Any number may run, on any machine that reaches the database; each does one run at a time. It may
+be killed at any point: what it planned is planned again, by another or by itself.
+"""
+
+import logging
+import os
+import secrets
+import signal
+import socket
+import threading
+import time
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+from django.db import DatabaseError, InterfaceError, close_old_connections
+
+from stacks.execution import job, queue
+from stacks.execution.isolation import cgroups, seccomp
+from stacks.execution.isolation.network import NoNetwork, describe_network
+from stacks.execution.isolation.removal import set_aside
+from stacks.execution.isolation.sandbox import (
+    NotIsolated,
+    check_isolation,
+    remove_left_folders,
+    runs_folder,
+)
+from stacks.execution.tools import terraform
+from stacks.models import Tool
+
+logger = logging.getLogger(__name__)
+
+LOOK_EVERY = 0.5  # seconds
+TIDY_EVERY = 60
+WAIT_FOR_DATABASE = 5
+
+
+class Command(BaseCommand):
+    help = "Execute runs: plan, and apply what was confirmed. `make run` starts it, too."
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        try:
+            network = describe_network()
+            check_isolation()
+            left = set_aside(runs_folder())
+        except (NoNetwork, NotIsolated) as error:
+            raise CommandError(str(error)) from error
+        ending = threading.Event()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda *_: ending.set())
+        worker = f"{socket.gethostname()[:60]}:{os.getpid()}:{secrets.token_hex(8)}"
+        for tool in Tool:
+            self.stdout.write(f"{tool.label}: {terraform.binary(tool) or 'not found'}")
+        self.stdout.write(network)
+        for folder in left:
+            self.stdout.write(f"Could not be removed, remove it by hand: {folder}")
+        self.stdout.write(cgroups.in_force())
+        if not seccomp.is_supported():
+            self.stdout.write(
+                "System calls of jobs are not filtered on this machine's architecture."
+            )
+        self.stdout.write("The run worker is running.")
+        self.stdout.flush()
+        tidied_at = 0.0
+        while not ending.is_set():
+            try:
+                close_old_connections()
+                if time.monotonic() > tidied_at + TIDY_EVERY:
+                    tidy()
+                    tidied_at = time.monotonic()
+                run = queue.take_next(worker)
+            except (DatabaseError, InterfaceError) as error:
+                logger.warning("The worker waits for the database: %s", error.__class__.__name__)
+                ending.wait(WAIT_FOR_DATABASE)
+                continue
+            if run is None:
+                ending.wait(LOOK_EVERY)
+            else:
+                job.execute(run, ending.is_set)
+
+
+def tidy() -> None:
+    """Remove what nobody needs any more. A failure is logged: it must not end the worker.
+
+    Raises DatabaseError and InterfaceError, for which the worker waits.
+    """
+    for work in (queue.forget_plans, remove_left_folders):
+        try:
+            work()
+        except (DatabaseError, InterfaceError):
+            raise
+        except Exception:
+            logger.exception("Tidying failed")

@@ -1,0 +1,166 @@
+"""The start page: what needs attention, and where to go on."""
+
+from datetime import timedelta
+
+from django.db.models import Prefetch
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.urls import reverse
+from django.utils import timezone
+from django.views.decorators.http import require_safe
+
+from accounts.roles import is_admin
+from stacks.models import Report, Stack
+from vcs_integrations.models import Delivery, Integration, Project, Subscription
+from vcs_integrations.notices.attention import (
+    Attention,
+    connection_failure,
+    standing_notices,
+    token_end,
+)
+
+# The worker takes up what is due every few seconds; later than this it is not running.
+WORKER_IS_LATE = timedelta(minutes=5)
+PROJECTS_NAMED = 5
+# Once or twice happens; then something has to be mended.
+TRIES_TOLD = 3
+
+
+@require_safe
+def home(request: HttpRequest) -> HttpResponse:
+    linked = Integration.objects.linked().with_last_delivery().select_related("duplicate_of")
+    before = Prefetch("subscriptions", Subscription.objects.of_before())
+    integrations = list(linked.prefetch_related(before))
+    reader_is_admin = is_admin(request)
+    stacks = Stack.objects.with_repository()
+    hooks_are_missing = any(_has_hooks_to_make_anew(one) for one in integrations)
+    context = {
+        "integrations": integrations,
+        "stack_count": stacks.count(),
+        "newest_stacks": stacks.order_by("-created_at")[:5],
+        "notices": [
+            *(_about_worker(integrations) or _about_waiting(reader_is_admin)),
+            *(notice for one in integrations for notice in _about(one, reader_is_admin)),
+            *standing_notices(integrations, reader_is_admin=reader_is_admin),
+            *_about_projects(reader_is_admin),
+            *_about_reports(integrations, reader_is_admin),
+            *_about_stacks(),
+        ],
+        "left_alone": Project.objects.left_alone().count(),
+        "hooks_are_missing": hooks_are_missing,
+        "receives_webhooks": not hooks_are_missing and Integration.objects.receiving().exists(),
+    }
+    return render(request, "dashboard/home.html", context)
+
+
+def _about(integration: Integration, reader_is_admin: bool) -> list[Attention]:
+    """Return what is wrong with an integration; members can't mend it, but should know."""
+    url = reverse("provider_list")
+    found: list[Attention | None] = []
+    if integration.duplicate_of:
+        text = f"{integration.organization_url} is the same organization as another link"
+        detail = f"“{integration.duplicate_of.name}” is used. Unlink one of them."
+        found.append(Attention(text, detail, url, "VCS providers", is_error=True))
+    else:
+        found.append(connection_failure(integration, reader_is_admin=reader_is_admin))
+    if _has_hooks_to_make_anew(integration):
+        text = "Service hooks have to be set up again"
+        detail = f"{integration} was unlinked meanwhile, and its webhook password is new."
+        if reader_is_admin:
+            card = integration.get_absolute_url()
+            found.append(Attention(text, detail, card, "Show the service hooks"))
+        else:
+            detail = f"{detail} An admin sets them up."
+            found.append(Attention(text, detail, url, "VCS providers"))
+    found.append(token_end(integration, reader_is_admin=reader_is_admin))
+    return list(filter(None, found))
+
+
+def _has_hooks_to_make_anew(integration: Integration) -> bool:
+    """Say whether hooks of before it was unlinked have not been made anew."""
+    return not integration.duplicate_of and bool(integration.subscriptions.all())
+
+
+def _about_projects(reader_is_admin: bool) -> list[Attention]:
+    """Return which projects have stacks and no service hooks."""
+    found = []
+    for project in Project.objects.without_hooks().select_related("integration")[:PROJECTS_NAMED]:
+        text = f"The project {project} in {project.integration} has no service hooks"
+        detail = "Stacks use it; without webhooks its pushes are found within ten minutes only."
+        if reader_is_admin:
+            page = f"{project.integration.get_absolute_url()}#hooks"
+            found.append(Attention(text, detail, page, "Create hooks"))
+        else:
+            detail = f"{detail} An admin creates them."
+            found.append(Attention(text, detail, reverse("provider_list"), "VCS providers"))
+    return found
+
+
+def _about_reports(integrations: list[Integration], reader_is_admin: bool) -> list[Attention]:
+    """Return to which organizations reports have failed several times."""
+    well = [one for one in integrations if not one.problem]
+    failing = Report.objects.waiting().filter(attempts__gte=TRIES_TOLD)
+    rows = failing.filter(repository__integration__in=well).order_by("failed_at")
+    problems = dict(rows.values_list("repository__integration", "problem"))
+    return [
+        Attention(
+            f"What becomes of runs can't be told to {one}",
+            f"{problems[one.pk]} It is tried again by itself.",
+            reverse("reports", args=[one.pk]) if reader_is_admin else reverse("provider_list"),
+            "Show the reports" if reader_is_admin else "VCS providers",
+        )
+        for one in well
+        if one.pk in problems
+    ]
+
+
+def _about_worker(integrations: list[Integration]) -> list[Attention]:
+    late = timezone.now() - WORKER_IS_LATE
+    if not any(one.refresh_at and one.refresh_at < late for one in integrations):
+        return []
+    return [
+        Attention(
+            "The background worker seems not to run",
+            "Nothing is retried or refreshed until it does. The operator starts it with "
+            "“make run”, or by itself with “manage.py background_worker”.",
+            reverse("provider_list"),
+            "VCS providers",
+            is_error=True,
+        )
+    ]
+
+
+def _about_waiting(reader_is_admin: bool) -> list[Attention]:
+    """Return that deliveries wait for long: nobody takes them, or the provider does not answer."""
+    late = timezone.now() - WORKER_IS_LATE
+    waiting = Delivery.objects.waiting().filter(received_at__lt=late).order_by("process_at")
+    oldest = waiting.select_related("integration").defer("body", "headers").first()
+    if oldest is None:
+        return []
+    if oldest.process_at and oldest.process_at < late:
+        text = "Deliveries wait to be processed"
+        detail = (
+            "The background worker is far behind, or does not run. The operator starts it with "
+            "“make run”, or by itself with “manage.py background_worker”."
+        )
+    else:
+        text = f"Deliveries of {oldest.integration} wait"
+        detail = f"{oldest.reason.rstrip('.')}. They are tried again by themselves."
+    if not reader_is_admin:
+        return [Attention(text, detail, reverse("provider_list"), "VCS providers")]
+    list_of_waiting = f"{reverse('deliveries', args=[oldest.integration_id])}?outcome=stored"
+    return [Attention(text, detail, list_of_waiting, "Show the deliveries")]
+
+
+def _about_stacks() -> list[Attention]:
+    notices = []
+    detached = Stack.objects.detached().count()
+    if detached:
+        text = f"{detached} {'stack is' if detached == 1 else 'stacks are'} detached"
+        detail = "The organization was unlinked. Link it again, or choose another repository."
+        notices.append(Attention(text, detail, reverse("stack_list"), "Stacks"))
+    for stack in Stack.objects.exclude(branch_gone_at=None)[:5]:
+        text = f"The tracked branch of {stack.name} is gone"
+        detail = f"“{stack.branch}” is not in the repository any more."
+        notices.append(Attention(text, detail, stack.get_absolute_url(), "Open the stack"))
+    return notices

@@ -1,0 +1,306 @@
+"""What decisions need from the provider, read once and remembered.
+
+What a delivery claims decides nothing: it only says what to read, and may be contradicted.
+
+Reading takes long, and decisions are made in a transaction that must be short: what is not
+known yet raises `NotRead`, which the caller has read once the transaction is given up.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+from stacks.models import PullRequest, Stack
+from stacks.rules.triggers import ChangedPaths
+from vcs_integrations.models import Integration
+from vcs_integrations.providers.base import (
+    Client,
+    Problem,
+    ProviderError,
+    RemoteChange,
+)
+from vcs_integrations.providers.events import (
+    BRANCHES,
+    Iteration,
+    PullRequestChanged,
+    PullRequestFacts,
+    PushAnnounced,
+    RefChanged,
+    RemoteCommit,
+)
+from vcs_integrations.webhooks.pushes import read_push
+
+T = TypeVar("T")
+
+
+class NotRead(Exception):
+    """A decision needs something from the provider; `read` fetches it, or raises ProviderError."""
+
+    def __init__(self, read: Callable[[], object]) -> None:
+        super().__init__()
+        self.read = read
+
+
+class Contradicted(Exception):
+    """The provider contradicts what an event claims; the text says in what, without a full stop."""
+
+
+@dataclass(frozen=True)
+class PullRequestNow:
+    """A pull request as it was just read, and the version of what was stored before."""
+
+    facts: PullRequestFacts
+    iterations: list[Iteration]
+    stored_version: int | None
+
+    @property
+    def targets(self) -> dict[int, str]:
+        """The target branch that each iteration had, by its number."""
+        found, target = {}, self.facts.target_branch
+        for iteration in reversed(self.iterations):
+            found[iteration.number] = target
+            target = iteration.old_target or target
+        return found
+
+
+class Facts:
+    """What one integration's provider tells about a few events.
+
+    With `gives_up` nothing is waited for: what can't be read now is taken for unknown. Else
+    every method raises ProviderError where the same may be read later.
+    """
+
+    def __init__(
+        self, integration: Integration, client: Client | None = None, *, gives_up: bool = False
+    ) -> None:
+        self._integration = integration
+        self._gives_up = gives_up
+        self._client = client
+        self._known: dict[tuple[object, ...], object] = {}
+
+    def forget_pull_requests(self) -> None:
+        """Have pull requests read anew: what was stored of one changed meanwhile."""
+        self._known = {key: value for key, value in self._known.items() if key[0] != "now"}
+
+    def all_of(self, asks: Iterable[Callable[[], T]]) -> list[T]:
+        """Return what all of them return. Raises one NotRead for whatever they miss together."""
+        found, missing = [], []
+        for ask in asks:
+            try:
+                found.append(ask())
+            except NotRead as unknown:
+                missing.append(unknown)
+        if missing:
+            raise NotRead(lambda: [unknown.read() for unknown in missing])
+        return found
+
+    def read_first(self, event: PushAnnounced) -> None:
+        """Read what a push changed. Raises ProviderError where it may be read later."""
+        try:
+            self.refs_of(event)
+        except NotRead as missing:
+            missing.read()
+        except Contradicted:  # which is for the decision to say
+            return
+
+    def refs_of(self, event: PushAnnounced) -> Sequence[RefChanged] | None:
+        """Return what a push changed; None where that can't be had.
+
+        Raises Contradicted where there is no such push, or it changed something else.
+        """
+        integration, repository_id, push_id = self._integration, event.repository_id, event.push_id
+
+        def read() -> Sequence[RefChanged] | Contradicted | None:
+            try:
+                return read_push(integration, repository_id, push_id, self._calls) or None
+            except ProviderError as error:
+                self._raise_unless_final(error)
+                return self._missing(error, repository_id, f"push {push_id}")
+
+        changes = self._remember(("push", repository_id, push_id), read)
+        if isinstance(changes, Contradicted):
+            raise changes
+        for claim in event.claims if changes else ():
+            if not any(_agree(claim, change) for change in changes or ()):
+                raise Contradicted(
+                    f"Push {push_id} did not change {claim.ref[:80]} as claimed, "
+                    f"{integration.provider.name} says"
+                )
+        return changes
+
+    def pull_request(self, event: PullRequestChanged) -> PullRequestNow | None:
+        """Return a pull request as it is now; None where that can't be had.
+
+        Raises Contradicted where there is no such pull request, or it can't be as claimed.
+        """
+
+        def read() -> PullRequestNow | Contradicted | None:
+            stored = PullRequest.objects.filter(
+                repository__integration=self._integration,
+                repository__external_id=event.repository_id,
+                number=event.number,
+            )
+            version = stored.values_list("version", flat=True).first()
+            try:
+                facts = self._calls().pull_request(event.repository_id, event.number)
+            except ProviderError as error:
+                self._raise_unless_final(error)
+                if error.problem != Problem.NOT_FOUND or event.facts is None:
+                    return self._missing(error, event.repository_id, f"pull request {event.number}")
+                facts = event.facts
+            try:
+                iterations = self._calls().iterations(event.repository_id, event.number)
+            except ProviderError as error:
+                self._raise_unless_final(error)
+                if error.problem != Problem.NOT_FOUND or not facts.source_sha:
+                    return None
+                iterations = []
+            return _as_of_newest(facts, iterations, version)
+
+        now = self._remember(("now", event.repository_id, event.number), read)
+        if isinstance(now, Contradicted):
+            raise now
+        # Everything else that is claimed may have been so before.
+        is_claimed_completed = event.claims is not None and event.claims.status == "completed"
+        if now and is_claimed_completed and now.facts.status != "completed":
+            provider = self._integration.provider.name
+            raise Contradicted(f"Pull request {event.number} is not completed, {provider} says")
+        return now
+
+    def commit(self, repository_id: str, sha: str) -> RemoteCommit:
+        """Return a commit, of which only the sha is known where the rest can't be read."""
+
+        def read() -> RemoteCommit:
+            try:
+                return self._calls().commit(repository_id, sha)
+            except ProviderError as error:
+                self._raise_unless_final(error)
+                return RemoteCommit(sha, "", "", None)
+
+        return self._remember(("commit", repository_id, sha), read)
+
+    def paths_of_push(self, stack: Stack, event: RefChanged) -> ChangedPaths:
+        """Return what a push changed, for a stack.
+
+        On the tracked branch that is the difference from the old commit. On another it is
+        what was pushed; a branch that was created or rewritten is compared with its merge
+        base with the tracked branch as that was then.
+        """
+        if event.branch == stack.branch:
+            return self._difference(event, event.old_sha, from_merge_base=False)
+        if not event.is_creation:
+            pushed = self._difference(event, event.old_sha, from_merge_base=True)
+            if not self._is_rewritten(event):
+                return pushed
+        base = self._tracked_then(stack, event)
+        if not base:
+            return ChangedPaths((), f"where {stack.branch} was then can't be read.")
+        return self._difference(event, base, from_merge_base=True)
+
+    def paths_of_iteration(
+        self, repository_id: str, number: int, iteration: Iteration
+    ) -> ChangedPaths:
+        """Return what a pull request changes, compared with its merge base."""
+        return self._paths(
+            ("iteration", repository_id, number, iteration.number),
+            lambda: self._calls().iteration_changes(repository_id, number, iteration.number),
+        )
+
+    def _difference(self, event: RefChanged, base: str, *, from_merge_base: bool) -> ChangedPaths:
+        def read() -> list[RemoteChange]:
+            found = self._calls().changes(
+                event.repository_id, base, event.new_sha, from_merge_base=from_merge_base
+            )
+            self._known["merge base", event.repository_id, base, event.new_sha] = found.merge_base
+            return [*found.changes]
+
+        return self._paths(
+            ("changes", event.repository_id, base, event.new_sha, from_merge_base), read
+        )
+
+    def _is_rewritten(self, event: RefChanged) -> bool:
+        """Say whether the new commit does not build on the old one, as far as is known."""
+        merge_base = self._known.get(
+            ("merge base", event.repository_id, event.old_sha, event.new_sha), ""
+        )
+        return merge_base != event.old_sha
+
+    def _tracked_then(self, stack: Stack, event: RefChanged) -> str:
+        """Return the commit of the tracked branch when something was pushed elsewhere."""
+
+        def read() -> str:
+            ref = f"{BRANCHES}{stack.branch}"
+            try:
+                pushes = self._calls().pushes_since(event.repository_id, 0, ref=ref)
+                then = (push for push in pushes if push.push_id <= event.push_id)
+                moves = [one.new_sha for one in next(then).changes if one.ref == ref]
+                return moves[0] if moves else ""
+            except StopIteration:  # imported, perhaps: there is no push that tells of it
+                branch = self._calls().branch(event.repository_id, stack.branch)
+                return branch.sha if branch else ""
+            except ProviderError as error:
+                self._raise_unless_final(error)
+                return ""
+
+        return self._remember(("tracked", stack.branch, event.repository_id, event.push_id), read)
+
+    def _paths(
+        self, key: tuple[object, ...], read_changes: Callable[[], list[RemoteChange]]
+    ) -> ChangedPaths:
+        def read() -> ChangedPaths:
+            try:
+                changes = read_changes()
+            except ProviderError as error:
+                self._raise_unless_final(error)
+                return ChangedPaths((), error.cause)
+            if not all(change.path for change in changes):
+                return ChangedPaths((), "a change was listed without its path.")
+            if any(change.kind == "renamed" and not change.old_path for change in changes):
+                return ChangedPaths((), "where a renamed file was before is not told.")
+            return ChangedPaths({path for change in changes for path in _paths_of(change)})
+
+        return self._remember(key, read)
+
+    def _remember(self, key: tuple[object, ...], read: Callable[[], T]) -> T:
+        if key not in self._known:
+            raise NotRead(lambda: key in self._known or self._known.update({key: read()}))
+        return self._known[key]  # type: ignore[return-value]
+
+    def _missing(self, error: ProviderError, repository_id: str, what: str) -> Contradicted | None:
+        """Return that something does not exist; None unless its repository can be read."""
+        if error.problem != Problem.NOT_FOUND:
+            return None
+        try:
+            self._calls().repository(repository_id)
+        except ProviderError as unreadable:
+            self._raise_unless_final(unreadable)
+            return None
+        return Contradicted(f"{self._integration.provider.name} has no {what} in this repository")
+
+    def _raise_unless_final(self, error: ProviderError) -> None:
+        """Raise what may be read later, unless nothing is waited for any more."""
+        if error.problem != Problem.NOT_FOUND and not self._gives_up:
+            raise error
+
+    def _calls(self) -> Client:
+        return self._client or self._integration.background_client
+
+
+def _as_of_newest(
+    facts: PullRequestFacts, iterations: list[Iteration], version: int | None
+) -> PullRequestNow:
+    """Let the newest iteration say which commit it is: a push may fall between two calls."""
+    iterations = iterations or [Iteration(1, facts.source_sha, None, None)]
+    return PullRequestNow(replace(facts, source_sha=iterations[-1].source_sha), iterations, version)
+
+
+def _agree(claim: RefChanged, change: RefChanged) -> bool:
+    """Say whether a ref was moved as claimed; some deliveries leave the old commit out."""
+    is_same = (claim.ref, claim.new_sha) == (change.ref, change.new_sha)
+    return is_same and claim.old_sha in {"", change.old_sha}
+
+
+def _paths_of(change: RemoteChange) -> list[str]:
+    """Return both ends of a change, those of a submodule with a slash at their end."""
+    end = "/" if change.is_submodule else ""
+    return [f"{path}{end}" for path in (change.path, change.old_path) if path]

@@ -1,0 +1,290 @@
+"""A pull request, for the stacks of its target: runs for its commits, or reasons for none.
+
+What an event tells may be late or false, so the pull request is read as it is now. What was
+stored of it before shows what is new; whoever stored it meanwhile makes the reading outdated.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import chain
+
+from stacks.deciding.facts import Facts, PullRequestNow
+from stacks.deciding.older_pull_requests import go_on_planning, has_room, is_answered
+from stacks.lifecycle.starting import (
+    Source,
+    cancel_proposed,
+    start_proposed,
+    supersede_older,
+    tie_to_pull_request,
+)
+from stacks.models import Decision, PullRequest, Report, Run, Stack
+from stacks.reports.texts import report_iteration
+from stacks.rules import triggers
+from stacks.rules.states import Kind, State
+from stacks.rules.triggers import Rule
+from vcs_integrations.models import Delivery, Repository
+from vcs_integrations.providers.events import Iteration, PullRequestChanged, PullRequestFacts
+
+# A reconciliation meets these again and again; only a delivery has to be answered with them.
+WITHOUT_NEWS = {
+    Rule.OTHER_TARGET,
+    Rule.BEFORE_STACK,
+    Rule.SAME_SOURCE,
+    Rule.SAME_COMMIT,
+    Rule.CONFLICTS,
+}
+
+
+class Outdated(Exception):
+    """Another worker stored the pull request after it was read."""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """A pull request as it was stored (`before`), as it is `now`, and what told of it.
+
+    `row` is stored already as it is now.
+    """
+
+    row: PullRequest
+    before: PullRequestFacts | None
+    last_iteration: int
+    now: PullRequestNow
+    delivery: Delivery | None
+    facts: Facts
+
+    @property
+    def newest(self) -> Iteration:
+        return self.now.iterations[-1]
+
+    @property
+    def unseen(self) -> list[Iteration]:
+        """The iterations that were followed by another before anybody looked."""
+        return [one for one in self.now.iterations[:-1] if one.number > self.last_iteration]
+
+    def of(self, iteration: Iteration) -> PullRequestFacts:
+        """Return the pull request with the target that it had at an iteration."""
+        return replace(self.now.facts, target_branch=self.now.targets[iteration.number])
+
+    def read_paths(self, iteration: Iteration) -> triggers.ChangedPaths:
+        repository_id = self.row.repository.external_id
+        return self.facts.paths_of_iteration(repository_id, self.row.number, iteration)
+
+
+def take_pull_request(
+    repository: Repository,
+    stacks: Sequence[Stack],
+    event: PullRequestChanged,
+    delivery: Delivery | None,
+    facts: Facts,
+) -> list[Decision] | None:
+    """Decide what a pull request means for the stacks of its repository, and store it.
+
+    None where it can't be read. Raises NotRead, and Outdated where it has to be read again.
+    """
+    row = repository.pull_requests.filter(number=event.number).first()
+    told = event.facts or event.claims
+    if row is None and told and _is_for_none_of(stacks, told):
+        return _without_reading(stacks, told, delivery)
+    now = facts.pull_request(event)
+    if now is None:
+        return None
+    if (row.version if row else None) != now.stored_version:
+        raise Outdated
+    before = _facts(row) if row else None
+    last_iteration = row.iteration if row else 0
+    row = row or PullRequest(repository=repository, number=event.number)
+    reading = Reading(row, before, last_iteration, now, delivery, facts)
+    _read_ahead(reading, stacks)
+    _store(row, now)
+    decided = facts.all_of(partial(_take_for, stack, reading) for stack in stacks)
+    return [*chain.from_iterable(decided)]
+
+
+def _take_for(stack: Stack, reading: Reading) -> list[Decision]:
+    past = [_take_past(stack, reading, iteration) for iteration in reading.unseen]
+    return [*chain.from_iterable(past), *_take_newest(stack, reading)]
+
+
+def _is_for_none_of(stacks: Sequence[Stack], told: PullRequestFacts) -> bool:
+    """Say whether a pull request targets a branch that no stack tracks, as it seems.
+
+    Where it targets another one by now, an event of its own tells of that. A false claim decides
+    nothing either: what is stored, run and reported stays as it is.
+    """
+    return told.target_branch not in {stack.branch for stack in stacks}
+
+
+def _without_reading(
+    stacks: Sequence[Stack], told: PullRequestFacts, delivery: Delivery | None
+) -> list[Decision]:
+    if delivery is None:
+        return []
+    subject = f"Pull request {told.number}"
+    return [
+        Decision.objects.record(stack, subject, triggers.claimed_target(stack, told), delivery)
+        for stack in stacks
+    ]
+
+
+def _read_ahead(reading: Reading, stacks: Sequence[Stack]) -> None:
+    """Read what past iterations need in one go rather than one by one. Raises NotRead."""
+    branches = {stack.branch for stack in stacks}
+    repository_id = reading.row.repository.external_id
+    unseen = [one for one in reading.unseen if reading.now.targets[one.number] in branches]
+    if any(stack.path_rule for stack in stacks):
+        reading.facts.all_of(partial(reading.read_paths, one) for one in unseen)
+    reading.facts.all_of(
+        partial(reading.facts.commit, repository_id, one.source_sha) for one in unseen
+    )
+
+
+def _take_newest(stack: Stack, reading: Reading) -> list[Decision]:
+    """Decide about the commit that a pull request has now."""
+    row, now, iteration = reading.row, reading.now.facts, reading.newest
+    run = _run_of(stack, now.source_sha)
+    decision = triggers.decide_pull_request(
+        stack,
+        now,
+        iteration,
+        before=reading.before,
+        is_new_iteration=iteration.number > reading.last_iteration,
+        is_answered=partial(is_answered, stack, row, iteration.number),
+        run_of_commit=run.number if run else None,
+        has_room=partial(has_room, stack),
+        read_paths=partial(reading.read_paths, iteration),
+    )
+    report_iteration(stack, row, iteration, decision.rule)
+    recorded: list[Decision] = []
+    if decision.starts_run:
+        run = _start(stack, reading, iteration, decision)
+    elif decision.rule in {Rule.COMPLETED, Rule.ABANDONED}:
+        recorded = _take_past(stack, reading, iteration, ends_as=State.CANCELED)
+    elif decision.rule == Rule.BEFORE_STACK:
+        go_on_planning(stack)
+    elif run and decision.rule in {Rule.SAME_COMMIT, Rule.SAME_SOURCE, Rule.CONFLICTS}:
+        _note_merge(run, reading)
+        tie_to_pull_request(run, row, iteration.number)
+        supersede_older(stack, _source(reading, iteration))
+    if now.status != "active":
+        # Also the runs from when it targeted another branch.
+        cancel_proposed(stack, row)
+    if reading.delivery is None and decision.rule in WITHOUT_NEWS:
+        return recorded
+    names_run = decision.starts_run or decision.rule in {Rule.SAME_COMMIT, Rule.CONFLICTS}
+    told = Decision.objects.record(
+        stack,
+        str(row),
+        decision,
+        reading.delivery,
+        run if names_run else None,
+        iteration.source_sha if decision.rule == Rule.FORK else "",
+    )
+    return [*recorded, told]
+
+
+def _note_merge(run: Run, reading: Reading) -> None:
+    """See to a run that was planned before its pull request was opened, or could be merged.
+
+    What was planned again already is so once more only when the merge is told to have changed.
+    """
+    before, now = reading.before, reading.now.facts
+    has_changed = before is None or before.merge_status != now.merge_status
+    is_late = bool(now.merge_status == "succeeded" and run.behind != 0 and not run.merged_with)
+    if run.stack.plans_merged and is_late and (has_changed or run.repeats_id is None):
+        Run.objects.filter(pk=run.pk).update(lacks_merge=True)
+    if has_changed or run.pull_request_id is None:
+        Report.objects.renew_about([run])
+        Stack.objects.filter(pk=run.stack_id).plan_again_once_quiet()
+
+
+def _take_past(
+    stack: Stack, reading: Reading, iteration: Iteration, *, ends_as: State = State.SUPERSEDED
+) -> list[Decision]:
+    """Record the run of a commit that nobody saw in time, or tie the one that it has."""
+    then = reading.of(iteration)
+    if then.target_branch != stack.branch:
+        return []
+    runs = stack.runs.filter(
+        kind=Kind.PROPOSED, repository_id=stack.repository_id, sha=iteration.source_sha
+    )
+    for run in runs.filter(pull_request=None):
+        tie_to_pull_request(run, reading.row, iteration.number)
+    decision = triggers.decide_past_iteration(
+        stack,
+        then,
+        iteration,
+        has_run=runs.exists(),
+        read_paths=partial(reading.read_paths, iteration),
+    )
+    if decision is None:
+        return []
+    run = _start(stack, reading, iteration, decision, ends_as=ends_as)
+    subject = f"{reading.row}, iteration {iteration.number}"
+    return [Decision.objects.record(stack, subject, decision, reading.delivery, run)]
+
+
+def _run_of(stack: Stack, sha: str) -> Run | None:
+    """Return the proposed run that counts for a commit."""
+    of_commit = stack.runs.filter(kind=Kind.PROPOSED, repository_id=stack.repository_id, sha=sha)
+    return of_commit.that_count().first()
+
+
+def _start(
+    stack: Stack,
+    reading: Reading,
+    iteration: Iteration,
+    decision: triggers.Decision,
+    ends_as: State | None = None,
+) -> Run:
+    return start_proposed(
+        stack,
+        reading.facts.commit(reading.row.repository.external_id, iteration.source_sha),
+        _source(reading, iteration),
+        note=decision.note,
+        is_reconciled=reading.delivery is None,
+        ends_as=ends_as,
+    )
+
+
+def _source(reading: Reading, iteration: Iteration) -> Source:
+    return Source(
+        branch=reading.now.facts.source_branch,
+        # A fork counts its pushes by itself.
+        push_id=None if reading.now.facts.is_from_fork else iteration.push_id,
+        pull_request=reading.row,
+        iteration=iteration.number,
+    )
+
+
+def is_as_stored(row: PullRequest, now: PullRequestFacts) -> bool:
+    """Say whether a pull request is as it was when it was last read."""
+    return replace(now, created_at=None) == _facts(row)
+
+
+def _facts(row: PullRequest) -> PullRequestFacts:
+    return PullRequestFacts(
+        number=row.number,
+        title=row.title,
+        author=row.author,
+        status=row.status,
+        is_draft=row.is_draft,
+        is_from_fork=row.is_from_fork,
+        source_branch=row.source_branch,
+        target_branch=row.target_branch,
+        source_sha=row.source_sha,
+        merge_status=row.merge_status,
+    )
+
+
+def _store(row: PullRequest, now: PullRequestNow) -> None:
+    """Store a pull request as it is now."""
+    row.title, row.author, row.status = now.facts.title, now.facts.author, now.facts.status
+    row.is_draft, row.is_from_fork = now.facts.is_draft, now.facts.is_from_fork
+    row.source_branch = now.facts.source_branch
+    row.target_branch = now.facts.target_branch
+    row.source_sha, row.merge_status = now.facts.source_sha, now.facts.merge_status
+    row.iteration = now.iterations[-1].number
+    row.version += 1
+    row.save()

@@ -1,0 +1,144 @@
+"""Terraform and OpenTofu: which one, their commands, and reading a plan."""
+
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from django.conf import settings
+
+from core import bounded_json
+from stacks.execution.isolation.system import SYSTEM_PATH
+from stacks.execution.output.terminal import harmless
+from stacks.execution.tools.destruction import destroys_everything
+from stacks.execution.tools.plan_list import ACTIONS, in_order, resource_row
+from stacks.models.stack import Tool
+from stacks.rules.changes import DESTROYING
+from stacks.tfstate.files import MOST_PARTS
+
+LOCK_FILE = ".terraform.lock.hcl"
+PLAN = "plan"
+NO_CHANGES, CHANGES = 0, 2
+# How long a plan waits for the lock of the state, which another program may hold.
+LOCK_TIMEOUT = "-lock-timeout=60s"
+# How many resources, and how many outputs, are stored for the page of a run, which lists them.
+MOST_LISTED = 5000
+# How much is kept of what a plan lists, in characters.
+LONGEST = {"address": 500, "moved_from": 500, "name": 200, "value": 200}
+VARIABLES = {Tool.TERRAFORM: "TERRAFORM_BIN", Tool.OPENTOFU: "TOFU_BIN"}
+
+
+def binary(tool: str) -> str | None:
+    """Return the path of a tool's program on this machine, or None where it is not there."""
+    named = {Tool.TERRAFORM: settings.TERRAFORM_BIN, Tool.OPENTOFU: settings.TOFU_BIN}[Tool(tool)]
+    name = {Tool.TERRAFORM: "terraform", Tool.OPENTOFU: "tofu"}[Tool(tool)]
+    return named or shutil.which(name, path=SYSTEM_PATH)
+
+
+def init_command(program: str) -> list[str]:
+    return [program, "init", "-input=false"]
+
+
+def plan_command(program: str, plan: str, *, locks: bool) -> list[str]:
+    """Return how to plan; what is only proposed is not applied, and needs no lock of the state."""
+    lock = LOCK_TIMEOUT if locks else "-lock=false"
+    return [program, "plan", "-input=false", lock, "-detailed-exitcode", f"-out={plan}"]
+
+
+def show_command(program: str, plan: str) -> list[str]:
+    return [program, "show", "-json", plan]
+
+
+def apply_command(program: str, plan: str) -> list[str]:
+    return [program, "apply", "-input=false", LOCK_TIMEOUT, plan]
+
+
+def validate_command(program: str) -> list[str]:
+    return [program, "validate", "-json"]
+
+
+def read_json(printed: bytes) -> Any:
+    """Read what a command printed with `-json`. Raises ValueError."""
+    # Terraform 0.15 may print "o:" first, which its two processes use between them.
+    return bounded_json.loads(printed[printed.find(b"{") :], MOST_PARTS)
+
+
+@dataclass
+class PlanSummary:
+    """What a plan will do: how many resources, and which resources and outputs."""
+
+    added: int = 0
+    changed: int = 0
+    destroyed: int = 0
+    imported: int = 0
+    moved: int = 0
+    forgotten: int = 0
+    changed_outputs: int = 0
+    resources: list[dict[str, str]] = field(default_factory=list)
+    outputs: list[dict[str, str]] = field(default_factory=list)
+    left_out: int = 0
+    destroys_everything: bool = False
+
+    def count(self, row: dict[str, str]) -> None:
+        """Count what happens to one resource; some rows count more than once."""
+        what = {row["action"], row.get("also")}
+        self.added += bool(what & {"add", "replace"})
+        self.changed += "change" in what
+        self.destroyed += row["action"] in DESTROYING
+        self.imported += "import" in what
+        self.moved += "moved_from" in row
+        self.forgotten += "forget" in what
+
+    @property
+    def listed(self) -> dict[str, Any]:
+        """What is stored beside the counts."""
+        return {"resources": self.resources, "outputs": self.outputs, "left_out": self.left_out}
+
+
+def read_plan(text: bytes, mask: Callable[[str], str]) -> PlanSummary | None:
+    """Read what `show -json` printed; None when that is no plan.
+
+    Of values only those of outputs are kept that are not marked as sensitive, masked.
+    """
+    try:
+        summary = _summary(read_json(text))
+    except (ValueError, AttributeError, TypeError, KeyError):
+        return None
+    for row in [*summary.resources, *summary.outputs]:
+        # Nothing is cut before: what is left of a secret would not be known as one.
+        for name, most in LONGEST.items():
+            if name in row:
+                row[name] = _cut(mask(harmless(row[name])), most)
+    return summary
+
+
+def _summary(plan: dict[str, Any]) -> PlanSummary:
+    summary = PlanSummary(destroys_everything=destroys_everything(plan))
+    for resource in plan.get("resource_changes") or []:
+        if row := resource_row(resource):
+            summary.resources.append(row)
+            summary.count(row)
+    for name, change in sorted((plan.get("output_changes") or {}).items()):
+        if action := ACTIONS.get(tuple(change["actions"]), "change"):
+            summary.outputs.append({"name": str(name), "action": action, "value": _value(change)})
+    summary.changed_outputs = len(summary.outputs)
+    listed = len(summary.resources) + len(summary.outputs)
+    summary.resources = in_order(summary.resources)[:MOST_LISTED]
+    summary.outputs = summary.outputs[:MOST_LISTED]
+    summary.left_out = listed - len(summary.resources) - len(summary.outputs)
+    return summary
+
+
+def _value(change: dict[str, Any]) -> str:
+    if change.get("after_sensitive") or change.get("before_sensitive"):
+        return "(sensitive)"
+    if change.get("after_unknown"):
+        return "(known after apply)"
+    if change.get("after") is None:
+        return ""
+    return json.dumps(change["after"], ensure_ascii=False)
+
+
+def _cut(text: str, most: int) -> str:
+    return text if len(text) <= most else text[:most] + "…"

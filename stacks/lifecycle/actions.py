@@ -1,0 +1,114 @@
+"""What people do with a run: confirm, discard, cancel, retry."""
+
+from django.contrib.auth.models import User
+from django.db import IntegrityError, transaction
+
+from stacks.lifecycle.basis import why_state_refuses
+from stacks.lifecycle.forks import is_refused
+from stacks.lifecycle.starting import repeat
+from stacks.models import Run, RunAction, Stack
+from stacks.rules.states import HOLDS_STACK, MOVES, IllegalMove, Kind, State
+
+Action = RunAction.Action
+# What each action leads to; a retry makes another run.
+LEADS_TO = {
+    Action.CONFIRM: State.CONFIRMED,
+    Action.DISCARD: State.DISCARDED,
+    Action.CANCEL: State.CANCELED,
+}
+# Nobody retries what newer code has taken the place of.
+RETRIED = {State.FINISHED, State.FAILED, State.DISCARDED, State.CANCELED}
+
+
+class NotPossible(Exception):
+    """An action that can't be done with a run; the text says why."""
+
+
+def actions_for(run: Run) -> list[Action]:
+    """Return what may be done with a run as it is."""
+    possible = [action for action, state in LEADS_TO.items() if _may(run, action, state)]
+    if Action.CONFIRM in possible and refuses_confirmation(run):
+        possible.remove(Action.CONFIRM)
+    if not refuses_retry(run):
+        possible.append(Action.RETRY)
+    return possible
+
+
+def act(run: Run, action: Action, person: User, note: str) -> Run:
+    """Do something with a run in somebody's name; return the run to look at afterwards.
+
+    Raises NotPossible, also when somebody else, or newer code, was quicker.
+    """
+    if action == Action.RETRY:
+        return _retry(run, person, note)
+    state = LEADS_TO[action]
+    if not _may(run, action, state):
+        raise NotPossible(_too_late(run))
+    if action == Action.CONFIRM and (reason := refuses_confirmation(run)):
+        raise NotPossible(reason)
+    try:
+        with transaction.atomic():
+            run.move_to(state)
+            _record(run, action, person, note)
+    except IllegalMove:
+        run.refresh_from_db(fields=["state"])
+        raise NotPossible(_too_late(run)) from None
+    return run
+
+
+def refuses_confirmation(run: Run) -> str:
+    """Say why the plan of a run that waits for a person can't be confirmed; empty if it can."""
+    reason = why_state_refuses(run)
+    return f"{reason} Discard it, then retry it to plan again." if reason else ""
+
+
+def refuses_retry(run: Run) -> str:
+    """Say why a run can't be retried; empty if it can."""
+    if run.state not in RETRIED:
+        return _too_late(run)
+    stack = run.stack
+    if stack.is_detached or run.repository_id != stack.repository_id:
+        return "The stack does not follow that repository any more."
+    if run.kind == Kind.TRACKED:
+        newer = stack.runs.filter(kind=Kind.TRACKED, number__gt=run.number)
+        if newer.exclude(state=State.SUPERSEDED).exists() or run.branch != stack.branch[:500]:
+            return "There is newer code or a newer run: retry that one."
+        return ""
+    if is_refused(run):
+        return "The stack does not run the code of forks."
+    unfinished = stack.runs.filter(
+        kind=Kind.PROPOSED, sha=run.sha, state__in=[State.QUEUED, *HOLDS_STACK]
+    )
+    return "The commit has a run that is under way." if unfinished.exists() else ""
+
+
+def _may(run: Run, action: Action, state: State) -> bool:
+    return state in MOVES[State(run.state)] and (
+        # By hand only what waits to be confirmed is; autodeploy goes there by itself.
+        action != Action.CONFIRM or run.state == State.UNCONFIRMED
+    )
+
+
+def _too_late(run: Run) -> str:
+    return f"{run} is {run.state}, so that is not possible any more."
+
+
+def _retry(run: Run, person: User, note: str) -> Run:
+    """Start a run that repeats another."""
+    try:
+        with transaction.atomic():
+            # Two who press it at once: one of them waits here.
+            Stack.objects.select_for_update().get(pk=run.stack_id)
+            if reason := refuses_retry(run):
+                raise NotPossible(reason)
+            repeated = repeat(run)
+            _record(run, Action.RETRY, person, note)
+    except IntegrityError:  # a push started a run in this moment
+        raise NotPossible("A newer run has just started.") from None
+    return repeated
+
+
+def _record(run: Run, action: Action, person: User, note: str) -> None:
+    RunAction.objects.create(
+        run=run, action=action, person=person, username=person.get_username(), note=note[:500]
+    )

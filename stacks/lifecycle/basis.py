@@ -1,0 +1,78 @@
+"""What a plan was made from, and whether that has moved since: then the plan is out of date."""
+
+from typing import NamedTuple
+
+from stacks.models import Run, Stack
+from stacks.rules.states import Kind
+
+
+class Now(NamedTuple):
+    """What there is to plan from; the push and commit of the tracked branch's newest run."""
+
+    state_version: int
+    tracked_push_id: int
+    tracked_sha: str
+
+
+def read_now(stack: Stack) -> Now:
+    return Now(_state_version(stack), *_newest_tracked(stack))
+
+
+def basis_now(stack: Stack) -> dict[str, int]:
+    """Return the fields of a run that say what is there to plan from at this moment."""
+    now = read_now(stack)
+    return {"state_version": now.state_version, "tracked_push_id": now.tracked_push_id}
+
+
+def moved_since(run: Run, now: Now | None = None) -> str:
+    """Say what moved since a run was planned, like “main moved”; empty where its plan holds.
+
+    So it is where it is not known what it was planned from. A move of the tracked branch counts
+    if it was a tracked run's: any other did not concern the stack. `now` is what there is for
+    its stack, where that was read already.
+    """
+    if run.state_version is None:
+        return ""
+    now = now or read_now(run.stack)
+    if run.state_version != now.state_version:
+        return "the state changed"
+    is_newer = now.tracked_push_id > (run.tracked_push_id or 0)
+    if run.kind == Kind.PROPOSED and is_newer and now.tracked_sha != run.merged_with:
+        return f"{run.stack.branch} moved"
+    return "its pull request became ready to merge" if run.lacks_merge else ""
+
+
+def why_state_refuses(run: Run) -> str:
+    """Say why a tracked run's plan may not be applied any more; empty where it may."""
+    if run.state_version is None or run.state_version == (now := _state_version(run.stack)):
+        return ""
+    return (
+        f"The state changed since this plan was made ({_version(run.state_version)}, now "
+        f"{_version(now)})."
+    )
+
+
+def describe_basis(run: Run) -> str:
+    """Return what a run was planned from, like “main at 1a2b3c4d, state version 3”."""
+    told = [f"{run.stack.branch} at {run.tracked_sha[:8]}"] if run.tracked_sha else []
+    if run.state_version:
+        told.append(f"state version {run.state_version}")
+    return ", ".join(told)
+
+
+def _version(number: int) -> str:
+    return f"version {number}" if number else "no state"
+
+
+def _state_version(stack: Stack) -> int:
+    return stack.state_versions.values_list("number", flat=True).first() or 0
+
+
+def _newest_tracked(stack: Stack) -> tuple[int, str]:
+    """Return the push and the commit of the newest code that was to be run on the branch."""
+    tracked = stack.runs.filter(
+        kind=Kind.TRACKED, repository_id=stack.repository_id, branch=stack.branch[:500]
+    )
+    for run in tracked.exclude(push_id=None).order_by("-push_id").only("push_id", "sha")[:1]:
+        return run.push_id or 0, run.sha
+    return 0, ""

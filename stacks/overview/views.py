@@ -1,0 +1,178 @@
+"""Stacks: the list, the page of each with its runs, and its activity."""
+
+from collections.abc import Sequence
+from hashlib import sha256
+
+from django.contrib import messages
+from django.core.paginator import Paginator
+from django.db import transaction
+from django.db.models import OuterRef, QuerySet, Subquery
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.utils import timezone
+from django.utils.cache import patch_vary_headers
+from django.views.decorators.http import require_http_methods, require_safe
+
+from accounts.audit.records import Verb, record
+from core.keyset import keyset_page
+from stacks.deciding.older_pull_requests import plan_older, waiting
+from stacks.models import PullRequest, Run, Stack
+from stacks.models.report import What, policy_name
+from stacks.overview.forms import ActivityFilter
+from stacks.sources.heads import read_head
+from vcs_integrations.models import Project
+
+STACKS_ON_A_PAGE = 50
+RUNS_ON_A_PAGE = 30
+PULL_REQUESTS_SHOWN = 20
+DECISIONS_ON_A_PAGE = 50
+
+
+@require_safe
+def stack_list(request: HttpRequest) -> HttpResponse:
+    text = request.GET.get("q", "").replace("\0", "").strip()
+    stacks = Stack.objects.with_repository().matching(text)
+    page = Paginator(stacks, STACKS_ON_A_PAGE).get_page(request.GET.get("page"))
+    template = (
+        "stacks/overview/stack_table.html"
+        if request.headers.get("HX-Request")
+        else "stacks/overview/stack_list.html"
+    )
+    response = render(request, template, {"page": page, "q": text})
+    patch_vary_headers(response, ["HX-Request"])  # one address, a page and a part of it
+    return response
+
+
+@require_safe
+def stack(request: HttpRequest, slug: str) -> HttpResponse:
+    """A stack's head, open pull requests and runs; the page asks again for what is live of it.
+
+    The answer is empty (204) as long as that has the version the page shows already.
+    """
+    found = get_object_or_404(Stack.objects.with_repository(), slug=slug)
+    page = keyset_page(request, found.runs.for_pages(), "number", RUNS_ON_A_PAGE, "version")
+    pull_requests = _open_pull_requests(found)
+    older = _older_that_wait(found)
+    version = _version(found, page.rows, pull_requests, older)
+    is_live = bool(request.headers.get("HX-Request"))
+    if is_live and request.GET.get("version") == version:
+        response = HttpResponse(status=204)
+    else:
+        context = {
+            "stack": found,
+            "page": page,
+            "pull_requests": pull_requests[:PULL_REQUESTS_SHOWN],
+            "has_more_pull_requests": len(pull_requests) > PULL_REQUESTS_SHOWN,
+            "older": older,
+            "policy_name": policy_name(found),
+            "version": version,
+            "is_fresh": is_live,
+            "lacks_hooks": not is_live and _project(found, Project.objects.without_hooks()),
+            "is_left_alone": not is_live and _project(found, Project.objects.left_alone()),
+        }
+        template = "stacks/overview/live.html" if is_live else "stacks/overview/stack.html"
+        response = render(request, template, context)
+    patch_vary_headers(response, ["HX-Request"])  # one address, a page and a part of it
+    return response
+
+
+def _project(found: Stack, among: QuerySet[Project]) -> bool:
+    """Say whether a stack's project is among some."""
+    repository = found.repository
+    same = among.filter(integration=repository.integration_id, external_id=repository.project_id)
+    return same.exists()
+
+
+def _open_pull_requests(found: Stack) -> list[tuple[PullRequest, Run | None]]:
+    """Return the newest open pull requests to the tracked branch, each with its newest run.
+
+    Each knows the rule by which it is blocked. One more than is shown tells that there are more.
+    """
+    newest = found.runs.filter(pull_request=OuterRef("pk")).order_by("-number")
+    answers = found.reports.filter(
+        what=What.PULL_REQUEST_STATUS, pull_request=OuterRef("pk"), iteration=OuterRef("iteration")
+    )
+    rows = list(
+        found.repository.pull_requests.filter(status="active", target_branch=found.branch)
+        .select_related("repository__integration")
+        .annotate(
+            newest_run=Subquery(newest.values("pk")[:1]),
+            blocked_by=Subquery(answers.values("blocked_by")[:1]),
+        )[: PULL_REQUESTS_SHOWN + 1]
+    )
+    runs = Run.objects.select_related("stack").in_bulk([row.newest_run for row in rows])
+    return [(row, runs.get(row.newest_run)) for row in rows]
+
+
+def _older_that_wait(found: Stack) -> int:
+    """Return how many open pull requests, older than the stack, are not planned yet."""
+    may_wait = found.plans_older is False or found.plan_older_at is not None
+    return waiting(found).count() if may_wait and not found.is_detached else 0
+
+
+def _version(
+    found: Stack,
+    runs: Sequence[Run],
+    pull_requests: Sequence[tuple[PullRequest, Run | None]],
+    older: int,
+) -> str:
+    """Return a word for what is shown; it is another one each minute, as the ages are."""
+    shown = (
+        found.head_sha,
+        found.branch_gone_at,
+        found.is_detached,
+        [(run.number, run.state, run.pull_request_id) for run in runs],
+        [(one.number, one.version, run and (run.number, run.state)) for one, run in pull_requests],
+        (older, found.plans_older),
+        timezone.now().replace(second=0, microsecond=0),
+    )
+    return sha256(repr(shown).encode()).hexdigest()[:16]
+
+
+@require_safe
+def activity(request: HttpRequest, slug: str) -> HttpResponse:
+    """What was decided about a stack, and why."""
+    found = get_object_or_404(Stack.objects.with_repository(), slug=slug)
+    form = ActivityFilter(request.GET)
+    decisions = form.narrow(found.decisions.for_pages())
+    context = {
+        "stack": found,
+        "form": form,
+        "page": keyset_page(request, decisions, "pk", DECISIONS_ON_A_PAGE),
+    }
+    template = "decisions" if request.headers.get("HX-Request") else "activity"
+    response = render(request, f"stacks/overview/{template}.html", context)
+    patch_vary_headers(response, ["HX-Request"])  # one address, a page and a part of it
+    return response
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+def refresh_head(request: HttpRequest, slug: str) -> HttpResponse:
+    """Read the head commit again; who only opens the address is led to the stack."""
+    found = get_object_or_404(Stack.objects.with_repository(), slug=slug)
+    if request.method != "POST":
+        return redirect(found)
+    failure = None if found.is_detached else read_head(found)
+    if request.headers.get("HX-Request"):
+        return render(
+            request,
+            "stacks/overview/head.html",
+            {"stack": found, "failure": failure, "is_fresh": True},
+        )
+    if failure:
+        messages.error(request, f"The head commit could not be read. {failure}")
+    return redirect(found)
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+def plan_open(request: HttpRequest, slug: str) -> HttpResponse:
+    """Have the pull requests planned that are older than the stack; a GET leads to the stack."""
+    found = get_object_or_404(Stack.objects.with_repository(), slug=slug)
+    # Who presses it twice, or after somebody else, starts nothing more.
+    if request.method == "POST" and found.plans_older is False:
+        with transaction.atomic():
+            count = plan_older(found)
+            noun = "pull request" if count == 1 else "pull requests"
+            record(request, Verb.PULL_REQUESTS_PLANNED, found, f"{count} {noun}")
+        messages.success(request, f"{count} open {noun} will be planned")
+    return redirect(found)

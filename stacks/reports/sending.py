@@ -1,0 +1,296 @@
+"""Sending reports to the provider, each as often as it takes, and nothing twice.
+
+A report is taken by a lease, so that one worker at a time sends it. Before something is posted
+the row says that this is uncertain; where that is found later, the worker was killed or the
+answer was lost, and what the provider holds is read before anything is repeated.
+"""
+
+import logging
+import random
+from collections.abc import Iterable
+from datetime import timedelta
+
+from django.db import InterfaceError, OperationalError, transaction
+from django.db.models import Q
+from django.utils import timezone
+
+from core.backoff import wait_after
+from stacks.models import PullRequest, Report, Run
+from stacks.models.report import LEASE, ReportState, What
+from stacks.reports.texts import CommentReport, comment_for, deciding_run, digest_of, status_for
+from vcs_integrations.models import Integration
+from vcs_integrations.providers.base import (
+    Client,
+    Patience,
+    Problem,
+    ProviderError,
+    RemoteComment,
+    Status,
+    StatusReport,
+)
+
+logger = logging.getLogger(__name__)
+
+# All of it, with the longest pause that is waited for, has to end before the lease does.
+SENDING = Patience(seconds_per_call=40, seconds_in_all=90, retries=0, obeys_pauses=True)
+RETRY_FIRST_AFTER = timedelta(seconds=5)
+RETRY_AT_LEAST_EVERY = timedelta(minutes=5)
+# Then, after an hour, what is not there is not waited for.
+PATIENT_ATTEMPTS = 17
+# Problems that another report of the same organization need not have.
+OF_ONE_REPORT = {
+    Problem.UNAVAILABLE,
+    Problem.NOT_FOUND,
+    Problem.PERMISSION_DENIED,
+    Problem.REFUSED,
+}
+HOLD_WHILE_UNREACHABLE = timedelta(seconds=15)
+HOLD_UNTIL_MENDED = timedelta(minutes=1)
+# What Azure DevOps may answer to a post to a closed pull request; which, is not documented.
+MAY_MEAN_CLOSED = {Problem.REFUSED, Problem.PERMISSION_DENIED, Problem.NOT_FOUND}
+
+
+class Refused(Exception):
+    """The provider will never take a report; the text says why."""
+
+
+def send_next() -> bool:
+    """Send the report that has been due longest; False where none is."""
+    report = Report.objects.due().first()
+    if report is None:
+        return False
+    if _take(report):
+        report = Report.objects.select_related(
+            "stack__repository__integration", "repository__integration", "pull_request"
+        ).get(pk=report.pk)
+        try:
+            send(report)
+        except Refused as refusal:
+            _refuse(report, str(refusal))
+        except ProviderError as error:
+            _put_off(report, error)
+        except (OperationalError, InterfaceError):  # taken again once the database is well
+            raise
+        except Exception:  # a fault of ours must not hold up the other reports
+            logger.exception("%s could not be reported", report)
+            _try_later(report, "A fault of Stackhook's own, which its log describes")
+    return True
+
+
+def send(report: Report) -> None:
+    """Tell the provider what a report is about, unless it knows.
+
+    Raises Refused, or ProviderError where it may succeed later.
+    """
+    told = comment_for(report) if report.what == What.COMMENT else status_for(report)
+    if told and _is_news(report, told):
+        if report.pull_request and report.pull_request.status != "active":
+            raise Refused(f"{report.pull_request} is {report.pull_request.status}.")
+        client = report.repository.integration.client(SENDING)
+        try:
+            _post(report, told, client)
+        except ProviderError as error:
+            raise _as_refusal(report, error, client) or error from None
+        report.sent = digest_of(told)
+        report.is_pending = isinstance(told, StatusReport) and told.status == Status.PENDING
+    _settle(report)
+
+
+def _take(report: Report) -> bool:
+    """Take a report, so that no other worker sends it meanwhile; False when one does."""
+    free = Report.objects.waiting().filter(pk=report.pk, lease_until=report.lease_until)
+    return free.update(lease_until=timezone.now() + LEASE) == 1
+
+
+def _is_news(report: Report, told: StatusReport | CommentReport) -> bool:
+    """Say whether the provider was not told before, as the last thing there."""
+    if digest_of(told) == report.sent and not report.is_overtaken:
+        return False
+    is_part = report.what != What.COMMENT and not report.is_for_all_stacks
+    # What was begun by itself, before the integration was changed, is also ended.
+    return not (
+        is_part and report.repository.integration.reports_all_stacks_at_once and not report.sent
+    )
+
+
+def _post(report: Report, told: StatusReport | CommentReport, client: Client) -> None:
+    if isinstance(told, CommentReport):
+        if report.pull_request:
+            _comment(report, report.pull_request, told, client)
+    elif report.pull_request:
+        _post_to_pull_request(report, report.pull_request, told, client)
+    else:
+        _post_to_commit(report, told, client)
+
+
+def _post_to_commit(report: Report, status: StatusReport, client: Client) -> None:
+    where = (report.repository.external_id, report.sha)
+    if not (report.is_uncertain and status in client.commit_statuses(*where)):
+        _note_uncertain(report)
+        client.create_commit_status(*where, status)
+
+
+def _post_to_pull_request(
+    report: Report, one: PullRequest, status: StatusReport, client: Client
+) -> None:
+    where, iteration = (report.repository.external_id, one.number), report.iteration or 1
+    posted = client.pull_request_statuses(*where) if report.is_uncertain else []
+    comparable = (
+        other
+        for other in reversed(posted)
+        if (other.report.genre, other.report.name) == (status.genre, status.name)
+        and (other.iteration or 0) <= iteration
+    )
+    last = next(comparable, None)
+    if last is None or last.report != status or last.iteration not in {None, iteration}:
+        _note_uncertain(report)
+        client.create_pull_request_status(*where, iteration, status)
+    Report.objects.renew_overtaken(report)
+
+
+def _comment(report: Report, one: PullRequest, told: CommentReport, client: Client) -> None:
+    """Edit the comment of a stack, or post one where there is none that can be edited."""
+    where = (report.repository.external_id, one.number)
+    # Unlike a status, it may be taken of a pull request that is closed.
+    now = client.pull_request(*where)
+    if now.status != "active":
+        raise Refused(f"{one} is {now.status}.")
+    known = report.thread_id
+    found = _newest_of_ours(client.first_comments(*where), told) if report.is_uncertain else None
+    if found:
+        report.thread_id, report.comment_id = found.thread_id, found.comment_id
+    if _edit(report, one, told, client):
+        replaces = known not in {None, report.thread_id}  # posted by a worker that was killed
+    else:
+        replaces = report.thread_id is not None
+        _note_uncertain(report)
+        made = client.create_thread(*where, told.text)
+        report.thread_id, report.comment_id = made.thread_id, made.comment_id
+    if replaces:
+        _note_replacement(report, one)
+    if report.thread_id != known:
+        report.commented_at = timezone.now()
+
+
+def _edit(report: Report, one: PullRequest, told: CommentReport, client: Client) -> bool:
+    """Edit the comment; False where there is none that can be edited. A deleted one is forgotten.
+
+    Raises ProviderError where it may succeed later.
+    """
+    if report.thread_id is None or report.comment_id is None:
+        return False
+    comment = (report.repository.external_id, one.number, report.thread_id, report.comment_id)
+    try:
+        client.edit_comment(*comment, told.text)
+    except ProviderError as error:
+        if error.problem == Problem.NOT_FOUND:
+            report.thread_id = report.comment_id = report.commented_at = None
+            nothing = {"thread_id": None, "comment_id": None, "commented_at": None}
+            Report.objects.filter(pk=report.pk).update(**nothing)
+        elif error.problem not in {Problem.NOT_THE_AUTHOR, Problem.REFUSED}:
+            raise
+        return False
+    return True
+
+
+def _newest_of_ours(comments: Iterable[RemoteComment], told: CommentReport) -> RemoteComment | None:
+    """Return the comment of a stack that was posted last; ids of threads ascend."""
+    begin = f"]({told.address})**"
+    ours = [one for one in comments if begin in one.content.partition("\n")[0]]
+    return max(ours, key=lambda one: one.thread_id, default=None)
+
+
+def _note_replacement(report: Report, one: PullRequest) -> None:
+    """Have the run before, which the old comment was about, say once why that is out of date."""
+    runs = Run.objects.filter(stack=report.stack, pull_request=one)
+    current = deciding_run(report)
+    before = runs.filter(number__lt=current.number).first() if current else runs.first()
+    run = before or current
+    when = f" of {report.commented_at:%Y-%m-%d}" if report.commented_at else ""
+    note = (
+        f"The comment{when} on {one} could not be edited, so a new one was posted. Only the "
+        "account that wrote a comment can edit it."
+    )
+    if run and note not in run.note:
+        Run.objects.filter(pk=run.pk).update(note=f"{run.note} {note}".strip()[:500])
+
+
+def _note_uncertain(report: Report) -> None:
+    """Note that something is posted now, and may arrive though nobody hears of it."""
+    Report.objects.filter(pk=report.pk).update(is_uncertain=True)
+
+
+def _as_refusal(report: Report, error: ProviderError, client: Client) -> Refused | None:
+    """Return the refusal that a failure is, None where the same may succeed later."""
+    if error.problem not in MAY_MEAN_CLOSED:
+        return None
+    if report.pull_request:
+        now = client.pull_request(report.repository.external_id, report.pull_request.number)
+        if now.status != "active":
+            return Refused(f"{report.pull_request} is {now.status}.")
+    return Refused(str(error)) if error.problem == Problem.REFUSED else None
+
+
+def _settle(report: Report) -> None:
+    """Note that the provider knows; where there are news since it was taken, it waits on."""
+    with transaction.atomic():
+        row = Report.objects.filter(pk=report.pk)
+        row.update(
+            lease_until=None,
+            attempts=0,
+            problem="",
+            is_uncertain=False,
+            sent=report.sent,
+            is_pending=report.is_pending,
+            thread_id=report.thread_id,
+            comment_id=report.comment_id,
+            commented_at=report.commented_at,
+        )
+        row.filter(version=report.version).update(state=ReportState.SENT, is_overtaken=False)
+
+
+def _refuse(report: Report, because: str) -> None:
+    """Note that the provider will not take it, unless there are news since it was taken."""
+    with transaction.atomic():
+        row = Report.objects.filter(pk=report.pk)
+        row.update(lease_until=None, attempts=0, problem=because[:500], failed_at=timezone.now())
+        row.filter(version=report.version).update(state=ReportState.REFUSED)
+
+
+def _put_off(report: Report, error: ProviderError) -> None:
+    """Note why a report could not be sent yet, and when to try again, if that makes sense."""
+    if error.problem in {Problem.NOT_FOUND, Problem.REFUSED} and report.attempts > PATIENT_ATTEMPTS:
+        _refuse(report, str(error))
+        return
+    integration = Integration.objects.filter(pk=report.repository.integration_id)
+    if not error.is_transient and error.problem not in OF_ONE_REPORT:
+        integration.update(refresh_at=timezone.now())  # it takes a look, or a person
+    if hold := _hold(error):
+        until = timezone.now() + hold
+        free = Q(reports_held_until=None) | Q(reports_held_until__lt=until)
+        integration.filter(free).update(reports_held_until=until)
+    _try_later(report, error.cause)
+
+
+def _hold(error: ProviderError) -> timedelta | None:
+    """Return for how long no other report of the organization need be tried."""
+    if error.retry_after:
+        return timedelta(seconds=error.retry_after)
+    if error.problem in OF_ONE_REPORT:
+        return None
+    return HOLD_WHILE_UNREACHABLE if error.is_transient else HOLD_UNTIL_MENDED
+
+
+def _try_later(report: Report, because: str) -> None:
+    """Have a report sent later: soon, then less and less often, not all at the same moment."""
+    longest = wait_after(report.attempts, RETRY_FIRST_AFTER, RETRY_AT_LEAST_EVERY)
+    wait = longest * random.uniform(0.5, 1)  # noqa: S311
+    now = timezone.now()
+    row = Report.objects.filter(pk=report.pk)
+    row.update(
+        lease_until=None,
+        attempts=report.attempts + 1,
+        problem=because[:500],
+        failed_at=now,
+    )
+    row.filter(version=report.version).update(send_at=now + wait)

@@ -1,0 +1,455 @@
+"""What the provider is told of runs: statuses and comments, in plain words.
+
+Everything is read from the runs as they are now; `stacks.reports.sending` posts it. The rows that
+say where something is to be told are `stacks.models.Report`.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+
+from django.conf import settings
+from django.urls import reverse
+
+from stacks.lifecycle.basis import describe_basis, moved_since
+from stacks.lifecycle.planning_again import may_be_planned_again
+from stacks.models import PullRequest, Report, Run, Stack
+from stacks.models.report import GENRE, What
+from stacks.rules.changes import count_destroying
+from stacks.rules.states import DOES_NOT_COUNT, Kind, State
+from stacks.rules.triggers import Rule
+from vcs_integrations.providers.base import Status, StatusReport
+from vcs_integrations.providers.events import Iteration
+
+# No limit is documented; longer ones would be cut on most pages in any case.
+LONGEST_DESCRIPTION = 250
+LONGEST_HEADLINE = 200
+SPECIAL_IN_MARKDOWN = re.compile(r"([\\`*_\[\]<>#@!|~])")
+
+STATUSES = {
+    State.QUEUED: Status.PENDING,
+    State.PREPARING: Status.PENDING,
+    State.PLANNING: Status.PENDING,
+    State.UNCONFIRMED: Status.PENDING,
+    State.CONFIRMED: Status.PENDING,
+    State.APPLYING: Status.PENDING,
+    State.FINISHED: Status.SUCCEEDED,
+    State.FAILED: Status.FAILED,
+    State.DISCARDED: Status.FAILED,
+}
+SENTENCES = {
+    State.QUEUED: "Run {} waits for its turn",
+    State.PREPARING: "Run {} is planning",
+    State.PLANNING: "Run {} is planning",
+    State.UNCONFIRMED: "Run {} waits for confirmation",
+    State.CONFIRMED: "Run {} is confirmed and will be applied",
+    State.APPLYING: "Run {} is being applied",
+    State.FAILED: "Run {} failed",
+    State.DISCARDED: "Run {} was discarded: its changes were not applied",
+    State.CANCELED: "Run {} was canceled",
+    State.SUPERSEDED: "Run {} was superseded by newer code",
+}
+DESTROYS_EVERYTHING = "This plan destroys every resource in the state."
+ACTION_MARKS = {
+    "add": " +",
+    "change": " ~",
+    "destroy": " -",
+    "replace": "-+",
+    "import": " =",
+    "move": " >",
+    "forget": " .",
+}
+# What the signs do not say.
+ACTION_NOTES = {
+    "import": "import",
+    "move": "move",
+    "forget": "forget: no longer managed, but not destroyed",
+}
+ALSO_NOTES = {
+    "import": "import",
+    "forget": "forget the old one: no longer managed, but not destroyed",
+}
+MOST_IN_COMMENT = 1000  # lines of a plan
+# The first that any stack has speaks for all; each with how many stacks have it, in words.
+WORST_FIRST = {
+    Status.FAILED: "failed",
+    Status.ERROR: "without a result",
+    Status.PENDING: "not done yet",
+    Status.SUCCEEDED: "succeeded",
+    Status.NOT_APPLICABLE: "not concerned",
+}
+
+
+# By these rules an open pull request has no run until a person does something. A policy must not
+# pass it, so it is an error: `failed` would say that something ran.
+BLOCKED = {
+    Rule.FORK: "Code of forks does not run on its own. A member can allow this commit.",
+    Rule.DRAFT: "The stack does not run drafts. Publish the pull request to have it planned.",
+}
+
+
+@dataclass(frozen=True)
+class CommentReport:
+    """A comment as it is posted; `address` is in its first line, and in no other stack's."""
+
+    address: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Doubts:
+    """Why a plan is not what merging would do: sentences without their end.
+
+    `status` takes the place of the run's own, where the plan is no success because of them.
+    """
+
+    sentences: tuple[str, ...] = ()
+    status: Status | None = None
+
+
+def plan_of(run: Run) -> str:
+    """Return a run's plan, a line for each resource and output; empty where it has none.
+
+    Values of outputs are left out: whoever may read a pull request need not read them.
+    """
+    lines = [_resource_line(one) for one in _listed(run, "resources")]
+    lines += [f"{_mark(one)} output {one.get('name', '')}" for one in _listed(run, "outputs")]
+    return "\n".join(lines)
+
+
+def report_iteration(
+    stack: Stack, pull_request: PullRequest, iteration: Iteration, rule: Rule
+) -> None:
+    """Have it reported where a decision about a pull request's newest commit starts no run.
+
+    Another run may have the commit already, and a branch policy must neither wait for a stack
+    that is not concerned, nor block without a word.
+    """
+    has_to_wait = rule == Rule.BEFORE_STACK and stack.plans_older is not None
+    if has_to_wait or rule in {Rule.SAME_COMMIT, Rule.OUTSIDE_PROJECT_ROOT, *BLOCKED}:
+        Report.objects.add_iteration(
+            stack,
+            pull_request,
+            iteration.number,
+            iteration.source_sha,
+            is_ignored=rule == Rule.OUTSIDE_PROJECT_ROOT,
+            blocked_by=rule if has_to_wait or rule in BLOCKED else "",
+        )
+
+
+def status_for(report: Report) -> StatusReport | None:
+    """Return the status that belongs where a report says; None where there is nothing to tell."""
+    told = _status_of_all(report) if report.is_for_all_stacks else _status_of_one(report)
+    if told is None and report.is_pending:
+        return _without_result(report, "The stack was deleted", "/")
+    return told
+
+
+def comment_for(report: Report) -> CommentReport | None:
+    """Return the comment of a stack on a pull request; None where there is nothing to tell.
+
+    A comment is begun with a first result, and then says what became of later iterations.
+    """
+    stack = report.stack
+    if stack is None:
+        return None
+    run = deciding_run(report)
+    has_begun = report.thread_id is not None or report.is_uncertain
+    if run and (has_begun or run.state in {State.FINISHED, State.FAILED}):
+        told, more = describe(run), _details(report, run)
+    elif (without_run := _without_run(report, stack)) and has_begun:
+        told, more = without_run.description, ""
+    else:
+        return None
+    address = f"{settings.PUBLIC_URL}{stack.get_absolute_url()}"
+    begin = f"**[{_escaped(stack.name)}]({address})**: {_escaped(told)}\n"
+    room = stack.integration.provider.longest_comment - _units(begin + more)
+    result = ""
+    if run and run.state == State.FINISHED:
+        result = _folded_plan(run, room)
+    elif run and run.state == State.FAILED:
+        result = _errors(run, room)
+    return CommentReport(address, f"{begin}{more}{result}")
+
+
+def deciding_run(report: Report) -> Run | None:
+    """Return the run whose result counts for a stack and a commit, or else the last one there was.
+
+    For a pull request that is one of proposed code.
+    """
+    runs = Run.objects.filter(stack=report.stack, repository=report.repository, sha=report.sha)
+    if report.what != What.COMMIT_STATUS:
+        runs = runs.filter(kind=Kind.PROPOSED)
+    newest = runs.select_related("stack", "pull_request").order_by("-number")
+    found = newest.that_count().first() or newest.first()
+    if found and found.state in DOES_NOT_COUNT and (report.is_ignored or report.blocked_by):
+        return None
+    return found
+
+
+def describe(run: Run) -> str:
+    """Return what a run has come to, in a few words, with what is to be known about its plan."""
+    return _describe_with(doubts_about(run), run)
+
+
+def _describe_with(doubts: Doubts, run: Run) -> str:
+    told = [*doubts.sentences, _describe(run)]
+    is_planned = run.state == State.UNCONFIRMED or run.kind == Kind.PROPOSED
+    if run.destroys_everything and is_planned:
+        told.append(DESTROYS_EVERYTHING.rstrip("."))
+    if run.kind == Kind.PROPOSED and run.behind_warning:
+        told.append(run.behind_warning.rstrip("."))
+    return ". ".join(told) + ("." if len(told) > 1 else "")
+
+
+def doubts_about(run: Run) -> Doubts:
+    """Return why a pull request's plan is not what merging would do, if it is not."""
+    source = run.pull_request
+    if source is None or run.state != State.FINISHED or not run.is_open_proposal:
+        return Doubts()
+    branch = run.stack.branch
+    if run.conflicts or source.has_conflicts:
+        sentence = f"It conflicts with {branch}: resolve the conflicts to have the merge planned"
+        return Doubts((sentence,), Status.FAILED)
+    because = moved_since(run)
+    if not because:
+        return Doubts()
+    outdated = f"Out of date, as {because}"
+    if basis := describe_basis(run):
+        outdated += f" (planned for {basis})"
+    if not run.stack.plans_again:
+        return Doubts((outdated,))
+    will_be = may_be_planned_again(run, source)
+    next_step = "It will be planned again" if will_be else "Retry it to plan it again"
+    return Doubts((outdated, next_step), Status.PENDING)
+
+
+def _describe(run: Run) -> str:
+    if run.state == State.FINISHED:
+        return _describe_finished(run)
+    sentence = SENTENCES[State(run.state)].format(run.number)
+    if run.state == State.FAILED and run.failure:
+        return f"{sentence}: {_headline(run) or run.failure}"
+    if run.state == State.UNCONFIRMED and run.changes:
+        return f"{sentence}: {run.counts}"
+    return sentence
+
+
+def digest_of(told: StatusReport | CommentReport) -> str:
+    """Return what stands for a status or a comment where only sameness matters."""
+    return sha256(repr(told).encode()).hexdigest()
+
+
+def _describe_finished(run: Run) -> str:
+    if run.changes is None:
+        return f"Run {run.number} finished"
+    if not run.changes:
+        return f"Run {run.number} found no changes"
+    what = "planned" if run.kind == Kind.PROPOSED else "applied"
+    return f"Run {run.number} {what}: {run.counts}"
+
+
+def _headline(run: Run) -> str:
+    """Return what Terraform's first error says in its first lines; empty where it printed none."""
+    begin, _, text = run.errors.partition("\n\n")[0].partition("Error: ")
+    return "" if begin else " ".join(text.split())[:LONGEST_HEADLINE]
+
+
+def _errors(run: Run, room: int) -> str:
+    """Return the errors of a run as a block, as many of its lines as there is room for."""
+    if not run.errors:
+        return ""
+    fence = _fence(run.errors)
+    begin, end = f"\n{fence}text\n", f"\n{fence}\n"
+    kept = _whole_lines(run.errors.split("\n"), room - _units(begin + end))
+    return begin + "\n".join(kept) + end
+
+
+def _listed(run: Run, kind: str) -> list[dict[str, str]]:
+    """Return what a plan lists of a kind, each with its action."""
+    found: list[dict[str, str]] = (run.plan or {}).get(kind, [])
+    return found
+
+
+def _resource_line(one: dict[str, str]) -> str:
+    """Return a line about a resource, like " > a.old → a.new (move)"."""
+    address = one.get("address", "")
+    if before := one.get("moved_from"):
+        address = f"{before} → {address}"
+    notes = [ACTION_NOTES.get(one.get("action", ""), ""), ALSO_NOTES.get(one.get("also", ""), "")]
+    if before and one.get("action") != "move":
+        notes.append("move")
+    told = "; ".join(filter(None, notes))
+    return f"{_mark(one)} {address}" + (f" ({told})" if told else "")
+
+
+def _mark(listed: dict[str, str]) -> str:
+    """Return the sign that Terraform shows for an action."""
+    return ACTION_MARKS.get(listed.get("action", ""), "  ")
+
+
+def _ignored(stack: Stack) -> str:
+    where = f"under {stack.project_root}" if stack.project_root else "in the repository"
+    return f"No changed file is {where}: there is nothing to run"
+
+
+def _status(report: Report, status: Status, description: str, path: str) -> StatusReport:
+    line = " ".join(description.split())
+    if len(line) > LONGEST_DESCRIPTION:
+        line = f"{line[: LONGEST_DESCRIPTION - 1]}…"
+    return StatusReport(GENRE, report.name, status, line, f"{settings.PUBLIC_URL}{path}")
+
+
+def _without_result(report: Report, description: str, path: str) -> StatusReport:
+    """Return the status for a run that was given up.
+
+    A branch policy is content with what does not apply, so a pull request is not told that.
+    """
+    is_commit = report.what == What.COMMIT_STATUS
+    return _status(report, Status.NOT_APPLICABLE if is_commit else Status.ERROR, description, path)
+
+
+def _status_of_one(report: Report) -> StatusReport | None:
+    if report.stack is None:
+        return None
+    run = deciding_run(report)
+    if run and run.state in DOES_NOT_COUNT:
+        return _without_result(report, describe(run), run.get_absolute_url())
+    if run:
+        doubts = doubts_about(run)
+        status = doubts.status or STATUSES[State(run.state)]
+        return _status(report, status, _describe_with(doubts, run), run.get_absolute_url())
+    return _without_run(report, report.stack)
+
+
+def _without_run(report: Report, stack: Stack) -> StatusReport | None:
+    """Return the status of a pull request's commit that has no run, None where there is none."""
+    activity = reverse("activity", args=[stack.slug])
+    if report.is_ignored:
+        return _status(report, Status.NOT_APPLICABLE, _ignored(stack), activity)
+    if report.blocked_by == Rule.BEFORE_STACK and report.decided_at < stack.followed_at:
+        moved = "The stack has followed another branch since then"
+        return _without_result(report, moved, stack.get_absolute_url()) if report.sent else None
+    if report.blocked_by == Rule.BEFORE_STACK:
+        return _status(report, Status.PENDING, _waits(stack), stack.get_absolute_url())
+    if report.blocked_by == Rule.FORK:
+        page = reverse("allow_fork", args=[stack.slug, report.sha])
+        return _status(report, Status.ERROR, BLOCKED[Rule.FORK], page)
+    if report.blocked_by == Rule.DRAFT:
+        return _status(report, Status.ERROR, BLOCKED[Rule.DRAFT], activity)
+    return None
+
+
+def _waits(stack: Stack) -> str:
+    """Say what a pull request that is older than its stack waits for."""
+    if stack.plans_older:
+        return "Not planned yet: it is older than the stack, and waits for its turn"
+    return "Not planned yet: it is older than the stack. A member can plan it on the stack's page."
+
+
+def _status_of_all(report: Report) -> StatusReport | None:
+    """Return one status for all stacks that have something to tell there."""
+    parts = Report.objects.filter(what=report.what).exclude(stack=None)
+    if report.what == What.COMMIT_STATUS:
+        parts = parts.filter(repository=report.repository, sha=report.sha)
+    else:
+        parts = parts.filter(pull_request=report.pull_request, iteration=report.iteration)
+    found = [
+        (part, status)
+        for part in parts.select_related("stack", "repository").order_by("name")
+        if part.stack and (status := status_for(part))
+    ]
+    if not found:
+        return None
+    words = list(WORST_FIRST)
+    part, worst = min(
+        found,
+        key=lambda one: (words.index(one[1].status or Status.ERROR), not _destroys(one[1])),
+    )
+    text = f"{part.stack}: {worst.description}"
+    if len(found) > 1:
+        # What a person has to know or do does not fit into a count.
+        is_blocked = part.blocked_by and worst.status == Status.ERROR
+        counted = _counted([status for _, status in found])
+        warning = _destroying([one for one, status in found if _destroys(status)])
+        text = ". ".join(filter(None, [counted, warning, text if is_blocked else ""]))
+    path = worst.url.removeprefix(settings.PUBLIC_URL)
+    return _status(report, worst.status or Status.ERROR, text, path)
+
+
+def _destroys(status: StatusReport) -> bool:
+    return DESTROYS_EVERYTHING in status.description
+
+
+def _destroying(parts: Sequence[Report]) -> str:
+    """Return of which stacks a plan destroys everything; empty where there is none."""
+    names = ", ".join(str(part.stack) for part in parts)
+    return f"Plans that destroy every resource in the state: {names}" if parts else ""
+
+
+def _counted(statuses: Sequence[StatusReport]) -> str:
+    counts = Counter(one.status for one in statuses)
+    told = ", ".join(f"{counts[one]} {text}" for one, text in WORST_FIRST.items() if counts[one])
+    return f"{len(statuses)} stacks: {told}"
+
+
+def _details(report: Report, run: Run) -> str:
+    link = f"[Run {run.number}]({settings.PUBLIC_URL}{run.get_absolute_url()})"
+    return f"\n{link} of commit {run.sha[:8]}, iteration {report.iteration}\n"
+
+
+def _folded_plan(run: Run, room: int) -> str:
+    """Return a plan that opens with a click, as many of its lines as there is room for.
+
+    What is left out is counted below. A plan begins with what it destroys.
+    """
+    plan = plan_of(run)
+    if not plan.strip():
+        return ""
+    fence = _fence(plan)
+    begin = f"\n<details>\n<summary>Plan</summary>\n\n{fence}text\n"
+    end = f"\n{fence}\n\n</details>\n"
+    lines = plan.split("\n")
+    room -= _units(begin + end) + _units(_note_of_rest(run, lines, 0))
+    kept = _whole_lines(lines[:MOST_IN_COMMENT], room)
+    return begin + "\n".join(kept) + end + _note_of_rest(run, lines, len(kept))
+
+
+def _note_of_rest(run: Run, lines: Sequence[str], shown: int) -> str:
+    """Return how much of a plan a comment leaves out, with a link; empty where that is nothing."""
+    rest = len(lines) + (run.plan or {}).get("left_out", 0) - shown
+    if not rest:
+        return ""
+    note = f"[{rest} more on the run's page]({settings.PUBLIC_URL}{run.get_absolute_url()})"
+    destroying = (run.destroyed or 0) - count_destroying(_listed(run, "resources")[:shown])
+    if destroying > 0:
+        note += f", {destroying} of them to destroy or replace"
+    return f"\n… {note}\n"
+
+
+def _fence(text: str) -> str:
+    """Return what begins and ends a block of code in Markdown, which the text itself can't end."""
+    return "`" * max(3, 1 + max((len(found) for found in re.findall("`+", text)), default=0))
+
+
+def _whole_lines(lines: Sequence[str], room: int) -> list[str]:
+    """Return as many of the first lines as fit."""
+    kept = []
+    for line in lines:
+        room -= _units(line) + 1
+        if room < 0:
+            break
+        kept.append(line)
+    return kept
+
+
+def _units(text: str) -> int:
+    """Return a text's length in UTF-16 code units, in which .NET counts."""
+    return len(text.encode("utf-16-le", "surrogatepass")) // 2
+
+
+def _escaped(text: str) -> str:
+    """Return a text of one line that Markdown shows as it is."""
+    return SPECIAL_IN_MARKDOWN.sub(r"\\\1", " ".join(text.split()))

@@ -1,0 +1,50 @@
+"""Settings → VCS providers → an integration's reports: what waits to be told, and why."""
+
+from django.contrib import messages
+from django.db.models import F
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.utils import timezone
+from django.views.decorators.http import require_http_methods, require_safe
+
+from accounts.roles import admin_required
+from stacks.models import Report
+from vcs_integrations.models import Integration
+
+REPORTS_SHOWN = 50
+
+
+@require_safe
+@admin_required
+def reports(request: HttpRequest, pk: int) -> HttpResponse:
+    """The reports that wait, the oldest first, and what was refused last."""
+    found = get_object_or_404(Integration, pk=pk)
+    ours = Report.objects.of(found).for_pages()
+    waiting = ours.waiting()
+    problems = waiting.exclude(problem="").order_by(F("failed_at").desc(nulls_last=True))
+    held_until = found.reports_held_until
+    context = {
+        "integration": found,
+        "count": waiting.count(),
+        "waiting": waiting.order_by("news_at", "pk")[:REPORTS_SHOWN],
+        "last_problem": problems.first(),
+        "refused": ours.refused().order_by("-failed_at", "-pk")[:REPORTS_SHOWN],
+        "held_until": held_until if held_until and held_until > timezone.now() else None,
+    }
+    return render(request, "stacks/reports/reports.html", context)
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@admin_required
+def retry_reports(request: HttpRequest, pk: int) -> HttpResponse:
+    """Have all that waits sent as soon as may be; opening the address leads to the list."""
+    found = get_object_or_404(Integration.objects.linked(), pk=pk)
+    if request.method == "POST":
+        count = Report.objects.of(found).waiting().count()
+        Report.objects.of(found).waiting().update(send_at=timezone.now())
+        noun = "report" if count == 1 else "reports"
+        if count:
+            messages.success(request, f"The worker sends {count} {noun} now")
+        else:
+            messages.info(request, "Nothing waits")
+    return redirect("reports", pk=found.pk)

@@ -1,0 +1,368 @@
+"""What an event means for a stack: a run or none, by which rule, and why.
+
+Everything is decided here and nothing else is done: no database, no provider. Whatever the
+order in which events arrive, the same runs must come of them, so a decision leans on what
+orders itself: push ids, a pull request as it is now, and the runs there are.
+"""
+
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, replace
+from datetime import datetime
+from enum import StrEnum
+from typing import Protocol
+
+from stacks.rules import globs
+from vcs_integrations.providers.events import Iteration, PullRequestFacts, RefChanged
+
+
+class Rule(StrEnum):
+    """By which rule something was decided; the word is stored, so it never changes."""
+
+    TRACKED = "tracked"
+    PROPOSED = "proposed"
+    SAME_PUSH = "same_push"
+    SAME_COMMIT = "same_commit"
+    OUTSIDE_PROJECT_ROOT = "outside_project_root"
+    PULL_REQUESTS_ONLY = "pull_requests_only"
+    BRANCH_GONE = "branch_gone"
+    BRANCH_DELETED = "branch_deleted"
+    NO_BRANCH = "no_branch"
+    BEFORE_STACK = "before_stack"
+    OTHER_TARGET = "other_target"
+    FORK = "fork"
+    ALLOWED = "allowed"
+    DRAFT = "draft"
+    SAME_SOURCE = "same_source"
+    CONFLICTS = "conflicts"
+    COMPLETED = "completed"
+    ABANDONED = "abandoned"
+
+
+RULE_TEXTS = {
+    Rule.TRACKED: "Tracked branch",
+    Rule.PROPOSED: "Proposed code",
+    Rule.SAME_PUSH: "Same push",
+    Rule.SAME_COMMIT: "Same commit",
+    Rule.OUTSIDE_PROJECT_ROOT: "Outside the project root",
+    Rule.PULL_REQUESTS_ONLY: "Pull requests only",
+    Rule.BRANCH_GONE: "Tracked branch gone",
+    Rule.BRANCH_DELETED: "Branch deleted",
+    Rule.NO_BRANCH: "No branch",
+    Rule.BEFORE_STACK: "Before the stack",
+    Rule.OTHER_TARGET: "Other target",
+    Rule.FORK: "Fork",
+    Rule.ALLOWED: "Allowed once",
+    Rule.DRAFT: "Draft",
+    Rule.SAME_SOURCE: "No new commit",
+    Rule.CONFLICTS: "Conflicts",
+    Rule.COMPLETED: "Completed",
+    Rule.ABANDONED: "Abandoned",
+}
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What an event means for a stack, and a sentence that tells people why.
+
+    `starts_run` asks for a run; `note` is what that run should say about itself.
+    """
+
+    rule: Rule
+    sentence: str
+    starts_run: bool = False
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class ChangedPaths:
+    """Every path that changed, both ends of a rename; or why they are not known.
+
+    A path with a slash at its end is a submodule: anything below it may have changed.
+    """
+
+    paths: Collection[str]
+    unknown_because: str = ""
+
+
+class Settings(Protocol):
+    """What of a stack a decision depends on; `stacks.models.Stack` has it."""
+
+    branch: str
+    project_root: str
+    path_rule: bool
+    extra_globs: list[str]
+    runs_drafts: bool
+    runs_forks: bool
+    pull_requests_only: bool
+    followed_at: datetime
+    followed_push_id: int | None
+    plans_older: bool | None
+
+
+# Asked only where the answer matters, since it takes calls to the provider.
+ReadPaths = Callable[[], ChangedPaths]
+# Whether the stack has decided about this iteration, as it follows its branch now.
+IsAnswered = Callable[[], bool]
+# Whether one more pull request that is older than its stack may be planned now.
+HasRoom = Callable[[], bool]
+
+
+def decide_ref(
+    stack: Settings,
+    event: RefChanged,
+    *,
+    run_of_push: int | None,
+    run_of_commit: int | None,
+    read_paths: ReadPaths,
+) -> Decision:
+    """Decide what a push means for a stack.
+
+    `run_of_push` is the number of the run that this push has already, `run_of_commit` of the
+    proposed run that counts for its commit.
+    """
+    if not event.branch:
+        return Decision(Rule.NO_BRANCH, f"{event.ref} is no branch: stacks run branches only.")
+    if _is_before(stack, event):
+        return Decision(
+            Rule.BEFORE_STACK, f"It was pushed before the stack followed {stack.branch}."
+        )
+    if event.branch == stack.branch:
+        return _decide_tracked(stack, event, run_of_push, read_paths)
+    if event.is_deletion:
+        return Decision(
+            Rule.BRANCH_DELETED, f"{event.branch} was deleted: there is nothing to run."
+        )
+    if run_of_push:
+        return _same_push(run_of_push)
+    if run_of_commit:
+        return _same_commit(run_of_commit)
+    if stack.pull_requests_only:
+        return Decision(
+            Rule.PULL_REQUESTS_ONLY,
+            f"{event.branch} is not the tracked branch, and the stack runs proposed code of pull "
+            f"requests only.",
+        )
+    return _unless_outside(
+        stack, Rule.PROPOSED, f"{event.branch} is not the tracked branch.", read_paths
+    )
+
+
+def decide_pull_request(
+    stack: Settings,
+    now: PullRequestFacts,
+    iteration: Iteration,
+    *,
+    before: PullRequestFacts | None,
+    is_new_iteration: bool,
+    is_answered: IsAnswered,
+    run_of_commit: int | None,
+    has_room: HasRoom,
+    read_paths: ReadPaths,
+) -> Decision:
+    """Decide what a pull request's newest iteration means for a stack.
+
+    `before` is the pull request as it was last read, `is_new_iteration` says that it had not
+    this iteration then, and `run_of_commit` is the number of the proposed run that counts for
+    its source commit.
+    """
+    name = f"Pull request {now.number}"
+    if now.target_branch != stack.branch:
+        return other_target(stack, now)
+    if now.status != "active":
+        rule = Rule.COMPLETED if now.status == "completed" else Rule.ABANDONED
+        return Decision(rule, f"{name} is {now.status}: its unfinished proposed runs are canceled.")
+    if blocked := _blocked(stack, now, read_paths):
+        return blocked
+    has_news = before is not None and _is_news(before, now)
+    if before is not None and not is_new_iteration and not has_news and is_answered():
+        return _without_news(name, before, now)
+    if run_of_commit:
+        return _same_commit(run_of_commit)
+    if _is_older(iteration, stack.followed_at) and not is_answered():
+        may_run = has_news or (stack.plans_older and has_room())
+        return _decide_older(stack, name, read_paths) if may_run else _older_waits(stack, name)
+    return _unless_outside(stack, Rule.PROPOSED, f"{name} proposes it.", read_paths)
+
+
+def _blocked(stack: Settings, now: PullRequestFacts, read_paths: ReadPaths) -> Decision | None:
+    """Return why a pull request has no run until a person does something, None if it may run.
+
+    Where it is known not to concern the stack, that is the reason: nobody has to do anything.
+    """
+    if now.is_from_fork and not stack.runs_forks:
+        rule, because = (
+            Rule.FORK,
+            "comes from a fork, whose code the stack does not run on its own. A member can allow "
+            "this commit.",
+        )
+    elif now.is_draft and not stack.runs_drafts:
+        rule, because = (
+            Rule.DRAFT,
+            "is a draft, which the stack does not run. It runs once it is published.",
+        )
+    else:
+        return None
+    sentence = f"Pull request {now.number} {because}"
+    decision = _unless_outside(stack, rule, sentence, read_paths)
+    return Decision(rule, sentence) if decision.starts_run else decision
+
+
+def _decide_older(stack: Settings, name: str, read_paths: ReadPaths) -> Decision:
+    """Decide about a pull request that was open before its stack followed the branch."""
+    because = f"{name} was open before the stack followed {stack.branch}."
+    decision = _unless_outside(stack, Rule.PROPOSED, because, read_paths)
+    return replace(decision, note=f"{because} {decision.note}".strip())
+
+
+def _older_waits(stack: Settings, name: str) -> Decision:
+    """Return why a pull request that is older than its stack is not planned yet."""
+    waits = "It waits for its turn to be planned."
+    if stack.plans_older is False:
+        waits = "A member can plan it on the stack's page."
+    return Decision(
+        Rule.BEFORE_STACK, f"{name} was open before the stack followed {stack.branch}. {waits}"
+    )
+
+
+def other_target(stack: Settings, now: PullRequestFacts) -> Decision:
+    """Return why a pull request is not for a stack that tracks another branch."""
+    return Decision(
+        Rule.OTHER_TARGET,
+        f"Pull request {now.number} targets {now.target_branch}, and the stack tracks "
+        f"{stack.branch}.",
+    )
+
+
+def claimed_target(stack: Settings, claimed: PullRequestFacts) -> Decision:
+    """Return why a pull request that was not read is not for a stack, as a delivery claims."""
+    return Decision(
+        Rule.OTHER_TARGET,
+        f"By the delivery, pull request {claimed.number} targets {claimed.target_branch}, and the "
+        f"stack tracks {stack.branch}.",
+    )
+
+
+def decided_before() -> Decision:
+    """Return why a push that a delivery announces once more starts nothing."""
+    return Decision(Rule.SAME_PUSH, "This push was decided on before. Replay it to decide again.")
+
+
+def decide_past_iteration(
+    stack: Settings,
+    now: PullRequestFacts,
+    iteration: Iteration,
+    *,
+    has_run: bool,
+    read_paths: ReadPaths,
+) -> Decision | None:
+    """Decide about an iteration that was followed by another before anybody looked.
+
+    Its run is recorded as superseded, as it would be had its event come in time. None where
+    there is nothing to record.
+    """
+    unwanted = (now.is_from_fork and not stack.runs_forks) or (
+        now.is_draft and not stack.runs_drafts
+    )
+    is_ours = now.target_branch == stack.branch and not unwanted
+    if not is_ours or has_run or _is_older(iteration, stack.followed_at):
+        return None
+    decision = _unless_outside(
+        stack,
+        Rule.PROPOSED,
+        f"Pull request {now.number} proposed it until a newer commit came.",
+        read_paths,
+    )
+    return decision if decision.starts_run else None
+
+
+def is_affected(stack: Settings, paths: Collection[str]) -> bool:
+    """Say whether a path is the project root, lies under it, or matches the extra globs.
+
+    So does one that the project root lies under: a submodule changes as one path.
+    """
+    root = f"{stack.project_root}/" if stack.project_root else ""
+    folders = [f"{path.removesuffix('/')}/" for path in paths]
+    touches_root = any(one.startswith(root) or root.startswith(one) for one in folders)
+    return touches_root or globs.concern(stack.extra_globs, paths)
+
+
+def _decide_tracked(
+    stack: Settings, event: RefChanged, run_of_push: int | None, read_paths: ReadPaths
+) -> Decision:
+    if event.is_deletion:
+        return Decision(Rule.BRANCH_GONE, f"The tracked branch {event.branch} was deleted.")
+    if run_of_push:
+        return _same_push(run_of_push)
+    if event.is_creation:
+        return Decision(
+            Rule.TRACKED, f"The tracked branch {event.branch} was created.", starts_run=True
+        )
+    return _unless_outside(
+        stack, Rule.TRACKED, f"{event.branch} is the tracked branch.", read_paths
+    )
+
+
+def _unless_outside(stack: Settings, rule: Rule, because: str, read_paths: ReadPaths) -> Decision:
+    """Ask for a run, unless the path rule is on and no changed file concerns the stack."""
+    if not stack.path_rule:
+        return Decision(rule, because, starts_run=True)
+    changed = read_paths()
+    if changed.unknown_because:
+        note = (
+            f"Which files changed is not known, so it runs in any case: {changed.unknown_because}"
+        )
+        return Decision(rule, f"{because} {note}", starts_run=True, note=note)
+    if is_affected(stack, changed.paths):
+        return Decision(rule, because, starts_run=True)
+    return Decision(Rule.OUTSIDE_PROJECT_ROOT, _outside(stack, len(changed.paths)))
+
+
+def _outside(stack: Settings, count: int) -> str:
+    if not count:
+        return "No file changed."
+    where = f"under {stack.project_root}" if stack.project_root else "in the repository"
+    if count == 1:
+        globs = " and matches no extra glob" if stack.extra_globs else ""
+        return f"The changed path is not {where}{globs}."
+    globs = " or matches an extra glob" if stack.extra_globs else ""
+    return f"None of the {count} changed paths is {where}{globs}."
+
+
+def _without_news(name: str, before: PullRequestFacts, now: PullRequestFacts) -> Decision:
+    if now.merge_status == "conflicts":
+        return Decision(Rule.CONFLICTS, f"{name} can't be merged: it has conflicts.")
+    if before.merge_status != now.merge_status:
+        return Decision(Rule.SAME_SOURCE, f"{name} was tried to be merged; its commit is the same.")
+    return Decision(
+        Rule.SAME_SOURCE,
+        f"{name} has the same commit: only votes, reviewers, title, description or its trial "
+        f"merge changed.",
+    )
+
+
+def _is_news(before: PullRequestFacts, now: PullRequestFacts) -> bool:
+    """Say whether a change can ask for a run: code, target, draft no more, or active again."""
+    return (
+        before.source_sha != now.source_sha
+        or before.target_branch != now.target_branch
+        or before.status != "active"
+        or (before.is_draft and not now.is_draft)
+    )
+
+
+def _is_before(stack: Settings, event: RefChanged) -> bool:
+    if stack.followed_push_id is not None:
+        return event.push_id <= stack.followed_push_id
+    return event.pushed_at is not None and event.pushed_at < stack.followed_at
+
+
+def _is_older(iteration: Iteration, moment: datetime) -> bool:
+    return iteration.created_at is not None and iteration.created_at < moment
+
+
+def _same_push(number: int) -> Decision:
+    return Decision(Rule.SAME_PUSH, f"This push has run {number} already.")
+
+
+def _same_commit(number: int) -> Decision:
+    return Decision(Rule.SAME_COMMIT, f"Run {number} has the same commit.")

@@ -1,0 +1,185 @@
+"""The page of a run: its state, its plan, its log while it grows, and what can be done with it."""
+
+from hashlib import sha256
+from typing import Any, cast
+
+from django.contrib import messages
+from django.contrib.auth.models import User
+from django.db import transaction
+from django.db.models.functions import Length
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.utils.cache import patch_vary_headers
+from django.utils.safestring import SafeString
+from django.views.decorators.http import require_http_methods, require_safe
+
+from accounts.audit.records import Verb, record
+from stacks.execution.output.logs import as_html, as_text
+from stacks.lifecycle.actions import Action, NotPossible, act, actions_for, refuses_confirmation
+from stacks.models import Run, plan_digest_of
+from stacks.overview.views import DECISIONS_ON_A_PAGE
+from stacks.reports.texts import doubts_about
+from stacks.rules.states import State
+
+# What a page shows of a log at once, in characters, and in how many pieces at most.
+LOG_SHOWN = 256 * 1024
+PIECES_SHOWN = 2000
+VERBS = {
+    Action.CONFIRM: Verb.RUN_CONFIRMED,
+    Action.DISCARD: Verb.RUN_DISCARDED,
+    Action.CANCEL: Verb.RUN_CANCELED,
+    Action.RETRY: Verb.RUN_RETRIED,
+}
+
+
+@require_safe
+def run(request: HttpRequest, slug: str, number: int) -> HttpResponse:
+    """One run, and every decision about it; the page asks again for what is live of it.
+
+    The answer is empty (204) as long as that has the version the page shows already.
+    """
+    found = _run(slug, number)
+    context = {
+        "run": found,
+        "stack": found.stack,
+        "actions": actions_for(found),
+        "doubts": doubts_about(found).sentences,
+        "refusal": refuses_confirmation(found) if found.state == State.UNCONFIRMED else "",
+        "plan_digest": plan_digest_of(found) if found.state == State.UNCONFIRMED else "",
+        "done": list(found.actions.all()),
+        "repeated_by": list(found.repeated_by.select_related("stack")),
+    }
+    version = _version(context)
+    is_live = bool(request.headers.get("HX-Request"))
+    if is_live and request.GET.get("version") == version:
+        response = HttpResponse(status=204)
+    elif is_live:
+        response = render(request, "stacks/runs/run_live.html", context | {"version": version})
+    else:
+        decisions = list(found.decisions.for_pages()[: DECISIONS_ON_A_PAGE + 1])
+        context |= {
+            "version": version,
+            "decisions": decisions[:DECISIONS_ON_A_PAGE],
+            "has_more_decisions": len(decisions) > DECISIONS_ON_A_PAGE,
+            "log": LogPart(found, before=_number(request, "before")),
+        }
+        response = render(request, "stacks/runs/run.html", context)
+    patch_vary_headers(response, ["HX-Request"])  # one address, a page and a part of it
+    return response
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+def act_on_run(request: HttpRequest, slug: str, number: int) -> HttpResponse:
+    """Confirm, discard, cancel or retry; who only opens the address is led to the run."""
+    found = _run(slug, number)
+    action = request.POST.get("action", "")
+    if action not in VERBS:
+        return redirect(found)
+    note = request.POST.get("note", "").replace("\0", "").strip()
+    try:
+        with transaction.atomic():
+            if action == Action.CONFIRM and found.state == State.UNCONFIRMED:
+                note = _note_of_plan(found, request.POST.get("plan", ""), note)
+            shown = act(found, Action(action), cast(User, request.user), note)
+            name = f"{found} of {found.stack}"
+            record(request, VERBS[Action(action)], found, note, name=name)
+    except NotPossible as error:
+        messages.error(request, f"Nothing was done. {error}")
+        return redirect(found)
+    messages.success(request, f"{found} was {Action(action).label.lower()}")
+    return redirect(shown)
+
+
+def _note_of_plan(run: Run, seen: str, note: str) -> str:
+    """Return a note that names the plan that is confirmed.
+
+    Raises NotPossible if the plan is not the one that the page showed.
+    """
+    digest = plan_digest_of(run)
+    if seen != digest:
+        raise NotPossible("The plan is not the one that was shown. Read it again, then confirm.")
+    return " ".join(filter(None, [f"Plan {digest[:12]}." if digest else "", note]))
+
+
+@require_safe
+def log_part(request: HttpRequest, slug: str, number: int) -> HttpResponse:
+    """What was added to a log after a piece that the page has; empty (204) if nothing was."""
+    found = _run(slug, number)
+    if not request.headers.get("HX-Request"):
+        return redirect(found)
+    part = LogPart(found, after=_number(request, "after"))
+    if not part.pieces and not found.has_ended:
+        return HttpResponse(status=204)
+    return render(
+        request, "stacks/runs/log_part.html", {"run": found, "stack": found.stack, "log": part}
+    )
+
+
+@require_safe
+def log_file(request: HttpRequest, slug: str, number: int) -> HttpResponse:
+    """The whole log as a text file."""
+    found = _run(slug, number)
+    texts = found.log.values_list("text", flat=True).iterator(chunk_size=50)
+    content = (as_text(text) for text in texts)
+    response = HttpResponse(content, content_type="text/plain; charset=utf-8")
+    name = f"{found.stack.slug}-run-{found.number}.log"
+    response["Content-Disposition"] = f'attachment; filename="{name}"'
+    return response
+
+
+class LogPart:
+    """As much of a log as a page shows: its end, or what is before or after a piece.
+
+    `earlier` is the number of its first piece where there is something before it.
+    """
+
+    def __init__(self, run: Run, before: int | None = None, after: int | None = None) -> None:
+        rows = run.log.all()
+        if before is not None:
+            rows = rows.filter(number__lt=before)
+        sizes = rows.order_by("-number").annotate(size=Length("text"))
+        if after is not None:
+            sizes = sizes.filter(number__gt=after)
+        numbers: list[int] = []
+        shown = 0
+        for number, size in sizes.values_list("number", "size")[:PIECES_SHOWN]:
+            if numbers and shown + size > LOG_SHOWN:
+                break
+            numbers.append(number)
+            shown += size
+        first, last = (numbers[-1], numbers[0]) if numbers else (0, 0)
+        texts = rows.filter(number__gte=first, number__lte=last).values_list("text", flat=True)
+        self.pieces: list[SafeString] = [as_html(text) for text in texts] if numbers else []
+        self.last = last or after or 0
+        self.earlier = first if first > 1 and after is None else None
+        self.is_end = before is None
+        self.has_gap = after is not None and first > after + 1
+
+
+def _run(slug: str, number: int) -> Run:
+    runs = Run.objects.for_pages().select_related("repeats__stack")
+    return get_object_or_404(runs, stack__slug=slug, number=number)
+
+
+def _version(context: dict[str, Any]) -> str:
+    """Return a word for what the live part shows; ages alone do not change it, as people type."""
+    found: Run = context["run"]
+    shown = (
+        found.state,
+        found.failure,
+        found.warnings,
+        found.worker,
+        found.iteration,
+        context["actions"],
+        context["doubts"],
+        context["refusal"],
+        [one.pk for one in context["done"]],
+        [one.number for one in context["repeated_by"]],
+    )
+    return sha256(repr(shown).encode()).hexdigest()[:16]
+
+
+def _number(request: HttpRequest, name: str) -> int | None:
+    """Return a number of the query; one that makes no sense counts as none."""
+    text = request.GET.get(name, "")
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else None

@@ -1,0 +1,152 @@
+"""Changing a stack: its name, behavior, backend and source; and deleting it."""
+
+from django.contrib import messages
+from django.db import IntegrityError, transaction
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.views.decorators.http import require_http_methods
+
+from accounts.audit.records import Verb, record
+from accounts.roles import is_admin
+from stacks.environment.variables import held_by
+from stacks.models import Run, Stack
+from stacks.rules.states import UNDER_WAY
+from stacks.setup.forms import (
+    NAME_TAKEN,
+    BackendForm,
+    BehaviorForm,
+    IntegrateVcsForm,
+    NameStackForm,
+    StepForm,
+)
+from stacks.setup.matches import matches_of
+from stacks.sources.heads import follow_from_now
+from vcs_integrations.models import Integration
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+def edit_stack(request: HttpRequest, slug: str) -> HttpResponse:
+    found = get_object_or_404(Stack.objects.with_repository(), slug=slug)
+    now = {
+        "name": found.name,
+        "description": found.description,
+        "project_root": found.project_root,
+        "labels": ", ".join(found.labels),
+    }
+    form = NameStackForm(request.POST or None, stack=found, initial=now)
+    is_moved = form.is_valid() and form.cleaned_data["project_root"] != found.project_root
+    # In another folder others may review, and its code would find the same secrets.
+    if is_moved and (refusal := _refuses_source(request, found)):
+        form.add_error("project_root", refusal)
+    if form.is_valid() and _change(request, found, form):
+        messages.success(request, f"Stack {found.name} was changed")
+        return redirect(found)
+    return render(request, "stacks/setup/edit_stack.html", {"form": form, "stack": found})
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+def change_behavior(request: HttpRequest, slug: str) -> HttpResponse:
+    """Choose what becomes a run from now on, or see which files the globs match."""
+    if "show_matches" not in request.POST:
+        return _change_step(request, slug, BehaviorForm)
+    found = get_object_or_404(Stack.objects.with_repository(), slug=slug)
+    form = BehaviorForm(request.POST)
+    matches = matches_of(form, found.repository, found.branch)
+    template = "glob_matches" if request.headers.get("HX-Request") else "change_step"
+    context = {"form": form, "stack": found, "matches": matches}
+    return render(request, f"stacks/setup/{template}.html", context)
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+def change_backend(request: HttpRequest, slug: str) -> HttpResponse:
+    """Choose what plans and applies from now on, and who keeps the state.
+
+    A plan is applied with what it was made with: while a run is under way, that stays.
+    """
+    busy = Run.objects.filter(stack__slug=slug, state__in=UNDER_WAY).first()
+    if busy and request.method == "POST":
+        messages.error(request, f"{busy} is {busy.state}: change the backend once it has ended")
+        return redirect("change_backend", slug)
+    return _change_step(request, slug, BackendForm)
+
+
+def _change_step(request: HttpRequest, slug: str, step: type[StepForm]) -> HttpResponse:
+    """Let one step of the form be filled in again for a stack that there is."""
+    found = get_object_or_404(Stack.objects.with_repository(), slug=slug)
+    # An empty form is one with nothing checked, and no reason to show the present choices.
+    typed = request.POST if request.method == "POST" else None
+    form = step(typed, initial=step.initial_of(found))
+    if form.is_valid():
+        with transaction.atomic():
+            Stack.objects.filter(pk=found.pk).update(**form.stack_fields)
+            record(request, Verb.STACK_CHANGED, found, str(form.title))
+        messages.success(request, f"Stack {found.name} was changed")
+        return redirect(found)
+    return render(request, "stacks/setup/change_step.html", {"form": form, "stack": found})
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+def change_source(request: HttpRequest, slug: str) -> HttpResponse:
+    """Let a stack follow another branch or repository, or attach it to another integration."""
+    found = get_object_or_404(Stack.objects.with_repository(), slug=slug)
+    now = {
+        "provider": found.integration.pk,
+        "repository": str(found.repository),
+        "branch": found.branch,
+    }
+    if not Integration.objects.usable().exists():
+        context = {"title": "Change repository or branch", "stack": found}
+        return render(request, "stacks/setup/nothing_linked.html", context)
+    form = IntegrateVcsForm(request.POST or None, initial=now)
+    refusal = _refuses_source(request, found)
+    is_same = form.is_valid() and form.stack_fields == {
+        "repository": found.repository,
+        "branch": found.branch,
+    }
+    if form.is_valid() and refusal and not is_same:
+        form.add_error(None, refusal)
+    if form.is_valid():
+        with transaction.atomic():
+            found.follow(**form.stack_fields)
+            record(request, Verb.STACK_CHANGED, found, f"{found.repository}, branch {found.branch}")
+        follow_from_now(found)
+        messages.success(request, f"Stack {found.name} was changed")
+        return redirect(found)
+    context = {"form": form, "stack": found, "refusal": "" if form.is_bound else refusal}
+    return render(request, "stacks/setup/change_source.html", context)
+
+
+def _refuses_source(request: HttpRequest, found: Stack) -> str:
+    """Say why somebody may not choose whose code a stack runs; empty if they may."""
+    held = "" if is_admin(request) else held_by(found)
+    return held and (
+        f"This stack holds {held}, which the code that it runs can read. Only an admin may change "
+        f"its repository, branch or project root. Ask an admin of Stackhook."
+    )
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+def delete_stack(request: HttpRequest, slug: str) -> HttpResponse:
+    found = get_object_or_404(Stack.objects.with_repository(), slug=slug)
+    if request.method != "POST":
+        context = {"stack": found, "newest_state": found.state_versions.first()}
+        return render(request, "stacks/setup/delete_stack.html", context)
+    with transaction.atomic():
+        record(request, Verb.STACK_DELETED, found)
+        found.delete()
+    messages.success(request, f"Stack {found.name} was deleted")
+    return redirect("stack_list")
+
+
+def _change(request: HttpRequest, found: Stack, form: NameStackForm) -> bool:
+    """Store what the form says; on False the form says that its name was taken meanwhile."""
+    for field, value in form.cleaned_data.items():
+        setattr(found, field, value)
+    try:
+        with transaction.atomic():
+            found.save(update_fields=[*form.cleaned_data, "search_text"])
+            record(request, Verb.STACK_CHANGED, found, "Name and labels")
+    except IntegrityError:
+        form.add_error("name", NAME_TAKEN)
+        return False
+    return True

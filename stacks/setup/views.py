@@ -1,0 +1,206 @@
+"""Stacks: the list, the form that creates one, its pages with runs, and changing it."""
+
+from django import forms
+from django.contrib import messages
+from django.db import IntegrityError, transaction
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.views.decorators.http import require_http_methods, require_safe
+
+from accounts.audit.records import Verb, record
+from stacks.models import Stack
+from stacks.setup.forms import (
+    NAME_TAKEN,
+    BackendForm,
+    BehaviorForm,
+    IntegrateVcsForm,
+    NameStackForm,
+    StepForm,
+)
+from stacks.setup.matches import Matches, in_words, matches_of
+from stacks.sources.finding import (
+    MOST_OPTIONS,
+    branches_matching,
+    known_repository,
+    not_known_yet,
+    pasted_branch,
+    repositories_matching,
+    without_password,
+)
+from stacks.sources.heads import follow_from_now
+from vcs_integrations.models import Integration
+from vcs_integrations.providers.base import ProviderError
+
+STEPS: tuple[type[StepForm], ...] = (
+    IntegrateVcsForm,
+    NameStackForm,
+    BehaviorForm,
+    BackendForm,
+)
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+def create_stack(request: HttpRequest) -> HttpResponse:
+    """Go step by step; every request carries what was typed in all steps, and "Back" keeps it.
+
+    Going on checks the step at hand and those before it, for what changed meanwhile.
+    """
+    if not Integration.objects.usable().exists():
+        return render(request, "stacks/setup/nothing_linked.html", {"title": "Create stack"})
+    if request.method != "POST":
+        provider = {"provider": request.GET.get("provider", "")}
+        return _show_step(request, _initial_values() | provider, 1)
+    numbers = {str(number): number for number in range(1, len(STEPS) + 1)}
+    current = numbers.get(request.POST.get("step", ""), 1)
+    values = _typed_values(request, current)
+    if "show_matches" in request.POST:
+        return _show_matches_of_new(request, values)
+    if "back" in request.POST:
+        return _show_step(request, values, current - 1 or 1)
+    checked: list[StepForm] = []
+    for number, step in enumerate(STEPS[:current], start=1):
+        form = step(values)
+        if not form.is_valid():
+            return _show_step(request, values, number, form)
+        values |= form.understood
+        checked.append(form)
+    if current < len(STEPS):
+        return _show_step(request, values, current + 1)
+    fields = {name: value for form in checked for name, value in form.stack_fields.items()}
+    try:
+        with transaction.atomic():
+            stack = Stack.objects.create(**fields)
+            record(request, Verb.STACK_CREATED, stack)
+    except IntegrityError:  # somebody took the name in this moment
+        naming = STEPS.index(NameStackForm)
+        checked[naming].add_error("name", NAME_TAKEN)
+        return _show_step(request, values, naming + 1, checked[naming])
+    follow_from_now(stack)
+    messages.success(request, f"Stack {stack.name} was created")
+    return redirect(stack)
+
+
+def _initial_values() -> dict[str, str]:
+    """Return what the steps say at first, as a browser sends it."""
+    return {
+        name: "on" if field.initial is True else field.initial or ""
+        for step in STEPS
+        for name, field in step.base_fields.items()
+    }
+
+
+def _typed_values(request: HttpRequest, current: int) -> dict[str, str]:
+    """Return what is typed in all steps; what was not shown yet is as at first.
+
+    Of the step at hand, a checkbox that is not sent is not checked.
+    """
+    not_sent = _initial_values() | dict.fromkeys(STEPS[current - 1].base_fields, "")
+    return {
+        name: without_password(request.POST.get(name, missing))
+        for name, missing in not_sent.items()
+    }
+
+
+def _show_matches_of_new(request: HttpRequest, values: dict[str, str]) -> HttpResponse:
+    """Show which files the globs match that were typed for a stack that is not there yet."""
+    source, form = IntegrateVcsForm(values), BehaviorForm(values)
+    if source.is_valid():
+        matches = matches_of(form, **source.stack_fields)
+    else:
+        matches = Matches("", problem=in_words(source))
+    if request.headers.get("HX-Request"):
+        return render(request, "stacks/setup/glob_matches.html", {"matches": matches})
+    number = STEPS.index(BehaviorForm) + 1
+    return _show_step(request, values, number, form, matches)
+
+
+def _show_step(
+    request: HttpRequest,
+    values: dict[str, str],
+    number: int,
+    form: forms.Form | None = None,
+    matches: Matches | None = None,
+) -> HttpResponse:
+    """Show one step, and carry the values of the others in hidden fields."""
+    form = form or STEPS[number - 1](initial=values)
+    context = {
+        "form": form,
+        "number": number,
+        "steps": STEPS,
+        "is_last": number == len(STEPS),
+        "carried": {name: value for name, value in values.items() if name not in form.fields},
+        "matches": matches,
+    }
+    return render(request, "stacks/setup/create_stack.html", context)
+
+
+@require_safe
+def repository_options(request: HttpRequest) -> HttpResponse:
+    """The matches of the repository field, as options of its list."""
+    integration = _chosen_integration(request)
+    if integration is None:
+        return render(request, "stacks/setup/options.html", {"note": "Choose a provider first."})
+    typed = _typed(request, "repository")
+    found = repositories_matching(integration, typed)
+    if not found and not integration.was_reached:
+        return render(request, "stacks/setup/options.html", {"note": not_known_yet(integration)})
+    branch = pasted_branch(integration, typed)
+    context = {
+        "field": "repository",
+        "options": [
+            {
+                "text": str(repository),
+                "note": "" if repository.default_branch else "empty",
+                "branch": branch or repository.default_branch,
+            }
+            for repository in found[:MOST_OPTIONS]
+        ],
+        "note": _note(len(found), "repository"),
+    }
+    return render(request, "stacks/setup/options.html", context)
+
+
+@require_safe
+def branch_options(request: HttpRequest) -> HttpResponse:
+    """The matches of the branch field, as options of its list."""
+    integration = _chosen_integration(request)
+    typed = _typed(request, "repository")
+    repository = known_repository(integration, typed) if integration else None
+    if repository is None and integration and not integration.was_reached:
+        return render(request, "stacks/setup/options.html", {"note": not_known_yet(integration)})
+    if repository is None:
+        return render(request, "stacks/setup/options.html", {"note": "Choose a repository first."})
+    try:
+        found = branches_matching(repository, _typed(request, "branch"))
+    except ProviderError as error:
+        return render(request, "stacks/setup/options.html", {"note": str(error)})
+    context = {
+        "field": "branch",
+        "options": [
+            {
+                "text": branch.name,
+                "note": "default" if branch.name == repository.default_branch else "",
+            }
+            for branch in found[:MOST_OPTIONS]
+        ],
+        "note": _note(len(found), "branch"),
+    }
+    return render(request, "stacks/setup/options.html", context)
+
+
+def _chosen_integration(request: HttpRequest) -> Integration | None:
+    pk = _typed(request, "provider")
+    usable = Integration.objects.usable()
+    return usable.filter(pk=int(pk)).first() if pk.isascii() and pk.isdigit() else None
+
+
+def _typed(request: HttpRequest, name: str) -> str:
+    return request.GET.get(name, "").replace("\0", "").strip()[:2000]
+
+
+def _note(count: int, noun: str) -> str:
+    if count == 0:
+        return f"No {noun} matches."
+    if count > MOST_OPTIONS:
+        return f"More than {MOST_OPTIONS} match: type more to narrow them down."
+    return ""

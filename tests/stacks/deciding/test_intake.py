@@ -1,0 +1,659 @@
+"""Deliveries of the emulator's hooks, through the endpoint and the queue, to runs."""
+
+import contextlib
+import re
+from collections.abc import Callable, Iterator, Sequence
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+
+from stacks.deciding.intake import take_in
+from stacks.deciding.planning import plan_next
+from stacks.deciding.reconciliation import reconcile, reconcile_next
+from stacks.models import Decision, Run, Stack
+from stacks.rules.states import IllegalMove, State
+from stacks.sources.heads import follow_from_now
+from tests.emulator import Emulator
+from tests.emulator.delivery import WebhookRequest
+from tests.emulator.model import Organization, Repository
+from vcs_integrations.models import Delivery, Integration
+from vcs_integrations.models import Repository as OurRepository
+from vcs_integrations.providers.events import PullRequestChanged, RefChanged, RemoteCommit
+from vcs_integrations.webhooks import processing
+from vcs_integrations.webhooks.processing import PATIENT_ATTEMPTS, process_due, replay
+
+ELSEWHERE = RemoteCommit("1" * 40, "There", "Ann Admin", None)
+EVENTS = (
+    "git.push",
+    "git.pullrequest.created",
+    "git.pullrequest.merged",
+    "git.pullrequest.updated",
+)
+
+
+@pytest.fixture
+def hooks(
+    integration: Integration, organization: Organization, repository: Repository, emulator: Emulator
+) -> Iterator[Callable[..., None]]:
+    """Return how to make the four hooks; what they send is held back."""
+    emulator.deliveries.hold()
+
+    def make(details: str = "all") -> None:
+        for event in EVENTS:
+            password = integration.read_credentials().webhook_password
+            url = integration.endpoint_url
+            organization.add_subscription(
+                repository.project, event, url, password, resourceDetailsToSend=details
+            )
+
+    yield make
+    emulator.deliveries.drop()
+
+
+@pytest.fixture
+def following(stack: Stack, hooks: Callable[..., None]) -> Stack:
+    """The stack of `main`, from now on, with hooks that tell all."""
+    hooks()
+    follow_from_now(stack)
+    return stack
+
+
+def deliver(emulator: Emulator, late: Sequence[WebhookRequest] = ()) -> list[Delivery]:
+    """Hand over what the hooks sent, and process it; return the deliveries."""
+    before = Delivery.objects.count()
+    for request in [*late, *emulator.deliveries.take()]:
+        path = re.sub(r"^https?://[^/]+", "", request.url)
+        headers = {**request.headers, "X-Forwarded-Proto": "https"}
+        answer = Client().post(path, request.body, content_type="application/json", headers=headers)
+        assert answer.status_code == 200, answer.content
+    while process_due():
+        pass
+    return list(Delivery.objects.order_by("pk")[before:])
+
+
+def due_again() -> None:
+    """Let the time come at which postponed deliveries are tried again."""
+    Delivery.objects.waiting().update(process_at=timezone.now())
+
+
+def runs(stack: Stack) -> list[tuple[str, str, str]]:
+    return [(run.kind, run.message, run.state) for run in stack.runs.order_by("number")]
+
+
+def test_a_webhook_with_another_name_has_the_names_read_again(
+    following: Stack, repository: Repository, emulator: Emulator
+) -> None:
+    Integration.objects.update(succeeded_at=timezone.now() - timedelta(minutes=5))
+    repository.push({"a.tf": "1"})
+    with CaptureQueriesContext(connection) as queries:
+        deliver(emulator)
+    assert not Integration.objects.due_for_refresh().exists()
+    begins = 'SELECT "vcs_integrations_repository"."id"'
+    asked = [one["sql"] for one in queries if one["sql"].startswith(begins)]
+    # To decide once the push is read, and again once the changed files are.
+    assert len(asked) == 2
+    repository.rename("foundation")
+    repository.push({"a.tf": "2"})
+    deliver(emulator)
+    assert Integration.objects.due_for_refresh().exists()
+
+
+def test_push_and_pull_request_become_one_run_each(
+    following: Stack, repository: Repository, emulator: Emulator
+) -> None:
+    repository.push({"a.tf": "1"}, branch="topic", message="First")
+    one = repository.open_pull_request("topic")
+    one.push({"a.tf": "2"}, "Second")
+    one.vote("Bo Builder", 10)
+    one.complete()
+    deliver(emulator)
+    # The pull request was read when it was completed already.
+    assert runs(following) == [
+        ("proposed", "First", "superseded"),
+        ("proposed", "Second", "canceled"),
+        ("tracked", "Merged PR 1: Merge topic", "queued"),
+    ]
+    assert {run.is_reconciled for run in following.runs.all()} == {False}
+
+
+@pytest.mark.parametrize("details", ["minimal", "none"])
+def test_with_reduced_details_the_rest_is_read(
+    stack: Stack,
+    hooks: Callable[..., None],
+    repository: Repository,
+    emulator: Emulator,
+    details: str,
+) -> None:
+    hooks(details)
+    follow_from_now(stack)
+    repository.push({"a.tf": "1"}, branch="topic", message="First")
+    repository.open_pull_request("topic")
+    repository.push({"main.tf": "2"}, message="Second")
+    deliver(emulator)
+    while reconcile_next():
+        pass
+    assert sorted(runs(stack)) == [
+        ("proposed", "First", "queued"),
+        ("tracked", "Second", "queued"),
+    ]
+    assert stack.runs.exclude(pull_request=None).count() == 1
+
+
+def test_the_path_rule_reads_the_changed_files(
+    following: Stack, repository: Repository, emulator: Emulator
+) -> None:
+    Stack.objects.update(project_root="infra", extra_globs=["*.tfvars"])
+    repository.push({"infrastructure/a.tf": "1"}, message="Elsewhere")
+    repository.push({"infra/a.tf": "1"}, message="Inside")
+    repository.push({"deep/x.tfvars": "1"}, message="A glob")
+    delivered = deliver(emulator)
+    assert [message for _, message, _ in runs(following)] == ["Inside", "A glob"]
+    assert delivered[0].reason == "The changed path is not under infra and matches no extra glob."
+    following.refresh_from_db()
+    assert following.head_message == "A glob"
+
+
+@pytest.mark.parametrize(
+    ("globs", "path", "runs_it"),
+    [
+        (["modules/**/*.tf"], "modules/vpc.tf", True),
+        (["**/*.tfvars"], "live.tfvars", True),
+        (["**/*.md", "!docs/**"], "docs/deep/a.md", False),
+        (["**/*.md", "!docs/**"], "modules/a.md", True),
+    ],
+)
+def test_a_pull_request_runs_where_a_glob_matches_what_it_changes(
+    following: Stack,
+    repository: Repository,
+    emulator: Emulator,
+    globs: list[str],
+    path: str,
+    runs_it: bool,
+) -> None:
+    Stack.objects.update(project_root="infra", extra_globs=globs, pull_requests_only=True)
+    repository.push({path: "1"}, "topic", "Beside it")
+    repository.open_pull_request("topic")
+    deliver(emulator)
+    assert runs(following) == ([("proposed", "Beside it", "queued")] if runs_it else [])
+    assert following.decisions.filter(rule="outside_project_root").exists() != runs_it
+
+
+def test_a_path_moved_out_of_the_project_root_counts(
+    following: Stack, repository: Repository, emulator: Emulator
+) -> None:
+    repository.push({"infra/a.tf": "the same\ncontent\n"}, message="Inside")
+    deliver(emulator)
+    Stack.objects.update(project_root="infra")
+    moved = {"infra/a.tf": None, "away.tf": "the same\ncontent\n"}
+    repository.push(moved, message="Moved")
+    deliver(emulator)
+    assert runs(following)[-1] == ("tracked", "Moved", "queued")
+
+
+def test_a_pull_request_that_only_deletes_a_file_of_the_project_root_is_run(
+    following: Stack, repository: Repository, emulator: Emulator
+) -> None:
+    Stack.objects.update(project_root="network", pull_requests_only=True)
+    repository.push({"network/old.tf": "1", "docs/old.md": "1"})
+    repository.push({"network/old.tf": None}, "topic", "Remove the network")
+    repository.open_pull_request("topic")
+    repository.push({"docs/old.md": None}, "docs", "Remove a page")
+    repository.open_pull_request("docs")
+    deliver(emulator)
+    assert runs(following)[1:] == [("proposed", "Remove the network", "queued")]
+    assert following.decisions.filter(rule="outside_project_root").count() == 1
+
+
+def test_while_azure_devops_is_away_a_delivery_waits_and_says_why(
+    following: Stack, repository: Repository, emulator: Emulator
+) -> None:
+    repository.push({"a.tf": "1"}, message="Second")
+    emulator.faults.add("unavailable")
+    [delivery] = deliver(emulator)
+    assert delivery.outcome == "stored"
+    assert delivery.reason == "Waiting: Azure DevOps is down or in trouble (HTTP 503)."
+    assert delivery.process_at
+    assert delivery.process_at > timezone.now()
+    assert runs(following) == []
+    emulator.faults.clear()
+    due_again()
+    process_due()
+    assert runs(following) == [("tracked", "Second", "queued")]
+
+
+def test_after_an_hour_it_runs_without_knowing_the_changed_files(
+    following: Stack, repository: Repository, emulator: Emulator
+) -> None:
+    Stack.objects.update(project_root="infra")
+    repository.push({"a.tf": "1"}, message="Second")
+    emulator.faults.add("unavailable", path="/diffs")
+    deliver(emulator)
+    Delivery.objects.update(attempts=PATIENT_ATTEMPTS)
+    due_again()
+    process_due()
+    [run] = following.runs.all()
+    assert "not known" in run.note
+
+
+def test_what_a_killed_worker_took_is_taken_again(
+    following: Stack, repository: Repository, emulator: Emulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Killed(BaseException):
+        pass
+
+    def kill(delivery: Delivery) -> None:
+        raise Killed
+
+    repository.push({"a.tf": "1"}, message="Second")
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(processing, "process", kill)
+        deliver(emulator)
+    assert process_due() == 0  # it is somebody's for now
+    due_again()
+    assert process_due() == 1
+    assert runs(following) == [("tracked", "Second", "queued")]
+
+
+def test_a_fault_of_ours_holds_up_no_other_delivery(
+    following: Stack, repository: Repository, emulator: Emulator, caplog: pytest.LogCaptureFixture
+) -> None:
+    [consumer] = processing._consumers
+    broken: list[int] = []
+
+    def stumbles(delivery: Delivery, *rest: object) -> None:
+        if not broken:
+            broken.append(delivery.pk)
+            raise ZeroDivisionError
+        consumer(delivery, *rest)  # type: ignore[arg-type]
+
+    repository.push({"a.tf": "1"}, message="First")
+    repository.push({"a.tf": "2"}, message="Second")
+    processing._consumers[:] = [stumbles]
+    try:
+        first, second = deliver(emulator)
+    finally:
+        processing._consumers[:] = [consumer]
+    assert "fault of Stackhook's own" in first.reason
+    assert second.outcome == "run"
+    due_again()
+    process_due()
+    assert sorted(runs(following)) == [
+        ("tracked", "First", "superseded"),
+        ("tracked", "Second", "queued"),
+    ]
+
+
+@pytest.mark.parametrize("details", ["all", "minimal"])
+def test_several_refs_of_one_push(
+    stack: Stack,
+    hooks: Callable[..., None],
+    repository: Repository,
+    emulator: Emulator,
+    details: str,
+) -> None:
+    hooks(details)
+    follow_from_now(stack)
+    Stack.objects.update(path_rule=False)
+    sha = repository.commit({"a.tf": "1"}, [repository.sha("main")], "Both")
+    repository.push_refs({"refs/heads/main": sha, "refs/heads/copy": sha, "refs/tags/v1": sha})
+    deliver(emulator)
+    assert sorted(runs(stack)) == [("proposed", "Both", "queued"), ("tracked", "Both", "queued")]
+
+
+# A run's states
+
+
+def test_a_run_goes_only_where_it_may(
+    following: Stack, repository: Repository, emulator: Emulator
+) -> None:
+    repository.push({"a.tf": "1"})
+    deliver(emulator)
+    [run] = following.runs.all()
+    with pytest.raises(IllegalMove):
+        run.move_to(State.APPLYING)
+    run.move_to(State.PREPARING)
+    same = Run.objects.get(pk=run.pk)
+    run.move_to(State.PLANNING)
+    with pytest.raises(IllegalMove, match="not preparing any more"):
+        same.move_to(State.FAILED)
+    run.refresh_from_db()
+    assert run.state == "planning"
+
+
+@pytest.mark.parametrize("state", [State.FINISHED, State.CANCELED, State.SUPERSEDED])
+def test_an_ended_run_stays_as_it_is(
+    following: Stack, repository: Repository, emulator: Emulator, state: State
+) -> None:
+    repository.push({"a.tf": "1"})
+    deliver(emulator)
+    following.runs.update(state=state)
+    assert following.runs.move_to(State.CANCELED) == 0
+    [run] = following.runs.all()
+    assert (run.state, run.has_ended) == (state, True)
+
+
+# What a lost delivery must not change
+
+
+def test_the_last_commit_of_a_deleted_branch_is_known_without_the_push_that_brought_it(
+    following: Stack, repository: Repository, emulator: Emulator
+) -> None:
+    last = repository.push({"main.tf": "2"}, message="The last one")
+    emulator.deliveries.drop()
+    repository.delete_branch("main")
+    deliver(emulator)
+    following.refresh_from_db()
+    assert following.branch_gone_at
+    assert (following.head_sha, following.head_title) == (last, "The last one")
+
+
+def test_a_target_that_changed_unseen_has_its_run_as_well(
+    following: Stack, repository: Repository, emulator: Emulator
+) -> None:
+    Stack.objects.update(pull_requests_only=True)
+    release = Stack.objects.create(
+        name="Release", repository=following.repository, branch="release", pull_requests_only=True
+    )
+    repository.push_refs({"refs/heads/release": "main"})
+    follow_from_now(release)
+    repository.push({"a.tf": "1"}, branch="topic", message="First")
+    one = repository.open_pull_request("topic", "release")
+    one.push({"a.tf": "2"}, message="Second")
+    one.retarget("main")
+    one.push({"a.tf": "3"}, message="Third")
+    emulator.deliveries.drop()
+    one.vote("Bo Builder", 10)
+    deliver(emulator)
+    assert [message for _, message, _ in runs(release)] == ["First", "Second"]
+    assert [message for _, message, _ in runs(following)] == ["Second", "Third"]
+
+
+def test_a_target_that_went_and_came_back_is_looked_at_again(
+    following: Stack, repository: Repository, emulator: Emulator
+) -> None:
+    Stack.objects.update(pull_requests_only=True)
+    repository.push_refs({"refs/heads/release": "main"})
+    repository.push({"a.tf": "1"}, branch="topic", message="First")
+    one = repository.open_pull_request("topic")
+    deliver(emulator)
+    following.runs.move_to(State.CANCELED)
+    one.retarget("release")
+    one.retarget("main")
+    deliver(emulator)
+    assert runs(following) == [("proposed", "First", "canceled"), ("proposed", "First", "queued")]
+
+
+@pytest.mark.parametrize("is_told", [True, False])
+def test_a_pull_request_from_before_the_stack_runs_when_it_is_active_again(
+    stack: Stack,
+    hooks: Callable[..., None],
+    repository: Repository,
+    emulator: Emulator,
+    is_told: bool,
+) -> None:
+    one = repository.open_pull_request("feature/network")
+    hooks()
+    stack.followed_at = timezone.now()
+    stack.save()
+    follow_from_now(stack)
+    one.abandon()
+    if not is_told:
+        emulator.deliveries.drop()
+    deliver(emulator)
+    one.reactivate()
+    deliver(emulator)
+    assert reconcile_next()
+    plan_next()
+    assert runs(stack) == [("proposed", "Add a network", "queued")]
+    one.push({"a.tf": "2"}, message="Second")
+    deliver(emulator)
+    assert runs(stack)[1:] == [("proposed", "Second", "queued")]
+
+
+def test_a_pull_request_from_before_the_stack_is_known_when_it_ends_unseen(
+    stack: Stack, repository: Repository
+) -> None:
+    stack.pull_requests_only = True
+    one = repository.open_pull_request("feature/network")
+    stack.followed_at = timezone.now()
+    stack.save()
+    follow_from_now(stack)
+    assert reconcile_next()
+    one.push({"a.tf": "2"}, message="Second")
+    one.abandon()
+    stack.integration.repositories.hurry()
+    assert reconcile_next()
+    assert runs(stack) == [("proposed", "Second", "canceled")]
+
+
+def test_a_push_of_several_refs_is_read_as_a_whole(
+    following: Stack, repository: Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Killed(BaseException):
+        pass
+
+    taken: list[int] = []
+
+    def take_in_once(*arguments: Any, **options: Any) -> list[Decision]:
+        taken.append(1)
+        if len(taken) == 2:
+            raise Killed
+        return take_in(*arguments, **options)
+
+    repository.push({"a.tf": "1"}, branch="topic", message="A topic")
+    sha = repository.push({"main.tf": "2"}, branch="next", message="Second")
+    reconcile(following.repository)
+    repository.push_refs({"refs/heads/main": sha, "refs/heads/topic": sha, "refs/tags/v1": sha})
+    with monkeypatch.context() as patch, contextlib.suppress(Killed):
+        patch.setattr("stacks.deciding.reconciliation.take_in", take_in_once)
+        reconcile(OurRepository.objects.get(stacks=following))
+    reconcile(OurRepository.objects.get(stacks=following))
+    assert ("tracked", "Second", "queued") in runs(following)
+
+
+# What belongs to whom
+
+
+def test_a_stack_that_moved_to_another_repository_counts_its_pushes_anew(
+    following: Stack, integration: Integration, repository: Repository, emulator: Emulator
+) -> None:
+    """Both repositories have a push 2 to main."""
+    Stack.objects.update(path_rule=False)
+    repository.push({"main.tf": "2"}, message="Here")
+    deliver(emulator)
+    other = OurRepository.objects.create(
+        integration=integration, external_id="other", name="other", search_text="other"
+    )
+    stack = Stack.objects.with_repository().get()
+    pushed = RefChanged(
+        "other", stack.runs.get().push_id or 0, "refs/heads/main", "", "1" * 40, None, ELSEWHERE
+    )
+    stack.follow(other, "main")
+    take_in(integration, [pushed])
+    assert [message for _, message, _ in runs(stack)] == ["Here", "There"]
+
+
+def test_code_that_a_pull_request_proposes_is_not_superseded_by_its_other_branch(
+    following: Stack, repository: Repository, emulator: Emulator
+) -> None:
+    repository.push({"a.tf": "1"}, branch="one", message="Shared")
+    repository.push_refs({"refs/heads/two": repository.sha("one")})
+    proposed = repository.open_pull_request("two")
+    deliver(emulator)
+    repository.push({"a.tf": "2"}, branch="one", message="Second")
+    deliver(emulator)
+    assert runs(following) == [("proposed", "Shared", "queued"), ("proposed", "Second", "queued")]
+    proposed.push({"a.tf": "3"}, message="Third")
+    deliver(emulator)
+    assert runs(following)[0] == ("proposed", "Shared", "superseded")
+
+
+@pytest.mark.parametrize("opened_before", [True, False])
+def test_a_commit_of_two_pull_requests_is_run_for_the_one_that_stays(
+    following: Stack, repository: Repository, emulator: Emulator, opened_before: bool
+) -> None:
+    Stack.objects.update(pull_requests_only=True)
+    repository.push({"a.tf": "1"}, branch="one", message="Shared")
+    repository.push_refs({"refs/heads/two": repository.sha("one")})
+    first = repository.open_pull_request("one")
+    if opened_before:
+        repository.open_pull_request("two")
+    deliver(emulator)
+    first.abandon()
+    deliver(emulator)
+    if not opened_before:
+        repository.open_pull_request("two")
+        deliver(emulator)
+    [run] = following.runs.that_count()
+    assert run.pull_request
+    assert (run.state, run.pull_request.number) == ("queued", 2)
+
+
+def test_the_end_of_a_pull_request_that_was_retargeted_cancels_its_run(
+    following: Stack, repository: Repository, emulator: Emulator
+) -> None:
+    repository.push_refs({"refs/heads/release": "main"})
+    repository.push({"a.tf": "1"}, branch="topic", message="First")
+    one = repository.open_pull_request("topic")
+    deliver(emulator)
+    one.retarget("release")
+    one.abandon()
+    deliver(emulator)
+    assert runs(following) == [("proposed", "First", "canceled")]
+
+
+def test_a_branch_that_is_forced_back_needs_its_newer_code_no_more(
+    following: Stack, repository: Repository, emulator: Emulator
+) -> None:
+    first = repository.push({"a.tf": "1"}, branch="topic", message="First")
+    deliver(emulator)
+    Run.objects.update(state=State.FINISHED)
+    repository.push({"a.tf": "2"}, branch="topic", message="Second")
+    deliver(emulator)
+    repository.push_refs({"refs/heads/topic": first})
+    deliver(emulator)
+    assert runs(following) == [
+        ("proposed", "First", "finished"),
+        ("proposed", "Second", "superseded"),
+    ]
+
+
+def test_a_vote_says_so_and_a_conflict_is_told_of_the_run(
+    following: Stack, repository: Repository, emulator: Emulator
+) -> None:
+    repository.push({"main.tf": "topic"}, branch="topic", message="First")
+    one = repository.open_pull_request("topic")
+    deliver(emulator)
+    one.vote("Bo Builder", 10)
+    [vote] = deliver(emulator)
+    assert vote.outcome == "no_run"
+    assert "only votes, reviewers, title, description or its trial merge" in vote.reason
+    repository.push({"main.tf": "main"}, message="Conflicting")
+    told = [delivery.reason for delivery in deliver(emulator)]
+    [decision] = Decision.objects.filter(rule="conflicts")
+    assert decision.run == following.runs.get(message="First")
+    assert "Run 1 of Network" in told
+
+
+def test_a_pull_request_of_no_stack_costs_no_calls(
+    following: Stack, repository: Repository, emulator: Emulator
+) -> None:
+    repository.push_refs({"refs/heads/release": "main"})
+    repository.push({"a.tf": "1"}, branch="topic", message="First")
+    deliver(emulator)
+    emulator.reset_requests()
+    one = repository.open_pull_request("topic", "release")
+    one.vote("Bo Builder", 10)
+    told = deliver(emulator)
+    assert "targets release, and the stack tracks main" in told[-1].reason
+    assert sum(emulator.request_counts().values()) == 0
+    one.retarget("main")
+    deliver(emulator)
+    assert following.runs.get(message="First").pull_request
+
+
+# What can't be read
+
+
+def test_what_could_not_be_read_is_said_and_read_again_by_itself(
+    stack: Stack,
+    hooks: Callable[..., None],
+    repository: Repository,
+    emulator: Emulator,
+) -> None:
+    hooks("minimal")
+    follow_from_now(stack)
+    assert reconcile_next()
+    repository.push({"a.tf": "1"}, branch="topic", message="First")
+    emulator.faults.add("unavailable")
+    deliver(emulator)
+    Delivery.objects.update(attempts=PATIENT_ATTEMPTS)
+    due_again()
+    process_due()
+    delivery = Delivery.objects.get()
+    assert "read again instead" in delivery.reason
+    emulator.faults.clear()
+    assert reconcile_next()
+    assert runs(stack) == [("proposed", "First", "queued")]
+
+
+def test_an_old_event_does_not_replace_what_was_read_when_nothing_can_be_read(
+    following: Stack, repository: Repository, emulator: Emulator
+) -> None:
+    repository.push({"a.tf": "1"}, branch="topic", message="First")
+    one = repository.open_pull_request("topic")
+    late = emulator.deliveries.take()
+    one.abandon()
+    deliver(emulator)
+    emulator.faults.add("unavailable")
+    deliver(emulator, late)
+    Delivery.objects.update(attempts=PATIENT_ATTEMPTS)
+    due_again()
+    process_due()
+    assert not following.runs.filter(pull_request__number=1, state="queued").exists()
+
+
+def test_a_replay_keeps_the_run_that_a_delivery_started(
+    following: Stack, repository: Repository, emulator: Emulator
+) -> None:
+    Stack.objects.update(pull_requests_only=True)
+    repository.push({"a.tf": "1"}, branch="topic", message="First")
+    deliver(emulator)
+    one = repository.open_pull_request("topic")
+    [created, *_] = deliver(emulator)
+    one.abandon()
+    deliver(emulator)
+    replay(Delivery.objects.filter(pk=created.pk))
+    assert process_due() == 1
+    [decision] = created.decisions.all()
+    assert (decision.rule, decision.run) == ("proposed", following.runs.get())
+    created.refresh_from_db()
+    assert (created.outcome, created.reason) == ("run", "Run 1 of Network")
+
+
+def test_many_iterations_that_nobody_saw_are_read_in_one_go(
+    following: Stack, repository: Repository, emulator: Emulator
+) -> None:
+    Stack.objects.update(pull_requests_only=True)
+    repository.push({"a.tf": "0"}, branch="topic")
+    one = repository.open_pull_request("topic")
+    for number in range(10):
+        one.push({"a.tf": str(number)}, f"Change {number}")
+    begun: list[str] = []
+
+    def note(execute: Any, sql: str, *arguments: Any) -> Any:
+        if sql.startswith("SAVEPOINT"):
+            begun.append(sql)
+        return execute(sql, *arguments)
+
+    emulator.deliveries.drop()
+    event = PullRequestChanged(repository.id, one.id)
+    with connection.execute_wrapper(note):
+        take_in(following.integration, [event])
+    assert following.runs.count() == 11
+    assert len(begun) < 10

@@ -1,0 +1,412 @@
+"""A stack's open pull requests and runs, live, and the page of one run."""
+
+import re
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+import time_machine
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+
+from stacks.models import Decision, PullRequest, Run, Stack
+from stacks.overview.views import DECISIONS_ON_A_PAGE, PULL_REQUESTS_SHOWN, RUNS_ON_A_PAGE
+from stacks.rules.states import Kind, State
+from tests.addresses import make_run, make_stack, new_run
+from vcs_integrations.models import Delivery, Integration
+
+STACK = "/stacks/network/"
+LIVE = {"HX-Request": "true"}
+
+
+@pytest.fixture
+def stack(linked: Integration) -> Stack:
+    return make_stack(linked, "Network")
+
+
+def pull_request(stack: Stack, number: int, **changes: Any) -> PullRequest:
+    values = {
+        "title": f"Change {number}",
+        "author": "Ann Admin",
+        "status": "active",
+        "source_branch": f"feature/{number}",
+        "target_branch": stack.branch,
+        "iteration": 1,
+    }
+    return PullRequest.objects.create(
+        repository=stack.repository, number=number, **values | changes
+    )
+
+
+def proposed(stack: Stack, number: int, one: PullRequest, **changes: Any) -> Run:
+    values = {"kind": Kind.PROPOSED, "branch": one.source_branch, "push_id": None, "iteration": 1}
+    return make_run(stack, number, pull_request=one, **values | changes)
+
+
+def text(response: Any) -> str:
+    assert response.status_code == 200
+    return " ".join(response.content.decode().replace("\xa0", " ").split())
+
+
+def rows(page: str, table: str) -> list[str]:
+    """Return the text of each row of a table."""
+    found = re.search(rf'<table class="{table}">(.*?)</table>', page, re.DOTALL)
+    body = found[1].partition("<tbody>")[2] if found else ""
+    return [
+        " ".join(re.sub(r"<[^>]+>", " ", row).split())
+        for row in re.findall(r"(?s)<tr>.*?</tr>", body)
+    ]
+
+
+def runs(response: Any) -> list[int]:
+    return [run.number for run in response.context["page"].rows]
+
+
+# The list
+
+
+def test_the_newest_run_is_first_with_all_that_matters(member: Client, stack: Stack) -> None:
+    one = pull_request(stack, 7)
+    make_run(stack, 1, state=State.FINISHED, sha="a" * 40, message="Add <b> & more")
+    proposed(stack, 2, one, sha="b" * 40, state=State.SUPERSEDED)
+    page = text(member.get(STACK))
+    assert rows(page, "run-table") == [
+        "2 proposed Superseded bbbbbbbb Add a subnet Pull request 7 just now",
+        "1 tracked Finished aaaaaaaa Add &lt;b&gt; &amp; more main just now",
+    ]
+    web = "https://dev.azure.com/fabrikam/Web/_git/tools"
+    for address in (
+        f"{STACK}runs/1/",
+        f"{STACK}runs/2/",
+        f"{web}/commit/{'a' * 40}",
+        f"{web}?version=GBmain",
+        f"{web}/pullrequest/7",
+    ):
+        assert f'href="{address}"' in page, address
+
+
+def test_a_queued_run_says_what_it_waits_for(
+    member: Client, stack: Stack, linked: Integration
+) -> None:
+    waiting = "It waits for a worker, and for the tracked run before it to end."
+    make_run(stack, 1, state=State.FINISHED)
+    assert "It waits" not in text(member.get(f"{STACK}runs/1/"))
+    make_run(stack, 2)
+    assert waiting in text(member.get(f"{STACK}runs/2/"))
+    Integration.objects.update(unlinked_at=timezone.now())
+    assert "It waits until the stack is attached again." in text(member.get(f"{STACK}runs/2/"))
+
+
+def test_without_runs_it_says_what_starts_one(member: Client, stack: Stack) -> None:
+    page = text(member.get(STACK))
+    assert "No run yet." in page
+    assert f'href="{STACK}activity/"' in page
+    assert "Open pull requests" not in page
+
+
+def test_a_forks_branch_is_not_linked_in_the_repository_it_is_not_in(
+    member: Client, stack: Stack
+) -> None:
+    proposed(stack, 1, pull_request(stack, 7, is_from_fork=True))
+    page = text(member.get(f"{STACK}runs/1/"))
+    assert "version=GBfeature" not in page
+    assert 'feature/7 <span class="quiet">in a fork</span>' in page
+
+
+def test_a_branch_that_is_not_known_is_not_linked(member: Client, stack: Stack) -> None:
+    make_run(stack, 1, kind=Kind.PROPOSED, branch="")
+    for path in (STACK, f"{STACK}runs/1/"):
+        page = text(member.get(path))
+        assert 'version=GB"' not in page
+        assert "in a fork" not in page
+
+
+def test_every_run_is_on_one_page_also_when_new_ones_come(member: Client, stack: Stack) -> None:
+    count = 2 * RUNS_ON_A_PAGE + 3
+    Run.objects.bulk_create(new_run(stack, number) for number in range(1, count + 1))
+    seen: list[int] = []
+    query = ""
+    while True:
+        response = member.get(f"{STACK}{query}")
+        seen += runs(response)
+        make_run(stack, count + 1 + len(seen))
+        older = re.search(r'href="(\?before=\d+)">Older', response.content.decode())
+        if older is None:
+            break
+        query = older[1]
+    assert seen == list(range(count, 0, -1))
+    assert f'href="{STACK}">Newest</a>' in response.content.decode()
+
+
+def test_a_full_page_that_is_the_last_has_no_older_one(member: Client, stack: Stack) -> None:
+    Run.objects.bulk_create(new_run(stack, number) for number in range(1, RUNS_ON_A_PAGE + 1))
+    response = member.get(STACK)
+    assert len(runs(response)) == RUNS_ON_A_PAGE
+    assert "Older" not in response.content.decode()
+    assert "There are no older runs." in text(member.get(f"{STACK}?before=1"))
+
+
+@pytest.mark.parametrize("before", ["0", "-1", "x", "", "²", "9" * 18, "9" * 30, "1 OR 1=1", "%00"])
+def test_a_page_that_makes_no_sense_is_a_page(member: Client, stack: Stack, before: str) -> None:
+    make_run(stack, 1)
+    for headers in ({}, LIVE):
+        answer = member.get(STACK, {"before": before, "version": before}, headers=headers)
+        assert answer.status_code == 200
+
+
+# Open pull requests
+
+
+def test_open_pull_requests_to_the_tracked_branch_are_listed_with_their_newest_run(
+    member: Client, stack: Stack, linked: Integration
+) -> None:
+    first = pull_request(stack, 7, is_draft=True)
+    pull_request(stack, 8, is_from_fork=True, merge_status="conflicts", author="")
+    pull_request(stack, 9, status="completed")
+    pull_request(stack, 10, target_branch="release")
+    proposed(stack, 1, first, state=State.SUPERSEDED)
+    proposed(stack, 2, first, state=State.FAILED, iteration=2)
+    other = Stack.objects.create(name="Other", repository=stack.repository, branch="main")
+    proposed(other, 3, first)
+    page = text(member.get(STACK))
+    assert rows(page, "pull-request-table") == [
+        "8 Change 8 Fork Conflicts from feature/8 – No run, why?",
+        "7 Change 7 Draft from feature/7 Ann Admin Run 2 Failed",
+    ]
+    assert 'href="https://dev.azure.com/fabrikam/Web/_git/tools/pullrequest/7"' in page
+    assert f'href="{STACK}runs/2/"' in page
+    assert f'href="{STACK}activity/?show=no_run"' in page
+
+
+def test_many_pull_requests_are_cut_and_that_is_said(member: Client, stack: Stack) -> None:
+    for number in range(1, PULL_REQUESTS_SHOWN + 1):
+        pull_request(stack, number)
+    assert "Only the newest" not in text(member.get(STACK))
+    pull_request(stack, 99)
+    page = text(member.get(STACK))
+    assert f"Only the newest {PULL_REQUESTS_SHOWN} are shown." in page
+    assert len(rows(page, "pull-request-table")) == PULL_REQUESTS_SHOWN
+
+
+# Live
+
+
+def version(response: Any) -> str:
+    found: str = response.context["version"]
+    assert f"version={found}" in response.content.decode()
+    return found
+
+
+MORNING = datetime.fromisoformat("2026-11-21T09:00:00Z")
+
+
+@time_machine.travel(MORNING, tick=False)
+def test_the_page_asks_again_and_gets_nothing_while_nothing_changed(
+    member: Client, stack: Stack
+) -> None:
+    make_run(stack, 1)
+    known = version(member.get(STACK))
+    answer = member.get(STACK, {"version": known}, headers=LIVE)
+    assert (answer.status_code, answer.content) == (204, b"")
+    assert "HX-Request" in answer["Vary"]
+    assert member.get(STACK, {"version": known}).status_code == 200  # who opens it sees a page
+
+
+def start(stack: Stack) -> None:
+    make_run(stack, 2)
+
+
+def move(stack: Stack) -> None:
+    Run.objects.update(state=State.SUPERSEDED)
+
+
+def enrich(stack: Stack) -> None:
+    Run.objects.update(pull_request=pull_request(stack, 8, status="completed"))
+
+
+def open_one(stack: Stack) -> None:
+    pull_request(stack, 8)
+
+
+def retitle(stack: Stack) -> None:
+    PullRequest.objects.update(title="Other words", version=2)
+
+
+def move_head(stack: Stack) -> None:
+    Stack.objects.update(head_sha="f" * 40)
+
+
+def lose_branch(stack: Stack) -> None:
+    Stack.objects.update(branch_gone_at=timezone.now())
+
+
+def detach(stack: Stack) -> None:
+    Integration.objects.update(unlinked_at=timezone.now())
+
+
+CHANGES = [start, move, enrich, open_one, retitle, move_head, lose_branch, detach]
+
+
+@time_machine.travel(MORNING, tick=False)
+@pytest.mark.parametrize("change", CHANGES)
+def test_whatever_changes_comes_to_the_open_page(member: Client, stack: Stack, change: Any) -> None:
+    make_run(stack, 1)
+    pull_request(stack, 7)
+    known = version(member.get(STACK))
+    change(stack)
+    part = member.get(STACK, {"version": known}, headers=LIVE)
+    assert "<html" not in text(part)
+    assert 'id="live"' in text(part)
+    again = member.get(STACK, {"version": version(part)}, headers=LIVE)
+    assert again.status_code == 204
+
+
+def test_ages_stay_true_on_an_open_page(member: Client, stack: Stack) -> None:
+    with time_machine.travel(MORNING, tick=False) as clock:
+        make_run(stack, 1)
+        known = version(member.get(STACK))
+        clock.shift(timedelta(minutes=2))
+        part = member.get(STACK, {"version": known}, headers=LIVE)
+        assert "2 minutes ago" in text(part)
+
+
+def test_an_older_page_stays_on_its_runs(member: Client, stack: Stack) -> None:
+    for number in range(1, 4):
+        make_run(stack, number)
+    page = member.get(f"{STACK}?before=3")
+    assert f"{STACK}?before=3&amp;version=" in page.content.decode()
+    assert runs(member.get(f"{STACK}?before=3&version=old", headers=LIVE)) == [2, 1]
+
+
+def test_the_live_part_does_not_have_the_head_read_again(member: Client, stack: Stack) -> None:
+    due = 'hx-trigger="load"'
+    assert due in text(member.get(STACK))
+    assert due not in text(member.get(STACK, headers=LIVE))
+
+
+# One run
+
+
+def test_a_run_shows_all_that_is_known_of_it(member: Client, stack: Stack) -> None:
+    one = pull_request(stack, 7, title="Widen <it>")
+    proposed(
+        stack, 5, one, push_id=41, iteration=3, note="Which files changed is not known.",
+        author="Zoë", is_reconciled=True, sha="abcdef12" * 5,
+    )  # fmt: skip
+    page = text(member.get(f"{STACK}runs/5/"))
+    for shown in (
+        "<h1>Run 5</h1>",
+        ">Queued</span>",
+        "Proposed: code that is not on the tracked branch",
+        f'commit/{"abcdef12" * 5}"',
+        "Zoë",
+        "feature/7",
+        "<dd>41</dd>",
+        "7 Widen &lt;it&gt;</a>, iteration 3",
+        "Which files changed is not known.",
+        "Reconciliation: no webhook told of it",
+        " UTC, ",
+    ):
+        assert shown in page, shown
+    assert f'href="{STACK}">Network</a>' in page
+
+
+def test_a_superseded_run_says_what_took_its_place(member: Client, stack: Stack) -> None:
+    make_run(stack, 1, state=State.SUPERSEDED)
+    make_run(stack, 2)
+    assert "A newer push took its place." in text(member.get(f"{STACK}runs/1/"))
+    assert "A newer push took its place." not in text(member.get(f"{STACK}runs/2/"))
+
+
+def test_a_repeated_run_names_the_one_it_repeats(member: Client, stack: Stack) -> None:
+    first = make_run(stack, 1)
+    make_run(stack, 2, repeats=first, push_id=1)
+    page = text(member.get(f"{STACK}runs/2/"))
+    assert f'<a href="{STACK}runs/1/">Run 1</a>' in page
+
+
+def test_the_decisions_about_a_run_lead_an_admin_to_the_deliveries(
+    admin: Client, member: Client, stack: Stack, linked: Integration
+) -> None:
+    run = make_run(stack, 1)
+    delivery = Delivery.objects.create(integration=linked, outcome="run", body=b"{}")
+    for subject, told_by in (("Push 1 to main", delivery), ("Push 2 to main", None)):
+        Decision.objects.create(
+            stack=stack,
+            run=run,
+            delivery=told_by,
+            subject=subject,
+            rule="same_commit",
+            sentence="Run 1 has the same commit.",
+        )
+    link = f'<a href="{delivery.get_absolute_url()}">'
+    for client, sees_link in ((admin, True), (member, False)):
+        page = text(client.get(f"{STACK}runs/1/"))
+        assert "Same commit</span> Run 1 has the same commit." in page
+        assert "Push 1 to main" in page and "found by reconciliation" in page
+        assert (link in page) == sees_link
+    assert member.get(delivery.get_absolute_url()).status_code == 403
+
+
+@pytest.mark.parametrize("number", ["0", "2", "9" * 12, "9" * 40, "x", "-1"])
+def test_a_run_that_is_not_there_is_not_found(member: Client, stack: Stack, number: str) -> None:
+    make_run(stack, 1)
+    assert member.get(f"{STACK}runs/{number}/").status_code == 404
+    assert member.get("/stacks/nothing/runs/1/").status_code == 404
+
+
+# What pages cost
+
+
+def test_ten_thousand_runs_cost_as_many_queries_as_ten(
+    member: Client, stack: Stack, linked: Integration
+) -> None:
+    pages = (STACK, f"{STACK}?before=9", f"{STACK}activity/", f"{STACK}runs/5/")
+    grow(stack, linked, 1, 10)
+    few = [queries(member, page) for page in pages]
+    grow(stack, linked, 11, 10_000)
+    assert stack.runs.count() == 10_000
+    pages = (STACK, f"{STACK}?before=9000", f"{STACK}activity/", f"{STACK}runs/5/")
+    assert [queries(member, page) for page in pages] == few
+    assert max(few) <= 12
+
+
+def grow(stack: Stack, linked: Integration, first: int, last: int) -> None:
+    """Add runs, each with a pull request, and decisions about one run."""
+    delivery = Delivery.objects.create(integration=linked, outcome="run", body=b"{}")
+    numbers = range(first, last + 1)
+    requests = PullRequest.objects.bulk_create(
+        PullRequest(
+            repository=stack.repository, number=number, status="active", target_branch="main"
+        )
+        for number in numbers
+    )
+    Run.objects.bulk_create(
+        new_run(stack, number, kind=Kind.PROPOSED, pull_request=one)
+        for number, one in zip(numbers, requests, strict=True)
+    )
+    run = stack.runs.get(number=5)
+    Decision.objects.bulk_create(
+        Decision(stack=stack, run=run, delivery=delivery, subject=f"Push {n}", rule="same_commit")
+        for n in numbers
+    )
+
+
+def queries(client: Client, url: str) -> int:
+    with CaptureQueriesContext(connection) as captured:
+        assert client.get(url).status_code == 200
+    assert not any('"body"' in query["sql"] for query in captured)  # they may be megabytes
+    return len(captured)
+
+
+def test_a_run_with_many_decisions_shows_the_newest_and_leads_to_the_rest(
+    member: Client, stack: Stack, linked: Integration
+) -> None:
+    grow(stack, linked, 1, DECISIONS_ON_A_PAGE)
+    assert "Only the newest" not in text(member.get(f"{STACK}runs/5/"))
+    grow(stack, linked, DECISIONS_ON_A_PAGE + 1, DECISIONS_ON_A_PAGE + 9)
+    page = text(member.get(f"{STACK}runs/5/"))
+    assert f"Only the newest {DECISIONS_ON_A_PAGE} are shown" in page
+    assert "<div>Push 59<" in page and "<div>Push 9<" not in page

@@ -1,0 +1,76 @@
+"""What plans and applies, and who keeps the state: the last step, and the page that changes it."""
+
+import pytest
+from django.db import IntegrityError, transaction
+from django.test import Client
+
+from stacks.models import Run, Stack
+from stacks.rules.states import UNDER_WAY, State
+from tests.addresses import make_run
+from tests.stacks.conftest import BACKEND, create, errors, step
+from vcs_integrations.models import Integration
+
+PATH = "/stacks/network/backend/"
+
+
+def test_a_stack_has_terraform_and_a_state_of_ours_unless_told_otherwise(
+    member: Client, world: Integration
+) -> None:
+    create(member, world)
+    stack = Stack.objects.get()
+    assert (stack.tool, stack.backend, stack.autodeploy) == ("terraform", "stackhook", False)
+
+
+def test_the_choice_of_the_last_step_is_kept(member: Client, world: Integration) -> None:
+    create(member, world, tool="opentofu", backend="own", autodeploy="on")
+    stack = Stack.objects.get()
+    assert (stack.tool, stack.backend, stack.autodeploy) == ("opentofu", "own", True)
+
+
+@pytest.mark.parametrize("name", ["tool", "backend"])
+@pytest.mark.parametrize("value", ["", "pulumi"])
+def test_any_other_word_is_refused(
+    member: Client, world: Integration, stack: Stack, name: str, value: str
+) -> None:
+    created = create(member, world, name="Other", **{name: value})
+    changed = member.post(PATH, BACKEND | {name: value})
+    for response in (created, changed):
+        assert step(response) == "Configure backend"
+        assert errors(response, name)
+    assert Stack.objects.count() == 1
+    with pytest.raises(IntegrityError), transaction.atomic():
+        Stack.objects.update(**{name: value})
+
+
+def test_the_backend_can_be_changed(member: Client, stack: Stack) -> None:
+    form = member.get(PATH).context["form"]
+    assert {name: form[name].value() for name in BACKEND} == BACKEND
+    response = member.post(PATH, {"tool": "opentofu", "backend": "own"}, follow=True)
+    assert [str(one) for one in response.context["messages"]] == ["Stack Network was changed"]
+    assert "OpenTofu, state kept by the backend that the code names." in response.content.decode()
+    stack.refresh_from_db()
+    assert (stack.tool, stack.backend) == ("opentofu", "own")
+
+
+@pytest.mark.parametrize("state", sorted(UNDER_WAY))
+def test_the_backend_of_a_run_under_way_is_not_changed(
+    member: Client, stack: Stack, state: State
+) -> None:
+    make_run(stack, 1)
+    make_run(stack, 2, state=State.FINISHED)
+    make_run(stack, 3, state=state)
+    response = member.post(PATH, BACKEND | {"tool": "opentofu"}, follow=True)
+    said = [str(one) for one in response.context["messages"]]
+    assert said == [f"Run 3 is {state}: change the backend once it has ended"]
+    stack.refresh_from_db()
+    assert stack.tool == "terraform"
+    Run.objects.filter(number=3).update(state=State.FAILED)
+    assert member.post(PATH, BACKEND | {"tool": "opentofu"}).status_code == 302
+    stack.refresh_from_db()
+    assert stack.tool == "opentofu"
+
+
+def test_the_page_says_what_a_change_leads_to(member: Client, stack: Stack) -> None:
+    page = " ".join(member.get(PATH).content.decode().split())
+    assert "A change moves no state: what the stack manages already is unknown to another" in page
+    assert f'href="{PATH}"' in member.get("/stacks/network/edit/").content.decode()

@@ -1,0 +1,209 @@
+"""`manage.py background_worker` as a process of its own, on a database file of its own."""
+
+import shutil
+import signal
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.conf import settings as product
+from django_tasks_db.models import DBTaskResult
+
+from tests.databases import Database, migrate, sqlite_url, worker
+from tests.emulator import Emulator
+from tests.emulator.model import Organization
+from tests.processes import run, wait_for
+
+LINK = """
+import os
+from tests.conftest import make_integration
+make_integration(os.environ["ORGANIZATION"], os.environ["TOKEN"])
+"""
+OLD_AND_YOUNG = """
+from datetime import timedelta
+from auditlog.models import LogEntry
+from django.contrib.contenttypes.models import ContentType
+from django.contrib.sessions.models import Session
+from django.utils import timezone
+from django_tasks_db.models import DBTaskResult
+from vcs_integrations.organizations.tasks import refresh_integration
+now = timezone.now()
+for key, days in (("old", -1), ("young", 1)):
+    Session.objects.create(session_key=key, session_data="", expire_date=now + timedelta(days=days))
+for days in (91, 89):
+    LogEntry.objects.create(
+        content_type=ContentType.objects.get_for_model(Session),
+        object_repr=f"{days} days",
+        action=LogEntry.Action.ACCESS,
+        timestamp=now - timedelta(days=days),
+        additional_data={"verb": "webhook_refused", "person": "", "note": ""},
+    )
+for days in (2, 0):
+    # One that still runs after two days lost its worker.
+    for status in ("SUCCESSFUL", "FAILED", "RUNNING"):
+        pk = refresh_integration.enqueue(0).id
+        started_at = now - timedelta(days=days)
+        DBTaskResult.objects.filter(pk=pk).update(status=status, started_at=started_at)
+"""
+
+
+@pytest.fixture(scope="module")
+def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A database file with all tables and no rows."""
+    file = tmp_path_factory.mktemp("worker") / "migrated.sqlite3"
+    migrate(sqlite_url(file))
+    return file
+
+
+class LinkedDatabase(Database):
+    """A database in which an organization is linked."""
+
+    def link(self, organization: Organization, token: str) -> None:
+        self.run(LINK, ORGANIZATION=organization.url, TOKEN=token)
+
+    def make_due(self) -> None:
+        """Let the time come at which integrations are looked at again."""
+        self.ask("UPDATE vcs_integrations_integration SET refresh_at = '2020-01-01 00:00:00'")
+
+    def integration(self, columns: str) -> tuple[Any, ...]:
+        return self.ask(f"SELECT {columns} FROM vcs_integrations_integration")[0]  # noqa: S608
+
+    def results(self) -> list[str]:
+        table = DBTaskResult._meta.db_table
+        found = self.ask(f"SELECT status FROM {table} ORDER BY enqueued_at")  # noqa: S608
+        return [status for (status,) in found]
+
+
+@pytest.fixture
+def database(migrated: Path, tmp_path: Path, emulator: Emulator) -> LinkedDatabase:
+    file = Path(shutil.copy(migrated, tmp_path / "data.sqlite3"))
+    return LinkedDatabase(sqlite_url(file), AZURE_DEVOPS_SERVERS=emulator.url)
+
+
+def test_an_organization_linked_while_azure_devops_was_down_gets_connected_by_itself(
+    database: LinkedDatabase, emulator: Emulator, organization: Organization, token: str
+) -> None:
+    emulator.faults.add("unavailable")
+    database.link(organization, token)
+    assert database.integration("problem, external_id") == ("unavailable", "")
+    emulator.faults.clear()
+    database.make_due()
+    with worker(database) as process:
+        assert wait_for(lambda: database.integration("problem, external_id")[0] == "")
+        assert database.integration("external_id") == (organization.id,)
+        assert wait_for(
+            lambda: (
+                database.ask("SELECT name FROM vcs_integrations_repository")
+                == [("infrastructure",)]
+            )
+        )
+        assert wait_for(lambda: database.results() == ["SUCCESSFUL"])
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(10) == 0
+
+
+def test_it_stays_away_from_what_is_not_due(
+    database: LinkedDatabase, emulator: Emulator, organization: Organization, token: str
+) -> None:
+    database.link(organization, token)
+    database.run(OLD_AND_YOUNG)
+    database.ask("UPDATE vcs_integrations_integration SET watch_at = '2100-01-01'")
+    before = len(emulator.requests)
+    with worker(database):
+        # Tidying follows the first sweep, so that sweep has found nothing.
+        assert wait_for(lambda: len(database.results()) == 3)
+    assert len(emulator.requests) == before
+
+
+def test_it_tidies_old_results_sessions_and_refusals_and_keeps_the_young(
+    database: LinkedDatabase,
+) -> None:
+    database.run(OLD_AND_YOUNG)
+    with worker(database):
+        assert wait_for(lambda: len(database.results()) == 3)
+        sessions = "SELECT session_key FROM django_session"
+        assert wait_for(lambda: database.ask(sessions) == [("young",)])
+        refusals = "SELECT object_repr FROM auditlog_logentry"
+        assert wait_for(lambda: database.ask(refusals) == [("89 days",)])
+    assert sorted(database.results()) == ["FAILED", "RUNNING", "SUCCESSFUL"]
+
+
+@pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_it_at_once_when_it_has_nothing_to_do(
+    database: LinkedDatabase, end: signal.Signals
+) -> None:
+    with worker(database) as process:
+        assert process.stdout
+        assert process.stdout.readline() == "The background worker is running.\n"
+        process.send_signal(end)
+        assert process.wait(5) == 0
+
+
+def test_a_signal_lets_it_finish_what_it_does(
+    database: LinkedDatabase, emulator: Emulator, organization: Organization, token: str
+) -> None:
+    database.link(organization, token)
+    database.make_due()
+    emulator.faults.add("slow", "git/repositories", seconds=1.5, times=1)
+    with worker(database) as process:
+        assert wait_for(lambda: database.results() == ["RUNNING"])
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(10) == 0
+    assert database.results() == ["SUCCESSFUL"]
+
+
+def test_the_work_of_a_killed_worker_is_picked_up(
+    database: LinkedDatabase, emulator: Emulator, organization: Organization, token: str
+) -> None:
+    emulator.faults.add("unavailable", times=1)
+    database.link(organization, token)
+    database.make_due()
+    emulator.faults.add("slow", "git/repositories", seconds=30, times=1)
+    with worker(database) as killed:
+        assert wait_for(lambda: database.results() == ["RUNNING"])
+        assert wait_for(lambda: not emulator.faults.active())  # it waits for the slow answer
+        killed.kill()
+        killed.wait(5)
+    assert database.integration("problem") == ("unavailable",)
+    [due] = database.integration("refresh_at")
+    assert due > str(datetime.now(UTC))  # claimed, for as long as a refresh may take
+    database.make_due()  # which is over now
+    with worker(database):
+        assert wait_for(lambda: database.integration("problem") == ("",))
+        assert wait_for(lambda: "SUCCESSFUL" in database.results())
+
+
+def test_a_task_that_nobody_began_is_done_by_the_next_worker(
+    database: LinkedDatabase, organization: Organization, token: str
+) -> None:
+    database.link(organization, token)
+    database.ask("UPDATE vcs_integrations_integration SET problem = 'timeout'")
+    database.run(
+        "from vcs_integrations.organizations.tasks import refresh_integration as r; r.enqueue(1)"
+    )
+    with worker(database):
+        assert wait_for(lambda: database.integration("problem") == ("",))
+
+
+def test_a_task_that_fails_does_not_end_it(
+    database: LinkedDatabase, organization: Organization, token: str
+) -> None:
+    database.link(organization, token)
+    database.run(
+        "from vcs_integrations.organizations.tasks import refresh_integration as r; r.enqueue('x')"
+    )
+    database.ask("UPDATE vcs_integrations_integration SET problem = 'timeout'")
+    with worker(database) as process:
+        assert wait_for(lambda: database.results() == ["FAILED"])
+        database.make_due()
+        assert wait_for(lambda: database.integration("problem") == ("",))
+        assert process.poll() is None
+
+
+def test_it_names_a_wrong_setting(database: LinkedDatabase) -> None:
+    done = run(
+        product.BASE_DIR, "manage.py", "background_worker", **(database.variables | {"PORT": "x"})
+    )
+    assert done.returncode == 1
+    assert done.stderr == "Stackhook can't start: PORT is 'x': use a number from 1 to 65535.\n"

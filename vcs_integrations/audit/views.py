@@ -1,0 +1,96 @@
+"""Settings → Audit log: who did what, when, from where, and to what; also as a file."""
+
+# It is not beside the log in accounts, which may import neither `keyset` nor integrations.
+
+from typing import Any, cast
+
+from django import forms
+from django.contrib.auth.models import User
+from django.db.models import QuerySet
+from django.http import HttpRequest, StreamingHttpResponse
+from django.http.response import HttpResponseBase
+from django.shortcuts import render
+from django.utils.cache import patch_vary_headers
+from django.views.decorators.http import require_safe
+
+from accounts.audit.records import (
+    SecurityEvent,
+    Verb,
+    entries,
+    entries_about,
+    json_lines,
+    lines,
+    matching,
+)
+from accounts.roles import admin_required
+from core.keyset import keyset_page
+from vcs_integrations.models import Integration
+
+ENTRIES_ON_A_PAGE = 50
+
+
+class AuditFilter(forms.Form):
+    """Which entries to show; a choice that makes no sense is as none."""
+
+    person = forms.CharField(label="Who", max_length=150, required=False)
+    verb = forms.ChoiceField(
+        label="What",
+        required=False,
+        choices=[("", "Anything"), *Verb.choices, *SecurityEvent.choices],
+    )
+    thing = forms.CharField(label="To what", max_length=200, required=False)
+    # By its key: its name changes, and may be the beginning of another's.
+    integration = forms.ModelChoiceField(
+        queryset=Integration.objects.all(), required=False, widget=forms.HiddenInput
+    )
+
+    def chosen(self) -> "QuerySet[Any]":
+        """Return those of the entries that are to be shown."""
+        self.is_valid()
+        names = ("person", "verb", "thing")
+        log = entries_of(self.only_about) if self.only_about else entries()
+        return matching(log, **{name: self.cleaned_data.get(name, "") for name in names})
+
+    @property
+    def only_about(self) -> Integration | None:
+        """The integration that nothing else is shown of, if one is chosen."""
+        found: Integration | None = self.cleaned_data.get("integration")
+        return found
+
+    @property
+    def is_used(self) -> bool:
+        """Whether anything is chosen."""
+        return any(self.cleaned_data.values())
+
+
+def entries_of(integration: Integration) -> "QuerySet[Any]":
+    """Return what happened to an integration, and to links that turned out to be the same."""
+    return entries_about(integration, *integration.joined.all())
+
+
+def actions_on(integration: Integration) -> "QuerySet[Any]":
+    """Return what people did to an integration, without the webhooks that were refused."""
+    return entries_of(integration).exclude(additional_data__verb=SecurityEvent.WEBHOOK_REFUSED)
+
+
+@require_safe
+@admin_required
+def audit_log(request: HttpRequest) -> HttpResponseBase:
+    form = AuditFilter(request.GET)
+    if "export" in request.GET:
+        return _export(form.chosen())
+    page = keyset_page(request, form.chosen(), "pk", ENTRIES_ON_A_PAGE)
+    context = {"form": form, "page": page, "log": lines(page.rows, cast(User, request.user))}
+    template = "audit_list" if request.headers.get("HX-Request") else "audit_log"
+    response = render(request, f"vcs_integrations/audit/{template}.html", context)
+    patch_vary_headers(response, ["HX-Request"])  # one address, a page and a part of it
+    return response
+
+
+def _export(log: "QuerySet[Any]") -> StreamingHttpResponse:
+    """Answer with entries as JSON lines (https://jsonlines.org)."""
+    return StreamingHttpResponse(
+        json_lines(log),
+        content_type="application/jsonl",
+        headers={"Content-Disposition": 'attachment; filename="stackhook-audit-log.jsonl"'},
+    )

@@ -1,0 +1,211 @@
+"""What the pages show of integrations, read with a constant number of queries."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from django.db.models import Count, F, Min, OuterRef, Prefetch, Q, Subquery
+
+from vcs_integrations.models import (
+    HookState,
+    Integration,
+    Repository,
+    Subscription,
+)
+from vcs_integrations.providers.base import (
+    RemoteSubscription,
+)
+
+PROJECTS_ON_A_CARD = 12
+
+
+MOST_PROJECTS = 300
+
+
+@dataclass
+class Card:
+    """What the page shows of one integration; the password only when it was asked for."""
+
+    integration: Integration
+    projects: list[tuple[str, str]] = field(default_factory=list)  # name, service-hooks page
+    more_projects: list[tuple[str, str]] = field(default_factory=list)
+    hooks_to_make_anew: list["HookOfProject"] = field(default_factory=list)
+    reconciliation: "Reconciliation | None" = None
+    backlog: "Backlog | None" = None
+    hooks: "HookCounts | None" = None
+    webhook_password: str = field(default="", repr=False)  # a log may show a card
+    password_problem: str = ""
+
+
+@dataclass(frozen=True)
+class Reconciliation:
+    """How many repositories stacks use, since when all are read, and how many can't be just now.
+
+    `since` is None while some are still to be read for the first time.
+    """
+
+    repositories: int
+    failing: int
+    since: datetime | None
+
+
+@dataclass(frozen=True)
+class Backlog:
+    """How many reports wait to be sent, since when the oldest does, and why they still do.
+
+    `failing` are those that were tried, `problem` is the last reason; empty where none was.
+    """
+
+    waiting: int
+    since: datetime
+    failing: int
+    problem: str
+
+
+@dataclass(frozen=True)
+class HookCounts:
+    """How many hooks there are, and how many of them don't work."""
+
+    count: int
+    broken: int
+
+
+@dataclass(frozen=True)
+class HookOfProject:
+    """A service hook in the words of the provider's pages, with the page to set it up."""
+
+    event: str
+    project: str
+    url: str
+
+
+def cards_of(integrations: list[Integration]) -> list[Card]:
+    """Return the cards of integrations, with a constant number of queries."""
+    annotated = (
+        Integration.objects.filter(pk__in=[one.pk for one in integrations])
+        .select_related("duplicate_of")
+        .prefetch_related(Prefetch("subscriptions", Subscription.objects.of_before()))
+        .with_last_delivery()
+    )
+    projects = projects_of(integrations)
+    reconciliations = _reconciliations(integrations)
+    backlogs = _backlogs(integrations)
+    hooks = _hook_counts(integrations)
+    return [
+        Card(
+            integration=one,
+            projects=with_pages(one, projects[one.pk])[:PROJECTS_ON_A_CARD],
+            more_projects=with_pages(one, projects[one.pk])[PROJECTS_ON_A_CARD:MOST_PROJECTS],
+            hooks_to_make_anew=hooks_of_projects(
+                one,
+                [hook for hook in one.subscriptions.all() if hook.is_of_before],
+                projects[one.pk],
+            ),
+            reconciliation=reconciliations.get(one.pk),
+            backlog=backlogs.get(one.pk),
+            hooks=hooks.get(one.pk),
+        )
+        for one in annotated
+    ]
+
+
+def projects_of(integrations: list[Integration]) -> dict[int, dict[str, str]]:
+    """Return each integration's projects, id to name, in the order of their names."""
+    rows = (
+        Repository.objects.filter(integration__in=integrations, gone_at=None)
+        .order_by("project_name")
+        .values_list("integration_id", "project_id", "project_name")
+        .distinct()
+    )
+    projects: dict[int, dict[str, str]] = defaultdict(dict)
+    for pk, project_id, name in rows:
+        projects[pk][project_id] = name
+    return projects
+
+
+def _reconciliations(integrations: list[Integration]) -> dict[int, Reconciliation]:
+    """Return how far the repositories of integrations are read, of those that stacks use."""
+    rows = (
+        Repository.objects.in_use()
+        .filter(integration__in=integrations)
+        .order_by()
+        .values("integration_id")
+        .annotate(
+            count=Count("pk"),
+            failing=Count("pk", filter=Q(reconcile_failures__gt=0)),
+            unread=Count("pk", filter=Q(reconciled_at=None)),
+            since=Min("reconciled_at"),
+        )
+    )
+    return {
+        row["integration_id"]: Reconciliation(
+            row["count"], row["failing"], None if row["unread"] else row["since"]
+        )
+        for row in rows
+    }
+
+
+def _backlogs(integrations: list[Integration]) -> dict[int, Backlog]:
+    """Return what waits to be reported, a `stacks.models.Report` each; nothing where none does."""
+    waiting = Repository.objects.filter(reports__state="waiting").order_by()
+    tried = waiting.filter(integration=OuterRef("integration_id"), reports__attempts__gt=0)
+    rows = (
+        waiting.filter(integration__in=integrations)
+        .values("integration_id")
+        .annotate(
+            waiting=Count("reports"),
+            since=Min("reports__news_at"),
+            failing=Count("reports", filter=Q(reports__attempts__gt=0)),
+            problem=Subquery(tried.order_by("-reports__failed_at").values("reports__problem")[:1]),
+        )
+    )
+    return {
+        row["integration_id"]: Backlog(
+            row["waiting"], row["since"], row["failing"], row["problem"] or ""
+        )
+        for row in rows
+    }
+
+
+def _hook_counts(integrations: list[Integration]) -> dict[int, HookCounts]:
+    """Return how many hooks post to integrations; nothing where none does."""
+    # Made by hand and with the old password, which is still accepted.
+    accepted = Q(
+        state=HookState.WRONG_PASSWORD,
+        is_ours=False,
+        has_wrong_password=False,
+        integration__old_password_digest__startswith=F("password_mark"),
+    ) & ~Q(password_mark="")
+    rows = (
+        Subscription.objects.present()
+        .filter(integration__in=integrations)
+        .order_by()
+        .values("integration_id")
+        .annotate(count=Count("pk"), broken=Count("pk", filter=~Q(state=HookState.OK) & ~accepted))
+    )
+    return {row["integration_id"]: HookCounts(row["count"], row["broken"]) for row in rows}
+
+
+def with_pages(found: Integration, projects: dict[str, str]) -> list[tuple[str, str]]:
+    """Return projects by name, each with the page of its service hooks."""
+    return [
+        (name, found.provider.service_hooks_url(found.organization_url, name))
+        for name in projects.values()
+    ]
+
+
+def hooks_of_projects(
+    found: Integration,
+    hooks: Sequence[Subscription] | Sequence[RemoteSubscription],
+    projects: dict[str, str],
+) -> list[HookOfProject]:
+    """Return hooks in the words of the provider's pages."""
+    return [
+        HookOfProject(
+            event=found.event_name(hook.event_type),
+            project=(name := projects.get(hook.project_id, hook.project_id)),
+            url=found.provider.service_hooks_url(found.organization_url, name),
+        )
+        for hook in hooks
+    ]

@@ -1,0 +1,107 @@
+"""Settings → VCS providers: link, test, reconcile, reveal, edit, unlink, the deliveries."""
+
+from typing import cast
+
+from django.contrib import messages
+from django.contrib.auth.models import User
+from django.db import transaction
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.utils import timezone
+from django.views.decorators.http import require_http_methods, require_safe
+
+from accounts.audit.records import Verb, lines, record
+from accounts.roles import admin_required
+from vcs_integrations.audit.views import actions_on
+from vcs_integrations.connections.cards import Card, cards_of
+from vcs_integrations.hooks.views import integration_hooks
+from vcs_integrations.models import (
+    Checkup,
+    Integration,
+    Subscription,
+)
+from vcs_integrations.organizations import checkup
+from vcs_integrations.organizations.pages import linked_or_404
+from vcs_integrations.providers import PROVIDERS
+from vcs_integrations.providers.base import (
+    ProviderError,
+)
+from vcs_integrations.webhooks.views import deliveries_of
+
+ENTRIES_ON_A_CARD = 5
+
+
+@require_safe
+def provider_list(request: HttpRequest) -> HttpResponse:
+    return _show_list(request, cards_of(list(Integration.objects.linked())))
+
+
+@require_safe
+@admin_required
+def integration(request: HttpRequest, pk: int) -> HttpResponse:
+    found = linked_or_404(pk)
+    looked_at = Checkup.objects.filter(integration=found).first()
+    context = {
+        "card": cards_of([found])[0],
+        "checkup": looked_at,
+        "rights": checkup.by_right(looked_at.findings) if looked_at else [],
+        "deliveries": deliveries_of(found)[:10],
+        "log": lines(list(actions_on(found)[:ENTRIES_ON_A_CARD]), cast(User, request.user)),
+        **integration_hooks(found),
+    }
+    return render(request, "vcs_integrations/connections/integration.html", context)
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@admin_required
+def reconcile(request: HttpRequest, pk: int) -> HttpResponse:
+    """Have the worker read what webhooks may have missed; opening the address leads to the card."""
+    found = linked_or_404(pk)
+    if request.method != "POST":
+        return redirect(found)
+    with transaction.atomic():
+        count = found.repositories.hurry()
+        # Names may have changed.
+        Integration.objects.filter(pk=found.pk).update(refresh_at=timezone.now())
+        noun = "repository" if count == 1 else "repositories"
+        if count:
+            record(request, Verb.RECONCILED, found, f"{count} {noun}")
+    if count:
+        messages.success(
+            request, f"The worker reads {count} {noun} now; Activity of a stack shows what it finds"
+        )
+    else:
+        messages.info(request, "No stack uses a repository of this organization: nothing to read")
+    return redirect(found)
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@admin_required
+def reveal(request: HttpRequest, pk: int) -> HttpResponse:
+    """Show the webhook password and record who looked; opening the address leads to the card."""
+    found = linked_or_404(pk)
+    if request.method != "POST":
+        return redirect(found)
+    is_part = bool(request.headers.get("HX-Request"))
+    cards = cards_of([found] if is_part else list(Integration.objects.linked()))
+    card = next(card for card in cards if card.integration == found)
+    try:
+        password = found.read_credentials().webhook_password
+    except ProviderError as error:
+        card.password_problem = str(error)
+    else:
+        record(request, Verb.PASSWORD_REVEALED, found)
+        card.webhook_password = password
+    if is_part:
+        return render(request, "vcs_integrations/connections/card_changed.html", {"card": card})
+    return _show_list(request, cards)
+
+
+def _show_list(request: HttpRequest, cards: list[Card]) -> HttpResponse:
+    left_over = Subscription.objects.left_over().exclude(integration__unlinked_at=None)
+    context = {
+        "cards": cards,
+        "providers": list(PROVIDERS.values()),
+        "unlinked_with_hooks": Integration.objects.filter(pk__in=left_over.values("integration")),
+    }
+    return render(request, "vcs_integrations/connections/provider_list.html", context)

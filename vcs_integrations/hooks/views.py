@@ -1,0 +1,232 @@
+"""Service hooks on an integration's page: have them made, kept and tested; the password."""
+
+from django.contrib import messages
+from django.db import transaction
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.utils import timezone
+from django.utils.http import url_has_allowed_host_and_scheme
+from django.views.decorators.http import require_http_methods, require_safe
+
+from accounts.audit.records import Verb, record
+from accounts.roles import admin_required
+from core.keyset import is_key, keyset_page
+from vcs_integrations.hooks import loop as hook_tests
+from vcs_integrations.hooks.counting import forget_old_password
+from vcs_integrations.hooks.overview import hooks_behind, overview_of
+from vcs_integrations.models import HookTest, Integration, NoticeKind, Project
+from vcs_integrations.notices.records import withdraw
+from vcs_integrations.organizations.refreshing import begin_anew
+from vcs_integrations.providers.base import ProviderError
+from vcs_integrations.webhooks.password import change_webhook_password
+
+ACTIONS_ON_A_PAGE = 50
+ACTIONS_SHOWN = 5
+EVERY_PROJECT = "all"
+ABOUT_HOOKS = (NoticeKind.HOOKS_REFUSED, NoticeKind.HOOKS_UNWELL, NoticeKind.PROJECT_SILENT)
+PROJECT_IS_GONE = "That project is not there any more"
+
+
+@require_safe
+@admin_required
+def hooks(request: HttpRequest, pk: int) -> HttpResponse:
+    """The section as it is now; opening the address leads to the page it belongs to."""
+    found = _linked(pk)
+    if not request.headers.get("HX-Request"):
+        return redirect(_section(found))
+    return _show_section(request, found)
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@admin_required
+def keep_hooks(request: HttpRequest, pk: int) -> HttpResponse:
+    """Have the worker make the hooks of one project, or of all, and keep them from now on."""
+    found = _linked(pk)
+    if request.method == "POST":
+        with transaction.atomic():
+            names = _keep(found, _project_key(request))
+            whose = names[0] if len(names) == 1 else f"{len(names)} projects"
+            if names:
+                record(request, Verb.HOOKS_CREATED, found, f"Of {whose}")
+        if names:
+            messages.success(request, f"The worker looks after the hooks of {whose} now")
+        else:
+            messages.warning(request, PROJECT_IS_GONE)
+    asked_on = request.POST.get("next", "")
+    if url_has_allowed_host_and_scheme(asked_on, None):
+        return redirect(asked_on)
+    return _back(request, found)
+
+
+def _keep(found: Integration, chosen: str) -> list[str]:
+    """Keep the hooks of a project, or of all that nobody decided about; return their names."""
+    projects = found.projects.there().filter(external_id=chosen)
+    if chosen == EVERY_PROJECT:
+        projects = found.projects.there().filter(keeps_hooks=False, is_left_alone=False)
+    names = [project.name for project in projects]
+    kept = [project.pk for project in projects]
+    found.projects.filter(pk__in=kept).update(keeps_hooks=True, is_left_alone=False)
+    begin_anew(found)
+    return names
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@admin_required
+def leave_hooks(request: HttpRequest, pk: int) -> HttpResponse:
+    """Leave the hooks of a project as they are, or do without, from now on."""
+    found = _linked(pk)
+    if request.method == "POST":
+        left = found.projects.filter(external_id=_project_key(request)).first()
+        if left:
+            _leave(request, left)
+        else:
+            messages.warning(request, PROJECT_IS_GONE)
+    return _back(request, found)
+
+
+def _leave(request: HttpRequest, left: Project) -> None:
+    found = left.integration
+    with transaction.atomic():
+        one = found.projects.filter(pk=left.pk)
+        one.update(keeps_hooks=False, is_left_alone=True)
+        one.begin_anew()
+        withdraw(found, *ABOUT_HOOKS, key=left.external_id)
+        record(request, Verb.HOOKS_LEFT, found, f"Of {left}")
+    messages.success(request, f"The hooks of {left} stay as they are and are not mended any more")
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@admin_required
+def read_hooks(request: HttpRequest, pk: int) -> HttpResponse:
+    """Have the worker look at the hooks now."""
+    found = _linked(pk)
+    if request.method == "POST":
+        Integration.objects.filter(pk=found.pk).hurry_watch()
+    return _back(request, found)
+
+
+@require_safe
+@admin_required
+def hook_actions(request: HttpRequest, pk: int) -> HttpResponse:
+    """The record: what was done about hooks, and why."""
+    found = get_object_or_404(Integration, pk=pk)
+    actions = found.hook_actions.select_related("integration")
+    page = keyset_page(request, actions, "pk", ACTIONS_ON_A_PAGE)
+    context = {"integration": found, "page": page, "actions": page.rows}
+    return render(request, "vcs_integrations/hooks/hook_actions.html", context)
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@admin_required
+def test_hook(request: HttpRequest, pk: int) -> HttpResponse:
+    """Have the provider send its sample by a hook, and lead to the page that shows each leg."""
+    found = _linked(pk)
+    if request.method != "POST":
+        return redirect(_section(found))
+    chosen = request.POST.get("hook", "")
+    hook = found.subscriptions.present().filter(pk=chosen).first() if is_key(chosen) else None
+    if hook is None:
+        messages.warning(request, "That hook is not there any more")
+        return redirect(_section(found))
+    project = found.projects.filter(external_id=hook.project_id).first()
+    whose = project.name if project else "all projects"
+    record(request, Verb.HOOK_TESTED, found, f"{found.event_name(hook.event_type)} of {whose}")
+    return redirect(hook_tests.begin(found, hook, whose))
+
+
+@require_safe
+@admin_required
+def hook_test(request: HttpRequest, pk: int, test_pk: int) -> HttpResponse:
+    """Each leg of a test as it is known now."""
+    tests = HookTest.objects.select_related("integration")
+    test = get_object_or_404(tests, pk=test_pk, integration__pk=pk)
+    hook_tests.look(test)
+    template = "hook_test_legs" if request.headers.get("HX-Request") else "hook_test"
+    hooks = test.integration.subscriptions.present().select_related("integration")
+    hook = hooks.filter(external_id=test.external_id).first()
+    context = {"test": test, "integration": test.integration, "hook": hook}
+    return render(request, f"vcs_integrations/hooks/{template}.html", context)
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@admin_required
+def change_password(request: HttpRequest, pk: int) -> HttpResponse:
+    """Make a new webhook password, after saying what that means."""
+    found = _linked(pk)
+    if request.method == "POST":
+        try:
+            with transaction.atomic():
+                is_new = change_webhook_password(found, request.POST.get("mark", ""))
+                if is_new:
+                    record(request, Verb.PASSWORD_ROTATED, found, "The old one is accepted, too")
+        except ProviderError as error:
+            messages.error(request, str(error))
+        else:
+            _say_whether_new(request, is_new=is_new)
+        return redirect(_section(found))
+    return render(
+        request, "vcs_integrations/hooks/change_webhook_password.html", {"integration": found}
+    )
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@admin_required
+def end_overlap(request: HttpRequest, pk: int) -> HttpResponse:
+    """Stop accepting the old webhook password."""
+    found = _linked(pk)
+    if request.method == "POST":
+        said = "The old webhook password is not accepted any more"
+        with transaction.atomic():
+            is_seen = request.POST.get("mark", "") == found.old_password_mark
+            is_ended = is_seen and forget_old_password(found, found.old_password_digest)
+            if is_ended:
+                record(request, Verb.PASSWORD_ROTATED, found, said)
+        if is_ended:
+            messages.success(request, said)
+        else:
+            messages.warning(request, "That was done already, or the password was changed again")
+    return _back(request, found)
+
+
+def _say_whether_new(request: HttpRequest, *, is_new: bool) -> None:
+    if is_new:
+        messages.success(request, "The webhook password is new; the old one is accepted, too")
+    else:
+        messages.warning(request, "The webhook password was changed by somebody in this moment")
+
+
+def _project_key(request: HttpRequest) -> str:
+    """Return which project was chosen, without what a database would refuse."""
+    return request.POST.get("project", "").replace("\0", "")
+
+
+def _linked(pk: int) -> Integration:
+    """Return a linked integration; one that turned out to be a double has no hooks of its own."""
+    return get_object_or_404(Integration.objects.usable(), pk=pk)
+
+
+def _section(found: Integration) -> str:
+    return f"{found.get_absolute_url()}#hooks"
+
+
+def _back(request: HttpRequest, found: Integration) -> HttpResponse:
+    if request.headers.get("HX-Request"):
+        return _show_section(request, Integration.objects.get(pk=found.pk))
+    return redirect(_section(found))
+
+
+def _show_section(request: HttpRequest, found: Integration) -> HttpResponse:
+    context = integration_hooks(found)
+    response = render(request, "vcs_integrations/hooks/hooks_changed.html", context)
+    if found.watch_at > timezone.now():
+        response["HX-Trigger"] = "hooks"  # the card counts them, too
+    return response
+
+
+def integration_hooks(integration: Integration) -> dict[str, object]:
+    """Return what the section needs, also within the page of an integration."""
+    return {
+        "overview": overview_of(integration),
+        "behind": hooks_behind(integration) if integration.old_password_digest else [],
+        "actions": integration.hook_actions.select_related("integration")[:ACTIONS_SHOWN],
+    }

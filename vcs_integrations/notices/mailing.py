@@ -1,0 +1,147 @@
+"""Mailing notices to admins, each to everyone once.
+
+A mail is taken by a lease, so that one worker at a time sends it. Before it is handed to the
+mail server its row says that it is being sent; where that is found later, the worker was killed
+or the answer was lost. Nobody knows then whether it arrived, and it is not repeated: SMTP has no
+way to ask.
+"""
+
+import logging
+from datetime import timedelta
+from smtplib import (
+    SMTPAuthenticationError,
+    SMTPRecipientsRefused,
+    SMTPResponseException,
+    SMTPServerDisconnected,
+)
+from urllib.parse import urlsplit
+
+from django.conf import settings
+from django.core.mail import EmailMessage, get_connection
+from django.db import DatabaseError, InterfaceError
+from django.db.models import QuerySet
+from django.utils import timezone
+
+from accounts.mail import addresses_of_admins
+from core.backoff import wait_after
+from vcs_integrations.models import MailState, NoticeMail
+from vcs_integrations.models.notice import LEASE
+from vcs_integrations.notices.records import is_still_so
+from vcs_integrations.providers.base import digest
+
+logger = logging.getLogger(__name__)
+
+RETRY_FIRST_AFTER = timedelta(minutes=1)
+RETRY_AT_LEAST_EVERY = timedelta(hours=1)
+
+
+def send_next_mail() -> bool:
+    """Send the mail that has been due longest; False where none is."""
+    mail = NoticeMail.objects.due().select_related("notice__integration").first()
+    if mail is None:
+        return False
+    if _take(mail):
+        _send(mail)
+    return True
+
+
+def _take(mail: NoticeMail) -> bool:
+    """Take a mail, so that no other worker sends it meanwhile; False when one does."""
+    free = _as_taken(mail)
+    mail.lease_until = timezone.now() + LEASE
+    return free.filter(state=MailState.WAITING).update(lease_until=mail.lease_until) == 1
+
+
+def _as_taken(mail: NoticeMail) -> QuerySet[NoticeMail]:
+    """Return the mail's row, or nothing where another worker has taken it since."""
+    return NoticeMail.objects.filter(pk=mail.pk, lease_until=mail.lease_until)
+
+
+def _send(mail: NoticeMail) -> None:
+    if not is_still_so(mail.notice):
+        return _drop(mail, "It is not so any more.")
+    if mail.address not in addresses_of_admins():
+        return _drop(mail, "The address is no admin's any more.")
+    connection = get_connection()
+    try:
+        connection.open()
+        if _note_sending(mail):
+            connection.send_messages([_message(mail)])
+            _as_taken(mail).update(state=MailState.SENT, problem="")
+    except (DatabaseError, InterfaceError):  # the row says how far it came
+        raise
+    except Exception as error:  # a name or password that can't be encoded is none of smtplib's
+        _note_failure(mail, error)
+    finally:
+        connection.close()
+    return None
+
+
+def _message(mail: NoticeMail) -> EmailMessage:
+    notice = mail.notice
+    body = (
+        f"{notice.subject}.\n\n{notice.text}\n\n"
+        f"{settings.PUBLIC_URL}{notice.integration.get_absolute_url()}\n\n"
+        f"You get this as an admin of Stackhook.\n"
+    )
+    host = urlsplit(settings.PUBLIC_URL).hostname
+    headers = {
+        "Message-ID": f"<notice-{notice.pk}-{digest(mail.address.encode())[:16]}@{host}>",
+        "Auto-Submitted": "auto-generated",  # so that nobody's absence is answered to it
+    }
+    return EmailMessage(f"Stackhook: {notice.subject}", body, to=[mail.address], headers=headers)
+
+
+def _note_sending(mail: NoticeMail) -> bool:
+    """Note that a mail is being sent; False where another worker took it meanwhile."""
+    mail.state = MailState.SENDING
+    return _as_taken(mail).update(state=MailState.SENDING) == 1
+
+
+def _note_failure(mail: NoticeMail, error: Exception) -> None:
+    """Note why a mail was not sent, and when to try again, unless it may have been sent."""
+    problem = _words(error)
+    if mail.state == MailState.SENDING and isinstance(error, SMTPServerDisconnected):
+        problem = "The connection to the mail server ended while it was sent: it may have arrived."
+        _as_taken(mail).update(problem=problem)
+    elif isinstance(error, SMTPRecipientsRefused) and _codes(error)[0] >= 500:
+        _drop(mail, problem)
+    else:
+        _try_later(mail, problem)
+    logger.warning("“%s” could not be mailed: %s", mail.notice, problem)
+
+
+def _words(error: Exception) -> str:
+    """Return a failure as a sentence; its own words could hold anything, also a password."""
+    if isinstance(error, SMTPAuthenticationError):
+        return f"The mail server refused the sign-in ({error.smtp_code})."
+    if isinstance(error, SMTPResponseException):
+        return f"The mail server refused it ({error.smtp_code})."
+    if isinstance(error, SMTPRecipientsRefused):
+        return f"The mail server refused the address ({_codes(error)[0]})."
+    if isinstance(error, OSError):
+        return f"The mail server could not be reached ({type(error).__name__})."
+    return (
+        f"It could not be made into a mail ({type(error).__name__}): check the address, and the "
+        f"user name and password in EMAIL_URL."
+    )
+
+
+def _codes(error: SMTPRecipientsRefused) -> list[int]:
+    return [code for code, _ in error.recipients.values()]
+
+
+def _drop(mail: NoticeMail, problem: str) -> None:
+    _as_taken(mail).update(state=MailState.DROPPED, problem=problem)
+
+
+def _try_later(mail: NoticeMail, problem: str) -> None:
+    """Have a mail sent later: soon, then less and less often."""
+    wait = wait_after(mail.attempts, RETRY_FIRST_AFTER, RETRY_AT_LEAST_EVERY)
+    _as_taken(mail).update(
+        state=MailState.WAITING,
+        lease_until=None,
+        attempts=mail.attempts + 1,
+        problem=problem,
+        send_at=timezone.now() + wait,
+    )

@@ -1,0 +1,198 @@
+"""Looking at what a token may do in the projects where it is used."""
+
+import time
+from collections import defaultdict
+from collections.abc import Container, Sequence
+from dataclasses import asdict, dataclass, replace
+from itertools import islice
+
+from django.utils import timezone
+
+from vcs_integrations.models import Checkup, Integration, Repository
+from vcs_integrations.organizations.refreshing import refresh
+from vcs_integrations.providers.base import (
+    INTERACTIVE,
+    Client,
+    Finding,
+    Judgement,
+    Patience,
+    ProjectInUse,
+    ProviderError,
+    Right,
+)
+
+PROJECTS_EXAMINED = 10
+RIGHT_TEXTS = {
+    Right.READ_CODE: "Read code",
+    Right.WRITE_COMMIT_STATUSES: "Write commit statuses",
+    Right.WRITE_PULL_REQUEST_STATUSES: "Write pull request statuses",
+    Right.COMMENT: "Comment on pull requests",
+    Right.SEE_HOOKS: "See service hooks",
+    Right.CREATE_HOOKS: "Create service hooks",
+    Right.REMOVE_HOOKS: "Remove service hooks",
+}
+
+
+@dataclass(frozen=True)
+class Examination:
+    """What was found of a token, and how many projects were too many to be looked at."""
+
+    findings: list[Finding]
+    projects_left_out: int
+
+
+@dataclass(frozen=True)
+class FindingOfProjects:
+    """What was found alike in several projects; without projects it goes for all of them."""
+
+    finding: Finding
+    projects: list[str]
+
+
+def test(integration: Integration) -> ProviderError | None:
+    """Look at the organization, then at what the token may do there; somebody waits for it.
+
+    Returns why the organization could not be called, if so.
+    """
+    started = time.monotonic()
+    failure = refresh(integration, INTERACTIVE)
+    if failure:
+        return failure
+    present = Integration.objects.get(pk=integration.pk)
+    if not present.is_linked:  # it joined its predecessor just now
+        return None
+    try:
+        client = present.client(INTERACTIVE.rest(started))
+    except ProviderError as error:
+        return error
+    keep(present, examine(present, client))
+    return None
+
+
+def examine(
+    integration: Integration, client: Client, listed: Container[str] | None = None
+) -> Examination:
+    """Look at what a token may do where this integration uses it.
+
+    `listed` are the ids of the repositories that the token sees, if that is not the stored one.
+    """
+    projects, left_out = _projects_in_use(integration, listed)
+    return Examination(client.check_rights(projects), left_out)
+
+
+def keep(integration: Integration, examination: Examination) -> None:
+    """Store what was found of an integration's token just now."""
+    Checkup.objects.update_or_create(
+        integration=integration,
+        defaults={
+            "checked_at": timezone.now(),
+            "stored_findings": [asdict(finding) for finding in examination.findings],
+            "projects_left_out": examination.projects_left_out,
+        },
+    )
+
+
+def lost_rights(
+    integration: Integration, findings: Sequence[Finding], patience: Patience
+) -> list[Finding]:
+    """Return what a new token can't do, of its findings, that the present token can."""
+    lacking = [one for one in findings if _is_lacking(one)]
+    if not lacking:
+        return []
+    could = [one for one in _of_present_token(integration, patience) if one.verdict == Judgement.OK]
+    places = {(one.right, one.project) for one in could}
+    rights = {one.right for one in could}
+    return [
+        one
+        for one in lacking
+        if (one.right, one.project) in places or (not one.project and one.right in rights)
+    ]
+
+
+def in_words(finding: Finding) -> str:
+    """Return which right a finding is about, and where."""
+    text = RIGHT_TEXTS[finding.right].lower()
+    return f"{text} in {finding.project}" if finding.project else text
+
+
+def by_right(findings: Sequence[Finding]) -> list[tuple[str, list[FindingOfProjects]]]:
+    """Return each right in words and what was found of it, alike ones as one, what works last."""
+    projects: dict[Finding, list[str]] = defaultdict(list)
+    for one in findings:
+        projects[replace(one, project="")] += [one.project] if one.project else []
+    alike = [FindingOfProjects(one, names) for one, names in projects.items()]
+    alike.sort(key=lambda one: one.finding.verdict == Judgement.OK)
+    return [
+        (text, of_right)
+        for right, text in RIGHT_TEXTS.items()
+        if (of_right := [one for one in alike if one.finding.right == right])
+    ]
+
+
+def _is_lacking(finding: Finding) -> bool:
+    """Say whether something does not work.
+
+    A repository that is not listed was deleted or may not be read: where the present token
+    reads it, it is there.
+    """
+    unread = finding.right == Right.READ_CODE and finding.verdict == Judgement.UNKNOWN
+    return finding.verdict == Judgement.MISSING or unread
+
+
+def _of_present_token(integration: Integration, patience: Patience) -> list[Finding]:
+    """Return what the present token may do: now, or as it was known while it worked."""
+    try:
+        client = integration.client(patience)
+        listed = {repository.external_id for repository in client.connect().repositories}
+    except ProviderError:
+        before = Checkup.objects.filter(integration=integration).first()
+        return before.findings if before else []
+    return examine(integration, client, listed).findings
+
+
+def _projects_in_use(
+    integration: Integration, listed: Container[str] | None
+) -> tuple[list[ProjectInUse], int]:
+    """Return the projects whose repositories stacks use, then those that have hooks, by name.
+
+    Where stacks use no repository of a project, one of it serves as an example; where they use
+    none at all and there are no hooks, any one. Of too many it returns the first, and how many
+    are left out.
+    """
+    enabled = integration.repositories.filter(is_disabled=False)
+    names = dict(integration.projects.values_list("external_id", "name"))
+
+    def is_listed(repository: Repository) -> bool:
+        is_there = repository.gone_at is None
+        return is_there if listed is None else repository.external_id in listed
+
+    used: dict[str, list[Repository]] = defaultdict(list)
+    for repository in enabled.in_use():
+        used[repository.project_id].append(repository)
+    with_hooks = names.keys() & _projects_with_hooks(integration)
+    in_use = sorted(
+        used.keys() | with_hooks, key=lambda one: (one not in used, names.get(one, one))
+    )
+    chosen = {one: used.get(one, []) for one in in_use[:PROJECTS_EXAMINED]}
+    for project_id in chosen.keys() - used.keys():
+        of_project = filter(is_listed, enabled.filter(project_id=project_id).iterator())
+        chosen[project_id] = list(islice(of_project, 1))
+    if not chosen:
+        example = next(filter(is_listed, enabled.iterator()), None)
+        chosen = {example.project_id: [example]} if example else {}
+    projects = [
+        ProjectInUse(
+            project_id,
+            names.get(project_id, project_id),
+            {one.external_id: one.name for one in repositories if is_listed(one)},
+            {one.external_id: one.name for one in repositories if not is_listed(one)},
+        )
+        for project_id, repositories in chosen.items()
+    ]
+    return projects, len(in_use[PROJECTS_EXAMINED:])
+
+
+def _projects_with_hooks(integration: Integration) -> set[str]:
+    """Return the ids of projects that have hooks, or whose hooks Stackhook makes."""
+    present = integration.subscriptions.present().values_list("project_id", flat=True)
+    return {*present, *integration.projects.kept().values_list("external_id", flat=True)}

@@ -1,0 +1,190 @@
+"""The webhook endpoint: the only view that strangers reach.
+
+Authenticate, store, answer. What a delivery leads to is decided later, by the worker. The
+answers are chosen for how Azure DevOps takes them (product documentation, "Troubleshoot
+service hooks"): only 503 is sent again within minutes, and 410 ends a subscription.
+"""
+
+import logging
+import uuid
+from typing import Any
+
+from django.conf import settings
+from django.contrib.auth.decorators import login_not_required
+from django.db import DatabaseError, IntegrityError, InterfaceError
+from django.http import HttpRequest, HttpResponse
+from django.utils import timezone
+from django.views.decorators.csrf import csrf_exempt
+from django.views.decorators.http import require_POST
+
+from accounts.audit.records import SecurityEvent
+from accounts.audit.refusals import record_refusal
+from vcs_integrations.models import Delivery, Integration, password_mark
+from vcs_integrations.providers import provider_by_slug
+from vcs_integrations.providers.base import Envelope, Outcome, Provider, digest
+
+logger = logging.getLogger(__name__)
+
+KEPT_HEADERS = (
+    "Content-Type",
+    "Content-Length",
+    "User-Agent",
+    "Request-Id",
+    "X-VSS-ActivityId",
+    "X-VSS-SubscriptionId",
+)
+CHUNK = 64 * 1024
+PASSWORD_MISSING = "The webhook password is missing."
+PASSWORD_WRONG = "The webhook password is wrong."
+NEEDED = (
+    "provider_key",
+    "unlinked_at",
+    "webhook_password_digest",
+    "old_password_digest",
+    "joined_to",
+)
+
+
+class UnreadableBody(Exception):
+    """The body broke off or is not sent as HTTP wants it."""
+
+
+@csrf_exempt
+@login_not_required
+@require_POST
+def receive(request: HttpRequest, provider_slug: str, endpoint: str) -> HttpResponse:
+    """Answer a webhook request; see product documentation for the meaning of each status."""
+    try:
+        return _receive(request, provider_slug, endpoint)
+    except UnreadableBody:
+        return _answer(400, "The body could not be read to its end.")
+    except (DatabaseError, InterfaceError) as error:
+        logger.error("A webhook request could not be stored: %s", error.__class__.__name__)
+        answer = _answer(503, "The request could not be stored; send it again.")
+        answer["Retry-After"] = "10"
+        return answer
+
+
+def _receive(request: HttpRequest, provider_slug: str, endpoint: str) -> HttpResponse:
+    integration = _find(provider_slug, endpoint)
+    if integration is None:
+        return _answer(404, "There is no such endpoint.")
+    if not integration.is_linked:
+        return _answer(410, "This organization is no longer linked.")
+    provider = integration.provider
+    mark = _proved_password(integration, provider, request.headers.get("Authorization", ""))
+    if not mark:
+        # Which of the two is read by the test of a hook: a proxy may have dropped the header.
+        was_sent = "Authorization" in request.headers
+        reason = PASSWORD_WRONG if was_sent else PASSWORD_MISSING
+        record_refusal(request, SecurityEvent.WEBHOOK_REFUSED, integration, reason)
+        answer = _answer(401, reason)
+        answer["WWW-Authenticate"] = 'Basic realm="Stackhook webhooks", charset="UTF-8"'
+        return answer
+    # Only now, so that a stranger's body is never waited for.
+    body = _read_body(request)
+    if body is None:
+        return _answer(413, "The body is larger than 4 MB.")
+    delivery = _store(integration, provider, request, body, mark)
+    return _answer(200, delivery.outcome_text)
+
+
+def _proved_password(integration: Integration, provider: Provider, authorization: str) -> str:
+    """Return the mark of the password that a header proves, the present or the old one."""
+    for known in (integration.webhook_password_digest, integration.old_password_digest):
+        if known and provider.authenticate(authorization, known):
+            return password_mark(known)
+    return ""
+
+
+def _read_body(request: HttpRequest) -> bytes | None:
+    """Return the body, or None when it is larger than the limit.
+
+    What is too large is read on for a while without keeping it: a sender that is still
+    writing would see a broken connection instead of the answer.
+    """
+    chunked = "chunked" in request.headers.get("Transfer-Encoding", "").lower()
+    # Django reads as much as Content-Length says, which is nothing for a chunked body.
+    stream = request.META["wsgi.input"] if chunked else request
+    body = bytearray()
+    size = 0
+    while size <= 4 * settings.WEBHOOK_BODY_LIMIT and (chunk := _read_chunk(stream)):
+        size += len(chunk)
+        if size <= settings.WEBHOOK_BODY_LIMIT:
+            body += chunk
+    if size > settings.WEBHOOK_BODY_LIMIT:
+        return None
+    if not chunked and size < int(request.META.get("CONTENT_LENGTH") or 0):
+        raise UnreadableBody
+    return bytes(body)
+
+
+def _read_chunk(stream: Any) -> bytes:
+    """Read on; each web server has errors of its own for a body that breaks off."""
+    try:
+        chunk: bytes = stream.read(CHUNK)
+    except Exception as error:
+        raise UnreadableBody from error
+    return chunk
+
+
+def _find(provider_slug: str, endpoint: str) -> Integration | None:
+    """Return the integration that an endpoint belongs to, linked or not."""
+    try:
+        endpoint_uuid = uuid.UUID(endpoint)
+    except ValueError:
+        return None
+    provider = provider_by_slug(provider_slug)
+    try:
+        # Few columns and no ordering: this read is half the cost of a delivery.
+        integration = Integration.objects.only(*NEEDED).get(
+            endpoint_uuid=endpoint_uuid, provider_key=provider.key if provider else ""
+        )
+    except Integration.DoesNotExist:
+        return None
+    return integration.joined_to or integration
+
+
+def _store(
+    integration: Integration, provider: Provider, request: HttpRequest, body: bytes, mark: str
+) -> Delivery:
+    envelope = provider.read_envelope(body)
+    delivery = Delivery(
+        integration=integration,
+        outcome=envelope.outcome,
+        reason=envelope.reason[:200],
+        event_type=envelope.event_type,
+        subscription_id=envelope.subscription_id,
+        notification_id=envelope.notification_id,
+        repository_id=envelope.repository_id,
+        repository_name=envelope.repository_name,
+        project_id=envelope.project_id,
+        password_mark=mark,
+        headers=_kept_headers(request),
+        body=body,
+        body_digest=digest(body),
+        process_at=timezone.now() if envelope.outcome == Outcome.STORED else None,
+    )
+    try:
+        delivery.save(force_insert=True)
+    except IntegrityError:
+        if not _is_identified(envelope):
+            raise
+        delivery.outcome, delivery.process_at = Outcome.DUPLICATE, None
+        delivery.reason = f"Notification {envelope.notification_id} was received before"
+        delivery.save(force_insert=True)
+    return delivery
+
+
+def _is_identified(envelope: Envelope) -> bool:
+    return envelope.subscription_id is not None and envelope.notification_id is not None
+
+
+def _kept_headers(request: HttpRequest) -> dict[str, str]:
+    """Return the headers worth keeping; Authorization is not among them."""
+    sent = {name: request.headers.get(name, "")[:200] for name in KEPT_HEADERS}
+    return {name: value.replace("\0", "") for name, value in sent.items() if value}
+
+
+def _answer(status: int, text: str) -> HttpResponse:
+    return HttpResponse(f"{text}\n", status=status, content_type="text/plain; charset=utf-8")

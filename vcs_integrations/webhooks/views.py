@@ -1,0 +1,174 @@
+"""The ledger: the deliveries of an integration, what became of each, and replaying them."""
+
+import json
+from collections.abc import Iterable
+
+from django.contrib import messages
+from django.db import transaction
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.urls import reverse
+from django.utils.cache import patch_vary_headers
+from django.views.decorators.http import require_http_methods, require_safe
+
+from accounts.audit.records import Verb, record
+from accounts.roles import admin_required
+from core import bounded_json
+from core.keyset import is_key, keyset_page
+from vcs_integrations.models import (
+    Delivery,
+    Integration,
+)
+from vcs_integrations.organizations.pages import linked_or_404
+from vcs_integrations.providers.base import (
+    Outcome,
+)
+from vcs_integrations.webhooks import processing
+from vcs_integrations.webhooks.forms import DeliveryFilter
+
+DELIVERIES_ON_A_PAGE = 50
+
+
+DECISIONS_SHOWN = 100
+
+
+MOST_PARTS_SHOWN = 200_000
+
+
+BODY_SHOWN = 64 * 1024
+
+
+@require_safe
+@admin_required
+def deliveries(request: HttpRequest, pk: int) -> HttpResponse:
+    """The ledger: what came, and in short what became of it."""
+    found = get_object_or_404(Integration, pk=pk)
+    form = DeliveryFilter(request.GET, provider=found.provider)
+    page = keyset_page(request, form.narrow(deliveries_of(found)), "pk", DELIVERIES_ON_A_PAGE)
+    context = {
+        "integration": found,
+        "form": form,
+        "page": page,
+        "deliveries": page.rows,
+        "can_replay": found.is_linked and any(row.can_be_replayed for row in page.rows),
+    }
+    template = "delivery_list" if request.headers.get("HX-Request") else "deliveries"
+    response = render(request, f"vcs_integrations/webhooks/{template}.html", context)
+    patch_vary_headers(response, ["HX-Request"])  # one address, a page and a part of it
+    return response
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@admin_required
+def replay(request: HttpRequest, pk: int) -> HttpResponse:
+    """Have the chosen deliveries processed once more; opening the address leads to the list."""
+    found = linked_or_404(pk)
+    page = redirect(f"{reverse('deliveries', args=[pk])}?{request.GET.urlencode()}".rstrip("?"))
+    if request.method != "POST":
+        return page
+    chosen = [text for text in request.POST.getlist("delivery") if is_key(text)]
+    _replay(request, found, found.deliveries.filter(pk__in=chosen[:DELIVERIES_ON_A_PAGE]))
+    return page
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@admin_required
+def replay_one(request: HttpRequest, pk: int, delivery_pk: int) -> HttpResponse:
+    """Have a delivery processed once more; opening the address leads to its page."""
+    found = _delivery(pk, delivery_pk)
+    if request.method == "POST":
+        linked = linked_or_404(pk)
+        _replay(request, linked, linked.deliveries.filter(pk=found.pk))
+    return redirect(found)
+
+
+def _replay(request: HttpRequest, found: Integration, chosen: QuerySet[Delivery]) -> None:
+    keys = ", ".join(str(key) for key in chosen.values_list("pk", flat=True))
+    with transaction.atomic():
+        count = processing.replay(chosen)
+        if count:
+            record(request, Verb.REPLAYED, found, f"Chosen: {keys}")
+    if count:
+        noun = "delivery is" if count == 1 else "deliveries are"
+        messages.success(request, f"{count} {noun} processed again")
+    else:
+        messages.warning(request, "Nothing was chosen that can be replayed")
+
+
+@require_safe
+@admin_required
+def delivery(request: HttpRequest, pk: int, delivery_pk: int) -> HttpResponse:
+    found = _delivery(pk, delivery_pk)
+    body = bytes(found.body)
+    text = _readable(body)
+    # Each a `stacks.models.Decision`: for a stack, a run or the reason for none
+    decisions = list(found.decisions.for_pages().order_by("pk")[: DECISIONS_SHOWN + 1])
+    context = {
+        "integration": found.integration,
+        "delivery": found,
+        "headers": {
+            name: value
+            for name, value in found.headers.items()
+            if value.lower() != str(found.subscription_id)  # shown by itself
+        },
+        "size": len(body),
+        "body": text[:BODY_SHOWN],
+        "is_cut": len(text) > BODY_SHOWN,
+        "decisions": decisions[:DECISIONS_SHOWN],
+        "has_more_decisions": len(decisions) > DECISIONS_SHOWN,
+        "first_one": _first_one(found) if found.outcome == Outcome.DUPLICATE else None,
+    }
+    return render(request, "vcs_integrations/webhooks/delivery.html", context)
+
+
+@require_safe
+@admin_required
+def delivery_body(request: HttpRequest, pk: int, delivery_pk: int) -> HttpResponse:
+    """The body as the bytes that came."""
+    found = _delivery(pk, delivery_pk)
+    response = HttpResponse(bytes(found.body), content_type="application/octet-stream")
+    response["Content-Disposition"] = f'attachment; filename="delivery-{found.pk}.json"'
+    return response
+
+
+def _delivery(pk: int, delivery_pk: int) -> Delivery:
+    found = Delivery.objects.select_related("integration")
+    return get_object_or_404(found, pk=delivery_pk, integration__pk=pk)
+
+
+def _first_one(duplicate: Delivery) -> Delivery | None:
+    """Return the delivery that a duplicate repeats, while it is kept."""
+    same = Delivery.objects.filter(
+        integration=duplicate.integration,
+        subscription_id=duplicate.subscription_id,
+        notification_id=duplicate.notification_id,
+        body_digest=duplicate.body_digest,
+    )
+    others = same.exclude(outcome__in=[Outcome.DUPLICATE, Outcome.REFUTED])
+    return others.defer("body", "headers").first()
+
+
+def _readable(body: bytes) -> str:
+    """Return a body's beginning for reading: indented where it is JSON, as text otherwise."""
+    try:
+        parsed = bounded_json.loads(body, MOST_PARTS_SHOWN)
+        text = _beginning(json.JSONEncoder(indent=2, ensure_ascii=False).iterencode(parsed))
+    except ValueError:
+        text = body.decode("utf-8", "replace")
+    # JSON may hold lone surrogates, which no page can.
+    return text.encode("utf-8", "replace").decode()
+
+
+def _beginning(pieces: Iterable[str]) -> str:
+    """Join pieces as far as they are shown: indenting can multiply a body's size."""
+    text = ""
+    for piece in pieces:
+        text += piece
+        if len(text) > BODY_SHOWN:
+            break
+    return text
+
+
+def deliveries_of(found: Integration) -> QuerySet[Delivery]:
+    return found.deliveries.defer("body", "headers").select_related("integration").order_by("-pk")
