@@ -7,6 +7,8 @@ import threading
 from collections.abc import Callable
 from types import TracebackType
 
+from tests.processes import wait_for
+
 Answer = Callable[[socket.socket], None]
 
 
@@ -48,11 +50,9 @@ class RawServer:
             thread.join(5)
         self._listener.close()
 
-    def wait_until_idle(self, seconds: float) -> bool:
-        """Wait until all connections have ended; say whether they did."""
-        for thread in self._threads[1:]:
-            thread.join(seconds)
-        return not self._open
+    def wait_until_idle(self) -> bool:
+        """Wait until no connection is open, also none that came meanwhile; say whether it is so."""
+        return wait_for(lambda: not self._open)
 
     def _start(self, target: Callable[[], None]) -> None:
         self._threads.append(threading.Thread(target=target, daemon=True))

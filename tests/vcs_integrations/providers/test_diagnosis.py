@@ -872,7 +872,7 @@ def stream_for_ever(status: str, headers: str, patience: Patience) -> int:
 
     with RawServer(stream) as server:
         assert failure(server.url, patience).problem == Problem.ANSWER_TOO_LARGE
-        assert server.wait_until_idle(3)
+        assert server.wait_until_idle()
     return sent
 
 

@@ -138,7 +138,7 @@ def test_a_list_of_pages_without_end_is_given_up() -> None:
 def no_thread_left() -> Iterator[None]:
     before = set(threading.enumerate())
     yield
-    assert wait_for(lambda: set(threading.enumerate()) <= before, 3)
+    assert wait_for(lambda: set(threading.enumerate()) <= before)
 
 
 @pytest.mark.parametrize("patience", [QUICK, WITH_RETRIES], ids=["one try", "retries"])
@@ -167,7 +167,7 @@ def test_a_dripping_answer_leaves_no_thread_behind(
     with RawServer(drip) as server:
         assert failure(server.url, patience).problem == Problem.TIMEOUT
         # The client hung up, though the server goes on.
-        assert server.wait_until_idle(3)
+        assert server.wait_until_idle()
         ended.set()
 
 
@@ -181,7 +181,7 @@ def test_a_dripping_tls_handshake_leaves_no_thread_behind(no_thread_left: None) 
 
     with listening(drip) as (port, server):
         assert failure(f"https://127.0.0.1:{port}/fabrikam").problem == Problem.TIMEOUT
-        assert wait_for(lambda: not server.is_alive(), 3)  # the client hung up
+        assert wait_for(lambda: not server.is_alive())  # the client hung up
         ended.set()
 
 
