@@ -174,7 +174,7 @@ WEBHOOK_BODY_LIMIT = 4 * 1024 * 1024
 DATA_UPLOAD_MAX_MEMORY_SIZE = WEBHOOK_BODY_LIMIT
 # How long deliveries and decisions can be looked up.
 DELIVERY_RETENTION_DAYS = environment.count("DELIVERY_RETENTION_DAYS", 90)
-# Executing runs: the programs (else they are looked for on PATH), and what a job may take.
+# Executing runs: the programs (else those of the system's own path), and what a job may take.
 TERRAFORM_BIN = environment.program("TERRAFORM_BIN")
 TOFU_BIN = environment.program("TOFU_BIN")
 RUN_ISOLATION = environment.choice("RUN_ISOLATION", ["bubblewrap", "none"])

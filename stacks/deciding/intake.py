@@ -91,12 +91,11 @@ def _read_first(integration: Integration, events: Sequence[Event], facts: Facts)
 
     Raises ProviderError where one can't be read yet.
     """
-    announced = [event for event in events if isinstance(event, PushAnnounced)]
-    ids = {event.repository_id for event in announced}
-    in_use = integration.repositories.filter(external_id__in=ids, stacks__isnull=False)
-    used = set(in_use.order_by().values_list("external_id", flat=True)) if ids else ids
-    for event in announced:
-        if event.repository_id in used:
+    in_use = integration.repositories.filter(stacks__isnull=False)
+    for event in events:
+        if not isinstance(event, PushAnnounced):
+            continue
+        if in_use.filter(external_id=event.repository_id).exists():
             facts.read_first(event)
 
 

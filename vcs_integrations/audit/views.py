@@ -1,6 +1,6 @@
 """Settings → Audit log: who did what, when, from where, and to what; also as a file."""
 
-# It is not beside the log in accounts, which may import neither `keyset` nor integrations.
+# It is not beside the log in accounts, which may not import integrations.
 
 from typing import Any, cast
 
