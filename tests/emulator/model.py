@@ -710,6 +710,11 @@ class Organization:
         """How many calls came before a Retry-After was over that their person had been told."""
         return self.usage.overruns
 
+    @property
+    def pauses(self) -> int:
+        """How many pauses were asked for; one that is asked for within another is the same."""
+        return self.usage.pauses
+
     # Rights
 
     def deny(

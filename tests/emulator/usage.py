@@ -33,6 +33,7 @@ class Usage:
     def __init__(self) -> None:
         self.limit: Limit | None = None
         self.overruns = 0
+        self.pauses = 0
         self._lock = threading.Lock()
         self._calls: defaultdict[str, deque[datetime]] = defaultdict(deque)
         self._pauses: dict[str, datetime] = {}
@@ -71,6 +72,7 @@ class Usage:
         if seconds:
             with self._lock:
                 end = moment + timedelta(seconds=float(seconds))
+                self.pauses += moment >= self._pauses.get(user, moment)
                 self._pauses[user] = max(end, self._pauses.get(user, end))
 
     def _recent(self, user: str, moment: datetime) -> deque[datetime]:

@@ -79,9 +79,13 @@ def test_who_does_not_wait_is_counted(world: World) -> None:
     assert world.organization.overruns == 0
     call(world, 3)  # one answered and two refused
     assert world.organization.overruns == 3
+    assert world.organization.pauses == 1
     world.emulator.clock.move(seconds=300)
     call(world, 1)
     assert world.organization.overruns == 3
+    assert world.organization.pauses == 1
+    call(world, 8)
+    assert world.organization.pauses == 2
 
 
 @pytest.mark.parametrize("fault", ["throttled", "delayed", "unavailable"])

@@ -241,6 +241,39 @@ def test_a_pause_that_one_client_is_refused_with_is_obeyed_by_all(
     client.repositories()  # somebody waits for this one
 
 
+def test_a_shorter_pause_does_not_end_a_longer_one(
+    client: AzureDevOpsClient, organization: Organization, token: str, emulator: Emulator
+) -> None:
+    for seconds in (100, 1):
+        emulator.faults.add("unavailable", times=1, seconds=seconds)
+        with pytest.raises(ProviderError):
+            client.repositories()
+    patient = AzureDevOpsClient(organization.url, token, replace(ONCE, obeys_pauses=True))
+    with pytest.raises(ProviderError) as caught:
+        patient.repositories()
+    assert caught.value.problem == Problem.THROTTLED
+
+
+def test_a_longer_pause_that_is_asked_for_meanwhile_is_obeyed(
+    client: AzureDevOpsClient,
+    organization: Organization,
+    token: str,
+    emulator: Emulator,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refused(seconds: int) -> None:
+        emulator.faults.add("unavailable", times=1, seconds=seconds)
+        with pytest.raises(ProviderError):
+            client.repositories()
+
+    refused(10)
+    monkeypatch.setattr("time.sleep", lambda _: refused(100))
+    patient = AzureDevOpsClient(organization.url, token, replace(ONCE, obeys_pauses=True))
+    with pytest.raises(ProviderError) as caught:
+        patient.repositories()
+    assert caught.value.problem == Problem.THROTTLED
+
+
 @pytest.mark.parametrize("fault", ["throttled", "token-invalid-401", "conditional-access"])
 def test_what_would_not_get_better_is_not_repeated(
     organization: Organization, token: str, emulator: Emulator, fault: str

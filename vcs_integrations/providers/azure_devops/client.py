@@ -636,16 +636,20 @@ class AzureDevOpsClient:
         except Exception as error:  # whatever the library raises has a cause to be named
             raise diagnosis.of_exception(error, self._host, seconds) from None
         if pause := diagnosis.pause_asked(response):
-            _resumes_at[self._base] = time.monotonic() + pause
+            resumes_at = time.monotonic() + pause
+            # Answers may come in another order than they were sent: the longest pause counts.
+            _resumes_at[self._base] = max(resumes_at, _resumes_at.get(self._base, 0))
         return response, body
 
     def _rest(self) -> None:
-        """Wait as long as the last answer asked for, a good one or not ("Rate and usage limits").
+        """Wait as long as answers asked for, good ones or not ("Rate and usage limits").
 
         Where somebody is waiting for the page there is no time for that.
         """
-        seconds = _resumes_at.get(self._base, 0) - time.monotonic()
-        if seconds > 0 and self._patience.obeys_pauses:
+        if not self._patience.obeys_pauses:
+            return
+        # Another thread may be asked for a longer pause while this one waits.
+        while (seconds := _resumes_at.get(self._base, 0) - time.monotonic()) > 0:
             if seconds > LONGEST_REST:
                 raise diagnosis.throttled(int(seconds) + 1)
             time.sleep(seconds)
