@@ -3,10 +3,12 @@
 from datetime import timedelta
 from urllib.parse import urlsplit
 
+import django_stubs_ext
 from csp.constants import NONE, SELF
 
 from config import environment
 
+django_stubs_ext.monkeypatch()  # fields and forms may name their types in brackets
 BASE_DIR = environment.BASE_DIR
 environment.read_env_file(BASE_DIR / ".env")
 
@@ -96,8 +98,6 @@ INSTALLED_APPS = [
     "axes",
     "csp",
     "django_htmx",
-    "django_tasks",
-    "django_tasks_db",
 ]
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
@@ -190,7 +190,6 @@ RUN_LOG_MB = environment.count("RUN_LOG_MB", 10)
 RUN_VARIABLE_PREFIXES = environment.prefixes("RUN_VARIABLE_PREFIXES")
 # The one form that takes a file has its own handler; with one here a stranger could fill the disk.
 FILE_UPLOAD_HANDLERS: list[str] = []
-TASKS = {"default": {"BACKEND": "django_tasks_db.DatabaseBackend"}}
 
 # Words and files
 LANGUAGE_CODE = "en-us"
@@ -220,7 +219,5 @@ LOGGING = {
         "urllib3": {"level": "WARNING"},
         # The audit log has wrong passwords, with the name and address that these lines would mask.
         "axes": {"level": "ERROR"},
-        # The worker's farewell asks for a second Ctrl-C, which it would never get.
-        "django_tasks_db": {"level": "ERROR"},
     },
 }

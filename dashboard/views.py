@@ -99,7 +99,7 @@ def _about_projects(reader_is_admin: bool) -> list[Attention]:
 def _about_reports(integrations: list[Integration], reader_is_admin: bool) -> list[Attention]:
     """Return to which organizations reports have failed several times."""
     well = [one for one in integrations if not one.problem]
-    failing = Report.objects.waiting().filter(attempts__gte=TRIES_TOLD)
+    failing = Report.objects.waiting().filter(failures__gte=TRIES_TOLD)
     rows = failing.filter(repository__integration__in=well).order_by("failed_at")
     problems = dict(rows.values_list("repository__integration", "problem"))
     return [
@@ -116,7 +116,7 @@ def _about_reports(integrations: list[Integration], reader_is_admin: bool) -> li
 
 def _about_worker(integrations: list[Integration]) -> list[Attention]:
     late = timezone.now() - WORKER_IS_LATE
-    if not any(one.refresh_at and one.refresh_at < late for one in integrations):
+    if not any(one.due_at and one.due_at < late and not one.is_held for one in integrations):
         return []
     return [
         Attention(
@@ -133,11 +133,11 @@ def _about_worker(integrations: list[Integration]) -> list[Attention]:
 def _about_waiting(reader_is_admin: bool) -> list[Attention]:
     """Return that deliveries wait for long: nobody takes them, or the provider does not answer."""
     late = timezone.now() - WORKER_IS_LATE
-    waiting = Delivery.objects.waiting().filter(received_at__lt=late).order_by("process_at")
+    waiting = Delivery.objects.waiting().filter(received_at__lt=late).order_by("due_at")
     oldest = waiting.select_related("integration").defer("body", "headers").first()
     if oldest is None:
         return []
-    if oldest.process_at and oldest.process_at < late:
+    if oldest.due_at and oldest.due_at < late:
         text = "Deliveries wait to be processed"
         detail = (
             "The background worker is far behind, or does not run. The operator starts it with "

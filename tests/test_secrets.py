@@ -17,8 +17,7 @@ from django.contrib.sessions.models import Session
 from django.core import signing
 from django.db import connection, transaction
 from django.test import Client
-from django_tasks_db.management.commands.db_worker import Worker
-from django_tasks_db.models import DBTaskResult
+from django.utils import timezone
 from pytest_django import Settings
 
 from accounts.audit.records import entries
@@ -28,7 +27,7 @@ from tests.emulator import Emulator
 from tests.emulator.model import Organization
 from vcs_integrations.connections import linking
 from vcs_integrations.models import Credentials, Integration
-from vcs_integrations.organizations.tasks import refresh_integration
+from vcs_integrations.organizations.queue import refresh_next
 from vcs_integrations.providers import PROVIDERS
 from vcs_integrations.providers.azure_devops.client import AzureDevOpsClient
 from vcs_integrations.providers.base import INTERACTIVE, ProviderError
@@ -348,27 +347,12 @@ def unpacked(data: str) -> str:
     return (zlib.decompress(text) if packed else text).decode()
 
 
-def run_the_worker_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Work off all tasks in this process, on the connection of the test."""
-    module = "django_tasks_db.management.commands.db_worker"
-    monkeypatch.setattr(f"{module}.close_old_connections", lambda: None)
-    Worker(
-        queue_names=["*"],
-        interval=0,
-        batch=True,
-        backend_name="default",
-        startup_delay=False,
-        max_tasks=None,
-        worker_id="test",
-        excluded_queue_names=[],
-    ).run()
-
-
 def test_no_column_holds_a_secret_in_plain_text(
     admin: Client,
     emulator: Emulator,
     organization: Organization,
     monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     token, wrong = organization.add_token(), "wrong-token-that-somebody-typed-by-mistake"
     form = {"organization_url": organization.url, "token": token}
@@ -391,12 +375,11 @@ def test_no_column_holds_a_secret_in_plain_text(
         raise RuntimeError("broken on purpose")
 
     monkeypatch.setattr(Integration, "record_failure", fail)
-    refresh_integration.enqueue(integration.pk)
-    run_the_worker_once(monkeypatch)
+    Integration.objects.update(due_at=timezone.now())
+    assert refresh_next()
 
-    text = database_text()
-    [failed] = DBTaskResult.objects.failed()
-    assert "broken on purpose" in failed.traceback
+    text = f"{database_text()}\n{caplog.text}"
+    assert "broken on purpose" in text
     for table in ("axes_accesslog", "django_session", "vcs_integrations_credentials", "session"):
         assert f"\n{table}: " in text, table
     keys = [product.FIELD_ENCRYPTION_KEY, product.SECRET_KEY]

@@ -112,7 +112,7 @@ def _take_in(
         try:
             decided, without = _take(integration, event, delivery, facts)
         except Contradicted as claim:
-            if delivery and not delivery.attempts:
+            if delivery and not delivery.failures:
                 # A webhook may be faster than what the provider answers from.
                 raise NotYet(str(claim)) from claim
             return _refute(event, delivery, str(claim))

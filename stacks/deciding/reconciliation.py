@@ -14,7 +14,7 @@ from django.db import InterfaceError, OperationalError
 from django.db.models import Q
 from django.utils import timezone
 
-from core.backoff import wait_after
+from core.leases import Keeping
 from stacks.deciding.intake import take_in
 from stacks.deciding.older_pull_requests import count_older
 from stacks.deciding.pull_requests import is_as_stored
@@ -31,7 +31,7 @@ from vcs_integrations.providers.events import (
 
 logger = logging.getLogger(__name__)
 
-# A killed worker's repositories are taken up by others after this.
+# A dead worker's repositories are claimed by others after this.
 LEASE = timedelta(minutes=1)
 # Then, after an hour, what the provider would tell of a push counts as unknown.
 PATIENT_FAILURES = 10
@@ -40,20 +40,19 @@ RETRY_FIRST_AFTER = timedelta(seconds=30)
 
 def reconcile_next() -> bool:
     """Reconcile one repository that is due; False where none is."""
-    due = Repository.objects.due_for_reconciliation().order_by("reconcile_at")
-    repository = due.select_related("integration").first()
+    repository = Repository.objects.claim(LEASE).select_related("integration").first()
     if repository is None:
         return False
-    if _take(repository):
-        try:
+    try:
+        with Keeping([repository], LEASE):
             reconcile(repository)
-        except ProviderError as error:
-            logger.warning("Reconciling %s has to wait: %s", repository, error.problem)
-        except (OperationalError, InterfaceError):  # it is taken again once the database is well
-            raise
-        except Exception:  # a fault of ours must not hold up the other repositories
-            logger.exception("Reconciling %s failed", repository)
-            _postpone(repository)
+    except ProviderError as error:
+        logger.warning("Reconciling %s has to wait: %s", repository, error.problem)
+    except (OperationalError, InterfaceError):  # it is claimed again once the database is well
+        raise
+    except Exception:  # a fault of ours must not hold up the other repositories
+        logger.exception("Reconciling %s failed", repository)
+        _retry_later(repository)
     return True
 
 
@@ -65,7 +64,7 @@ def reconcile(repository: Repository) -> list[Decision]:
     """
     stacks = list(Stack.objects.filter(repository=repository))
     if not stacks:
-        Repository.objects.filter(pk=repository.pk, stacks=None).update(reconcile_at=None)
+        repository.release(None)
         return []
     try:
         client = repository.integration.client(BACKGROUND)
@@ -74,29 +73,16 @@ def reconcile(repository: Repository) -> list[Decision]:
         decisions += _read_pull_requests(repository, stacks, client)
         count_older(stacks)
     except ProviderError as error:
-        _postpone(repository, error)
+        _retry_later(repository, error)
         raise
-    _finish(repository, timezone.now() + RECONCILE_EVERY, failures=0)
-    Repository.objects.filter(pk=repository.pk).update(reconciled_at=timezone.now())
+    now = timezone.now()
+    repository.release(now + RECONCILE_EVERY, reconciled_at=now)
     return decisions
-
-
-def _take(repository: Repository) -> bool:
-    """Take a repository, so that no other worker reads it meanwhile; False when one does."""
-    free = Repository.objects.filter(pk=repository.pk, reconcile_lease=repository.reconcile_lease)
-    return free.update(reconcile_lease=timezone.now() + LEASE) == 1
-
-
-def _finish(repository: Repository, next_at: datetime, *, failures: int) -> None:
-    """Note when to read a repository again, unless somebody asked for that meanwhile."""
-    done = Repository.objects.filter(pk=repository.pk)
-    done.filter(reconcile_at=repository.reconcile_at).update(reconcile_at=next_at)
-    done.update(reconcile_lease=None, reconcile_failures=failures)
 
 
 def _read_pushes(repository: Repository, stacks: list[Stack], client: Client) -> Iterator[Decision]:
     """Take in the pushes since the last one seen, the oldest first."""
-    gives_up = repository.reconcile_failures >= PATIENT_FAILURES
+    gives_up = repository.failures >= PATIENT_FAILURES
     for push in reversed(_new_pushes(repository, stacks, client)):
         if not push.is_internal:
             announced = [PushAnnounced(push.repository_id, push.push_id)]
@@ -107,9 +93,9 @@ def _read_pushes(repository: Repository, stacks: list[Stack], client: Client) ->
         not_seen = Repository.objects.filter(pk=repository.pk)
         pushed = {} if push.is_internal else {"pushed_at": push.pushed_at}
         not_seen.filter(Q(seen_push_id=None) | Q(seen_push_id__lt=push.push_id)).update(
-            seen_push_id=push.push_id, reconcile_failures=0, **pushed
+            seen_push_id=push.push_id, failures=0, **pushed
         )
-        not_seen.exclude(reconcile_lease=None).update(reconcile_lease=timezone.now() + LEASE)
+        repository.failures = 0
 
 
 def _new_pushes(repository: Repository, stacks: list[Stack], client: Client) -> list[Push]:
@@ -178,9 +164,7 @@ def _followed_since(stacks: list[Stack]) -> datetime:
     return min(stack.followed_at for stack in stacks)
 
 
-def _postpone(repository: Repository, error: ProviderError | None = None) -> None:
-    """Note when to try again: soon, then less and less often, or when the provider said."""
-    failures = Repository.objects.get(pk=repository.pk).reconcile_failures + 1
+def _retry_later(repository: Repository, error: ProviderError | None = None) -> None:
+    """Try again soon, then less and less often, or when the provider said."""
     asked = error.retry_after if error else None
-    wait = wait_after(failures - 1, RETRY_FIRST_AFTER, RECONCILE_EVERY, asked)
-    _finish(repository, timezone.now() + wait, failures=failures)
+    repository.retry_later(RETRY_FIRST_AFTER, RECONCILE_EVERY, asked)

@@ -14,6 +14,7 @@ from django.db import DatabaseError, InterfaceError, transaction
 from django.utils import timezone
 
 from core.encryption import WrongKey, decrypting
+from core.leases import Keeping
 from stacks.environment.variables import environment_of, former_secrets_of, withheld_from
 from stacks.execution import queue
 from stacks.execution.checkout import lfs, merging, project_root, submodules, workspace
@@ -30,7 +31,6 @@ from stacks.execution.isolation.sandbox import (
     sandbox,
 )
 from stacks.execution.isolation.system import MEGABYTE
-from stacks.execution.lease import Lease
 from stacks.execution.output.logs import Log
 from stacks.execution.output.masking import MOST_CHARACTERS, MOST_PARTS, Masker
 from stacks.execution.patience import patiently
@@ -83,11 +83,11 @@ def execute(run: Run, is_ending: Callable[[], bool]) -> None:
 
     `is_ending` says whether the worker was asked to end; an apply is brought to its end first.
     """
-    with Lease(run) as lease:
+    with Keeping([run], queue.LEASE) as lease:
         _execute(run, is_ending, lease)
 
 
-def _execute(run: Run, is_ending: Callable[[], bool], lease: Lease) -> None:
+def _execute(run: Run, is_ending: Callable[[], bool], lease: Keeping) -> None:
     try:
         with sandbox(lambda sentence: _report(run, sentence)) as one:
             job = Job(run, one, is_ending, lease)
@@ -128,19 +128,19 @@ def _report(run: Run, sentence: str) -> None:
 
 def _note(run: Run, fields: dict[str, Any]) -> None:
     """Store what is known of a run by now."""
-    patiently(lambda: Run.objects.filter(pk=run.pk).update(**fields))
+    patiently(lambda: run.held().update(**fields))
     for name, value in fields.items():
         setattr(run, name, value)
 
 
 def end(run: Run, state: State, **fields: Any) -> None:
     """Move a run on and let go of it. Raises Stopped when it is not this worker's any more."""
-    patiently(lambda: _move(run, state, worker="", lease_until=None, **fields))
+    patiently(lambda: _move(run, state, **queue.FREE, **fields))
 
 
 @transaction.atomic
 def _move(run: Run, state: State, **fields: Any) -> None:
-    held = Run.objects.filter(pk=run.pk, worker=run.worker, state=run.state)
+    held = Run.objects.filter(pk=run.pk, lease_token=run.lease_token, state=run.state)
     if not held.move_to(state):
         raise Stopped
     Run.objects.filter(pk=run.pk).update(**fields)
@@ -151,7 +151,7 @@ class Job:
     """A run that this worker has, in a sandbox."""
 
     def __init__(
-        self, run: Run, sandbox: Sandbox, is_ending: Callable[[], bool], lease: Lease
+        self, run: Run, sandbox: Sandbox, is_ending: Callable[[], bool], lease: Keeping
     ) -> None:
         self.run = run
         self.stack = run.stack

@@ -5,6 +5,7 @@ names the state it leaves, so that of two workers one moves the run and the othe
 """
 
 from datetime import timedelta
+from typing import Any
 
 from django.db import IntegrityError, transaction
 from django.db.models import Exists, OuterRef
@@ -16,6 +17,8 @@ from stacks.models.state import keep_lock_of_lost_apply
 from stacks.rules.states import ENDED, HOLDS_STACK, Kind, State
 
 LEASE = timedelta(seconds=60)
+# What a run has that no worker works on.
+FREE: dict[str, Any] = {"worker": "", "lease_until": None, "lease_token": ""}
 MOST_ATTEMPTS = 3
 PLANNING = {State.PREPARING, State.PLANNING}
 APPLY_WAS_LOST = (
@@ -29,24 +32,18 @@ PLAN_WAS_LOST = (
 )
 
 
-def take_next(worker: str) -> Run | None:
+def claim_next(worker: str) -> Run | None:
     """Give a worker the run whose turn it is; it is preparing or applying then.
 
     What was confirmed comes first, then tracked runs, then proposed ones, each the oldest first.
     """
     give_back_lost()
-    return _take_confirmed(worker) or _take_queued(worker)
-
-
-def renew(run: int, worker: str) -> None:
-    """Renew a worker's lease of a run, if it is still the worker's."""
-    held = Run.objects.filter(pk=run, worker=worker, state__in=PLANNING | {State.APPLYING})
-    held.update(lease_until=timezone.now() + LEASE)
+    return _claim_confirmed(worker) or _claim_queued(worker)
 
 
 def is_wanted(run: Run) -> bool:
     """Say whether a run is still in the state in which its worker knows it."""
-    return Run.objects.filter(pk=run.pk, worker=run.worker, state=run.state).exists()
+    return run.held().filter(state=run.state).exists()
 
 
 def give_back_lost() -> None:
@@ -64,9 +61,8 @@ def give_back_lost() -> None:
 def give_back(run: Run) -> None:
     """Put a run that is planned by a worker that ends back into the queue, as if never begun."""
     with transaction.atomic():
-        if Run.objects.filter(pk=run.pk, worker=run.worker).move_to(State.QUEUED):
-            before = {"worker": "", "lease_until": None, "attempts": run.attempts - 1}
-            Run.objects.filter(pk=run.pk).update(**before)
+        if Run.objects.filter(pk=run.pk, lease_token=run.lease_token).move_to(State.QUEUED):
+            Run.objects.filter(pk=run.pk).update(attempts=run.attempts - 1, **FREE)
 
 
 def forget_plans() -> None:
@@ -79,7 +75,7 @@ def _end(run: Run, state: State, **fields: object) -> None:
     with transaction.atomic():
         same = Run.objects.filter(pk=run.pk, state=run.state, lease_until=run.lease_until)
         if same.move_to(state):
-            Run.objects.filter(pk=run.pk).update(worker="", lease_until=None, **fields)
+            Run.objects.filter(pk=run.pk).update(**FREE, **fields)
             if run.state == State.APPLYING:
                 keep_lock_of_lost_apply(run)
 
@@ -104,17 +100,17 @@ def _of_linked() -> RunQuerySet:
     return Run.objects.filter(repository__integration__unlinked_at=None)
 
 
-def _take_confirmed(worker: str) -> Run | None:
+def _claim_confirmed(worker: str) -> Run | None:
     for run in _confirmed().order_by("moved_at", "pk"):
-        if _take(run, worker, State.APPLYING, apply_started_at=timezone.now()):
+        if _claim(run, worker, State.APPLYING, apply_started_at=timezone.now()):
             return run
     return None
 
 
-def _take_queued(worker: str) -> Run | None:
+def _claim_queued(worker: str) -> Run | None:
     for kind in (Kind.TRACKED, Kind.PROPOSED):
         for run in _waiting(kind):
-            if _take(
+            if _claim(
                 run,
                 worker,
                 State.PREPARING,
@@ -126,15 +122,14 @@ def _take_queued(worker: str) -> Run | None:
     return None
 
 
-def _take(run: Run, worker: str, state: State, **fields: object) -> bool:
+def _claim(run: Run, worker: str, state: State, **fields: object) -> bool:
     try:
         with transaction.atomic():
             if not Run.objects.filter(pk=run.pk, state=run.state).move_to(state):
                 return False
             # What an earlier attempt was issued must not hold for this one.
             RunCredential.objects.filter(run=run).delete()
-            lease = {"worker": worker, "lease_until": timezone.now() + LEASE}
-            Run.objects.filter(pk=run.pk).update(**lease, **fields)
+            Run.objects.filter(pk=run.pk).claim_these(LEASE).update(worker=worker, **fields)
     except IntegrityError:  # another run of its stack went first
         return False
     run.refresh_from_db()

@@ -8,6 +8,7 @@ from django.db import models
 from django.db.models import Exists, F, OuterRef, Q
 from django.utils import timezone
 
+from core.leases import Leased, LeasedQuerySet
 from vcs_integrations.models import Integration, Repository
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ class ReportState(models.TextChoices):
     REFUSED = "refused"
 
 
-class ReportQuerySet(models.QuerySet["Report"]):
+class ReportQuerySet(LeasedQuerySet["Report"]):
     def waiting(self) -> Self:
         return self.filter(state=ReportState.WAITING)
 
@@ -70,17 +71,20 @@ class ReportQuerySet(models.QuerySet["Report"]):
             pull_request=OuterRef("pull_request"),
             name=OuterRef("name"),
             iteration__lt=OuterRef("iteration"),
-            attempts__lt=PATIENT_ATTEMPTS,
+            failures__lt=PATIENT_ATTEMPTS,
         )
-        may = self.waiting().filter(
-            Q(lease_until=None) | Q(lease_until__lt=now),
-            Q(repository__integration__reports_held_until=None)
-            | Q(repository__integration__reports_held_until__lte=now),
-            send_at__lte=now,
-            repository__integration__unlinked_at=None,
+        may = (
+            super()
+            .due()
+            .waiting()
+            .filter(
+                Q(repository__integration__reports_held_until=None)
+                | Q(repository__integration__reports_held_until__lte=now),
+                repository__integration__unlinked_at=None,
+            )
         )
         comes_first = Q(what=What.PULL_REQUEST_STATUS) & Exists(older)
-        return may.exclude(comes_first).order_by("send_at", "pk")
+        return may.exclude(comes_first)
 
     def renew(self) -> int:
         """Have them sent anew, since there may be something new to tell; return how many.
@@ -165,10 +169,10 @@ class ReportQuerySet(models.QuerySet["Report"]):
 
 def _waiting_from_now() -> dict[str, Any]:
     now = timezone.now()
-    return {"state": ReportState.WAITING, "news_at": now, "send_at": now}
+    return {"state": ReportState.WAITING, "news_at": now, "due_at": now}
 
 
-class Report(models.Model):
+class Report(Leased):
     """One place at the provider where something is told: a status, or a comment.
 
     It does not say what: that is read from the runs when it is sent, so that it is never out
@@ -209,11 +213,7 @@ class Report(models.Model):
     )
     version = models.PositiveIntegerField(default=1)
     news_at = models.DateTimeField(default=timezone.now)
-    send_at = models.DateTimeField(default=timezone.now)
-    lease_until = models.DateTimeField(
-        null=True, blank=True, help_text="until then a worker sends it, and no other does"
-    )
-    attempts = models.PositiveIntegerField(default=0, help_text="that failed since the last good")
+    due_at = models.DateTimeField(null=True, blank=True, default=timezone.now)
     problem = models.CharField(max_length=500, blank=True)
     failed_at = models.DateTimeField(null=True, blank=True)
     is_uncertain = models.BooleanField(
@@ -257,7 +257,7 @@ class Report(models.Model):
         indexes = (
             models.Index(fields=["repository", "sha"], name="report_by_commit"),
             models.Index(
-                fields=["send_at"],
+                fields=["due_at"],
                 condition=Q(state=ReportState.WAITING.value),
                 name="report_due",  # read by the worker, all the time
             ),

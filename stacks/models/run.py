@@ -8,6 +8,7 @@ from django.db.models import Q
 from django.urls import reverse
 from django.utils import timezone
 
+from core.leases import Leased, LeasedQuerySet
 from stacks.models.report import Report
 from stacks.models.stack import Stack
 from stacks.rules.changes import DONE, TO_DO, Changes, count_destroying
@@ -75,7 +76,7 @@ class PullRequest(models.Model):
         return self.merge_status == "conflicts"
 
 
-class RunQuerySet(models.QuerySet["Run"]):
+class RunQuerySet(LeasedQuerySet["Run"]):
     def for_pages(self) -> Self:
         """With all that a page shows of a run."""
         return self.select_related(
@@ -107,7 +108,7 @@ class RunManager(_RunManager["Run"]):
         return RunQuerySet(self.model, using=self._db).defer("plan", "errors")
 
 
-class Run(models.Model):
+class Run(Leased):
     """One execution of one stack for one commit."""
 
     stack = models.ForeignKey(
@@ -138,9 +139,8 @@ class Run(models.Model):
     created_at = models.DateTimeField(auto_now_add=True)
     moved_at = models.DateTimeField(default=timezone.now)
 
-    # Executing: which worker has it and until when, unless it says that it still works
+    # Executing: which worker has it
     worker = models.CharField(max_length=100, blank=True)
-    lease_until = models.DateTimeField(null=True, blank=True)
     attempts = models.PositiveSmallIntegerField(default=0, help_text="how often it was begun")
     plan_started_at = models.DateTimeField(null=True, blank=True)
     plan_ended_at = models.DateTimeField(null=True, blank=True)

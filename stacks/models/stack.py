@@ -173,8 +173,8 @@ class Stack(models.Model):
             # From now on its repository is read, at once: what is open there has to be known.
             repository = Repository.objects.filter(pk=self.repository_id)
             if self.plans_older is not None:
-                repository = repository.filter(reconcile_at=None)
-            repository.update(reconcile_at=timezone.now())
+                repository = repository.filter(due_at=None)
+            repository.update(due_at=timezone.now())
 
     def get_absolute_url(self) -> str:
         return reverse("stack", args=[self.slug])

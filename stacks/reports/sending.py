@@ -1,6 +1,6 @@
 """Sending reports to the provider, each as often as it takes, and nothing twice.
 
-A report is taken by a lease, so that one worker at a time sends it. Before something is posted
+A report is claimed, so that one worker at a time sends it. Before something is posted
 the row says that this is uncertain; where that is found later, the worker was killed or the
 answer was lost, and what the provider holds is read before anything is repeated.
 """
@@ -9,12 +9,14 @@ import logging
 import random
 from collections.abc import Iterable
 from datetime import timedelta
+from typing import Any
 
 from django.db import InterfaceError, OperationalError, transaction
 from django.db.models import Q
 from django.utils import timezone
 
 from core.backoff import wait_after
+from core.leases import LeaseLost
 from stacks.models import PullRequest, Report, Run
 from stacks.models.report import LEASE, ReportState, What
 from stacks.reports.texts import CommentReport, comment_for, deciding_run, digest_of, status_for
@@ -56,24 +58,25 @@ class Refused(Exception):
 
 def send_next() -> bool:
     """Send the report that has been due longest; False where none is."""
-    report = Report.objects.due().first()
+    claimed = Report.objects.claim(LEASE)
+    report = claimed.select_related(
+        "stack__repository__integration", "repository__integration", "pull_request"
+    ).first()
     if report is None:
         return False
-    if _take(report):
-        report = Report.objects.select_related(
-            "stack__repository__integration", "repository__integration", "pull_request"
-        ).get(pk=report.pk)
-        try:
-            send(report)
-        except Refused as refusal:
-            _refuse(report, str(refusal))
-        except ProviderError as error:
-            _put_off(report, error)
-        except (OperationalError, InterfaceError):  # taken again once the database is well
-            raise
-        except Exception:  # a fault of ours must not hold up the other reports
-            logger.exception("%s could not be reported", report)
-            _try_later(report, "A fault of Stackhook's own, which its log describes")
+    try:
+        send(report)
+    except Refused as refusal:
+        _refuse(report, str(refusal))
+    except ProviderError as error:
+        _put_off(report, error)
+    except LeaseLost:
+        logger.warning("%s is sent by another worker", report)
+    except (OperationalError, InterfaceError):  # claimed again once the database is well
+        raise
+    except Exception:  # a fault of ours must not hold up the other reports
+        logger.exception("%s could not be reported", report)
+        _try_later(report, "A fault of Stackhook's own, which its log describes")
     return True
 
 
@@ -94,12 +97,6 @@ def send(report: Report) -> None:
         report.sent = digest_of(told)
         report.is_pending = isinstance(told, StatusReport) and told.status == Status.PENDING
     _settle(report)
-
-
-def _take(report: Report) -> bool:
-    """Take a report, so that no other worker sends it meanwhile; False when one does."""
-    free = Report.objects.waiting().filter(pk=report.pk, lease_until=report.lease_until)
-    return free.update(lease_until=timezone.now() + LEASE) == 1
 
 
 def _is_news(report: Report, told: StatusReport | CommentReport) -> bool:
@@ -216,8 +213,12 @@ def _note_replacement(report: Report, one: PullRequest) -> None:
 
 
 def _note_uncertain(report: Report) -> None:
-    """Note that something is posted now, and may arrive though nobody hears of it."""
-    Report.objects.filter(pk=report.pk).update(is_uncertain=True)
+    """Note that something is posted now, and may arrive though nobody hears of it.
+
+    Raises LeaseLost, so that of two workers only one posts.
+    """
+    if not report.held().update(is_uncertain=True):
+        raise LeaseLost
 
 
 def _as_refusal(report: Report, error: ProviderError, client: Client) -> Refused | None:
@@ -232,12 +233,10 @@ def _as_refusal(report: Report, error: ProviderError, client: Client) -> Refused
 
 
 def _settle(report: Report) -> None:
-    """Note that the provider knows; where there are news since it was taken, it waits on."""
+    """Note that the provider knows; where there are news since it was claimed, it waits on."""
     with transaction.atomic():
-        row = Report.objects.filter(pk=report.pk)
-        row.update(
-            lease_until=None,
-            attempts=0,
+        is_ours = report.release(
+            report.due_at,
             problem="",
             is_uncertain=False,
             sent=report.sent,
@@ -246,25 +245,31 @@ def _settle(report: Report) -> None:
             comment_id=report.comment_id,
             commented_at=report.commented_at,
         )
-        row.filter(version=report.version).update(state=ReportState.SENT, is_overtaken=False)
+        if is_ours:
+            _end(report, state=ReportState.SENT, is_overtaken=False)
 
 
 def _refuse(report: Report, because: str) -> None:
-    """Note that the provider will not take it, unless there are news since it was taken."""
+    """Note that the provider will not take it, unless there are news since it was claimed."""
     with transaction.atomic():
-        row = Report.objects.filter(pk=report.pk)
-        row.update(lease_until=None, attempts=0, problem=because[:500], failed_at=timezone.now())
-        row.filter(version=report.version).update(state=ReportState.REFUSED)
+        now = timezone.now()
+        if report.release(report.due_at, problem=because[:500], failed_at=now):
+            _end(report, state=ReportState.REFUSED)
+
+
+def _end(report: Report, **fields: Any) -> None:
+    """Let nothing be sent any more, unless there is something new since it was claimed."""
+    Report.objects.filter(pk=report.pk, version=report.version).update(**fields)
 
 
 def _put_off(report: Report, error: ProviderError) -> None:
     """Note why a report could not be sent yet, and when to try again, if that makes sense."""
-    if error.problem in {Problem.NOT_FOUND, Problem.REFUSED} and report.attempts > PATIENT_ATTEMPTS:
+    if error.problem in {Problem.NOT_FOUND, Problem.REFUSED} and report.failures > PATIENT_ATTEMPTS:
         _refuse(report, str(error))
         return
     integration = Integration.objects.filter(pk=report.repository.integration_id)
     if not error.is_transient and error.problem not in OF_ONE_REPORT:
-        integration.update(refresh_at=timezone.now())  # it takes a look, or a person
+        integration.update(due_at=timezone.now())  # it takes a look, or a person
     if hold := _hold(error):
         until = timezone.now() + hold
         free = Q(reports_held_until=None) | Q(reports_held_until__lt=until)
@@ -283,14 +288,7 @@ def _hold(error: ProviderError) -> timedelta | None:
 
 def _try_later(report: Report, because: str) -> None:
     """Have a report sent later: soon, then less and less often, not all at the same moment."""
-    longest = wait_after(report.attempts, RETRY_FIRST_AFTER, RETRY_AT_LEAST_EVERY)
+    longest = wait_after(report.failures, RETRY_FIRST_AFTER, RETRY_AT_LEAST_EVERY)
     wait = longest * random.uniform(0.5, 1)  # noqa: S311
     now = timezone.now()
-    row = Report.objects.filter(pk=report.pk)
-    row.update(
-        lease_until=None,
-        attempts=report.attempts + 1,
-        problem=because[:500],
-        failed_at=now,
-    )
-    row.filter(version=report.version).update(send_at=now + wait)
+    report.release(now + wait, failures=report.failures + 1, problem=because[:500], failed_at=now)

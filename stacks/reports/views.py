@@ -41,7 +41,7 @@ def retry_reports(request: HttpRequest, pk: int) -> HttpResponse:
     found = get_object_or_404(Integration.objects.linked(), pk=pk)
     if request.method == "POST":
         count = Report.objects.of(found).waiting().count()
-        Report.objects.of(found).waiting().update(send_at=timezone.now())
+        Report.objects.of(found).waiting().update(due_at=timezone.now())
         noun = "report" if count == 1 else "reports"
         if count:
             messages.success(request, f"The worker sends {count} {noun} now")

@@ -106,7 +106,7 @@ def store(numbers: range) -> None:
                 subscription_id=UUID(int=1),
                 notification_id=number,
                 body=json.dumps(payload).encode(),
-                process_at=timezone.now(),
+                due_at=timezone.now(),
             )
         )
     Delivery.objects.bulk_create(deliveries, batch_size=500)

@@ -13,7 +13,7 @@ from vcs_integrations.webhooks.password import change_webhook_password
 
 def _read(scene: Scene) -> Integration:
     """Read the hooks, as the worker does, and return the integration as it is then."""
-    watch(Integration.objects.get(pk=scene.integration.pk))
+    watch(Integration.objects.get(pk=scene.integration.pk).hook_watch)
     return Integration.objects.get(pk=scene.integration.pk)
 
 
@@ -113,7 +113,7 @@ def _test_that_does_not_work(scene: Scene) -> None:
 @state("stack, whose project has no hooks")
 def _stack_without_hooks(scene: Scene) -> None:
     stack = scene.stack()
-    stack.repository.reconcile_at = timezone.now()
+    stack.repository.due_at = timezone.now()
     stack.repository.save()
     _read(scene)
     scene.admin(stack.get_absolute_url())

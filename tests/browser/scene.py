@@ -341,7 +341,7 @@ def _start_with_notices(scene: Scene) -> None:
     stack.lose_head(1)
     scene.integration.record_failure(EXPIRED)
     long_ago = timezone.now() - timedelta(days=1)
-    Integration.objects.update(token_expires_on=timezone.now().date(), refresh_at=long_ago)
+    Integration.objects.update(token_expires_on=timezone.now().date(), due_at=long_ago)
     scene.admin("/")
 
 
@@ -349,7 +349,7 @@ def _start_with_notices(scene: Scene) -> None:
 def _start_deliveries_waiting(scene: Scene) -> None:
     delivery = scene.deliveries()[0]
     delivery.received_at = timezone.now() - timedelta(hours=1)
-    delivery.process_at = delivery.received_at
+    delivery.due_at = delivery.received_at
     delivery.save()
     scene.admin("/")
     expect(scene.page.get_by_text("Deliveries wait to be processed")).to_be_visible()
@@ -473,7 +473,7 @@ def _integration_checked(scene: Scene) -> None:
     organization.deny("Ann Admin", "contribute_to_pull_requests", shop)
     organization.deny("Ann Admin", "edit_subscriptions", platform)
     refresh(integration, INTERACTIVE)
-    integration.repositories.update(reconcile_at=timezone.now())
+    integration.repositories.update(due_at=timezone.now())
     organization.permissions_api = False
     scene.admin(integration.get_absolute_url())
     expect(scene.page.get_by_text("Not looked at yet.")).to_be_visible()
@@ -491,9 +491,7 @@ def _integration_new(scene: Scene) -> None:
 def _integration_in_use(scene: Scene) -> None:
     scene.deliveries()
     long_ago = timezone.now() - timedelta(hours=1)
-    scene.integration.repositories.update(
-        reconcile_at=timezone.now(), reconciled_at=long_ago, reconcile_failures=3
-    )
+    scene.integration.repositories.update(due_at=timezone.now(), reconciled_at=long_ago, failures=3)
     scene.do_things()
     scene.admin(scene.integration.get_absolute_url())
 
@@ -547,9 +545,11 @@ def _delivery_with_decisions(scene: Scene) -> None:
 @state("delivery, waiting")
 def _delivery_waiting(scene: Scene) -> None:
     delivery = scene.deliveries()[0]
-    delivery.process_at = timezone.now()
+    delivery.due_at = timezone.now()
     delivery.save()
-    delivery.postpone(f"Waiting: {DOWN.cause}", timezone.now() + timedelta(minutes=4))
+    delivery.retry_later(
+        timedelta(minutes=4), timedelta(minutes=4), reason=f"Waiting: {DOWN.cause}"
+    )
     scene.admin(delivery.get_absolute_url())
 
 
@@ -697,7 +697,7 @@ def _reports(scene: Scene) -> None:
     stack = scene.busy_stack()
     hour_ago = timezone.now() - timedelta(hours=1)
     failing = Report.objects.filter(pk__in=Report.objects.values("pk")[:20])
-    failing.update(attempts=3, problem=DOWN.cause, failed_at=hour_ago, news_at=hour_ago)
+    failing.update(failures=3, problem=DOWN.cause, failed_at=hour_ago, news_at=hour_ago)
     refused = Report.objects.filter(pull_request__number=13)
     refused.update(state="refused", problem="Pull request 13 is completed.", failed_at=hour_ago)
     Report.objects.filter(stack=stack, sha__startswith="a").update(name=LONG_NAME)
@@ -707,7 +707,7 @@ def _reports(scene: Scene) -> None:
 @state("integration, with reports that wait until later")
 def _integration_held(scene: Scene) -> None:
     scene.busy_stack()
-    Report.objects.update(attempts=1, problem=DOWN.cause, failed_at=timezone.now())
+    Report.objects.update(failures=1, problem=DOWN.cause, failed_at=timezone.now())
     Integration.objects.update(reports_held_until=timezone.now() + timedelta(minutes=1))
     scene.admin(f"{scene.integration.get_absolute_url()}reports/")
     scene.page.get_by_role("link", name="Integration", exact=True).click()

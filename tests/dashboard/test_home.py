@@ -21,7 +21,7 @@ from vcs_integrations.connections.unlinking import unlink
 from vcs_integrations.hooks.watching import watch
 from vcs_integrations.models import Delivery, Integration, Subscription
 from vcs_integrations.models import Repository as StoredRepository
-from vcs_integrations.organizations.tasks import sweep
+from vcs_integrations.organizations.queue import refresh_next
 
 
 def notices(client: Client) -> list[str]:
@@ -98,7 +98,7 @@ def test_hooks_that_have_to_be_made_anew_are_named_until_their_events_come(
 
     deliver(world)
     assert not webhooks_arrive(member)
-    watch(world)
+    watch(world.hook_watch)
     assert notices(member) == []
     assert webhooks_arrive(member)
 
@@ -153,7 +153,7 @@ def test_the_end_of_a_token_is_announced(
     today = timezone.now().date()
     Integration.objects.update(token_expires_on=today + timedelta(days=days))
     with time_machine.travel(datetime.combine(today, time(23, 59), UTC), tick=False):
-        Integration.objects.update(refresh_at=timezone.now())
+        Integration.objects.update(due_at=timezone.now())
         found = admin.get("/").context["notices"]
     expected = [f"The token of {world} {words}"] if words else []
     assert [notice.text for notice in found] == expected
@@ -197,9 +197,9 @@ def test_a_branch_that_is_gone_is_named(
 def test_a_worker_that_does_not_take_up_work_is_noticed(
     member: Client, world: Integration, minutes: int, is_late: bool
 ) -> None:
-    Integration.objects.update(refresh_at=timezone.now() - timedelta(minutes=minutes))
+    Integration.objects.update(due_at=timezone.now() - timedelta(minutes=minutes))
     assert ("The background worker seems not to run" in notices(member)) == is_late
-    sweep()
+    refresh_next()
     assert notices(member) == []
 
 
@@ -238,7 +238,7 @@ def wait(
         outcome="stored",
         body=b"{}",
         received_at=now + received,
-        process_at=now + due,
+        due_at=now + due,
         reason=reason,
     )
 
@@ -258,7 +258,7 @@ def test_deliveries_that_nobody_takes_up_are_a_notice(
     list_of_waiting = f"/settings/vcs-providers/{linked.pk}/deliveries/?outcome=stored"
     assert f'href="{list_of_waiting}"' in page
     assert list_of_waiting not in member.get("/").content.decode()
-    Delivery.objects.update(process_at=None)
+    Delivery.objects.update(due_at=None)
     assert notices(member) == []
 
 
@@ -273,7 +273,7 @@ def test_deliveries_that_wait_for_the_provider_say_so(member: Client, linked: In
 
 def test_a_worker_that_does_not_run_is_said_once(member: Client, linked: Integration) -> None:
     wait(linked, received=LONG_AGO, due=LONG_AGO)
-    Integration.objects.update(refresh_at=timezone.now() + LONG_AGO)
+    Integration.objects.update(due_at=timezone.now() + LONG_AGO)
     assert notices(member) == ["The background worker seems not to run"]
 
 
@@ -352,8 +352,8 @@ def test_reports_that_fail_again_and_again_are_named(
     assert follow_from_now(stack) is None
     repository.push({"main.tf": "2"})
     look(stack)
-    Report.objects.update(attempts=2, problem="It may not write statuses.")
+    Report.objects.update(failures=2, problem="It may not write statuses.")
     assert notices(admin) == []
-    Report.objects.update(attempts=3)
+    Report.objects.update(failures=3)
     told = [f"What becomes of runs can't be told to {stack.integration}"]
     assert notices(admin) == notices(member) == told

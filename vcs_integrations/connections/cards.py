@@ -133,7 +133,7 @@ def _reconciliations(integrations: list[Integration]) -> dict[int, Reconciliatio
         .values("integration_id")
         .annotate(
             count=Count("pk"),
-            failing=Count("pk", filter=Q(reconcile_failures__gt=0)),
+            failing=Count("pk", filter=Q(failures__gt=0)),
             unread=Count("pk", filter=Q(reconciled_at=None)),
             since=Min("reconciled_at"),
         )
@@ -149,14 +149,14 @@ def _reconciliations(integrations: list[Integration]) -> dict[int, Reconciliatio
 def _backlogs(integrations: list[Integration]) -> dict[int, Backlog]:
     """Return what waits to be reported, a `stacks.models.Report` each; nothing where none does."""
     waiting = Repository.objects.filter(reports__state="waiting").order_by()
-    tried = waiting.filter(integration=OuterRef("integration_id"), reports__attempts__gt=0)
+    tried = waiting.filter(integration=OuterRef("integration_id"), reports__failures__gt=0)
     rows = (
         waiting.filter(integration__in=integrations)
         .values("integration_id")
         .annotate(
             waiting=Count("reports"),
             since=Min("reports__news_at"),
-            failing=Count("reports", filter=Q(reports__attempts__gt=0)),
+            failing=Count("reports", filter=Q(reports__failures__gt=0)),
             problem=Subquery(tried.order_by("-reports__failed_at").values("reports__problem")[:1]),
         )
     )

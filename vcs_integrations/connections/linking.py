@@ -83,7 +83,7 @@ def link(
             integration.external_id = organization_id or integration.external_id
             integration.linked_at, integration.unlinked_at = timezone.now(), None
             integration.succeeded_at, integration.failures = None, 0
-            integration.watch_at, integration.hooks_read_at = timezone.now(), None
+            integration.hooks_read_at = None
             integration.token_owner = ""
             _apply(integration, details)
             integration.save()

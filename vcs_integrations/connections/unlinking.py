@@ -23,7 +23,7 @@ UNLINKED_FIELDS = [
     "webhook_password_digest",
     "old_password_digest",
     "unlinked_at",
-    "refresh_at",
+    "due_at",
     "duplicate_of",
     "problem",
 ]
@@ -71,7 +71,7 @@ def _mark_unlinked(integration: Integration) -> bool:
         Checkup.objects.filter(integration=integration).delete()
         integration.webhook_password_digest = integration.old_password_digest = ""
         integration.unlinked_at = timezone.now()
-        integration.refresh_at = integration.duplicate_of = None
+        integration.due_at = integration.duplicate_of = None
         integration.problem = ""
         integration.save(update_fields=UNLINKED_FIELDS)
         heir = integration.duplicates.linked().first()

@@ -62,7 +62,7 @@ def reconcile(request: HttpRequest, pk: int) -> HttpResponse:
     with transaction.atomic():
         count = found.repositories.hurry()
         # Names may have changed.
-        Integration.objects.filter(pk=found.pk).update(refresh_at=timezone.now())
+        Integration.objects.filter(pk=found.pk).update(due_at=timezone.now())
         noun = "repository" if count == 1 else "repositories"
         if count:
             record(request, Verb.RECONCILED, found, f"{count} {noun}")

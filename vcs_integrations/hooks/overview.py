@@ -5,7 +5,13 @@ from dataclasses import dataclass
 
 from django.utils import timezone
 
-from vcs_integrations.models import HookState, Integration, Project, Repository, Subscription
+from vcs_integrations.models import (
+    HookState,
+    Integration,
+    Project,
+    Repository,
+    Subscription,
+)
 
 
 @dataclass(frozen=True)
@@ -99,7 +105,13 @@ class HookOverview:
     @property
     def is_being_read(self) -> bool:
         """Whether the worker is about to look, or does."""
-        return self.integration.watch_at <= timezone.now()
+        return is_being_read(self.integration)
+
+
+def is_being_read(integration: Integration) -> bool:
+    """Say whether the worker reads the hooks of an organization, or is about to."""
+    due_at = integration.hook_watch.due_at
+    return due_at is not None and due_at <= timezone.now()
 
 
 def overview_of(integration: Integration) -> HookOverview:

@@ -4,7 +4,6 @@ from django.contrib import messages
 from django.db import transaction
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
-from django.utils import timezone
 from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.http import require_http_methods, require_safe
 
@@ -13,7 +12,7 @@ from accounts.roles import admin_required
 from core.keyset import is_key, keyset_page
 from vcs_integrations.hooks import loop as hook_tests
 from vcs_integrations.hooks.counting import forget_old_password
-from vcs_integrations.hooks.overview import hooks_behind, overview_of
+from vcs_integrations.hooks.overview import hooks_behind, is_being_read, overview_of
 from vcs_integrations.models import HookTest, Integration, NoticeKind, Project
 from vcs_integrations.notices.records import withdraw
 from vcs_integrations.organizations.refreshing import begin_anew
@@ -218,7 +217,7 @@ def _back(request: HttpRequest, found: Integration) -> HttpResponse:
 def _show_section(request: HttpRequest, found: Integration) -> HttpResponse:
     context = integration_hooks(found)
     response = render(request, "vcs_integrations/hooks/hooks_changed.html", context)
-    if found.watch_at > timezone.now():
+    if not is_being_read(found):
         response["HX-Trigger"] = "hooks"  # the card counts them, too
     return response
 

@@ -8,17 +8,24 @@ found by the reconciliation that is asked for then.
 import logging
 from collections import defaultdict
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from django.conf import settings
 from django.db import InterfaceError, OperationalError
 from django.utils import timezone
 
-from core.backoff import wait_after
+from core.leases import Keeping, LeaseLost
 from vcs_integrations.hooks.counting import count_deliveries, end_overlap
 from vcs_integrations.hooks.notices import tell_of_hooks
 from vcs_integrations.hooks.plan import REFUSALS, Reading, carry_out, read_hooks, steps_for
-from vcs_integrations.models import HookAction, HookTest, Integration, Project, Subscription
+from vcs_integrations.models import (
+    HookAction,
+    HookTest,
+    HookWatch,
+    Integration,
+    Project,
+    Subscription,
+)
 from vcs_integrations.providers.base import BACKGROUND, Client, Problem, ProviderError
 
 logger = logging.getLogger(__name__)
@@ -26,58 +33,57 @@ logger = logging.getLogger(__name__)
 WATCH_EVERY = timedelta(minutes=5)
 RETRY_FIRST_AFTER = timedelta(seconds=30)
 RETRY_AT_LEAST_EVERY = timedelta(minutes=15)
-# A killed worker's integrations are taken up by others after this; one step takes less.
-LEASE = timedelta(minutes=10)
+# A dead worker's organizations are claimed by others after this.
+LEASE = timedelta(minutes=1)
 # What the token's owner may not do is not asked for again and again.
 TRY_REFUSED_AGAIN_AFTER = timedelta(days=1)
 
 
-class LeaseLost(Exception):
-    """Another worker has taken the integration, or it was unlinked."""
-
-
 def watch_next() -> bool:
     """Look after the hooks of one organization that is due; False where none is."""
-    integration = Integration.objects.due_for_watch().order_by("watch_at").first()
-    if integration is None:
+    claimed = HookWatch.objects.claim(LEASE).select_related("integration").first()
+    if claimed is None:
         return False
-    if _take(integration):
-        try:
-            watch(integration)
-        except ProviderError as error:
-            logger.warning("The hooks of %s have to wait: %s", integration, error.problem)
-        except LeaseLost:
-            logger.warning("The hooks of %s are looked after by another", integration)
-        except (OperationalError, InterfaceError):  # it is taken again once the database is well
-            raise
-        except Exception:  # a fault of ours must not hold up the other organizations
-            logger.exception("Looking after the hooks of %s failed", integration)
-            _postpone(integration, "Stackhook failed to look after the hooks; its log says why.")
+    integration = claimed.integration
+    try:
+        with Keeping([claimed], LEASE):
+            watch(claimed)
+    except ProviderError as error:
+        logger.warning("The hooks of %s have to wait: %s", integration, error.problem)
+    except LeaseLost:
+        logger.warning("The hooks of %s are read by another worker, or not any more", integration)
+    except (OperationalError, InterfaceError):  # it is claimed again once the database is well
+        raise
+    except Exception:  # a fault of ours must not hold up the other organizations
+        logger.exception("Looking after the hooks of %s failed", integration)
+        _retry_later(claimed, "Stackhook failed to look after the hooks; its log says why.")
     return True
 
 
-def watch(integration: Integration) -> None:
-    """Read the hooks and mend those that are kept, of an integration that was taken.
+def watch(claimed: HookWatch) -> None:
+    """Read the hooks of an organization and mend those that are kept.
 
     Raises ProviderError where the provider can't be asked, having noted when to try again, and
     LeaseLost where somebody else goes on.
     """
+    integration = claimed.integration
     count_deliveries(integration)
     try:
         client = integration.client(BACKGROUND)
         reading = read_hooks(integration, client)
         integration.note_good_call()
-        trouble = _mend_all(integration, reading, client)
+        trouble = _mend_all(claimed, reading, client)
     except ProviderError as error:
-        _postpone(integration, str(error), error.retry_after)
+        _retry_later(claimed, str(error), error.retry_after)
         raise
     tell_of_hooks(integration)
     end_overlap(integration)
     Integration.objects.filter(pk=integration.pk).update(hooks_read_at=timezone.now())
     if trouble:
-        _postpone(integration, str(trouble), trouble.retry_after)
+        _retry_later(claimed, str(trouble), trouble.retry_after)
         raise trouble
-    _finish(integration, timezone.now() + WATCH_EVERY, failures=0)
+    if claimed.release(timezone.now() + WATCH_EVERY):
+        _note_problem(integration, "")
 
 
 def prune_record() -> None:
@@ -87,8 +93,9 @@ def prune_record() -> None:
     HookTest.objects.filter(asked_at__lt=oldest).delete()
 
 
-def _mend_all(integration: Integration, reading: Reading, client: Client) -> ProviderError | None:
+def _mend_all(claimed: HookWatch, reading: Reading, client: Client) -> ProviderError | None:
     """Mend project by project; return the last trouble that another project need not have."""
+    integration = claimed.integration
     hooks: defaultdict[str, list[Subscription]] = defaultdict(list)
     for hook in integration.subscriptions.present().select_related("integration"):
         hooks[hook.project_id].append(hook)
@@ -97,7 +104,7 @@ def _mend_all(integration: Integration, reading: Reading, client: Client) -> Pro
         # As it is now: an admin may have said otherwise since the last one was begun.
         project = Project.objects.select_related("integration").get(pk=pk)
         try:
-            _mend(integration, project, [*hooks[project.external_id], *hooks[""]], reading, client)
+            _mend(claimed, project, [*hooks[project.external_id], *hooks[""]], reading, client)
         except ProviderError as error:
             if error.problem != Problem.UNAVAILABLE:
                 raise
@@ -106,7 +113,7 @@ def _mend_all(integration: Integration, reading: Reading, client: Client) -> Pro
 
 
 def _mend(
-    integration: Integration,
+    claimed: HookWatch,
     project: Project,
     hooks: Sequence[Subscription],
     reading: Reading,
@@ -119,7 +126,7 @@ def _mend(
         steps = [step for step in steps if step.is_about_password]
     try:
         for step in steps:
-            _extend_lease(integration)
+            _check_lease(claimed)
             try:
                 carry_out(project, step, client)
             except ProviderError as error:  # the others may be allowed
@@ -146,36 +153,18 @@ def _note_refusal(project: Project, error: ProviderError) -> None:
     project.save(update_fields=["refusal_cause", "refusal_fix", "retry_at"])
 
 
-def _take(integration: Integration) -> bool:
-    """Take an integration, so that no other worker does meanwhile; False when one does."""
-    lease = timezone.now() + LEASE
-    free = Integration.objects.filter(pk=integration.pk, watch_lease=integration.watch_lease)
-    integration.watch_lease = lease
-    return free.update(watch_lease=lease) == 1
-
-
-def _extend_lease(integration: Integration) -> None:
-    """Keep others away while the next step is done. Raises LeaseLost where it is too late."""
-    lease = timezone.now() + LEASE
-    ours = Integration.objects.linked().filter(
-        pk=integration.pk, watch_lease=integration.watch_lease
-    )
-    if not ours.update(watch_lease=lease):
+def _check_lease(claimed: HookWatch) -> None:
+    """Raise LeaseLost where another worker goes on, or the organization was unlinked."""
+    claimed.renew(LEASE)
+    if not Integration.objects.linked().filter(pk=claimed.integration_id).exists():
         raise LeaseLost
-    integration.watch_lease = lease
 
 
-def _finish(
-    integration: Integration, next_at: datetime, *, failures: int, problem: str = ""
-) -> None:
-    """Note when to look again, unless somebody asked for that meanwhile."""
-    done = Integration.objects.filter(pk=integration.pk, watch_lease=integration.watch_lease)
-    done.filter(watch_at=integration.watch_at).update(watch_at=next_at)
-    done.update(watch_lease=None, watch_failures=failures, hooks_problem=problem[:500])
+def _retry_later(claimed: HookWatch, problem: str, seconds: int | None = None) -> None:
+    """Try again soon, then less and less often, or when the provider said; note why."""
+    if claimed.retry_later(RETRY_FIRST_AFTER, RETRY_AT_LEAST_EVERY, seconds):
+        _note_problem(claimed.integration, problem)
 
 
-def _postpone(integration: Integration, problem: str, seconds: int | None = None) -> None:
-    """Note when to try again: soon, then less and less often, or when the provider said."""
-    failures = integration.watch_failures + 1
-    wait = wait_after(failures - 1, RETRY_FIRST_AFTER, RETRY_AT_LEAST_EVERY, seconds)
-    _finish(integration, timezone.now() + wait, failures=failures, problem=problem)
+def _note_problem(integration: Integration, problem: str) -> None:
+    Integration.objects.filter(pk=integration.pk).update(hooks_problem=problem[:500])

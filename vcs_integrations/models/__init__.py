@@ -4,6 +4,7 @@ from vcs_integrations.models.checkup import Checkup
 from vcs_integrations.models.credentials import Credentials, new_webhook_password
 from vcs_integrations.models.delivery import OUTCOME_TEXTS, REPLAYABLE, Delivery, password_mark
 from vcs_integrations.models.hook_test import HookTest, Verdict
+from vcs_integrations.models.hook_watch import HookWatch
 from vcs_integrations.models.integration import EXPIRY_NOTICE, REFRESH_EVERY, Integration
 from vcs_integrations.models.notice import MailState, Notice, NoticeKind, NoticeMail
 from vcs_integrations.models.project import Project
@@ -38,6 +39,7 @@ __all__ = [
     "HookAction",
     "HookState",
     "HookTest",
+    "HookWatch",
     "Integration",
     "MailState",
     "Notice",

@@ -1,6 +1,5 @@
 """Deliveries: what was received, and what became of it."""
 
-from datetime import datetime
 from typing import Self
 
 from django.db import models
@@ -8,6 +7,7 @@ from django.db.models import Q
 from django.urls import reverse
 from django.utils import timezone
 
+from core.leases import Leased, LeasedQuerySet
 from vcs_integrations.providers.base import Outcome
 
 
@@ -16,19 +16,15 @@ def password_mark(password_digest: str) -> str:
     return password_digest[:8]
 
 
-class DeliveryQuerySet(models.QuerySet["Delivery"]):
-    def due(self) -> Self:
-        """Those that wait to be processed, now."""
-        return self.filter(process_at__lte=timezone.now())
-
+class DeliveryQuerySet(LeasedQuerySet["Delivery"]):
     def waiting(self) -> Self:
         """Those that are not processed yet."""
         # Said so that SQLite takes the index of the few that wait; `exclude` reads them all.
-        return self.filter(process_at__isnull=False)
+        return self.filter(due_at__isnull=False)
 
 
-class Delivery(models.Model):
-    """One stored webhook request and what became of it; it is its own place in the queue."""
+class Delivery(Leased):
+    """One stored webhook request and what became of it; due until it is processed."""
 
     integration = models.ForeignKey(
         # The constraint or index below serves look-ups by integration, too.
@@ -53,10 +49,7 @@ class Delivery(models.Model):
     body = models.BinaryField()
     body_digest = models.CharField(max_length=64, blank=True)
 
-    # When to process it, null once that is done; a worker that takes it moves the time ahead
-    process_at = models.DateTimeField(null=True, blank=True)
     processed_at = models.DateTimeField(null=True, blank=True)
-    attempts = models.PositiveIntegerField(default=0)
 
     # Set where deliveries are taken to be processed: what their repository was called at last.
     known_repository_name: str | None = None
@@ -82,8 +75,8 @@ class Delivery(models.Model):
             models.Index(fields=["integration", "-id"], name="delivery_list"),
             models.Index(fields=["received_at"], name="delivery_age"),  # read by the pruning
             models.Index(
-                fields=["process_at"],
-                condition=Q(process_at__isnull=False),
+                fields=["due_at"],
+                condition=Q(due_at__isnull=False),
                 name="delivery_due",  # read by the worker, all the time
             ),
         )
@@ -100,27 +93,22 @@ class Delivery(models.Model):
         return self.integration.event_name(self.event_type)
 
     def settle(self, outcome: Outcome, reason: str = "") -> bool:
-        """Note what processing it came to; False where another worker has done so meanwhile."""
-        as_taken = Delivery.objects.waiting().filter(pk=self.pk, processed_at=self.processed_at)
+        """Note what processing it came to; False where another worker claimed it meanwhile."""
+        waiting = self.held().filter(due_at__isnull=False)
         return bool(
-            as_taken.update(
+            waiting.update(
                 outcome=outcome,
                 reason=reason[:200],
-                process_at=None,
+                due_at=None,
+                lease_until=None,
+                lease_token="",
                 processed_at=timezone.now(),
             )
         )
 
-    def postpone(self, reason: str, until: datetime) -> None:
-        """Note why it could not be processed yet, and when to try again."""
-        self.attempts += 1
-        self.reason, self.process_at = reason[:200], until
-        still_waiting = Delivery.objects.waiting().filter(pk=self.pk)
-        still_waiting.update(attempts=self.attempts, reason=self.reason, process_at=self.process_at)
-
     @property
     def is_waiting(self) -> bool:
-        return self.process_at is not None
+        return self.due_at is not None
 
     @property
     def can_be_replayed(self) -> bool:

@@ -2,7 +2,7 @@
 
 import uuid
 from datetime import timedelta
-from typing import Self
+from typing import Any, Self
 
 from django.conf import settings
 from django.db import models
@@ -13,8 +13,10 @@ from django.utils.functional import cached_property
 
 from core.backoff import wait_after
 from core.encryption import WrongKey, decrypting
+from core.leases import Leased, LeasedQuerySet
 from vcs_integrations.models.credentials import Credentials, new_webhook_password
 from vcs_integrations.models.delivery import Delivery, password_mark
+from vcs_integrations.models.hook_watch import HookWatch
 from vcs_integrations.providers import PROVIDERS
 from vcs_integrations.providers.base import (
     BACKGROUND,
@@ -40,11 +42,11 @@ HEALTH_FIELDS = [
     "problem_cause",
     "problem_fix",
     "problem_evidence",
-    "refresh_at",
+    "due_at",
 ]
 
 
-class IntegrationQuerySet(models.QuerySet["Integration"]):
+class IntegrationQuerySet(LeasedQuerySet["Integration"]):
     def linked(self) -> Self:
         return self.filter(unlinked_at=None)
 
@@ -52,23 +54,18 @@ class IntegrationQuerySet(models.QuerySet["Integration"]):
         """Those from which stacks can be made."""
         return self.linked().filter(duplicate_of=None)
 
-    def due_for_refresh(self) -> Self:
-        return self.linked().filter(refresh_at__lte=timezone.now())
-
-    def due_for_watch(self) -> Self:
-        """Those whose service hooks are to be looked after now."""
-        now = timezone.now()
-        free = Q(watch_lease=None) | Q(watch_lease__lt=now)
-        return self.usable().filter(free, watch_at__lte=now)
+    def due(self) -> Self:
+        """Those to be refreshed now."""
+        return super().due().linked()
 
     def hurry_watch(self) -> None:
-        """Have the service hooks looked after at once."""
-        self.update(watch_at=timezone.now())
+        """Have the service hooks read at once."""
+        HookWatch.objects.filter(integration__in=self).update(due_at=timezone.now())
 
     def hurry_refresh(self) -> None:
         """Have those looked at soon that were well when they were last seen, a while ago."""
         seen_before = timezone.now() - LOOKED_AT_JUST_NOW
-        self.filter(problem="", succeeded_at__lt=seen_before).update(refresh_at=timezone.now())
+        self.filter(problem="", succeeded_at__lt=seen_before).update(due_at=timezone.now())
 
     def with_last_delivery(self) -> Self:
         """Each with `last_delivery_at`, when its newest delivery came."""
@@ -80,7 +77,7 @@ class IntegrationQuerySet(models.QuerySet["Integration"]):
         return self.linked().with_last_delivery().filter(last_delivery_at__gte=F("linked_at"))
 
 
-class Integration(models.Model):
+class Integration(Leased):
     """One linked organization. It stays when it is unlinked, for its stacks and its endpoint."""
 
     provider_key = models.CharField(max_length=40)
@@ -122,25 +119,18 @@ class Integration(models.Model):
     # Health: the last good and the last failed call, and when to look again
     succeeded_at = models.DateTimeField(null=True, blank=True)
     failed_at = models.DateTimeField(null=True, blank=True)
-    failures = models.PositiveIntegerField(default=0, help_text="since the last good call")
     problem = models.CharField(max_length=40, blank=True)
     problem_cause = models.CharField(max_length=500, blank=True)
     problem_fix = models.CharField(max_length=500, blank=True)
     problem_evidence = models.CharField(max_length=100, blank=True)
-    refresh_at = models.DateTimeField(null=True, blank=True)
 
     # Reporting: how it is done, and until when nothing is sent
     reports_all_stacks_at_once = models.BooleanField(default=False)
     reports_held_until = models.DateTimeField(null=True, blank=True)
 
-    # Service hooks: when they were read, when to look again, and how far deliveries were counted
+    # Service hooks: when they were read, and how far deliveries were counted; see HookWatch
     hooks_read_at = models.DateTimeField(null=True, blank=True)
     hooks_problem = models.CharField(max_length=500, blank=True)
-    watch_at = models.DateTimeField(default=timezone.now)
-    watch_lease = models.DateTimeField(
-        null=True, blank=True, help_text="until then a worker looks after them, and no other does"
-    )
-    watch_failures = models.PositiveIntegerField(default=0)
     counted_delivery = models.BigIntegerField(default=0)
 
     objects = IntegrationQuerySet.as_manager()
@@ -161,19 +151,20 @@ class Integration(models.Model):
         )
         indexes = (
             models.Index(
-                fields=["refresh_at"],
+                fields=["due_at"],
                 condition=Q(unlinked_at=None),
                 name="integration_due",  # read by the worker's sweep
-            ),
-            models.Index(
-                fields=["watch_at"],
-                condition=Q(unlinked_at=None),
-                name="integration_watch",  # read by the worker
             ),
         )
 
     def __str__(self) -> str:
         return f"{self.provider.name} · {self.organization_name}"
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        is_new = self._state.adding
+        super().save(*args, **kwargs)
+        if is_new:
+            HookWatch.objects.create(integration=self, due_at=timezone.now())
 
     def get_absolute_url(self) -> str:
         """Its page; once it is unlinked that of its deliveries, which is what is left."""
@@ -303,7 +294,7 @@ class Integration(models.Model):
         self.succeeded_at = timezone.now()
         self.failures = 0
         self.problem = self.problem_cause = self.problem_fix = self.problem_evidence = ""
-        self.refresh_at = self.succeeded_at + REFRESH_EVERY
+        self.due_at = self.succeeded_at + REFRESH_EVERY
         self.save(update_fields=HEALTH_FIELDS)
 
     def record_failure(self, error: ProviderError) -> bool:
@@ -320,5 +311,5 @@ class Integration(models.Model):
         self.problem_evidence = error.evidence[:100]
         first = RETRY_FIRST_AFTER if error.is_transient else REFRESH_EVERY
         wait = wait_after(self.failures - 1, first, REFRESH_EVERY, error.retry_after)
-        self.refresh_at = self.failed_at + wait
+        self.due_at = self.failed_at + wait
         return bool(unchanged.update(**{field: getattr(self, field) for field in HEALTH_FIELDS}))

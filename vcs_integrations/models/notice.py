@@ -10,6 +10,8 @@ from django.db.models import Q
 from django.template.defaultfilters import pluralize
 from django.utils import timezone
 
+from core.leases import Leased, LeasedQuerySet
+
 # A killed worker's mail is taken up by others after this, longer than a mail server may take.
 LEASE = timedelta(minutes=5)
 
@@ -101,18 +103,16 @@ class Notice(models.Model):
         ]
 
 
-class NoticeMailQuerySet(models.QuerySet["NoticeMail"]):
+class NoticeMailQuerySet(LeasedQuerySet["NoticeMail"]):
     def waiting(self) -> Self:
         return self.filter(state=MailState.WAITING)
 
     def due(self) -> Self:
         """Those to be sent now, the oldest first."""
-        now = timezone.now()
-        free = Q(lease_until=None) | Q(lease_until__lt=now)
-        return self.waiting().filter(free, send_at__lte=now).order_by("send_at", "pk")
+        return super().due().filter(state=MailState.WAITING)
 
 
-class NoticeMail(models.Model):
+class NoticeMail(Leased):
     """A notice on its way to one address."""
 
     notice = models.ForeignKey(
@@ -124,11 +124,7 @@ class NoticeMail(models.Model):
     )
     address = models.EmailField()
     state = models.CharField(max_length=20, choices=MailState.choices, default=MailState.WAITING)
-    send_at = models.DateTimeField(default=timezone.now)
-    lease_until = models.DateTimeField(
-        null=True, blank=True, help_text="until then a worker sends it, and no other does"
-    )
-    attempts = models.PositiveIntegerField(default=0)
+    due_at = models.DateTimeField(null=True, blank=True, default=timezone.now)
     problem = models.CharField(max_length=200, blank=True)
 
     objects = NoticeMailQuerySet.as_manager()
@@ -142,7 +138,7 @@ class NoticeMail(models.Model):
         )
         indexes = (
             models.Index(
-                fields=["send_at"],
+                fields=["due_at"],
                 condition=Q(state=MailState.WAITING.value),
                 name="notice_mail_due",  # read by the worker, all the time
             ),

@@ -8,13 +8,15 @@ from django.db import models
 from django.db.models import Q
 from django.utils import timezone
 
+from core.leases import Leased, LeasedQuerySet
+
 RECONCILE_EVERY = timedelta(minutes=10)
 # Each word is a condition, of which a database takes only so many.
 WORDS_OF_A_SEARCH = 20
 LENGTH_OF_A_SEARCH = 2000
 
 
-class RepositoryQuerySet(models.QuerySet["Repository"]):
+class RepositoryQuerySet(LeasedQuerySet["Repository"]):
     def offered(self) -> Self:
         """Those a stack can be made from: there, enabled, and of a usable integration."""
         return self.filter(
@@ -26,27 +28,25 @@ class RepositoryQuerySet(models.QuerySet["Repository"]):
 
     def in_use(self) -> Self:
         """Those that stacks use."""
-        return self.filter(reconcile_at__isnull=False)
+        return self.filter(due_at__isnull=False)
 
     def to_reconcile(self) -> Self:
         """Those that stacks use and that can be read."""
         there = self.in_use().filter(gone_at=None, is_disabled=False)
         return there.filter(integration__unlinked_at=None)
 
-    def due_for_reconciliation(self) -> Self:
+    def due(self) -> Self:
         """Those whose pushes and pull requests are to be read now."""
-        now = timezone.now()
-        free = Q(reconcile_lease=None) | Q(reconcile_lease__lt=now)
-        return self.to_reconcile().filter(free, reconcile_at__lte=now)
+        return super().due().to_reconcile()
 
     def hurry(self) -> int:
         """Let those that stacks use be reconciled at once; return how many there are."""
-        return self.in_use().update(reconcile_at=timezone.now())
+        return self.in_use().update(due_at=timezone.now())
 
     def read_within(self, wait: timedelta) -> None:
         """Let those that stacks use be reconciled after a wait, unless that is due earlier."""
         at = timezone.now() + wait
-        self.in_use().filter(reconcile_at__gt=at).update(reconcile_at=at)
+        self.in_use().filter(due_at__gt=at).update(due_at=at)
 
     def matching(self, text: str) -> Self:
         """Those whose project/name has every word of the text, in any case."""
@@ -69,7 +69,7 @@ def search_words(text: str) -> list[str]:
     return search_key(text[:LENGTH_OF_A_SEARCH]).split()[:WORDS_OF_A_SEARCH]
 
 
-class Repository(models.Model):
+class Repository(Leased):
     """A remote repository as it was last listed, keyed by the provider's id."""
 
     integration = models.ForeignKey(
@@ -88,16 +88,11 @@ class Repository(models.Model):
     is_disabled = models.BooleanField(default=False)
     gone_at = models.DateTimeField(null=True, blank=True)
 
-    # Reconciliation: how far it has read, and when to read on; null until a stack needs it
+    # Reconciliation: how far it has read; it is due as soon as a stack needs it
     seen_push_id = models.BigIntegerField(null=True, blank=True)
     seen_pull_request = models.BigIntegerField(default=0)
     pushed_at = models.DateTimeField(null=True, blank=True, help_text="the newest push read")
-    reconcile_at = models.DateTimeField(null=True, blank=True)
     reconciled_at = models.DateTimeField(null=True, blank=True)
-    reconcile_failures = models.PositiveIntegerField(default=0)
-    reconcile_lease = models.DateTimeField(
-        null=True, blank=True, help_text="until then a worker reads it, and no other does"
-    )
 
     objects = RepositoryQuerySet.as_manager()
 
@@ -113,8 +108,8 @@ class Repository(models.Model):
             models.Index(fields=["integration", "search_text"], name="repository_list"),
             models.Index(fields=["integration", "project_name"], name="repository_projects"),
             models.Index(
-                fields=["reconcile_at"],
-                condition=Q(reconcile_at__isnull=False),
+                fields=["due_at"],
+                condition=Q(due_at__isnull=False),
                 name="repository_due",  # read by the worker's sweep
             ),
         )

@@ -1,6 +1,6 @@
 """Mailing notices to admins, each to everyone once.
 
-A mail is taken by a lease, so that one worker at a time sends it. Before it is handed to the
+A mail is claimed, so that one worker at a time sends it. Before it is handed to the
 mail server its row says that it is being sent; where that is found later, the worker was killed
 or the answer was lost. Nobody knows then whether it arrived, and it is not repeated: SMTP has no
 way to ask.
@@ -19,11 +19,8 @@ from urllib.parse import urlsplit
 from django.conf import settings
 from django.core.mail import EmailMessage, get_connection
 from django.db import DatabaseError, InterfaceError
-from django.db.models import QuerySet
-from django.utils import timezone
 
 from accounts.mail import addresses_of_admins
-from core.backoff import wait_after
 from vcs_integrations.models import MailState, NoticeMail
 from vcs_integrations.models.notice import LEASE
 from vcs_integrations.notices.records import is_still_so
@@ -37,24 +34,11 @@ RETRY_AT_LEAST_EVERY = timedelta(hours=1)
 
 def send_next_mail() -> bool:
     """Send the mail that has been due longest; False where none is."""
-    mail = NoticeMail.objects.due().select_related("notice__integration").first()
+    mail = NoticeMail.objects.claim(LEASE).select_related("notice__integration").first()
     if mail is None:
         return False
-    if _take(mail):
-        _send(mail)
+    _send(mail)
     return True
-
-
-def _take(mail: NoticeMail) -> bool:
-    """Take a mail, so that no other worker sends it meanwhile; False when one does."""
-    free = _as_taken(mail)
-    mail.lease_until = timezone.now() + LEASE
-    return free.filter(state=MailState.WAITING).update(lease_until=mail.lease_until) == 1
-
-
-def _as_taken(mail: NoticeMail) -> QuerySet[NoticeMail]:
-    """Return the mail's row, or nothing where another worker has taken it since."""
-    return NoticeMail.objects.filter(pk=mail.pk, lease_until=mail.lease_until)
 
 
 def _send(mail: NoticeMail) -> None:
@@ -67,7 +51,7 @@ def _send(mail: NoticeMail) -> None:
         connection.open()
         if _note_sending(mail):
             connection.send_messages([_message(mail)])
-            _as_taken(mail).update(state=MailState.SENT, problem="")
+            mail.held().update(state=MailState.SENT, problem="")
     except (DatabaseError, InterfaceError):  # the row says how far it came
         raise
     except Exception as error:  # a name or password that can't be encoded is none of smtplib's
@@ -93,9 +77,9 @@ def _message(mail: NoticeMail) -> EmailMessage:
 
 
 def _note_sending(mail: NoticeMail) -> bool:
-    """Note that a mail is being sent; False where another worker took it meanwhile."""
+    """Note that a mail is being sent; False where another worker claimed it meanwhile."""
     mail.state = MailState.SENDING
-    return _as_taken(mail).update(state=MailState.SENDING) == 1
+    return mail.held().update(state=MailState.SENDING) == 1
 
 
 def _note_failure(mail: NoticeMail, error: Exception) -> None:
@@ -103,7 +87,7 @@ def _note_failure(mail: NoticeMail, error: Exception) -> None:
     problem = _words(error)
     if mail.state == MailState.SENDING and isinstance(error, SMTPServerDisconnected):
         problem = "The connection to the mail server ended while it was sent: it may have arrived."
-        _as_taken(mail).update(problem=problem)
+        mail.held().update(problem=problem)
     elif isinstance(error, SMTPRecipientsRefused) and _codes(error)[0] >= 500:
         _drop(mail, problem)
     else:
@@ -132,16 +116,11 @@ def _codes(error: SMTPRecipientsRefused) -> list[int]:
 
 
 def _drop(mail: NoticeMail, problem: str) -> None:
-    _as_taken(mail).update(state=MailState.DROPPED, problem=problem)
+    mail.held().update(state=MailState.DROPPED, problem=problem)
 
 
 def _try_later(mail: NoticeMail, problem: str) -> None:
     """Have a mail sent later: soon, then less and less often."""
-    wait = wait_after(mail.attempts, RETRY_FIRST_AFTER, RETRY_AT_LEAST_EVERY)
-    _as_taken(mail).update(
-        state=MailState.WAITING,
-        lease_until=None,
-        attempts=mail.attempts + 1,
-        problem=problem,
-        send_at=timezone.now() + wait,
+    mail.retry_later(
+        RETRY_FIRST_AFTER, RETRY_AT_LEAST_EVERY, state=MailState.WAITING, problem=problem
     )

@@ -7,4 +7,5 @@ from vcs_integrations.models import Integration
 
 def linked_or_404(pk: int) -> Integration:
     """Return a linked integration; raises Http404 where there is none."""
-    return get_object_or_404(Integration.objects.linked(), pk=pk)
+    linked = Integration.objects.linked().select_related("hook_watch")
+    return get_object_or_404(linked, pk=pk)

@@ -180,7 +180,7 @@ def join(integration: Integration, predecessor: Integration) -> Integration:
     """
     integration.unlinked_at = timezone.now()
     integration.joined_to = predecessor
-    integration.refresh_at = integration.duplicate_of = None
+    integration.due_at = integration.duplicate_of = None
     integration.save()
     for field in [*ADDRESS_FIELDS, "name"]:
         setattr(predecessor, field, getattr(integration, field))
@@ -189,7 +189,6 @@ def join(integration: Integration, predecessor: Integration) -> Integration:
     predecessor.webhook_password_digest = integration.webhook_password_digest
     predecessor.old_password_digest = integration.old_password_digest
     predecessor.password_changed_at = integration.password_changed_at
-    predecessor.watch_at = timezone.now()
     predecessor.linked_at, predecessor.unlinked_at = integration.linked_at, None
     predecessor.save()
     _move_credentials(integration, predecessor)
@@ -230,7 +229,7 @@ def _move_repositories(source: Integration, target: Integration) -> None:
         fields = [relation.field for relation in Repository._meta.related_objects]
         left_behind = [one for one in fields if not _move_related(one, repository, twin)]
         # What was read of the one may not have been read of the other.
-        Repository.objects.filter(pk=twin.pk).update(reconcile_at=timezone.now(), seen_push_id=None)
+        Repository.objects.filter(pk=twin.pk).update(due_at=timezone.now(), seen_push_id=None)
         if not left_behind:
             repository.delete()
 

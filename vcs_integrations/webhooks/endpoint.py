@@ -163,14 +163,14 @@ def _store(
         headers=_kept_headers(request),
         body=body,
         body_digest=digest(body),
-        process_at=timezone.now() if envelope.outcome == Outcome.STORED else None,
+        due_at=timezone.now() if envelope.outcome == Outcome.STORED else None,
     )
     try:
         delivery.save(force_insert=True)
     except IntegrityError:
         if not _is_identified(envelope):
             raise
-        delivery.outcome, delivery.process_at = Outcome.DUPLICATE, None
+        delivery.outcome, delivery.due_at = Outcome.DUPLICATE, None
         delivery.reason = f"Notification {envelope.notification_id} was received before"
         delivery.save(force_insert=True)
     return delivery

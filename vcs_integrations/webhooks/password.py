@@ -29,5 +29,6 @@ def make_password(integration: Integration, token: str) -> None:
     integration.subscriptions.present().filter(password_mark="").update(password_mark=mark)
     integration.give_credentials(token)
     Integration.objects.filter(pk=integration.pk).update(
-        old_password_digest=old, password_changed_at=timezone.now(), watch_at=timezone.now()
+        old_password_digest=old, password_changed_at=timezone.now()
     )
+    Integration.objects.filter(pk=integration.pk).hurry_watch()

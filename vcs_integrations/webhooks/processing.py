@@ -1,14 +1,12 @@
-"""Working off the deliveries: each is its own place in the queue.
+"""Processing the deliveries, which are their own queue.
 
-A worker takes a delivery by moving its time ahead, so that others leave it alone; where the
-worker is killed, the time comes again. Whatever a delivery leads to is stored in one
-transaction with the delivery's outcome, so that it may be processed twice, and even by two
-workers at once.
+Whatever a delivery leads to is stored in one transaction with the delivery's outcome, so that it
+may be processed twice, and even by two workers at once.
 """
 
 import logging
 from collections.abc import Callable, Sequence
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from django.conf import settings
 from django.db import InterfaceError, OperationalError
@@ -16,8 +14,7 @@ from django.db.models import OuterRef, QuerySet, Subquery, Value
 from django.db.models.functions import Concat
 from django.utils import timezone
 
-from core.backoff import wait_after
-from core.transactions import transaction_in_line
+from core.leases import Keeping
 from vcs_integrations.models import REPLAYABLE, Delivery, Integration, Repository
 from vcs_integrations.providers.base import Outcome, ProviderError
 from vcs_integrations.providers.events import Hint, Ignored, Malformed
@@ -25,9 +22,9 @@ from vcs_integrations.webhooks.pushes import read_ahead
 
 logger = logging.getLogger(__name__)
 
-# A killed worker's deliveries are taken up by others after this.
+# A dead worker's deliveries are claimed by others after this.
 LEASE = timedelta(seconds=20)
-TAKEN_AT_ONCE = 20
+CLAIMED_AT_ONCE = 20
 PRUNED_AT_ONCE = 500
 RETRY_FIRST_AFTER = timedelta(seconds=5)
 RETRY_AT_LEAST_EVERY = timedelta(minutes=5)
@@ -55,17 +52,18 @@ def register(consumer: Consumer) -> None:
 
 
 def process_due() -> int:
-    """Process deliveries that are due; return how many were taken."""
-    taken = _take()
-    read_ahead(taken)
-    give_back_at = timezone.now() + LEASE / 2
-    for number, delivery in enumerate(taken):
-        if number and timezone.now() > give_back_at:  # the provider is slow: others may take it
-            rest = [one.pk for one in taken[number:]]
-            Delivery.objects.waiting().filter(pk__in=rest).update(process_at=timezone.now())
-            return number
-        process(delivery)
-    return len(taken)
+    """Process deliveries that are due; return how many were claimed."""
+    claimed = _claim()
+    with Keeping(claimed, LEASE):
+        read_ahead(claimed)
+        give_back_at = timezone.now() + LEASE / 2
+        for number, delivery in enumerate(claimed):
+            if number and timezone.now() > give_back_at:  # the provider is slow: others may help
+                for rest in claimed[number:]:
+                    rest.release(rest.due_at, failures=rest.failures)
+                return number
+            process(delivery)
+    return len(claimed)
 
 
 def process(delivery: Delivery) -> None:
@@ -82,20 +80,18 @@ def process(delivery: Delivery) -> None:
             if _names_otherwise(delivery):
                 Integration.objects.filter(pk=delivery.integration_id).hurry_refresh()
             for consumer in _consumers:
-                consumer(delivery, events, delivery.attempts >= PATIENT_ATTEMPTS)
+                consumer(delivery, events, delivery.failures >= PATIENT_ATTEMPTS)
     except ProviderError as error:
         if not error.is_transient:  # it takes a look at the organization, or a person
             Integration.objects.filter(pk=delivery.integration_id).hurry_refresh()
-        delivery.postpone(f"Waiting: {error.cause}", _retry_at(delivery, error.retry_after))
+        _retry_later(delivery, f"Waiting: {error.cause}", error.retry_after)
     except NotYet as reason:
-        delivery.postpone(f"Waiting: {reason}", _retry_at(delivery))
-    except (OperationalError, InterfaceError):  # it is taken again, once the database is well
+        _retry_later(delivery, f"Waiting: {reason}")
+    except (OperationalError, InterfaceError):  # it is claimed again, once the database is well
         raise
     except Exception:  # a fault of ours must not hold up the deliveries behind it
         logger.exception("Delivery %s could not be processed", delivery.pk)
-        delivery.postpone(
-            "Waiting: a fault of Stackhook's own, which its log describes", _retry_at(delivery)
-        )
+        _retry_later(delivery, "Waiting: a fault of Stackhook's own, which its log describes")
 
 
 def _names_otherwise(delivery: Delivery) -> bool:
@@ -113,7 +109,7 @@ def replay(deliveries: QuerySet[Delivery]) -> int:
     Runs that there are already stay the only ones.
     """
     replayed = deliveries.filter(outcome__in=REPLAYABLE)
-    return replayed.update(outcome=Outcome.STORED, attempts=0, process_at=timezone.now())
+    return replayed.update(outcome=Outcome.STORED, failures=0, due_at=timezone.now())
 
 
 def prune() -> None:
@@ -125,30 +121,21 @@ def prune() -> None:
         Delivery.objects.filter(pk__in=portion).delete()
 
 
-def _take() -> list[Delivery]:
-    """Take the deliveries that have waited longest, so that no other worker does meanwhile."""
-    if not Delivery.objects.due().exists():  # mostly, and that needs no transaction
-        return []
-    with transaction_in_line():
-        due = Delivery.objects.due().order_by("process_at", "pk")
-        taken = [
-            *due.select_for_update(skip_locked=True)[:TAKEN_AT_ONCE].values_list("pk", flat=True)
-        ]
-        Delivery.objects.filter(pk__in=taken).update(process_at=timezone.now() + LEASE)
+def _claim() -> list[Delivery]:
+    """Claim the deliveries that are due longest, each with its repository's name as last read."""
     known = Repository.objects.filter(
         integration=OuterRef("integration"), external_id=OuterRef("repository_id")
     ).values_list(Concat("project_name", Value("/"), "name"))
-    found = Delivery.objects.filter(pk__in=taken).annotate(
+    claimed = Delivery.objects.claim(LEASE, CLAIMED_AT_ONCE).annotate(
         known_repository_name=Subquery(known)  # type: ignore[no-redef] # it has a default
     )
-    deliveries = list(found.select_related("integration").order_by("pk"))
+    deliveries = list(claimed.select_related("integration").order_by("pk"))
     shared: dict[int, Integration] = {}
     for delivery in deliveries:  # one instance, and so one client, for each organization
         delivery.integration = shared.setdefault(delivery.integration_id, delivery.integration)
     return deliveries
 
 
-def _retry_at(delivery: Delivery, seconds: int | None = None) -> datetime:
-    """Return when to try again: soon, then less and less often, or when the provider said."""
-    wait = wait_after(delivery.attempts, RETRY_FIRST_AFTER, RETRY_AT_LEAST_EVERY, seconds)
-    return timezone.now() + wait
+def _retry_later(delivery: Delivery, reason: str, seconds: int | None = None) -> None:
+    """Try again soon, then less and less often, or when the provider said; note why."""
+    delivery.retry_later(RETRY_FIRST_AFTER, RETRY_AT_LEAST_EVERY, seconds, reason=reason[:200])

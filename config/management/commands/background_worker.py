@@ -5,19 +5,17 @@ what it had taken is taken again, by another or by itself.
 """
 
 import logging
+import signal
 import threading
 import time
 from collections.abc import Callable
-from datetime import timedelta
+from dataclasses import dataclass
 from typing import Any
 
 from django.contrib.sessions.models import Session
 from django.core.management.base import BaseCommand
 from django.db import DatabaseError, InterfaceError, close_old_connections
 from django.utils import timezone
-from django.utils.crypto import get_random_string
-from django_tasks_db.management.commands.db_worker import Worker
-from django_tasks_db.models import DBTaskResult
 
 from accounts.audit.refusals import prune_refusals
 from stacks.deciding.planning import plan_next
@@ -29,7 +27,7 @@ from vcs_integrations.hooks.watching import prune_record, watch_next
 from vcs_integrations.models import Repository
 from vcs_integrations.notices.mailing import send_next_mail
 from vcs_integrations.notices.records import look_at_tokens, prune_notices
-from vcs_integrations.organizations.tasks import sweep
+from vcs_integrations.organizations.queue import refresh_next
 from vcs_integrations.webhooks.processing import process_due, prune
 
 logger = logging.getLogger(__name__)
@@ -46,10 +44,11 @@ LOOK_FOR_REPORTS_EVERY = 0.5
 LOOK_FOR_HOOKS_EVERY = 1
 LOOK_FOR_MAILS_EVERY = 2
 LOOK_AT_TOKENS_EVERY = 60
-SWEEP_EVERY = 5
+LOOK_FOR_ORGANIZATIONS_EVERY = 1
 TIDY_EVERY = 3600
 WAIT_FOR_DATABASE = 5
-KEEP_RESULTS = timedelta(days=1)
+# On a signal, what is being done is finished, if it takes no longer than this.
+END_WITHIN = 4
 
 
 class Command(BaseCommand):
@@ -60,72 +59,72 @@ class Command(BaseCommand):
     )
 
     def handle(self, *args: Any, **options: Any) -> None:
-        for _ in range(PROCESSORS):
-            keep_doing(process_due, LOOK_FOR_DELIVERIES_EVERY)
-        for _ in range(SENDERS):
-            keep_doing(send_next, LOOK_FOR_REPORTS_EVERY)
-        # What happened while no worker ran may have been missed.
-        keep_doing(reconcile_next, LOOK_FOR_REPOSITORIES_EVERY, first=Repository.objects.hurry)
-        keep_doing(plan_next, LOOK_FOR_OLDER_EVERY)
-        keep_doing(plan_again_next, LOOK_FOR_OUTDATED_EVERY)
-        keep_doing(watch_next, LOOK_FOR_HOOKS_EVERY)
-        keep_doing(sweep, SWEEP_EVERY)
-        keep_doing(look_at_tokens, LOOK_AT_TOKENS_EVERY)
-        keep_doing(send_next_mail, LOOK_FOR_MAILS_EVERY)
-        keep_doing(tidy, TIDY_EVERY)
-        worker = Worker(
-            queue_names=["*"],
-            interval=1,
-            batch=False,
-            backend_name="default",
-            startup_delay=False,
-            max_tasks=None,
-            worker_id=get_random_string(32),
-            excluded_queue_names=[],
-        )
-        worker.configure_signals()
+        ending = threading.Event()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda *_: ending.set())
+        work = [
+            *[Work(process_due, LOOK_FOR_DELIVERIES_EVERY)] * PROCESSORS,
+            *[Work(send_next, LOOK_FOR_REPORTS_EVERY)] * SENDERS,
+            # What happened while no worker ran may have been missed.
+            Work(reconcile_next, LOOK_FOR_REPOSITORIES_EVERY, first=Repository.objects.hurry),
+            Work(plan_next, LOOK_FOR_OLDER_EVERY),
+            Work(plan_again_next, LOOK_FOR_OUTDATED_EVERY),
+            Work(watch_next, LOOK_FOR_HOOKS_EVERY),
+            Work(refresh_next, LOOK_FOR_ORGANIZATIONS_EVERY),
+            Work(look_at_tokens, LOOK_AT_TOKENS_EVERY),
+            Work(send_next_mail, LOOK_FOR_MAILS_EVERY),
+            Work(tidy, TIDY_EVERY),
+        ]
+        threads = [keep_doing(one, ending) for one in work]
         self.stdout.write("The background worker is running.")
-        while worker.running:
-            try:
-                worker.run()
-            except (DatabaseError, InterfaceError) as error:
-                logger.warning("The worker waits for the database: %s", error.__class__.__name__)
-                time.sleep(WAIT_FOR_DATABASE)
+        ending.wait()
+        until = time.monotonic() + END_WITHIN
+        for thread in threads:
+            thread.join(max(0.0, until - time.monotonic()))
 
 
-def keep_doing(
-    work: Callable[[], object], pause: float, first: Callable[[], object] | None = None
-) -> None:
-    """Do some work in a thread until the process ends, pausing when there was nothing to do.
+@dataclass(frozen=True)
+class Work:
+    """Something to do again and again: what, the pause where there was nothing, and what first."""
+
+    do: Callable[[], object]
+    pause: float
+    first: Callable[[], object] | None = None
+
+
+def keep_doing(work: Work, ending: threading.Event) -> threading.Thread:
+    """Do some work in a thread until the process is to end.
 
     A database in trouble is tried again, and a fault of ours does not end it for good.
     """
 
     def keep() -> None:
-        waiting = [first] if first else []
-        while True:
+        waiting = [work.first] if work.first else []
+        while not ending.is_set():
             found: object = False
             try:
                 close_old_connections()
                 if waiting:
                     waiting[0]()
                     waiting.clear()
-                found = work()
+                found = work.do()
             except (DatabaseError, InterfaceError) as error:
                 logger.warning("%s waits for the database: %s", name, error.__class__.__name__)
-                time.sleep(WAIT_FOR_DATABASE)
+                ending.wait(WAIT_FOR_DATABASE)
             except Exception:
                 logger.exception("%s failed", name)
             if not found:
-                time.sleep(pause)
+                ending.wait(work.pause)
 
-    name = getattr(work, "__name__", "work")
-    threading.Thread(target=keep, name=name, daemon=True).start()
+    name = getattr(work.do, "__name__", "work")
+    thread = threading.Thread(target=keep, name=name, daemon=True)
+    thread.start()
+    return thread
 
 
 def tidy() -> None:
     """Remove what was kept long enough: deliveries, what was done to hooks and their tests,
-    notices, decisions, unconfirmed uploads, refusals in the audit log, task results, sessions.
+    notices, decisions, unconfirmed uploads, refusals in the audit log, sessions.
     """
     prune()
     prune_record()
@@ -133,6 +132,4 @@ def tidy() -> None:
     prune_decisions()
     prune_uploads()
     prune_refusals()
-    # One that is still running after so long lost its worker.
-    DBTaskResult.objects.filter(started_at__lt=timezone.now() - KEEP_RESULTS).delete()
     Session.objects.filter(expire_date__lt=timezone.now()).delete()

@@ -4,7 +4,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from stacks.deciding.reconciliation import reconcile
+from stacks.deciding.reconciliation import LEASE, reconcile
 from vcs_integrations.models import Integration, Repository
 from vcs_integrations.organizations.refreshing import refresh
 from vcs_integrations.providers.base import BACKGROUND, ProviderError
@@ -17,7 +17,12 @@ class Command(BaseCommand):
         failed = 0
         for integration in Integration.objects.usable():  # names may have changed
             refresh(integration, BACKGROUND)
-        for repository in Repository.objects.to_reconcile().select_related("integration"):
+        for pk in Repository.objects.to_reconcile().values_list("pk", flat=True):
+            free = Repository.objects.filter(pk=pk).claim_these(LEASE)
+            repository = free.select_related("integration").first()
+            if repository is None:
+                self.stdout.write(f"{Repository.objects.get(pk=pk)}: the worker is reading it")
+                continue
             try:
                 found = [one for one in reconcile(repository) if one.run]
             except ProviderError as error:

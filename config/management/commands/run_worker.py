@@ -69,7 +69,7 @@ class Command(BaseCommand):
                 if time.monotonic() > tidied_at + TIDY_EVERY:
                     tidy()
                     tidied_at = time.monotonic()
-                run = queue.take_next(worker)
+                run = queue.claim_next(worker)
             except (DatabaseError, InterfaceError) as error:
                 logger.warning("The worker waits for the database: %s", error.__class__.__name__)
                 ending.wait(WAIT_FOR_DATABASE)

@@ -95,7 +95,7 @@ def everything(stack: Stack) -> list[Any]:
 def process_all() -> None:
     """Process what is due, and then what is looked at once more, as if a while had passed."""
     process_due()
-    Delivery.objects.waiting().update(process_at=timezone.now())
+    Delivery.objects.waiting().update(due_at=timezone.now())
     process_due()
 
 
@@ -314,7 +314,7 @@ def test_after_a_false_claim_the_truth_is_read_within_a_minute_and_not_more_ofte
     forger: Forger, following: Stack, repository: Repository
 ) -> None:
     def due() -> Any:
-        return OurRepository.objects.get(pk=following.repository_id).reconcile_at
+        return OurRepository.objects.get(pk=following.repository_id).due_at
 
     for _ in range(3):
         of_the_tracked_branch(forger, repository)
@@ -383,7 +383,7 @@ def test_after_an_hour_of_silence_nothing_is_believed_and_nothing_lost(
     of_the_tracked_branch(forger, repository)
     of_a_pull_request_that_is_not_there(forger, repository)
     emulator.faults.add("unavailable")
-    Delivery.objects.update(attempts=PATIENT_ATTEMPTS)
+    Delivery.objects.update(failures=PATIENT_ATTEMPTS)
     process_due()
     assert not Delivery.objects.waiting().exists()
     assert everything(following) == before
@@ -395,7 +395,7 @@ def test_after_an_hour_of_silence_nothing_is_believed_and_nothing_lost(
 def resume() -> None:
     """Let the time come at which what waits is tried again."""
     azure_devops._resumes_at.clear()
-    Delivery.objects.waiting().update(process_at=timezone.now())
+    Delivery.objects.waiting().update(due_at=timezone.now())
 
 
 # What it costs
@@ -453,7 +453,7 @@ def test_many_deliveries_at_once_share_a_list_of_pushes_and_one_of_commits(
     calls()
     process_due()
     assert calls()[:3] == ["pushes", "commitsbatch", "pushes"]
-    Delivery.objects.waiting().update(process_at=timezone.now())
+    Delivery.objects.waiting().update(due_at=timezone.now())
     process_due()
     assert calls() == ["pushes", ""]  # what was missing, and whether its repository is there
     assert [run.message for run in following.runs.order_by("number")] == [

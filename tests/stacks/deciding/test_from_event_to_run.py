@@ -414,12 +414,12 @@ def test_where_the_changed_files_can_not_be_had_it_runs_and_says_so(inbox: Inbox
 def test_a_request_without_details_has_the_repositories_read(inbox: Inbox) -> None:
     repository = inbox.stack.repository
     Repository.objects.filter(pk=repository.pk).update(
-        reconcile_at="2100-01-01T00:00:00Z", project_id="ab1cfe2d-0e0b-4a9f-8c66-2f8b4a6d9c11"
+        due_at="2100-01-01T00:00:00Z", project_id="ab1cfe2d-0e0b-4a9f-8c66-2f8b4a6d9c11"
     )
     body = (PAYLOADS / "git_push__without_resource.json").read_bytes()
     inbox.post(body)
     process_due()
-    assert Repository.objects.due_for_reconciliation().get() == repository
+    assert Repository.objects.due().get() == repository
 
 
 def test_a_repository_that_no_stack_uses_is_said_to_be_that(inbox: Inbox) -> None:

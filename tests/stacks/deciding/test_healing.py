@@ -21,7 +21,7 @@ def kept(site: str, stack: Stack, integration: Integration, emulator: Emulator) 
     Stack.objects.update(path_rule=False)
     assert follow_from_now(stack) is None
     integration.projects.update(keeps_hooks=True)
-    watch(integration)
+    watch(integration.hook_watch)
     emulator.wait_for_deliveries()
     return integration
 

@@ -78,7 +78,7 @@ def deliver(emulator: Emulator, late: Sequence[WebhookRequest] = ()) -> list[Del
 
 def due_again() -> None:
     """Let the time come at which postponed deliveries are tried again."""
-    Delivery.objects.waiting().update(process_at=timezone.now())
+    Delivery.objects.waiting().update(due_at=timezone.now(), lease_until=timezone.now())
 
 
 def runs(stack: Stack) -> list[tuple[str, str, str]]:
@@ -92,7 +92,7 @@ def test_a_webhook_with_another_name_has_the_names_read_again(
     repository.push({"a.tf": "1"})
     with CaptureQueriesContext(connection) as queries:
         deliver(emulator)
-    assert not Integration.objects.due_for_refresh().exists()
+    assert not Integration.objects.due().exists()
     begins = 'SELECT "vcs_integrations_repository"."id"'
     asked = [one["sql"] for one in queries if one["sql"].startswith(begins)]
     # To decide once the push is read, and again once the changed files are.
@@ -100,7 +100,7 @@ def test_a_webhook_with_another_name_has_the_names_read_again(
     repository.rename("foundation")
     repository.push({"a.tf": "2"})
     deliver(emulator)
-    assert Integration.objects.due_for_refresh().exists()
+    assert Integration.objects.due().exists()
 
 
 def test_push_and_pull_request_become_one_run_each(
@@ -217,8 +217,8 @@ def test_while_azure_devops_is_away_a_delivery_waits_and_says_why(
     [delivery] = deliver(emulator)
     assert delivery.outcome == "stored"
     assert delivery.reason == "Waiting: Azure DevOps is down or in trouble (HTTP 503)."
-    assert delivery.process_at
-    assert delivery.process_at > timezone.now()
+    assert delivery.due_at
+    assert delivery.due_at > timezone.now()
     assert runs(following) == []
     emulator.faults.clear()
     due_again()
@@ -233,7 +233,7 @@ def test_after_an_hour_it_runs_without_knowing_the_changed_files(
     repository.push({"a.tf": "1"}, message="Second")
     emulator.faults.add("unavailable", path="/diffs")
     deliver(emulator)
-    Delivery.objects.update(attempts=PATIENT_ATTEMPTS)
+    Delivery.objects.update(failures=PATIENT_ATTEMPTS)
     due_again()
     process_due()
     [run] = following.runs.all()
@@ -592,7 +592,7 @@ def test_what_could_not_be_read_is_said_and_read_again_by_itself(
     repository.push({"a.tf": "1"}, branch="topic", message="First")
     emulator.faults.add("unavailable")
     deliver(emulator)
-    Delivery.objects.update(attempts=PATIENT_ATTEMPTS)
+    Delivery.objects.update(failures=PATIENT_ATTEMPTS)
     due_again()
     process_due()
     delivery = Delivery.objects.get()
@@ -612,7 +612,7 @@ def test_an_old_event_does_not_replace_what_was_read_when_nothing_can_be_read(
     deliver(emulator)
     emulator.faults.add("unavailable")
     deliver(emulator, late)
-    Delivery.objects.update(attempts=PATIENT_ATTEMPTS)
+    Delivery.objects.update(failures=PATIENT_ATTEMPTS)
     due_again()
     process_due()
     assert not following.runs.filter(pull_request__number=1, state="queued").exists()

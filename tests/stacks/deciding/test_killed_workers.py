@@ -39,7 +39,7 @@ for stack in json.loads(os.environ["STACKS"]):
     )
     Stack.objects.create(repository=repository, followed_push_id=0, **stack)
 # What there is on paper only comes by deliveries.
-Repository.objects.filter(stacks__path_rule=False).update(reconcile_at="2100-01-01T00:00:00Z")
+Repository.objects.filter(stacks__path_rule=False).update(due_at="2100-01-01T00:00:00Z")
 password = integration.read_credentials().webhook_password
 sys.stdout.write(json.dumps([integration.endpoint_url, password]))
 """
@@ -112,14 +112,14 @@ class Killed:
         return int(rows[0][0])
 
     def nothing_waits(self) -> bool:
-        return self.count("process_at IS NOT NULL") == 0
+        return self.count("due_at IS NOT NULL") == 0
 
     def end_leases(self) -> int:
         """Let the time come at which others take what was taken; return how much that is."""
-        taken = self.count("process_at > CURRENT_TIMESTAMP")
+        taken = self.count("lease_until > CURRENT_TIMESTAMP")
         self.database.ask(
-            "UPDATE vcs_integrations_delivery SET process_at = '2020-01-01 00:00:00+00:00' "
-            "WHERE process_at IS NOT NULL"
+            "UPDATE vcs_integrations_delivery SET lease_until = '2020-01-01 00:00:00+00:00' "
+            "WHERE lease_until IS NOT NULL"
         )
         return taken
 
@@ -280,7 +280,7 @@ def test_what_a_killed_worker_had_taken_is_processed_by_another_within_half_a_mi
         pass
     emulator.faults.add("slow", seconds=60)
     with worker(on_sqlite) as process:
-        assert wait_for(lambda: killed.count("process_at > CURRENT_TIMESTAMP"))
+        assert wait_for(lambda: killed.count("lease_until > CURRENT_TIMESTAMP"))
         process.kill()
     emulator.faults.clear()
     with worker(on_sqlite):

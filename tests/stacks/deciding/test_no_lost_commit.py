@@ -302,10 +302,10 @@ class BrokenWorld(World):
             self.receive(request.body)
 
     def work(self, work: Work) -> None:
-        """Let a worker do something; another one finds free what a dead one had taken."""
-        self.deliveries.waiting().update(process_at=timezone.now())
+        """Let a worker do something; another one finds free what a dead one had claimed."""
+        self.expire_leases()
         if work.provider == "away for an hour":
-            self.deliveries.waiting().update(attempts=processing.PATIENT_ATTEMPTS)
+            self.deliveries.waiting().update(failures=processing.PATIENT_ATTEMPTS)
         around = nullcontext() if work.provider == "there" else self.without_provider()
         with killed_at(work.killed_at), around:
             if work.what == "process":
@@ -317,7 +317,11 @@ class BrokenWorld(World):
             elif work.what == "hang":
                 self.hang()
         # Not due while the other world works.
-        self.deliveries.waiting().update(process_at=timezone.now() + processing.LEASE)
+        self.deliveries.waiting().update(due_at=timezone.now() + processing.LEASE)
+
+    def expire_leases(self) -> None:
+        """Let time pass: what waits is due, and what dead workers had claimed is free."""
+        self.deliveries.waiting().update(due_at=timezone.now(), lease_until=timezone.now())
 
     @contextmanager
     def without_provider(self) -> Iterator[None]:
@@ -329,14 +333,15 @@ class BrokenWorld(World):
         cache.clear()
         with away(), suppress(ProviderError):
             yield
-        Repository.objects.filter(pk=self.repository.pk).update(reconcile_failures=0)
+        Repository.objects.filter(pk=self.repository.pk).update(failures=0)
 
     def hang(self) -> None:
-        """Take deliveries, fall asleep, and go on once another worker was through with them."""
-        taken = processing._take()
-        self.deliveries.waiting().update(process_at=timezone.now())
+        """Claim deliveries, fall asleep, and go on once another worker was through with them."""
+        claimed = self.deliveries.claim(processing.LEASE, processing.CLAIMED_AT_ONCE)
+        asleep = list(claimed.select_related("integration"))
+        self.expire_leases()
         processing.process_due()
-        for delivery in taken:
+        for delivery in asleep:
             processing.process(delivery)
 
     def settle(self) -> None:

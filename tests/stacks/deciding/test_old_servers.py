@@ -51,7 +51,7 @@ def test_everything_works_on_an_older_server(
     )
     assert follow_from_now(stack) is None
     integration.projects.update(keeps_hooks=True)
-    watch(integration)
+    watch(integration.hook_watch)
     assert len(organization.subscriptions) == 4
 
     sha = repository.push({"main.tf": "2"})

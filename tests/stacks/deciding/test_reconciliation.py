@@ -219,7 +219,7 @@ def test_a_repository_without_stacks_is_not_read(following: Stack, emulator: Emu
     assert reconcile_next()
     assert sum(emulator.request_counts().values()) == 0
     repository.refresh_from_db()
-    assert repository.reconcile_at is None
+    assert repository.due_at is None
 
 
 def test_it_is_put_off_when_azure_devops_is_away_and_done_when_it_is_back(
@@ -231,14 +231,14 @@ def test_it_is_put_off_when_azure_devops_is_away_and_done_when_it_is_back(
         look(following)
     assert error.value.problem == Problem.THROTTLED
     ours = OurRepository.objects.get(stacks=following)
-    assert ours.reconcile_failures == 1
-    assert ours.reconcile_at
-    assert ours.reconcile_at - timezone.now() > timedelta(seconds=100)
+    assert ours.failures == 1
+    assert ours.due_at
+    assert ours.due_at - timezone.now() > timedelta(seconds=100)
     emulator.faults.clear()
     azure_devops._resumes_at.clear()  # the time is over
     assert look(following) == ["tracked"]
     ours.refresh_from_db()
-    assert ours.reconcile_failures == 0
+    assert ours.failures == 0
 
 
 def test_a_good_answer_that_asks_to_wait_is_obeyed(
@@ -263,9 +263,9 @@ def test_after_a_failed_period_it_is_due_at_once(following: Stack, emulator: Emu
     emulator.faults.add("unavailable")
     refresh(integration, INTERACTIVE)
     emulator.faults.clear()
-    assert not OurRepository.objects.due_for_reconciliation().exists()
+    assert not OurRepository.objects.due().exists()
     refresh(integration, INTERACTIVE)
-    assert OurRepository.objects.due_for_reconciliation().exists()
+    assert OurRepository.objects.due().exists()
 
 
 def test_an_unlinked_organization_is_not_read(following: Stack) -> None:
@@ -331,10 +331,10 @@ def test_who_asks_while_it_is_read_gets_another_look(
         OurRepository.objects.hurry()
 
     look(following)
-    assert not OurRepository.objects.due_for_reconciliation().exists()
+    assert not OurRepository.objects.due().exists()
     monkeypatch.setattr(reconciliation, "_correct_heads", correct_heads)
     look(following)
-    assert OurRepository.objects.due_for_reconciliation().exists()
+    assert OurRepository.objects.due().exists()
 
 
 def test_a_push_of_which_only_a_part_was_taken_in_is_taken_in_whole(
@@ -369,10 +369,9 @@ def test_a_push_that_can_not_be_read_holds_up_others_for_an_hour_only(
 def test_of_two_workers_one_reads_a_repository(following: Stack) -> None:
     look(following)
     OurRepository.objects.hurry()
-    one, other = (OurRepository.objects.get(stacks=following) for _ in range(2))
-    assert (reconciliation._take(one), reconciliation._take(other)) == (True, False)
-    assert not OurRepository.objects.due_for_reconciliation().exists()
-    OurRepository.objects.update(reconcile_lease=timezone.now())  # it was killed
+    assert OurRepository.objects.claim(reconciliation.LEASE).exists()
+    assert not reconcile_next()
+    OurRepository.objects.update(lease_until=timezone.now())  # it was killed
     assert reconcile_next()
 
 

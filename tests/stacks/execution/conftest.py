@@ -156,7 +156,7 @@ def queued(stack: Stack, sha: str, **changes: object) -> Run:
 def work(worker: str = "here") -> list[Run]:
     """Do what there is to do, and return the runs that were taken, as they are now."""
     done = []
-    while run := queue.take_next(worker):
+    while run := queue.claim_next(worker):
         job.execute(run, lambda: False)
         done.append(Run.objects.get(pk=run.pk))
     return done
@@ -164,7 +164,7 @@ def work(worker: str = "here") -> list[Run]:
 
 def cancel_when_logged(text: str) -> Run:
     """Do the run whose turn it is, and cancel it once its log has a text; return it at its end."""
-    run = queue.take_next("here")
+    run = queue.claim_next("here")
     assert run
 
     def cancel() -> bool:

@@ -381,7 +381,6 @@ def test_a_run_with_a_huge_secret_and_log_keeps_its_lease(
     lines = "\n".join(f"{'0' * (6 + number % 30)}{number}" for number in range(4200))
     StackVariable.objects.create(stack=stack, name="AWS_SESSION_TOKEN", value=lines, is_secret=True)
     monkeypatch.setattr("stacks.execution.queue.LEASE", timedelta(seconds=5))
-    monkeypatch.setattr("stacks.execution.lease.RENEW_EVERY", 0.5)
     zeros = "yes $(printf %0100d 0) | head -n 10000"
     run = pushed(stack, repository, {"main.tf": executed(zeros)})
     is_over = threading.Event()

@@ -180,7 +180,7 @@ def queued(stack: Stack, number: int, kind: Kind = Kind.TRACKED, **changes: obje
 
 
 def taken(worker: str = "here") -> int | None:
-    run = queue.take_next(worker)
+    run = queue.claim_next(worker)
     return run.number if run else None
 
 
@@ -239,7 +239,7 @@ def test_what_a_dead_worker_applied_is_never_applied_again(stack: Stack) -> None
 
 def test_a_worker_that_lost_its_run_does_not_move_it(stack: Stack, repository: Repository) -> None:
     pushed(stack, repository, {"main.tf": HTTP_BACKEND})
-    run = queue.take_next("slow")
+    run = queue.claim_next("slow")
     assert run
     died(run)
     assert taken("quick") == 1
@@ -373,7 +373,7 @@ def test_a_cancelled_run_is_over_within_seconds(
             act(Run.objects.get(pk=run.pk), Action.CANCEL, bob, "")
         return False
 
-    found = queue.take_next("here")
+    found = queue.claim_next("here")
     assert found
     job.execute(found, cancel_once)
     assert canceled_at
@@ -387,13 +387,13 @@ def test_what_a_worker_planned_that_ends_is_planned_by_the_next(
     stack: Stack, repository: Repository, stuck: str, runs_folder: Path
 ) -> None:
     run = pushed(stack, repository, {"main.tf": stuck})
-    found = queue.take_next("here")
+    found = queue.claim_next("here")
     assert found
     job.execute(found, lambda: is_initializing(runs_folder))
     assert commands_below(runs_folder) == []
     run.refresh_from_db()
     assert (run.state, run.worker, run.attempts) == (State.QUEUED, "", 0)
-    assert queue.take_next("another") == run
+    assert queue.claim_next("another") == run
 
 
 def test_a_job_that_never_stops_printing_is_cut_and_ended(

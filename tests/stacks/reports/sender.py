@@ -27,7 +27,7 @@ def send_all() -> None:
 
 def hurry() -> None:
     """Let the time pass for which reports wait, and the leases of killed workers."""
-    Report.objects.update(send_at=timezone.now(), lease_until=None)
+    Report.objects.update(due_at=timezone.now(), lease_until=None)
     Integration.objects.update(reports_held_until=None)
 
 

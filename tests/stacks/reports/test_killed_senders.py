@@ -48,7 +48,7 @@ def test_a_killed_worker_loses_no_report_and_tells_nothing_twice(
             process.wait()
         # As if the time of its leases had passed.
         database.ask("UPDATE stacks_report SET lease_until = NULL")
-        database.ask("UPDATE vcs_integrations_repository SET reconcile_lease = NULL")
+        database.ask("UPDATE vcs_integrations_repository SET lease_until = NULL")
         told = len(repository.statuses)
         assert told < COMMITS, f"all was told before kill {number}"
     emulator.faults.clear()

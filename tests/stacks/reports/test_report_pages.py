@@ -42,7 +42,7 @@ def test_the_card_counts_what_waits_and_says_why(
     for page in (text(admin, card), text(member, reverse("provider_list"))):
         assert "1 failed so far" in page
         assert "Azure DevOps is down or in trouble (HTTP 500). It is tried again" in page
-    Report.objects.update(send_at=timezone.now())
+    Report.objects.update(due_at=timezone.now())
     send_all()
     assert "nothing waits" in text(admin, card)
 

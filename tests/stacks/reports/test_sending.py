@@ -86,12 +86,12 @@ def test_what_arrived_without_an_answer_is_not_posted_again(
     emulator.faults.add("lost-answer", path=path, times=1)
     send_all()
     [report] = Report.objects.all()
-    assert (report.state, report.is_uncertain, report.attempts) == ("waiting", True, 1)
+    assert (report.state, report.is_uncertain, report.failures) == ("waiting", True, 1)
     assert "cut" in report.problem
     hurry()
     send_all()
     report.refresh_from_db()
-    assert (report.state, report.is_uncertain, report.attempts) == ("sent", False, 0)
+    assert (report.state, report.is_uncertain, report.failures) == ("sent", False, 0)
     assert arrived(opened, repository) == {key: int(key == what) for key in What}
 
 
@@ -134,8 +134,9 @@ def test_a_failure_is_repeated_less_and_less_often(
     for attempt in range(1, 12):
         assert send_next()
         [report] = Report.objects.all()
-        assert (report.attempts, report.lease_until) == (attempt, None)
-        waits.append((report.send_at - timezone.now()).total_seconds())
+        assert (report.failures, report.lease_until) == (attempt, None)
+        assert report.due_at
+        waits.append((report.due_at - timezone.now()).total_seconds())
         assert not send_next()
         hurry()
     for number, wait in enumerate(waits):
@@ -147,7 +148,7 @@ def test_a_failure_is_repeated_less_and_less_often(
     send_all()
     assert told(repository.statuses[sha]) == [("pending", "Run 1 waits for its turn")]
     report.refresh_from_db()
-    assert (report.problem, report.attempts) == ("", 0)
+    assert (report.problem, report.failures) == ("", 0)
 
 
 def test_one_that_fails_holds_up_no_other(
@@ -197,8 +198,8 @@ def test_a_wrong_token_has_the_organization_looked_at(
     organization.tokens.clear()
     send_all()
     integration.refresh_from_db()
-    assert integration.refresh_at
-    assert integration.refresh_at <= timezone.now()
+    assert integration.due_at
+    assert integration.due_at <= timezone.now()
     replace_token(integration, organization.add_token({"vso.code_write"}))
     hurry()
     send_all()
@@ -293,7 +294,7 @@ def test_a_commit_that_is_not_there_is_given_up_after_an_hour(sha: str) -> None:
     send_all()
     [report] = Report.objects.all()
     assert report.state == ReportState.WAITING
-    Report.objects.update(attempts=sending.PATIENT_ATTEMPTS + 1)
+    Report.objects.update(failures=sending.PATIENT_ATTEMPTS + 1)
     hurry()
     send_all()
     report.refresh_from_db()
@@ -443,7 +444,7 @@ def test_a_missing_permission_of_the_comments_author_posts_no_other(
 ) -> None:
     send_all()
     organization.deny("Ann Admin", "contribute_to_pull_requests")
-    Report.objects.update(sent="", send_at=timezone.now(), state=ReportState.WAITING)
+    Report.objects.update(sent="", due_at=timezone.now(), state=ReportState.WAITING)
     send_all()
     organization.allow("Ann Admin", "contribute_to_pull_requests")
     hurry()

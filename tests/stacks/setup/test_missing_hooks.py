@@ -16,8 +16,8 @@ OFFER = "No webhook tells of pushes yet."
 def created(admin: Client, world: Integration) -> Stack:
     create(admin, world)
     stack = Stack.objects.get()
-    assert stack.repository.reconcile_at is not None
-    watch(Integration.objects.get(pk=world.pk))
+    assert stack.repository.due_at is not None
+    watch(Integration.objects.get(pk=world.pk).hook_watch)
     return stack
 
 
@@ -38,7 +38,7 @@ def test_an_admin_creates_them_from_the_stack(
     admin.post(f"/settings/vcs-providers/{integration.pk}/hooks/keep/", {"project": project})
     assert OFFER not in admin.get(created.get_absolute_url()).content.decode()
     assert home(admin) == []
-    watch(Integration.objects.get())
+    watch(Integration.objects.get().hook_watch)
     assert len(organization.subscriptions) == 4
 
 
@@ -57,7 +57,7 @@ def test_hooks_made_by_hand_will_do(
     assert project
     integration = Integration.objects.get()
     organization.add_subscription(project, "git.push", integration.endpoint_url, "x")
-    watch(integration)
+    watch(integration.hook_watch)
     assert OFFER not in admin.get(created.get_absolute_url()).content.decode()
     assert home(admin) == []
 

@@ -21,7 +21,7 @@ from django.utils import timezone
 from pytest_django import Settings
 
 from core.encryption import WrongKey
-from stacks.execution.queue import give_back_lost, take_next
+from stacks.execution.queue import claim_next, give_back_lost
 from stacks.models import Run, Stack, StateLock, StateVersion
 from stacks.rules.states import ENDED, Kind, State
 from stacks.tfstate.backend import address_of, issue_credential, limit_apply, username_of
@@ -384,7 +384,7 @@ def test_the_password_of_a_lost_attempt_does_not_hold_for_the_next(run: Run) -> 
     program = Program(run)
     lose(run)
     assert program.send("GET").status_code == 403
-    assert take_next("another worker") == run
+    assert claim_next("another worker") == run
     assert program.send("GET").status_code == 401
 
 

@@ -14,8 +14,8 @@ from tests.emulator.model import Organization
 from vcs_integrations.connections.linking import AlreadyLinked
 from vcs_integrations.connections.unlinking import unlink
 from vcs_integrations.models import Integration
+from vcs_integrations.organizations.queue import refresh_next
 from vcs_integrations.organizations.refreshing import refresh
-from vcs_integrations.organizations.tasks import sweep
 from vcs_integrations.providers.base import BACKGROUND, Problem, ProviderError
 
 
@@ -212,10 +212,10 @@ def test_unlinking_erases_token_and_password(integration: Integration) -> None:
         integration.read_credentials()
 
 
-def test_the_sweep_enqueues_what_is_due_once(integration: Integration) -> None:
-    Integration.objects.update(refresh_at="2020-01-01T00:00Z")
-    assert sweep() == 1
-    assert sweep() == 0
+def test_what_is_due_is_refreshed_once(integration: Integration) -> None:
+    Integration.objects.update(due_at="2020-01-01T00:00Z")
+    assert refresh_next()
+    assert not refresh_next()
 
 
 def test_a_wrong_key_is_a_sentence_and_not_a_broken_page(

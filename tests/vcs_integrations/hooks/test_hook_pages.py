@@ -12,7 +12,7 @@ from vcs_integrations.models import HookTest, Integration, Verdict
 @pytest.fixture
 def read(integration: Integration) -> Integration:
     """An organization whose hooks were read."""
-    watch(Integration.objects.get(pk=integration.pk))
+    watch(Integration.objects.get(pk=integration.pk).hook_watch)
     return integration
 
 
@@ -36,7 +36,7 @@ def test_create_hooks_of_one_project(
     told = post(admin, read, "keep", project=project.id)
     assert told == ["The worker looks after the hooks of Platform Team now"]
     assert "The worker looks at them now" in section(admin, read)
-    watch(Integration.objects.get())
+    watch(Integration.objects.get().hook_watch)
     page = section(admin, read)
     assert "All work" in page
     assert "Kept by Stackhook" in page
@@ -53,7 +53,7 @@ def test_create_hooks_of_all_projects(
     admin.post(f"{integration.get_absolute_url()}test/")  # lists the new repository
     told = post(admin, integration, "keep", project="all")
     assert told[-1] == "The worker looks after the hooks of 2 projects now"
-    watch(Integration.objects.get())
+    watch(Integration.objects.get().hook_watch)
     assert len(organization.subscriptions) == 8
 
 
@@ -67,11 +67,11 @@ def test_leave_alone(
     admin: Client, read: Integration, project: Project, organization: Organization
 ) -> None:
     post(admin, read, "keep", project=project.id)
-    watch(Integration.objects.get())
+    watch(Integration.objects.get().hook_watch)
     told = post(admin, read, "leave", project=project.id)
     assert told == ["The hooks of Platform Team stay as they are and are not mended any more"]
     organization.unsubscribe(organization.subscriptions[0])
-    watch(Integration.objects.get())
+    watch(Integration.objects.get().hook_watch)
     assert len(organization.subscriptions) == 3
     page = section(admin, read)
     assert "3 of 4 work" in page
@@ -89,7 +89,7 @@ def test_each_state_is_said_in_words(
     owner.set_status("disabledByInactiveIdentity")
     filters = {"branch": "main"}
     add(project, "git.pullrequest.merged", url, "x", publisher_inputs=filters)
-    watch(Integration.objects.get())
+    watch(Integration.objects.get().hook_watch)
     page = section(admin, read)
     assert "It is on probation: its events are dropped" in page
     assert "It sends reduced details" in page
@@ -103,7 +103,7 @@ def test_a_hook_is_tested_from_its_project(
     admin: Client, read: Integration, project: Project, organization: Organization
 ) -> None:
     organization.add_subscription(project, "git.push", read.endpoint_url, "x")
-    watch(Integration.objects.get())
+    watch(Integration.objects.get().hook_watch)
     hook = read.subscriptions.get()
     response = admin.post(f"{read.get_absolute_url()}hooks/test/", {"hook": hook.pk}, follow=True)
     assert "Test of a service hook" in response.content.decode()
@@ -123,7 +123,7 @@ def test_unlinking_removes_verifies_and_lists_what_is_left(
     admin: Client, read: Integration, project: Project, organization: Organization
 ) -> None:
     post(admin, read, "keep", project=project.id)
-    watch(Integration.objects.get())
+    watch(Integration.objects.get().hook_watch)
     organization.deny("Ann Admin", "delete_subscriptions")
     response = admin.post(f"{read.get_absolute_url()}unlink/", follow=True)
     page = response.content.decode()
@@ -147,14 +147,14 @@ def test_linking_again_makes_the_hooks_anew(
     admin: Client, read: Integration, project: Project, organization: Organization, token: str
 ) -> None:
     post(admin, read, "keep", project=project.id)
-    watch(Integration.objects.get())
+    watch(Integration.objects.get().hook_watch)
     unlink(Integration.objects.get())
     assert organization.subscriptions == []
     form = {"organization_url": organization.url, "token": token}
     admin.post("/settings/vcs-providers/azure-devops/set-up/", form)
     again = Integration.objects.get()
     assert again.is_linked
-    watch(again)
+    watch(again.hook_watch)
     assert len(organization.subscriptions) == 4
     assert (
         "Make these service hooks anew" not in admin.get(again.get_absolute_url()).content.decode()
@@ -186,7 +186,7 @@ def test_a_sample_that_a_disabled_hook_sent_does_not_say_that_it_works(
         project, "git.push", read.endpoint_url, read.read_credentials().webhook_password
     )
     hook.set_status("disabledByUser")
-    watch(Integration.objects.get())
+    watch(Integration.objects.get().hook_watch)
     test = HookTest.objects.create(
         integration=read,
         external_id=hook.id,

@@ -95,7 +95,7 @@ def run_test(emulator: Emulator, integration: Integration, project: Project) -> 
     emulator.organizations[0].add_subscription(
         project, "git.push", integration.endpoint_url, password
     )
-    watch(integration)
+    watch(integration.hook_watch)
     test = hook_tests.begin(integration, integration.subscriptions.get(), project.name)
     emulator.wait_for_deliveries()
     hook_tests.look(test)
@@ -177,7 +177,7 @@ def test_a_hook_that_is_gone_can_not_be_asked(
     integration: Integration, organization: Organization, project: Project, admin: Client
 ) -> None:
     hook = organization.add_subscription(project, "git.push", integration.endpoint_url, "x")
-    watch(integration)
+    watch(integration.hook_watch)
     organization.unsubscribe(hook)
     test = hook_tests.begin(integration, integration.subscriptions.get(), project.name)
     assert test.verdict == Verdict.NOT_ASKED
@@ -218,7 +218,7 @@ def test_a_wrong_password_of_ours_is_corrected_by_itself(
     site: str, integration: Integration, emulator: Emulator, project: Project
 ) -> None:
     integration.projects.update(keeps_hooks=True)
-    watch(Integration.objects.get())
+    watch(Integration.objects.get().hook_watch)
     remote = next(
         one for one in emulator.organizations[0].subscriptions if one.event_type == "git.push"
     )
@@ -229,7 +229,7 @@ def test_a_wrong_password_of_ours_is_corrected_by_itself(
         emulator.wait_for_deliveries()
         hook_tests.look(test)
         assert test.verdict == verdict
-        watch(Integration.objects.get())
+        watch(Integration.objects.get().hook_watch)
     reason = integration.hook_actions.get(kind="corrected").reason
     assert reason == "It posts with another webhook password"
 

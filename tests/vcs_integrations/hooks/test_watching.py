@@ -20,7 +20,7 @@ from vcs_integrations.connections.linking import replace_token
 from vcs_integrations.connections.unlinking import unlink
 from vcs_integrations.hooks.plan import read_hooks
 from vcs_integrations.hooks.watching import prune_record, watch, watch_next
-from vcs_integrations.models import HookAction, Integration, NoticeMail
+from vcs_integrations.models import HookAction, HookWatch, Integration, NoticeMail
 from vcs_integrations.organizations.refreshing import refresh
 from vcs_integrations.providers import PROVIDERS
 from vcs_integrations.providers.azure_devops.client import AzureDevOpsClient
@@ -40,7 +40,7 @@ def kept(integration: Integration, project: Project) -> Integration:
 
 def look_after(integration: Integration) -> None:
     integration.projects.update(retry_at=None)
-    watch(Integration.objects.get(pk=integration.pk))
+    watch(Integration.objects.get(pk=integration.pk).hook_watch)
 
 
 def states(integration: Integration) -> dict[str, list[str]]:
@@ -221,7 +221,7 @@ def test_what_the_owner_may_not_do_is_said_once_and_tried_again_rarely(
     assert [action.kind for action in integration.hook_actions.all()] == ["refused"]
 
     emulator.reset_requests()
-    watch(Integration.objects.get(pk=integration.pk))  # not due for a day
+    watch(Integration.objects.get(pk=integration.pk).hook_watch)  # not due for a day
     assert emulator.request_counts()["POST hooks/subscriptions"] == 0
     organization.allow("Ann Admin", "edit_subscriptions")
     look_after(integration)
@@ -234,7 +234,7 @@ def test_with_a_new_token_what_was_refused_is_tried_at_once(
 ) -> None:
     organization.deny("Ann Admin", "edit_subscriptions")
     integration.projects.update(keeps_hooks=True)
-    watch(Integration.objects.get())
+    watch(Integration.objects.get().hook_watch)
     assert organization.subscriptions == []
     token = organization.add_token({"vso.code_write"}, user="Bo Builder")
     replace_token(Integration.objects.get(), token)
@@ -281,21 +281,21 @@ def test_killed_at_any_point_it_leaves_no_double_and_nothing_undone(
 
 def test_one_worker_at_a_time_looks_after_an_organization(integration: Integration) -> None:
     now = timezone.now()
-    Integration.objects.update(watch_at=now, watch_lease=now + timedelta(minutes=1))
+    HookWatch.objects.update(due_at=now, lease_until=now + timedelta(minutes=1))
     assert not watch_next()
-    Integration.objects.update(watch_lease=now - timedelta(seconds=1))
+    HookWatch.objects.update(lease_until=now - timedelta(seconds=1))
     assert watch_next()
     assert not watch_next()
-    found = Integration.objects.get()
-    assert found.watch_at
-    assert found.watch_at > now + timedelta(minutes=4)
-    assert found.watch_lease is None
+    found = HookWatch.objects.get()
+    assert found.due_at
+    assert found.due_at > now + timedelta(minutes=4)
+    assert found.lease_until is None
 
 
 def test_what_is_asked_for_meanwhile_is_done_next(integration: Integration) -> None:
-    taken = Integration.objects.get()
+    claimed = HookWatch.objects.get()
     Integration.objects.hurry_watch()
-    watch(taken)
+    watch(claimed)
     assert watch_next()
 
 
@@ -306,10 +306,10 @@ def test_a_provider_that_is_down_is_tried_again_by_itself(
     assert watch_next()
     found = Integration.objects.get()
     assert "Azure DevOps is down or in trouble" in found.hooks_problem
-    assert found.watch_at
-    assert timezone.now() < found.watch_at < timezone.now() + timedelta(minutes=1)
+    assert found.hook_watch.due_at
+    assert timezone.now() < found.hook_watch.due_at < timezone.now() + timedelta(minutes=1)
     emulator.faults.clear()
-    watch(found)
+    watch(found.hook_watch)
     assert Integration.objects.get().hooks_problem == ""
 
 
@@ -376,7 +376,7 @@ def long_ago(integration: Integration) -> None:
 def test_a_project_that_used_to_deliver_and_is_silent_is_told(kept: Integration) -> None:
     repository = kept.repositories.get()
     hour = timedelta(hours=1)
-    repository.reconcile_at = timezone.now() + hour
+    repository.due_at = timezone.now() + hour
     repository.save()
     long_ago(kept)
     kept.deliveries.create(
@@ -403,9 +403,7 @@ def test_a_project_that_used_to_deliver_and_is_silent_is_told(kept: Integration)
 
 
 def test_a_project_that_never_delivered_is_not_silent(kept: Integration) -> None:
-    kept.repositories.update(
-        reconcile_at=timezone.now(), pushed_at=timezone.now() - timedelta(days=1)
-    )
+    kept.repositories.update(due_at=timezone.now(), pushed_at=timezone.now() - timedelta(days=1))
     look_after(kept)
     assert subjects(kept) == []
 
@@ -438,9 +436,7 @@ def test_what_was_done_long_ago_is_forgotten(kept: Integration) -> None:
 def test_a_project_with_a_reason_is_not_silent(kept: Integration, excuse: str) -> None:
     long_ago(kept)
     hour = timedelta(hours=1)
-    kept.repositories.update(
-        reconcile_at=timezone.now() + hour, pushed_at=timezone.now() - 2 * hour
-    )
+    kept.repositories.update(due_at=timezone.now() + hour, pushed_at=timezone.now() - 2 * hour)
     event = "git.pullrequest.created" if excuse == "other events" else "git.push"
     kept.deliveries.create(
         outcome="run",
@@ -534,7 +530,7 @@ def test_a_hook_that_was_made_unseen_is_forgotten_when_it_is_tried_again(
     organization.allow("Ann Admin", "view_subscriptions")
     project = kept.projects.get().external_id
     admin.post(f"{kept.get_absolute_url()}hooks/keep/", {"project": project})
-    watch(Integration.objects.get())
+    watch(Integration.objects.get().hook_watch)
     assert states(kept) == ALL_WELL
 
 
@@ -589,14 +585,14 @@ def test_who_says_leave_alone_meanwhile_is_heard(
 
 def test_what_was_lost_is_read_at_once(kept: Integration, organization: Organization) -> None:
     later = timezone.now() + timedelta(hours=1)
-    kept.repositories.update(reconcile_at=later)
+    kept.repositories.update(due_at=later)
     look_after(kept)
-    assert kept.repositories.get().reconcile_at == later
+    assert kept.repositories.get().due_at == later
     organization.subscriptions[0].set_status("onProbation")
     look_after(kept)
-    reconcile_at = kept.repositories.get().reconcile_at
-    assert reconcile_at
-    assert reconcile_at < later
+    due_at = kept.repositories.get().due_at
+    assert due_at
+    assert due_at < later
 
 
 def test_hooks_that_are_not_understood_are_left_alone(
@@ -613,7 +609,7 @@ def test_linked_again_what_was_refused_is_tried_at_once(
 ) -> None:
     organization.deny("Ann Admin", "edit_subscriptions")
     integration.projects.update(keeps_hooks=True)
-    watch(Integration.objects.get())
+    watch(Integration.objects.get().hook_watch)
     unlink(Integration.objects.get())
     organization.allow("Ann Admin", "edit_subscriptions")
     make_integration(organization.url, token)

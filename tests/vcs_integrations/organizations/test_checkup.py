@@ -72,7 +72,7 @@ def world(emulator: Emulator, organization: Organization, token: str, admin: Cli
     network = platform.add_repository("network", files={"main.tf": ""})
     organization.add_project(SHOP).add_repository("web", files={"main.tf": ""})
     integration = make_integration(organization.url, token)
-    integration.repositories.update(reconcile_at=timezone.now())  # as if stacks used them
+    integration.repositories.update(due_at=timezone.now())  # as if stacks used them
     infrastructure = platform.repository("infrastructure")
     assert infrastructure
     return World(emulator, organization, platform, infrastructure, network, integration, admin)
@@ -388,7 +388,7 @@ def test_what_there_is_no_time_for_is_not_known(world: World) -> None:
 
 
 def test_a_repository_is_an_example_until_stacks_use_some(world: World) -> None:
-    world.integration.repositories.update(reconcile_at=None)
+    world.integration.repositories.update(due_at=None)
     world.test()
     assert {one.project for one in world.findings} == {PLATFORM}
 
@@ -451,7 +451,7 @@ def test_many_repositories_are_asked_about_in_few_calls(world: World) -> None:
     for number in range(45):
         world.platform.add_repository(f"more-{number}")
     world.test()
-    world.integration.repositories.update(reconcile_at=timezone.now())
+    world.integration.repositories.update(due_at=timezone.now())
     world.organization.deny(ANN, "contribute", world.platform)
     world.test()
     (missing,) = (one for one in world.findings if one.verdict == Judgement.MISSING)

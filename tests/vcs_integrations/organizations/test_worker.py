@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 from django.conf import settings as product
-from django_tasks_db.models import DBTaskResult
 
 from tests.databases import Database, migrate, sqlite_url, worker
 from tests.emulator import Emulator
@@ -26,8 +25,6 @@ from auditlog.models import LogEntry
 from django.contrib.contenttypes.models import ContentType
 from django.contrib.sessions.models import Session
 from django.utils import timezone
-from django_tasks_db.models import DBTaskResult
-from vcs_integrations.organizations.tasks import refresh_integration
 now = timezone.now()
 for key, days in (("old", -1), ("young", 1)):
     Session.objects.create(session_key=key, session_data="", expire_date=now + timedelta(days=days))
@@ -39,12 +36,6 @@ for days in (91, 89):
         timestamp=now - timedelta(days=days),
         additional_data={"verb": "webhook_refused", "person": "", "note": ""},
     )
-for days in (2, 0):
-    # One that still runs after two days lost its worker.
-    for status in ("SUCCESSFUL", "FAILED", "RUNNING"):
-        pk = refresh_integration.enqueue(0).id
-        started_at = now - timedelta(days=days)
-        DBTaskResult.objects.filter(pk=pk).update(status=status, started_at=started_at)
 """
 
 
@@ -64,15 +55,13 @@ class LinkedDatabase(Database):
 
     def make_due(self) -> None:
         """Let the time come at which integrations are looked at again."""
-        self.ask("UPDATE vcs_integrations_integration SET refresh_at = '2020-01-01 00:00:00'")
+        self.ask("UPDATE vcs_integrations_integration SET due_at = '2020-01-01 00:00:00'")
 
     def integration(self, columns: str) -> tuple[Any, ...]:
         return self.ask(f"SELECT {columns} FROM vcs_integrations_integration")[0]  # noqa: S608
 
-    def results(self) -> list[str]:
-        table = DBTaskResult._meta.db_table
-        found = self.ask(f"SELECT status FROM {table} ORDER BY enqueued_at")  # noqa: S608
-        return [status for (status,) in found]
+    def sessions(self) -> list[str]:
+        return [key for (key,) in self.ask("SELECT session_key FROM django_session")]
 
 
 @pytest.fixture
@@ -98,7 +87,6 @@ def test_an_organization_linked_while_azure_devops_was_down_gets_connected_by_it
                 == [("infrastructure",)]
             )
         )
-        assert wait_for(lambda: database.results() == ["SUCCESSFUL"])
         process.send_signal(signal.SIGTERM)
         assert process.wait(10) == 0
 
@@ -108,36 +96,31 @@ def test_it_stays_away_from_what_is_not_due(
 ) -> None:
     database.link(organization, token)
     database.run(OLD_AND_YOUNG)
-    database.ask("UPDATE vcs_integrations_integration SET watch_at = '2100-01-01'")
+    database.ask("UPDATE vcs_integrations_hookwatch SET due_at = '2100-01-01'")
     before = len(emulator.requests)
     with worker(database):
-        # Tidying follows the first sweep, so that sweep has found nothing.
-        assert wait_for(lambda: len(database.results()) == 3)
+        # By the end of tidying, everything else was looked for, too.
+        assert wait_for(lambda: database.sessions() == ["young"])
     assert len(emulator.requests) == before
 
 
-def test_it_tidies_old_results_sessions_and_refusals_and_keeps_the_young(
+def test_it_tidies_old_sessions_and_refusals_and_keeps_the_young(
     database: LinkedDatabase,
 ) -> None:
     database.run(OLD_AND_YOUNG)
     with worker(database):
-        assert wait_for(lambda: len(database.results()) == 3)
-        sessions = "SELECT session_key FROM django_session"
-        assert wait_for(lambda: database.ask(sessions) == [("young",)])
+        assert wait_for(lambda: database.sessions() == ["young"])
         refusals = "SELECT object_repr FROM auditlog_logentry"
         assert wait_for(lambda: database.ask(refusals) == [("89 days",)])
-    assert sorted(database.results()) == ["FAILED", "RUNNING", "SUCCESSFUL"]
 
 
 @pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_ends_it_at_once_when_it_has_nothing_to_do(
-    database: LinkedDatabase, end: signal.Signals
-) -> None:
+def test_a_signal_ends_it(database: LinkedDatabase, end: signal.Signals) -> None:
     with worker(database) as process:
         assert process.stdout
         assert process.stdout.readline() == "The background worker is running.\n"
         process.send_signal(end)
-        assert process.wait(5) == 0
+        assert process.wait(60) == 0
 
 
 def test_a_signal_lets_it_finish_what_it_does(
@@ -147,10 +130,12 @@ def test_a_signal_lets_it_finish_what_it_does(
     database.make_due()
     emulator.faults.add("slow", "git/repositories", seconds=1.5, times=1)
     with worker(database) as process:
-        assert wait_for(lambda: database.results() == ["RUNNING"])
+        assert wait_for(lambda: not emulator.faults.active())  # it waits for the slow answer
         process.send_signal(signal.SIGTERM)
         assert process.wait(10) == 0
-    assert database.results() == ["SUCCESSFUL"]
+    [due, lease_until] = database.integration("due_at, lease_until")
+    assert due > str(datetime.now(UTC))
+    assert lease_until is None
 
 
 def test_the_work_of_a_killed_worker_is_picked_up(
@@ -161,41 +146,27 @@ def test_the_work_of_a_killed_worker_is_picked_up(
     database.make_due()
     emulator.faults.add("slow", "git/repositories", seconds=30, times=1)
     with worker(database) as killed:
-        assert wait_for(lambda: database.results() == ["RUNNING"])
         assert wait_for(lambda: not emulator.faults.active())  # it waits for the slow answer
         killed.kill()
         killed.wait(5)
     assert database.integration("problem") == ("unavailable",)
-    [due] = database.integration("refresh_at")
-    assert due > str(datetime.now(UTC))  # claimed, for as long as a refresh may take
-    database.make_due()  # which is over now
-    with worker(database):
-        assert wait_for(lambda: database.integration("problem") == ("",))
-        assert wait_for(lambda: "SUCCESSFUL" in database.results())
-
-
-def test_a_task_that_nobody_began_is_done_by_the_next_worker(
-    database: LinkedDatabase, organization: Organization, token: str
-) -> None:
-    database.link(organization, token)
-    database.ask("UPDATE vcs_integrations_integration SET problem = 'timeout'")
-    database.run(
-        "from vcs_integrations.organizations.tasks import refresh_integration as r; r.enqueue(1)"
-    )
+    [lease_until] = database.integration("lease_until")
+    assert lease_until > str(datetime.now(UTC))
+    database.ask("UPDATE vcs_integrations_integration SET lease_until = '2020-01-01 00:00:00'")
     with worker(database):
         assert wait_for(lambda: database.integration("problem") == ("",))
 
 
-def test_a_task_that_fails_does_not_end_it(
+def test_what_fails_does_not_end_it(
     database: LinkedDatabase, organization: Organization, token: str
 ) -> None:
     database.link(organization, token)
-    database.run(
-        "from vcs_integrations.organizations.tasks import refresh_integration as r; r.enqueue('x')"
-    )
-    database.ask("UPDATE vcs_integrations_integration SET problem = 'timeout'")
+    database.ask("UPDATE vcs_integrations_integration SET provider_key = '-', problem = 'timeout'")
+    database.make_due()
     with worker(database) as process:
-        assert wait_for(lambda: database.results() == ["FAILED"])
+        due = "SELECT 1 FROM vcs_integrations_integration WHERE due_at < CURRENT_TIMESTAMP"
+        assert wait_for(lambda: database.ask(due) == [])
+        database.ask("UPDATE vcs_integrations_integration SET provider_key = 'azure_devops'")
         database.make_due()
         assert wait_for(lambda: database.integration("problem") == ("",))
         assert process.poll() is None

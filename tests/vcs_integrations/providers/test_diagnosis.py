@@ -993,7 +993,7 @@ def test_azure_devops_out_of_reach_is_stored_and_retried(
     integration = Integration.objects.get()
     assert integration.problem == problem
     assert integration.is_retrying
-    assert integration.refresh_at is not None
+    assert integration.due_at is not None
 
 
 def test_a_name_that_is_not_resolved_is_stored_and_retried(

@@ -58,7 +58,7 @@ def several(linked: Integration) -> dict[str, int]:
         "updated": {"event_type": "git.pullrequest.updated", "repository_name": "Web/infra"},
         "renamed": {"event_type": "git.repo.renamed", "outcome": Outcome.UNKNOWN_EVENT},
         "broken": {"event_type": "", "outcome": Outcome.UNREADABLE, "repository_name": ""},
-        "waiting": {"outcome": Outcome.STORED, "process_at": timezone.now()},
+        "waiting": {"outcome": Outcome.STORED, "due_at": timezone.now()},
     }
     return {name: deliver(linked, **values).pk for name, values in kinds.items()}
 
@@ -116,7 +116,7 @@ def test_the_filter_is_kept_from_page_to_page(admin: Client, linked: Integration
 
 def test_each_row_tells_in_short_what_became_of_it(admin: Client, linked: Integration) -> None:
     deliver(linked, outcome=Outcome.RUN, reason="Run 3 of <Network>")
-    deliver(linked, outcome=Outcome.STORED, process_at=timezone.now())
+    deliver(linked, outcome=Outcome.STORED, due_at=timezone.now())
     page = text(admin.get(ledger(linked)))
     assert '>Run</span> <p class="quiet small">Run 3 of &lt;Network&gt;</p>' in page
     assert ">Waiting</span>" in page
@@ -166,7 +166,7 @@ def test_a_delivery_tells_for_each_stack_what_was_decided_and_why(
         (Outcome.UNKNOWN_EVENT, {"reason": "Nothing uses it"}, "unknown event</span> Nothing uses"),
         (Outcome.UNREADABLE, {"reason": "The body is not JSON"}, "The body is not JSON"),
         (Outcome.STORED, {}, "It came before deliveries were processed."),
-        (Outcome.STORED, {"process_at": timezone.now()}, "The worker takes it up within seconds."),
+        (Outcome.STORED, {"due_at": timezone.now()}, "The worker takes it up within seconds."),
     ],
 )
 def test_a_delivery_without_decisions_says_why(
@@ -181,8 +181,10 @@ def test_a_delivery_that_waits_says_why_how_often_it_was_tried_and_when_it_is_ag
 ) -> None:
     with time_machine.travel(datetime.fromisoformat("2026-11-21T09:00:00Z"), tick=False):
         now = timezone.now()
-        delivery = deliver(linked, Outcome.STORED, process_at=now, attempts=2)
-        delivery.postpone("Waiting: Azure DevOps is down (HTTP 503).", now + timedelta(minutes=4))
+        delivery = deliver(linked, Outcome.STORED, due_at=now, failures=2)
+        delivery.due_at = now + timedelta(minutes=4)
+        delivery.reason, delivery.failures = "Waiting: Azure DevOps is down (HTTP 503).", 3
+        delivery.save()
         page = text(admin.get(delivery.get_absolute_url()))
     assert "Waiting</span> Waiting: Azure DevOps is down (HTTP 503)." in page
     assert "tried 3 times, next <time" in page
@@ -232,7 +234,7 @@ def test_only_what_may_start_runs_can_be_replayed(
         (f"{ledger(linked)}replay/", {"delivery": delivery.pk}),
         (f"{delivery.get_absolute_url()}replay/", {}),
     ):
-        Delivery.objects.update(process_at=None)
+        Delivery.objects.update(due_at=None)
         response = admin.post(address, data, follow=True)
         expected = (
             "1 delivery is processed again" if can_be else "Nothing was chosen that can be replayed"
@@ -301,7 +303,7 @@ def test_replay_and_reconcile_are_for_admins(member: Client, linked: Integration
 def test_a_replay_decides_again_and_doubles_no_run(admin: Client, linked: Integration) -> None:
     body = (PAYLOADS / "git_push__one_commit.json").read_bytes()
     push = json.loads(body)["resource"]
-    delivery = deliver(linked, Outcome.STORED, body=body, process_at=timezone.now())
+    delivery = deliver(linked, Outcome.STORED, body=body, due_at=timezone.now())
     process_due()
     page = text(admin.get(delivery.get_absolute_url()))
     assert "No run</span> No stack uses this repository" in page
@@ -333,15 +335,13 @@ def test_an_admin_has_the_repositories_read_that_stacks_use(
     assert said(response) == ["No stack uses a repository of this organization: nothing to read"]
     make_stack(linked, "Network")
     later = timezone.now() + timedelta(minutes=9)
-    Repository.objects.update(reconcile_at=later)
+    Repository.objects.update(due_at=later)
     response = admin.post(address, follow=True)
     assert said(response) == [f"The worker reads 1 repository now; {WHERE}"]
     assert response.redirect_chain == [(linked.get_absolute_url(), 302)]
-    assert Repository.objects.due_for_reconciliation().count() == 1
-    assert linked in Integration.objects.due_for_refresh()  # also what they are called now
-    Repository.objects.create(
-        integration=linked, external_id="2", search_text="2", reconcile_at=later
-    )
+    assert Repository.objects.due().count() == 1
+    assert linked in Integration.objects.due()  # also what they are called now
+    Repository.objects.create(integration=linked, external_id="2", search_text="2", due_at=later)
     response = admin.post(address, follow=True)
     assert said(response) == [f"The worker reads 2 repositories now; {WHERE}"]
 
@@ -356,7 +356,7 @@ def test_the_card_tells_when_repositories_were_read_and_which_could_not_be(
     assert "no stack uses a repository yet" in card(admin)
     assert "Reconcile now" not in card(admin)
     make_stack(linked, "Network")
-    Repository.objects.update(reconcile_at=timezone.now())
+    Repository.objects.update(due_at=timezone.now())
     assert '1 repository, <span class="quiet">not all read yet</span>' in card(member)
     long_ago = timezone.now() - timedelta(hours=1)
     Repository.objects.update(reconciled_at=long_ago)
@@ -364,9 +364,9 @@ def test_the_card_tells_when_repositories_were_read_and_which_could_not_be(
         integration=linked,
         external_id="2",
         search_text="2",
-        reconcile_at=timezone.now(),
+        due_at=timezone.now(),
         reconciled_at=timezone.now(),
-        reconcile_failures=3,
+        failures=3,
     )
     unused = Repository.objects.create(integration=linked, external_id="3", search_text="3")
     assert "2 repositories, read <time" in card(member)
@@ -374,7 +374,7 @@ def test_the_card_tells_when_repositories_were_read_and_which_could_not_be(
     assert "1 could not be read</span>" in card(member)
     assert "Reconcile now" in card(admin)
     assert "Reconcile now" not in card(member)
-    Repository.objects.filter(pk=unused.pk).update(reconcile_at=timezone.now())
+    Repository.objects.filter(pk=unused.pk).update(due_at=timezone.now())
     assert '3 repositories, <span class="quiet">not all read yet</span>' in card(member)
 
 

@@ -30,7 +30,7 @@ SECONDS = 6
 @pytest.fixture
 def kept(integration: Integration) -> Integration:
     integration.projects.update(keeps_hooks=True)
-    watch(integration)
+    watch(integration.hook_watch)
     return integration
 
 
@@ -81,7 +81,7 @@ def test_under_a_hundred_deliveries_a_second_none_is_refused_and_none_is_lost(
         time.sleep(SECONDS / 4)
         change(kept)
         time.sleep(SECONDS / 8)  # meanwhile the hooks still have the old one
-        watch(again(kept))
+        watch(again(kept).hook_watch)
     for sender in senders:
         sender.join()
     assert push.consumer_inputs["basicAuthPassword"] != before
@@ -95,30 +95,30 @@ def test_hooks_made_by_hand_are_listed_until_seen_with_the_new_one(
 ) -> None:
     old = integration.read_credentials().webhook_password
     hook = organization.add_subscription(project, "git.push", integration.endpoint_url, old)
-    watch(again(integration))
+    watch(again(integration).hook_watch)
     change(integration)
     assert send(hook, integration.endpoint_url, 1) == 200
-    watch(again(integration))
+    watch(again(integration).hook_watch)
     assert hooks_behind(again(integration)) == [("Code pushed", "Platform Team")]
     assert integration.subscriptions.get().state == HookState.WRONG_PASSWORD
     assert Subscription.objects.get().works
 
     hook.edit(password=again(integration).read_credentials().webhook_password)
     assert send(hook, integration.endpoint_url, 2) == 200
-    watch(again(integration))
+    watch(again(integration).hook_watch)
     assert hooks_behind(again(integration)) == []
     assert integration.subscriptions.get().state == HookState.OK
 
 
 def test_the_old_one_ends_once_nothing_comes_with_it(kept: Integration) -> None:
     change(kept)
-    watch(again(kept))
+    watch(again(kept).hook_watch)
     assert again(kept).old_password_digest
     with time_machine.travel(timezone.now() + timedelta(hours=47)):
-        watch(again(kept))
+        watch(again(kept).hook_watch)
         assert again(kept).old_password_digest
     with time_machine.travel(timezone.now() + timedelta(hours=49)):
-        watch(again(kept))
+        watch(again(kept).hook_watch)
         assert not again(kept).old_password_digest
 
 
@@ -130,7 +130,7 @@ def test_the_old_one_stays_while_something_still_comes_with_it(kept: Integration
         Delivery.objects.create(
             integration=kept, outcome="run", body=b"{}", password_mark=old, received_at=yesterday
         )
-        watch(again(kept))
+        watch(again(kept).hook_watch)
         assert again(kept).old_password_digest
 
 
@@ -167,7 +167,7 @@ def test_where_hooks_are_left_alone_ours_get_the_password_and_no_more(
     by_hand = organization.add_subscription(project, "git.push", kept.endpoint_url, password)
     before = {one.id for one in organization.subscriptions}
     change(kept)
-    watch(again(kept))
+    watch(again(kept).hook_watch)
     assert {one.id for one in organization.subscriptions} == before
     new = again(kept).read_credentials().webhook_password
     ours = [one for one in organization.subscriptions if one is not by_hand]
@@ -190,9 +190,9 @@ def test_the_card_counts_what_is_still_accepted_as_working(
 ) -> None:
     old = integration.read_credentials().webhook_password
     organization.add_subscription(project, "git.push", integration.endpoint_url, old)
-    watch(again(integration))
+    watch(again(integration).hook_watch)
     change(integration)
-    watch(again(integration))
+    watch(again(integration).hook_watch)
     assert "1, all work" in admin.get("/settings/vcs-providers/").content.decode()
     Integration.objects.update(old_password_digest="")
     assert "1 does not work" in admin.get("/settings/vcs-providers/").content.decode()
@@ -203,8 +203,8 @@ def test_the_old_one_stays_while_a_hook_may_have_it(
 ) -> None:
     old = integration.read_credentials().webhook_password
     organization.add_subscription(project, "git.push", integration.endpoint_url, old)
-    watch(again(integration))
+    watch(again(integration).hook_watch)
     change(integration)
     with time_machine.travel(timezone.now() + timedelta(days=30)):
-        watch(again(integration))
+        watch(again(integration).hook_watch)
         assert again(integration).old_password_digest

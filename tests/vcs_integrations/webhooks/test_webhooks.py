@@ -169,7 +169,7 @@ def test_the_test_of_an_event_that_nothing_uses_says_so(
     said = "Test received; this event is not used"
     assert (response.status_code, response.content) == (200, f"{said}\n".encode())
     delivery = stored()
-    assert (delivery.outcome, delivery.process_at) == (Outcome.TEST, None)
+    assert (delivery.outcome, delivery.due_at) == (Outcome.TEST, None)
     ledger = admin.get(f"/settings/vcs-providers/{endpoint.integration.pk}/deliveries/")
     page = admin.get(delivery.get_absolute_url()).content.decode()
     assert f'badge-warning">{said}<' in ledger.content.decode()
