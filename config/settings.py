@@ -32,6 +32,14 @@ ALLOWED_HOSTS = [
 AZURE_DEVOPS_SERVERS = environment.base_urls(
     "AZURE_DEVOPS_SERVERS", "https://devops.example.com/tfs"
 )
+CACHES = {
+    # Each process remembers by itself what it read from the provider.
+    "default": {
+        "BACKEND": "django.core.cache.backends.locmem.LocMemCache",
+        "OPTIONS": {"MAX_ENTRIES": 2000},
+    }
+}
+
 DATABASES = {"default": environment.database("DATABASE_URL", "sqlite:///stackhook.sqlite3")}
 
 # Notices go to admins by e-mail where a mail server is named.

@@ -5,10 +5,10 @@ class StacksConfig(AppConfig):
     name = "stacks"
 
     def ready(self) -> None:
-        from stacks.deciding.intake import take_in_delivery
+        from stacks.deciding.intake import Batch
         from stacks.models import stacks_depending_on
         from vcs_integrations.connections import dependents
-        from vcs_integrations.webhooks import processing
+        from vcs_integrations.webhooks import consumer
 
         dependents.register(stacks_depending_on)
-        processing.register(take_in_delivery)
+        consumer.register(Batch)

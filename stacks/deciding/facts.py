@@ -1,12 +1,12 @@
-"""What decisions need from the provider, read once and remembered.
+"""What decisions need from the provider, read before they are made and remembered.
 
 What a delivery claims decides nothing: it only says what to read, and may be contradicted.
 
-Reading takes long, and decisions are made in a transaction that must be short: what is not
-known yet raises `NotRead`, which the caller has read once the transaction is given up.
+Reading takes long, and decisions are made in a transaction that must be short. So the methods
+`read_…` come first, and the others, which only look up, serve the transaction.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
@@ -28,17 +28,10 @@ from vcs_integrations.providers.events import (
     RefChanged,
     RemoteCommit,
 )
+from vcs_integrations.webhooks.consumer import Outdated
 from vcs_integrations.webhooks.pushes import read_push
 
 T = TypeVar("T")
-
-
-class NotRead(Exception):
-    """A decision needs something from the provider; `read` fetches it, or raises ProviderError."""
-
-    def __init__(self, read: Callable[[], object]) -> None:
-        super().__init__()
-        self.read = read
 
 
 class Contradicted(Exception):
@@ -67,7 +60,7 @@ class Facts:
     """What one integration's provider tells about a few events.
 
     With `gives_up` nothing is waited for: what can't be read now is taken for unknown. Else
-    every method raises ProviderError where the same may be read later.
+    every method that reads raises ProviderError where the same may be read later.
     """
 
     def __init__(
@@ -79,47 +72,27 @@ class Facts:
         self._known: dict[tuple[object, ...], object] = {}
 
     def forget_pull_requests(self) -> None:
-        """Have pull requests read anew: what was stored of one changed meanwhile."""
+        """Have pull requests read again: what was stored of one changed meanwhile."""
         self._known = {key: value for key, value in self._known.items() if key[0] != "now"}
 
-    def all_of(self, asks: Iterable[Callable[[], T]]) -> list[T]:
-        """Return what all of them return. Raises one NotRead for whatever they miss together."""
-        found, missing = [], []
-        for ask in asks:
-            try:
-                found.append(ask())
-            except NotRead as unknown:
-                missing.append(unknown)
-        if missing:
-            raise NotRead(lambda: [unknown.read() for unknown in missing])
-        return found
+    # Reading
 
-    def read_first(self, event: PushAnnounced) -> None:
-        """Read what a push changed. Raises ProviderError where it may be read later."""
-        try:
-            self.refs_of(event)
-        except NotRead as missing:
-            missing.read()
-        except Contradicted:  # which is for the decision to say
-            return
-
-    def refs_of(self, event: PushAnnounced) -> Sequence[RefChanged] | None:
+    def read_push(self, event: PushAnnounced) -> Sequence[RefChanged] | None:
         """Return what a push changed; None where that can't be had.
 
         Raises Contradicted where there is no such push, or it changed something else.
         """
         integration, repository_id, push_id = self._integration, event.repository_id, event.push_id
 
-        def read() -> Sequence[RefChanged] | Contradicted | None:
+        def read() -> Sequence[RefChanged] | None:
             try:
                 return read_push(integration, repository_id, push_id, self._calls) or None
             except ProviderError as error:
                 self._raise_unless_final(error)
-                return self._missing(error, repository_id, f"push {push_id}")
+                self._refute_if_missing(error, repository_id, f"push {push_id}")
+                return None
 
-        changes = self._remember(("push", repository_id, push_id), read)
-        if isinstance(changes, Contradicted):
-            raise changes
+        changes = self._remember(_push_key(event), read)
         for claim in event.claims if changes else ():
             if not any(_agree(claim, change) for change in changes or ()):
                 raise Contradicted(
@@ -128,13 +101,13 @@ class Facts:
                 )
         return changes
 
-    def pull_request(self, event: PullRequestChanged) -> PullRequestNow | None:
+    def read_pull_request(self, event: PullRequestChanged) -> PullRequestNow | None:
         """Return a pull request as it is now; None where that can't be had.
 
         Raises Contradicted where there is no such pull request, or it can't be as claimed.
         """
 
-        def read() -> PullRequestNow | Contradicted | None:
+        def read() -> PullRequestNow | None:
             stored = PullRequest.objects.filter(
                 repository__integration=self._integration,
                 repository__external_id=event.repository_id,
@@ -146,7 +119,9 @@ class Facts:
             except ProviderError as error:
                 self._raise_unless_final(error)
                 if error.problem != Problem.NOT_FOUND or event.facts is None:
-                    return self._missing(error, event.repository_id, f"pull request {event.number}")
+                    what = f"pull request {event.number}"
+                    self._refute_if_missing(error, event.repository_id, what)
+                    return None
                 facts = event.facts
             try:
                 iterations = self._calls().iterations(event.repository_id, event.number)
@@ -157,9 +132,7 @@ class Facts:
                 iterations = []
             return _as_of_newest(facts, iterations, version)
 
-        now = self._remember(("now", event.repository_id, event.number), read)
-        if isinstance(now, Contradicted):
-            raise now
+        now = self._remember(_pull_request_key(event), read)
         # Everything else that is claimed may have been so before.
         is_claimed_completed = event.claims is not None and event.claims.status == "completed"
         if now and is_claimed_completed and now.facts.status != "completed":
@@ -167,7 +140,7 @@ class Facts:
             raise Contradicted(f"Pull request {event.number} is not completed, {provider} says")
         return now
 
-    def commit(self, repository_id: str, sha: str) -> RemoteCommit:
+    def read_commit(self, repository_id: str, sha: str) -> RemoteCommit:
         """Return a commit, of which only the sha is known where the rest can't be read."""
 
         def read() -> RemoteCommit:
@@ -177,53 +150,86 @@ class Facts:
                 self._raise_unless_final(error)
                 return RemoteCommit(sha, "", "", None)
 
-        return self._remember(("commit", repository_id, sha), read)
+        return self._remember(_commit_key(repository_id, sha), read)
 
-    def paths_of_push(self, stack: Stack, event: RefChanged) -> ChangedPaths:
+    def read_paths_of_push(self, stack: Stack, event: RefChanged) -> ChangedPaths:
         """Return what a push changed, for a stack.
 
         On the tracked branch that is the difference from the old commit. On another it is
         what was pushed; a branch that was created or rewritten is compared with its merge
         base with the tracked branch as that was then.
         """
+        return self._remember(
+            _paths_of_push_key(stack, event), lambda: self._paths_of_push(stack, event)
+        )
+
+    def read_paths_of_iteration(
+        self, repository_id: str, number: int, iteration: Iteration
+    ) -> ChangedPaths:
+        """Return what a pull request changes, compared with its merge base."""
+
+        def read() -> ChangedPaths:
+            try:
+                changes = self._calls().iteration_changes(repository_id, number, iteration.number)
+            except ProviderError as error:
+                return self._unknown_paths(error)
+            return _changed_paths(changes)
+
+        return self._remember(_paths_of_iteration_key(repository_id, number, iteration), read)
+
+    # What was read
+
+    def changes_of(self, event: PushAnnounced) -> Sequence[RefChanged] | None:
+        """Return what a push changed; None where that can't be had. Raises Outdated."""
+        return self._read_before(_push_key(event))  # type: ignore[return-value]
+
+    def pull_request(self, event: PullRequestChanged) -> PullRequestNow | None:
+        """Return a pull request as it was read; None where that can't be had. Raises Outdated."""
+        return self._read_before(_pull_request_key(event))  # type: ignore[return-value]
+
+    def commit(self, repository_id: str, sha: str) -> RemoteCommit:
+        """Return a commit that was read. Raises Outdated."""
+        return self._read_before(_commit_key(repository_id, sha))  # type: ignore[return-value]
+
+    def paths_of_push(self, stack: Stack, event: RefChanged) -> ChangedPaths | None:
+        """Return what a push changed, for a stack; None where that was not read."""
+        return self._known.get(_paths_of_push_key(stack, event))  # type: ignore[return-value]
+
+    def paths_of_iteration(
+        self, repository_id: str, number: int, iteration: Iteration
+    ) -> ChangedPaths | None:
+        """Return what a pull request changes; None where that was not read."""
+        key = _paths_of_iteration_key(repository_id, number, iteration)
+        return self._known.get(key)  # type: ignore[return-value]
+
+    def _paths_of_push(self, stack: Stack, event: RefChanged) -> ChangedPaths:
         if event.branch == stack.branch:
-            return self._difference(event, event.old_sha, from_merge_base=False)
+            return self._difference(event, event.old_sha, from_merge_base=False)[0]
         if not event.is_creation:
-            pushed = self._difference(event, event.old_sha, from_merge_base=True)
-            if not self._is_rewritten(event):
+            pushed, merge_base = self._difference(event, event.old_sha, from_merge_base=True)
+            if merge_base == event.old_sha:
                 return pushed
         base = self._tracked_then(stack, event)
         if not base:
             return ChangedPaths((), f"where {stack.branch} was then can't be read.")
-        return self._difference(event, base, from_merge_base=True)
+        return self._difference(event, base, from_merge_base=True)[0]
 
-    def paths_of_iteration(
-        self, repository_id: str, number: int, iteration: Iteration
-    ) -> ChangedPaths:
-        """Return what a pull request changes, compared with its merge base."""
-        return self._paths(
-            ("iteration", repository_id, number, iteration.number),
-            lambda: self._calls().iteration_changes(repository_id, number, iteration.number),
-        )
+    def _difference(
+        self, event: RefChanged, base: str, *, from_merge_base: bool
+    ) -> tuple[ChangedPaths, str]:
+        """Return what differs between a commit and a push's, and their merge base if known."""
 
-    def _difference(self, event: RefChanged, base: str, *, from_merge_base: bool) -> ChangedPaths:
-        def read() -> list[RemoteChange]:
-            found = self._calls().changes(
-                event.repository_id, base, event.new_sha, from_merge_base=from_merge_base
-            )
-            self._known["merge base", event.repository_id, base, event.new_sha] = found.merge_base
-            return [*found.changes]
+        def read() -> tuple[ChangedPaths, str]:
+            try:
+                found = self._calls().changes(
+                    event.repository_id, base, event.new_sha, from_merge_base=from_merge_base
+                )
+            except ProviderError as error:
+                return self._unknown_paths(error), ""
+            return _changed_paths(found.changes), found.merge_base
 
-        return self._paths(
-            ("changes", event.repository_id, base, event.new_sha, from_merge_base), read
-        )
-
-    def _is_rewritten(self, event: RefChanged) -> bool:
-        """Say whether the new commit does not build on the old one, as far as is known."""
-        merge_base = self._known.get(
-            ("merge base", event.repository_id, event.old_sha, event.new_sha), ""
-        )
-        return merge_base != event.old_sha
+        key = ("changes", event.repository_id, base, event.new_sha, from_merge_base)
+        return self._remember(key, read)
 
     def _tracked_then(self, stack: Stack, event: RefChanged) -> str:
         """Return the commit of the tracked branch when something was pushed elsewhere."""
@@ -244,38 +250,31 @@ class Facts:
 
         return self._remember(("tracked", stack.branch, event.repository_id, event.push_id), read)
 
-    def _paths(
-        self, key: tuple[object, ...], read_changes: Callable[[], list[RemoteChange]]
-    ) -> ChangedPaths:
-        def read() -> ChangedPaths:
-            try:
-                changes = read_changes()
-            except ProviderError as error:
-                self._raise_unless_final(error)
-                return ChangedPaths((), error.cause)
-            if not all(change.path for change in changes):
-                return ChangedPaths((), "a change was listed without its path.")
-            if any(change.kind == "renamed" and not change.old_path for change in changes):
-                return ChangedPaths((), "where a renamed file was before is not told.")
-            return ChangedPaths({path for change in changes for path in _paths_of(change)})
-
-        return self._remember(key, read)
+    def _unknown_paths(self, error: ProviderError) -> ChangedPaths:
+        self._raise_unless_final(error)
+        return ChangedPaths((), error.cause)
 
     def _remember(self, key: tuple[object, ...], read: Callable[[], T]) -> T:
         if key not in self._known:
-            raise NotRead(lambda: key in self._known or self._known.update({key: read()}))
+            self._known[key] = read()
         return self._known[key]  # type: ignore[return-value]
 
-    def _missing(self, error: ProviderError, repository_id: str, what: str) -> Contradicted | None:
-        """Return that something does not exist; None unless its repository can be read."""
+    def _read_before(self, key: tuple[object, ...]) -> object:
+        if key not in self._known:
+            raise Outdated
+        return self._known[key]
+
+    def _refute_if_missing(self, error: ProviderError, repository_id: str, what: str) -> None:
+        """Raise Contradicted where something does not exist in a repository that can be read."""
         if error.problem != Problem.NOT_FOUND:
-            return None
+            return
         try:
             self._calls().repository(repository_id)
         except ProviderError as unreadable:
             self._raise_unless_final(unreadable)
-            return None
-        return Contradicted(f"{self._integration.provider.name} has no {what} in this repository")
+        else:
+            name = self._integration.provider.name
+            raise Contradicted(f"{name} has no {what} in this repository")
 
     def _raise_unless_final(self, error: ProviderError) -> None:
         """Raise what may be read later, unless nothing is waited for any more."""
@@ -284,6 +283,28 @@ class Facts:
 
     def _calls(self) -> Client:
         return self._client or self._integration.background_client
+
+
+def _push_key(event: PushAnnounced) -> tuple[object, ...]:
+    return ("push", event.repository_id, event.push_id)
+
+
+def _pull_request_key(event: PullRequestChanged) -> tuple[object, ...]:
+    return ("now", event.repository_id, event.number)
+
+
+def _commit_key(repository_id: str, sha: str) -> tuple[object, ...]:
+    return ("commit", repository_id, sha)
+
+
+def _paths_of_push_key(stack: Stack, event: RefChanged) -> tuple[object, ...]:
+    return ("paths", stack.branch, event)
+
+
+def _paths_of_iteration_key(
+    repository_id: str, number: int, iteration: Iteration
+) -> tuple[object, ...]:
+    return ("iteration", repository_id, number, iteration.number)
 
 
 def _as_of_newest(
@@ -298,6 +319,14 @@ def _agree(claim: RefChanged, change: RefChanged) -> bool:
     """Say whether a ref was moved as claimed; some deliveries leave the old commit out."""
     is_same = (claim.ref, claim.new_sha) == (change.ref, change.new_sha)
     return is_same and claim.old_sha in {"", change.old_sha}
+
+
+def _changed_paths(changes: Collection[RemoteChange]) -> ChangedPaths:
+    if not all(change.path for change in changes):
+        return ChangedPaths((), "a change was listed without its path.")
+    if any(change.kind == "renamed" and not change.old_path for change in changes):
+        return ChangedPaths((), "where a renamed file was before is not told.")
+    return ChangedPaths({path for change in changes for path in _paths_of(change)})
 
 
 def _paths_of(change: RemoteChange) -> list[str]:

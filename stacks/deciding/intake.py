@@ -1,21 +1,20 @@
-"""Taking events in: what they mean for each stack is decided and stored in one transaction.
+"""Deciding what events mean for each stack, and storing that in one transaction.
 
 `vcs_integrations.webhooks.processing` hands deliveries over, `stacks.deciding.reconciliation` what
-it found. Where a decision needs something from the provider, the transaction is given up, that is
-read, and all begins anew.
+it found. What deciding needs from the provider is read before the transaction.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from datetime import timedelta
-from functools import partial
 
 from django.db import IntegrityError
 
 from core.transactions import transaction_in_line
-from stacks.deciding.facts import Contradicted, Facts, NotRead
-from stacks.deciding.pull_requests import Outdated, take_pull_request
-from stacks.deciding.pushes import take_push
-from stacks.models import Decision
+from stacks.deciding import pull_requests, pushes
+from stacks.deciding.facts import Contradicted, Facts
+from stacks.deciding.pushes import Pushed
+from stacks.models import Decision, Stack
 from vcs_integrations.models import OUTCOME_TEXTS, Delivery, Integration, NoticeKind, Repository
 from vcs_integrations.notices.records import give
 from vcs_integrations.providers.base import Client, Outcome
@@ -27,9 +26,9 @@ from vcs_integrations.providers.events import (
     RefChanged,
     Unspecified,
 )
-from vcs_integrations.webhooks.processing import NotYet
+from vcs_integrations.webhooks.consumer import NotYet, Outdated, Settlement
 
-# How often other workers may be faster before it is put off.
+# How often other workers may be faster before a reconciliation fails.
 ATTEMPTS = 20
 # What is really there is read this soon after a false claim, however many come.
 READ_AFTER_REFUTED = timedelta(minutes=1)
@@ -41,163 +40,189 @@ NO_DETAILS = "It tells no details: the repositories are read instead"
 UNREADABLE = "What happened could not be read: the repository is read again instead"
 
 
-class Settled(Exception):
-    """Another worker has taken the same delivery in meanwhile."""
+@dataclass
+class Entry:
+    """Events that came with a delivery, or were found by a reconciliation, and their facts.
 
-
-def take_in_delivery(delivery: Delivery, events: Sequence[Hint], gives_up: bool) -> None:
-    """Take in what a delivery hints at and settle it.
-
-    With `gives_up` what can't be read from the provider now is taken for unknown. Raises
-    ProviderError or NotYet, having stored nothing.
+    `contradiction` says in what the delivery is false. `decisions` is what came of it, and
+    `without` the reason where that is nothing.
     """
-    take_in(delivery.integration, events, delivery, gives_up=gives_up)
+
+    events: Sequence[Event]
+    facts: Facts
+    delivery: Delivery | None = None
+    contradiction: str = ""
+    decisions: list[Decision] = field(default_factory=list)
+    without: str = NO_STACK
 
 
-def take_in(
+class Batch:
+    """Events of one repository that are decided on together: a `webhooks.consumer.Batch`."""
+
+    def __init__(self, integration: Integration, repository_id: str) -> None:
+        self._integration = integration
+        self._rows = integration.repositories.filter(external_id=repository_id)
+        self._repository = self._rows.first()
+        self._stacks = _stacks_of(self._repository)
+        self._entries: list[Entry] = []
+
+    def read(self, delivery: Delivery, events: Sequence[Hint], *, gives_up: bool) -> None:
+        """Add a delivery. Raises ProviderError or NotYet where it has to wait."""
+        entry = Entry(events, Facts(self._integration, gives_up=gives_up), delivery)
+        try:
+            self.add(entry)
+        except Contradicted as claim:
+            if not delivery.failures:
+                # A webhook may be faster than what the provider answers from.
+                raise NotYet(str(claim)) from claim
+            entry.contradiction = str(claim)
+            self._entries.append(entry)
+
+    def add(self, entry: Entry) -> None:
+        """Add events, having read what they need. Raises ProviderError or Contradicted."""
+        if self._repository and self._stacks:
+            for event in entry.events:
+                self._read_event(self._repository, event, entry)
+        self._entries.append(entry)
+
+    def decide(self) -> list[Settlement]:
+        """Store what the deliveries lead to; return what became of each. Raises Outdated."""
+        self.store()
+        return [_settlement(entry) for entry in self._entries]
+
+    def store(self) -> list[Decision]:
+        """Decide about all events, and store what that leads to. Raises Outdated."""
+        # Held to the end: one worker at a time stores for a repository.
+        repository = self._rows.select_for_update().first()
+        stacks = _stacks_of(repository)
+        pushed = []
+        for entry in self._entries:
+            if entry.contradiction:
+                _refute(self._integration, entry)
+                continue
+            for event in entry.events:
+                if isinstance(event, Unspecified):
+                    _hurry_reconciliation(self._integration, event)
+                    entry.without = NO_DETAILS
+                elif repository is None or not stacks:
+                    continue
+                elif isinstance(event, PullRequestChanged):
+                    _decide_pull_request(repository, stacks, event, entry)
+                else:
+                    pushed += [(entry, change) for change in _changes(repository, event, entry)]
+        for stack in stacks if pushed else ():
+            _decide_pushes(stack, pushed)
+        for entry in self._entries:
+            if entry.delivery and entry.delivery.processed_at and not entry.contradiction:
+                entry.decisions = _merge_with_earlier(entry.delivery, entry.decisions)
+        return [decision for entry in self._entries for decision in entry.decisions]
+
+    def _read_event(self, repository: Repository, event: Event, entry: Entry) -> None:
+        if isinstance(event, PullRequestChanged):
+            pull_requests.read(repository, self._stacks, event, entry.facts)
+        elif not isinstance(event, Unspecified):
+            found = entry.facts.read_push(event) if isinstance(event, PushAnnounced) else [event]
+            for stack in self._stacks:
+                pushes.read(stack, found or [], entry.facts, is_found=entry.delivery is None)
+
+
+def decide_events(
     integration: Integration,
-    events: Sequence[Event],
-    delivery: Delivery | None = None,
+    events: Sequence[PullRequestChanged | PushAnnounced | RefChanged],
     *,
     client: Client | None = None,
     gives_up: bool = False,
 ) -> list[Decision]:
-    """Decide what events mean for an integration's stacks, and store that.
+    """Decide what events of one repository mean, found by a reconciliation; store that.
 
-    Events without a delivery were found by a reconciliation, with its `client`. Raises
-    ProviderError, having stored nothing, where something has to be read from the provider and
-    can't be; with `gives_up` that is taken for unknown.
+    Raises ProviderError, having stored nothing, where something has to be read from the provider
+    and can't be; with `gives_up` that is taken for unknown.
     """
     facts = Facts(integration, client, gives_up=gives_up)
-    _read_first(integration, events, facts)
-    attempts = 0
-    while True:
+    for _ in range(ATTEMPTS):
+        batch = Batch(integration, events[0].repository_id)
         try:
+            batch.add(Entry(events, facts))
             with transaction_in_line():
-                return _take_in(integration, events, delivery, facts)
-        except NotRead as missing:
-            missing.read()
-        except Settled:
+                return batch.store()
+        except Contradicted:  # it was listed, and is gone since
             return []
         except (Outdated, IntegrityError):  # another worker was faster
-            attempts += 1
-            if attempts == ATTEMPTS:
-                raise
             facts.forget_pull_requests()
+    raise Outdated
 
 
-def _read_first(integration: Integration, events: Sequence[Event], facts: Facts) -> None:
-    """Read the pushes of repositories that stacks use before any transaction: each is needed.
-
-    Raises ProviderError where one can't be read yet.
-    """
-    in_use = integration.repositories.filter(stacks__isnull=False)
-    for event in events:
-        if not isinstance(event, PushAnnounced):
-            continue
-        if in_use.filter(external_id=event.repository_id).exists():
-            facts.read_first(event)
+def _stacks_of(repository: Repository | None) -> list[Stack]:
+    return list(repository.stacks.all()) if repository else []
 
 
-def _take_in(
-    integration: Integration, events: Sequence[Event], delivery: Delivery | None, facts: Facts
-) -> list[Decision]:
-    decisions: list[Decision] = []
-    without = NO_STACK
-    for event in events:
-        if isinstance(event, Unspecified):
-            _hurry_reconciliation(integration, event)
-            without = NO_DETAILS
-            continue
-        try:
-            decided, without = _take(integration, event, delivery, facts)
-        except Contradicted as claim:
-            if delivery and not delivery.failures:
-                # A webhook may be faster than what the provider answers from.
-                raise NotYet(str(claim)) from claim
-            return _refute(event, delivery, str(claim))
-        decisions += decided
-    if delivery:
-        if delivery.processed_at:
-            decisions = _merge_with_earlier(delivery, decisions)
-        if not delivery.settle(*_outcome(decisions, without)):
-            raise Settled
-    return decisions
+def _decide_pull_request(
+    repository: Repository, stacks: Sequence[Stack], event: PullRequestChanged, entry: Entry
+) -> None:
+    decided = pull_requests.decide(repository, stacks, event, entry.delivery, entry.facts)
+    if decided is None:
+        _read_instead(repository, entry)
+    else:
+        entry.decisions += decided
 
 
-def _refute(
-    event: RefChanged | PushAnnounced | PullRequestChanged, delivery: Delivery | None, because: str
-) -> list[Decision]:
-    """Record that a delivery's claim is false, and tell the admins."""
-    if delivery is None:  # it was listed, and is gone since
+def _changes(
+    repository: Repository, event: PushAnnounced | RefChanged, entry: Entry
+) -> list[RefChanged]:
+    """Return the branches and tags that a push changed."""
+    changes = entry.facts.changes_of(event) if isinstance(event, PushAnnounced) else [event]
+    if changes is None:
+        _read_instead(repository, entry)
         return []
-    if not delivery.settle(Outcome.REFUTED, because):
-        raise Settled
-    integration = delivery.integration
-    integration.repositories.filter(external_id=event.repository_id).read_within(READ_AFTER_REFUTED)
+    pushed = [change for change in changes if change.is_branch_or_tag]
+    if changes and not pushed:
+        entry.without = OTHER_REFS
+    return pushed
+
+
+def _decide_pushes(stack: Stack, pushed: Sequence[tuple[Entry, RefChanged]]) -> None:
+    decided = pushes.decide(
+        stack, [Pushed(change, entry.facts, entry.delivery) for entry, change in pushed]
+    )
+    for (entry, _), decision in zip(pushed, decided, strict=True):
+        if decision:
+            entry.decisions.append(decision)
+
+
+def _read_instead(repository: Repository, entry: Entry) -> None:
+    """Have a repository read soon: what happened there could not be read."""
+    Repository.objects.filter(pk=repository.pk).hurry()
+    entry.without = UNREADABLE
+
+
+def _refute(integration: Integration, entry: Entry) -> None:
+    """Tell the admins that a delivery's claim is false, and have what is really there read."""
+    named = {event.repository_id for event in entry.events}
+    integration.repositories.filter(external_id__in=named).read_within(READ_AFTER_REFUTED)
     give(
         integration,
         NoticeKind.DELIVERY_REFUTED,
         "",
         f"A webhook delivery to {integration} made a false claim",
-        f"{because}. Stackhook started nothing. Whoever sent the delivery knows the webhook "
-        f"password: change it on the integration's page. Deliveries with the outcome "
+        f"{entry.contradiction}. Stackhook started nothing. Whoever sent the delivery knows the "
+        f"webhook password: change it on the integration's page. Deliveries with the outcome "
         f"“{OUTCOME_TEXTS[Outcome.REFUTED]}” show what was claimed.",
     )
-    return []
 
 
 def _merge_with_earlier(delivery: Delivery, replayed: Sequence[Decision]) -> list[Decision]:
-    """Keep what a replayed delivery was told before where that named a run, else what is new."""
-    told = {(one.stack_id, one.subject): one for one in replayed}
+    """Keep what was decided for a replayed delivery where that named a run, else what is new."""
+    kept = {(one.stack_id, one.subject): one for one in replayed}
     for earlier in delivery.decisions.exclude(pk__in=[one.pk for one in replayed]):
         key = (earlier.stack_id, earlier.subject)
-        now = told.get(key)
+        now = kept.get(key)
         if earlier.run_id and (now is None or now.run_id in {None, earlier.run_id}):
             if now:
                 now.delete()
-            told[key] = earlier
+            kept[key] = earlier
         else:
             earlier.delete()
-    return [*told.values()]
-
-
-def _take(
-    integration: Integration,
-    event: RefChanged | PushAnnounced | PullRequestChanged,
-    delivery: Delivery | None,
-    facts: Facts,
-) -> tuple[list[Decision], str]:
-    """Take one event in for every stack of its repository.
-
-    Returns what was decided, and the reason where that is nothing.
-    """
-    # Held to the end: one worker at a time stores for a repository.
-    held = integration.repositories.select_for_update().filter(external_id=event.repository_id)
-    repository = held.first()
-    followers = list(repository.stacks.all()) if repository else []
-    if repository is None or not followers:
-        return [], NO_STACK
-    if isinstance(event, PullRequestChanged):
-        taken = take_pull_request(repository, followers, event, delivery, facts)
-        return (taken, NO_STACK) if taken is not None else _read_instead(repository)
-    changes = facts.refs_of(event) if isinstance(event, PushAnnounced) else [event]
-    if changes is None:
-        return _read_instead(repository)
-    pushed = [change for change in changes if change.is_branch_or_tag]
-    decided = facts.all_of(
-        partial(take_push, stack, change, delivery, facts)
-        for change in pushed
-        for stack in followers
-    )
-    without = OTHER_REFS if changes and not pushed else NO_STACK
-    return [decision for decision in decided if decision], without
-
-
-def _read_instead(repository: Repository) -> tuple[list[Decision], str]:
-    """Have a repository read soon: what happened there could not be read."""
-    Repository.objects.filter(pk=repository.pk).hurry()
-    return [], UNREADABLE
+    return [*kept.values()]
 
 
 def _hurry_reconciliation(integration: Integration, event: Unspecified) -> None:
@@ -210,8 +235,14 @@ def _hurry_reconciliation(integration: Integration, event: Unspecified) -> None:
     repositories.hurry()
 
 
+def _settlement(entry: Entry) -> Settlement:
+    if entry.contradiction:
+        return Settlement(Outcome.REFUTED, entry.contradiction)
+    return Settlement(*_outcome(entry.decisions, entry.without))
+
+
 def _outcome(decisions: Sequence[Decision], without: str) -> tuple[Outcome, str]:
-    """Return what became of a delivery, in short; `without` is told where nothing was decided."""
+    """Return what became of a delivery, in short; `without` says why, where nothing was decided."""
     runs = [decision.run for decision in decisions if decision.run]
     if len(runs) == 1:
         return Outcome.RUN, f"{runs[0]} of {runs[0].stack.name}"

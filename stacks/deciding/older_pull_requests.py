@@ -22,6 +22,8 @@ MOST_AT_ONCE = 10
 
 def is_answered(stack: Stack, pull_request: PullRequest, iteration: int) -> bool:
     """Say whether a stack, as it follows its branch now, has decided about an iteration."""
+    if pull_request.pk is None:  # it was never read before
+        return False
     answers = _answers(stack).filter(iteration=iteration)
     return answers.filter(pull_request=pull_request).exists()
 

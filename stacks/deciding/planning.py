@@ -12,7 +12,7 @@ from django.db.models import QuerySet
 from django.utils import timezone
 
 from core.backoff import wait_after
-from stacks.deciding.intake import take_in
+from stacks.deciding.intake import decide_events
 from stacks.deciding.older_pull_requests import has_room, waiting
 from stacks.models import Stack
 from vcs_integrations.models import RECONCILE_EVERY
@@ -56,7 +56,7 @@ def _plan(stack: Stack) -> None:
             _finish(stack, LOOK_FOR_ROOM_EVERY)
             return
         event = PullRequestChanged(stack.repository.external_id, row.number)
-        take_in(stack.integration, [event], client=client)
+        decide_events(stack.integration, [event], client=client)
         if not _renew(stack):
             return
     # What is left could not be read; a reconciliation reads it again.

@@ -19,12 +19,14 @@ from stacks.lifecycle.starting import (
     tie_to_pull_request,
 )
 from stacks.models import Decision, PullRequest, Report, Run, Stack
+from stacks.models.run import RunQuerySet
 from stacks.reports.texts import report_iteration
 from stacks.rules import triggers
 from stacks.rules.states import Kind, State
-from stacks.rules.triggers import Rule
+from stacks.rules.triggers import Rule, Undecided
 from vcs_integrations.models import Delivery, Repository
 from vcs_integrations.providers.events import Iteration, PullRequestChanged, PullRequestFacts
+from vcs_integrations.webhooks.consumer import Outdated
 
 # A reconciliation meets these again and again; only a delivery has to be answered with them.
 WITHOUT_NEWS = {
@@ -34,18 +36,13 @@ WITHOUT_NEWS = {
     Rule.SAME_COMMIT,
     Rule.CONFLICTS,
 }
-
-
-class Outdated(Exception):
-    """Another worker stored the pull request after it was read."""
+# By these a pull request needs no run any more.
+ENDED_BY = {Rule.COMPLETED, Rule.ABANDONED}
 
 
 @dataclass(frozen=True)
 class Reading:
-    """A pull request as it was stored (`before`), as it is `now`, and what told of it.
-
-    `row` is stored already as it is now.
-    """
+    """A pull request as it was stored (`before`), as it is `now`, and what told of it."""
 
     row: PullRequest
     before: PullRequestFacts | None
@@ -67,12 +64,36 @@ class Reading:
         """Return the pull request with the target that it had at an iteration."""
         return replace(self.now.facts, target_branch=self.now.targets[iteration.number])
 
-    def read_paths(self, iteration: Iteration) -> triggers.ChangedPaths:
-        repository_id = self.row.repository.external_id
-        return self.facts.paths_of_iteration(repository_id, self.row.number, iteration)
+    def paths(self, iteration: Iteration) -> triggers.ChangedPaths | None:
+        """Return what an iteration changes; None where that was not read."""
+        return self.facts.paths_of_iteration(self.repository_id, self.row.number, iteration)
+
+    def read_paths(self, iteration: Iteration) -> None:
+        self.facts.read_paths_of_iteration(self.repository_id, self.row.number, iteration)
+
+    @property
+    def repository_id(self) -> str:
+        return self.row.repository.external_id
 
 
-def take_pull_request(
+def read(
+    repository: Repository, stacks: Sequence[Stack], event: PullRequestChanged, facts: Facts
+) -> None:
+    """Read what deciding about a pull request needs. Raises ProviderError or Contradicted."""
+    row = repository.pull_requests.filter(number=event.number).first()
+    if _is_for_none_of(stacks, row, event):
+        return
+    now = facts.read_pull_request(event)
+    if now is None:
+        return
+    reading = _reading(repository, row, event, now, None, facts)
+    for stack in stacks:
+        _read_newest(stack, reading)
+        for iteration in reading.unseen:
+            _read_past(stack, reading, iteration)
+
+
+def decide(
     repository: Repository,
     stacks: Sequence[Stack],
     event: PullRequestChanged,
@@ -81,45 +102,53 @@ def take_pull_request(
 ) -> list[Decision] | None:
     """Decide what a pull request means for the stacks of its repository, and store it.
 
-    None where it can't be read. Raises NotRead, and Outdated where it has to be read again.
+    None where it can't be read. Raises Outdated where it has to be read again.
     """
     row = repository.pull_requests.filter(number=event.number).first()
-    told = event.facts or event.claims
-    if row is None and told and _is_for_none_of(stacks, told):
-        return _without_reading(stacks, told, delivery)
+    if _is_for_none_of(stacks, row, event):
+        return _without_reading(stacks, event, delivery)
     now = facts.pull_request(event)
     if now is None:
         return None
     if (row.version if row else None) != now.stored_version:
         raise Outdated
+    reading = _reading(repository, row, event, now, delivery, facts)
+    _store(reading.row, now)
+    return [decision for stack in stacks for decision in _record_for(stack, reading)]
+
+
+def _reading(
+    repository: Repository,
+    row: PullRequest | None,
+    event: PullRequestChanged,
+    now: PullRequestNow,
+    delivery: Delivery | None,
+    facts: Facts,
+) -> Reading:
     before = _facts(row) if row else None
     last_iteration = row.iteration if row else 0
     row = row or PullRequest(repository=repository, number=event.number)
-    reading = Reading(row, before, last_iteration, now, delivery, facts)
-    _read_ahead(reading, stacks)
-    _store(row, now)
-    decided = facts.all_of(partial(_take_for, stack, reading) for stack in stacks)
-    return [*chain.from_iterable(decided)]
+    return Reading(row, before, last_iteration, now, delivery, facts)
 
 
-def _take_for(stack: Stack, reading: Reading) -> list[Decision]:
-    past = [_take_past(stack, reading, iteration) for iteration in reading.unseen]
-    return [*chain.from_iterable(past), *_take_newest(stack, reading)]
-
-
-def _is_for_none_of(stacks: Sequence[Stack], told: PullRequestFacts) -> bool:
+def _is_for_none_of(
+    stacks: Sequence[Stack], row: PullRequest | None, event: PullRequestChanged
+) -> bool:
     """Say whether a pull request targets a branch that no stack tracks, as it seems.
 
     Where it targets another one by now, an event of its own tells of that. A false claim decides
     nothing either: what is stored, run and reported stays as it is.
     """
-    return told.target_branch not in {stack.branch for stack in stacks}
+    told = event.facts or event.claims
+    branches = {stack.branch for stack in stacks}
+    return row is None and told is not None and told.target_branch not in branches
 
 
 def _without_reading(
-    stacks: Sequence[Stack], told: PullRequestFacts, delivery: Delivery | None
+    stacks: Sequence[Stack], event: PullRequestChanged, delivery: Delivery | None
 ) -> list[Decision]:
-    if delivery is None:
+    told = event.facts or event.claims
+    if delivery is None or told is None:
         return []
     subject = f"Pull request {told.number}"
     return [
@@ -128,20 +157,34 @@ def _without_reading(
     ]
 
 
-def _read_ahead(reading: Reading, stacks: Sequence[Stack]) -> None:
-    """Read what past iterations need in one go rather than one by one. Raises NotRead."""
-    branches = {stack.branch for stack in stacks}
-    repository_id = reading.row.repository.external_id
-    unseen = [one for one in reading.unseen if reading.now.targets[one.number] in branches]
-    if any(stack.path_rule for stack in stacks):
-        reading.facts.all_of(partial(reading.read_paths, one) for one in unseen)
-    reading.facts.all_of(
-        partial(reading.facts.commit, repository_id, one.source_sha) for one in unseen
-    )
+def _read_newest(stack: Stack, reading: Reading) -> None:
+    iteration = reading.newest
+    decision, _ = _decide_newest(stack, reading)
+    if isinstance(decision, Undecided):
+        reading.read_paths(iteration)
+        decision, _ = _decide_newest(stack, reading)
+    if isinstance(decision, Undecided) or decision.starts_run:
+        reading.facts.read_commit(reading.repository_id, iteration.source_sha)
+    elif decision.rule in ENDED_BY:
+        _read_past(stack, reading, iteration)
 
 
-def _take_newest(stack: Stack, reading: Reading) -> list[Decision]:
-    """Decide about the commit that a pull request has now."""
+def _read_past(stack: Stack, reading: Reading, iteration: Iteration) -> None:
+    if isinstance(_decide_past(stack, reading, iteration), Undecided):
+        reading.read_paths(iteration)
+    if _decide_past(stack, reading, iteration):
+        reading.facts.read_commit(reading.repository_id, iteration.source_sha)
+
+
+def _record_for(stack: Stack, reading: Reading) -> list[Decision]:
+    past = [_record_past(stack, reading, iteration) for iteration in reading.unseen]
+    return [*chain.from_iterable(past), *_record_newest(stack, reading)]
+
+
+def _decide_newest(
+    stack: Stack, reading: Reading
+) -> tuple[triggers.Decision | Undecided, Run | None]:
+    """Decide about the commit that a pull request has now; return the run that it has, too."""
     row, now, iteration = reading.row, reading.now.facts, reading.newest
     run = _run_of(stack, now.source_sha)
     decision = triggers.decide_pull_request(
@@ -153,14 +196,23 @@ def _take_newest(stack: Stack, reading: Reading) -> list[Decision]:
         is_answered=partial(is_answered, stack, row, iteration.number),
         run_of_commit=run.number if run else None,
         has_room=partial(has_room, stack),
-        read_paths=partial(reading.read_paths, iteration),
+        paths=reading.paths(iteration),
     )
+    return decision, run
+
+
+def _record_newest(stack: Stack, reading: Reading) -> list[Decision]:
+    """Store what is decided about the commit that a pull request has now."""
+    row, now, iteration = reading.row, reading.now.facts, reading.newest
+    decision, run = _decide_newest(stack, reading)
+    if isinstance(decision, Undecided):
+        raise Outdated
     report_iteration(stack, row, iteration, decision.rule)
     recorded: list[Decision] = []
     if decision.starts_run:
         run = _start(stack, reading, iteration, decision)
-    elif decision.rule in {Rule.COMPLETED, Rule.ABANDONED}:
-        recorded = _take_past(stack, reading, iteration, ends_as=State.CANCELED)
+    elif decision.rule in ENDED_BY:
+        recorded = _record_past(stack, reading, iteration, ends_as=State.CANCELED)
     elif decision.rule == Rule.BEFORE_STACK:
         go_on_planning(stack)
     elif run and decision.rule in {Rule.SAME_COMMIT, Rule.SAME_SOURCE, Rule.CONFLICTS}:
@@ -199,25 +251,30 @@ def _note_merge(run: Run, reading: Reading) -> None:
         Stack.objects.filter(pk=run.stack_id).plan_again_once_quiet()
 
 
-def _take_past(
+def _decide_past(
+    stack: Stack, reading: Reading, iteration: Iteration
+) -> triggers.Decision | Undecided | None:
+    """Decide about a commit that nobody saw in time; None where there is nothing to record."""
+    return triggers.decide_past_iteration(
+        stack,
+        reading.of(iteration),
+        iteration,
+        has_run=_runs_of(stack, iteration.source_sha).exists(),
+        paths=reading.paths(iteration),
+    )
+
+
+def _record_past(
     stack: Stack, reading: Reading, iteration: Iteration, *, ends_as: State = State.SUPERSEDED
 ) -> list[Decision]:
     """Record the run of a commit that nobody saw in time, or tie the one that it has."""
-    then = reading.of(iteration)
-    if then.target_branch != stack.branch:
+    if reading.of(iteration).target_branch != stack.branch:
         return []
-    runs = stack.runs.filter(
-        kind=Kind.PROPOSED, repository_id=stack.repository_id, sha=iteration.source_sha
-    )
-    for run in runs.filter(pull_request=None):
+    for run in _runs_of(stack, iteration.source_sha).filter(pull_request=None):
         tie_to_pull_request(run, reading.row, iteration.number)
-    decision = triggers.decide_past_iteration(
-        stack,
-        then,
-        iteration,
-        has_run=runs.exists(),
-        read_paths=partial(reading.read_paths, iteration),
-    )
+    decision = _decide_past(stack, reading, iteration)
+    if isinstance(decision, Undecided):
+        raise Outdated
     if decision is None:
         return []
     run = _start(stack, reading, iteration, decision, ends_as=ends_as)
@@ -225,10 +282,13 @@ def _take_past(
     return [Decision.objects.record(stack, subject, decision, reading.delivery, run)]
 
 
+def _runs_of(stack: Stack, sha: str) -> RunQuerySet:
+    return stack.runs.filter(kind=Kind.PROPOSED, repository_id=stack.repository_id, sha=sha)
+
+
 def _run_of(stack: Stack, sha: str) -> Run | None:
     """Return the proposed run that counts for a commit."""
-    of_commit = stack.runs.filter(kind=Kind.PROPOSED, repository_id=stack.repository_id, sha=sha)
-    return of_commit.that_count().first()
+    return _runs_of(stack, sha).that_count().first()
 
 
 def _start(

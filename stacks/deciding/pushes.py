@@ -1,115 +1,195 @@
 """A push, for one stack: the head moves, and there is a run or a reason for none."""
 
-from django.db.models import QuerySet
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 from stacks.deciding.facts import Facts
-from stacks.lifecycle.starting import (
-    Source,
-    start_proposed,
-    start_tracked,
-    supersede_older,
-    tie_to_push,
-)
+from stacks.lifecycle.starting import PushedRuns, Source
 from stacks.models import Decision, Run, Stack
+from stacks.models.run import RunQuerySet
 from stacks.rules import triggers
 from stacks.rules.states import DOES_NOT_COUNT, Kind
-from stacks.rules.triggers import Rule
+from stacks.rules.triggers import ChangedPaths, Rule, Undecided
 from vcs_integrations.models import Delivery
 from vcs_integrations.providers.events import RefChanged, RemoteCommit
+from vcs_integrations.webhooks.consumer import Outdated
 
 
-def take_push(
-    stack: Stack, event: RefChanged, delivery: Delivery | None, facts: Facts
-) -> Decision | None:
-    """Decide what a changed ref means for a stack, and store it.
+@dataclass(frozen=True)
+class Pushed:
+    """A ref that a push changed, and what told of it: None where a reconciliation found it."""
 
-    None where a reconciliation found what is decided already, or what was before the stack.
-    Raises NotRead.
+    change: RefChanged
+    facts: Facts
+    delivery: Delivery | None
+
+    @property
+    def commit(self) -> RemoteCommit:
+        """The new commit. Raises Outdated where it was not read."""
+        change = self.change
+        return change.commit or self.facts.commit(change.repository_id, change.new_sha)
+
+
+class Past:
+    """What a stack has of some pushes already: decisions, and runs.
+
+    What was decided before it followed its branch is of another one, perhaps.
     """
-    subject = _subject(event)
-    # What was decided before is of another branch or repository, perhaps.
-    decided = stack.decisions.filter(subject=subject, decided_at__gte=stack.followed_at)
-    if delivery is None and decided.exists():
+
+    def __init__(self, stack: Stack, changes: Iterable[RefChanged]) -> None:
+        self._stack = stack
+        subjects = {_subject(change) for change in changes}
+        decisions = stack.decisions.filter(subject__in=subjects, decided_at__gte=stack.followed_at)
+        self._decided: set[str] = set()
+        self._run_named: dict[str, Run] = {}
+        for decision in decisions.select_related("run").order_by("pk"):
+            self._decided.add(decision.subject)
+            if decision.run:
+                self._run_named[decision.subject] = decision.run
+        push_ids = {change.push_id for change in changes if change.branch == stack.branch}
+        tracked = self._runs(Kind.TRACKED).filter(push_id__in=push_ids) if push_ids else ()
+        self._tracked = {run.push_id: run for run in tracked}
+        shas = {change.new_sha for change in changes if change.branch != stack.branch}
+        self._proposed: defaultdict[str, list[Run]] = defaultdict(list)
+        for run in self._runs(Kind.PROPOSED).filter(sha__in=shas) if shas else ():
+            self._proposed[run.sha].append(run)
+
+    def has_decided(self, change: RefChanged) -> bool:
+        return _subject(change) in self._decided
+
+    def add(self, change: RefChanged, run: Run | None) -> None:
+        """Note that a push was decided, and its run, for those that follow in the batch."""
+        self._decided.add(_subject(change))
+        if run:
+            self._run_named[_subject(change)] = run
+            if change.branch == self._stack.branch:
+                self._tracked[change.push_id] = run
+            elif run not in self._proposed[run.sha]:
+                self._proposed[run.sha].append(run)
+
+    def decide(
+        self, change: RefChanged, paths: ChangedPaths | None
+    ) -> tuple[triggers.Decision | Undecided, Run | None]:
+        """Decide about a push; return the run that it or its commit has already, too."""
+        of_push, of_commit = self._runs_of(change)
+        decision = triggers.decide_ref(
+            self._stack,
+            change,
+            run_of_push=of_push.number if of_push else None,
+            run_of_commit=of_commit.number if of_commit else None,
+            paths=paths,
+        )
+        return decision, of_push or of_commit
+
+    def _runs_of(self, change: RefChanged) -> tuple[Run | None, Run | None]:
+        """Return the run that a push has, and the one that counts for its commit."""
+        if change.branch == self._stack.branch:
+            return self._tracked.get(change.push_id), None
+        of_commit = self._proposed[change.new_sha]
+        if not of_commit:
+            return None, None
+        own = (run for run in of_commit if run.push_id == change.push_id)
+        counting = (run for run in of_commit if run.state not in DOES_NOT_COUNT)
+        return next(own, None) or self._run_named.get(_subject(change)), next(counting, None)
+
+    def _runs(self, kind: Kind) -> RunQuerySet:
+        runs = self._stack.runs.filter(kind=kind, repository_id=self._stack.repository_id)
+        return runs.order_by("number")
+
+
+def read(stack: Stack, changes: Sequence[RefChanged], facts: Facts, *, is_found: bool) -> None:
+    """Read what deciding about pushes needs. Raises ProviderError.
+
+    What a reconciliation found and was decided already needs nothing.
+    """
+    if not stack.path_rule and all(change.commit for change in changes):
+        return
+    past = Past(stack, changes)
+    for change in changes:
+        if is_found and past.has_decided(change):
+            continue
+        decision, _ = past.decide(change, None)
+        if isinstance(decision, Undecided):
+            decision, _ = past.decide(change, facts.read_paths_of_push(stack, change))
+        if isinstance(decision, Undecided) or change.commit:
+            continue
+        moves_head = _moves_head(stack, change, decision)
+        if not change.is_deletion and (decision.starts_run or moves_head):
+            facts.read_commit(change.repository_id, change.new_sha)
+        elif moves_head and change.old_sha and change.old_sha != stack.head_sha:
+            facts.read_commit(change.repository_id, change.old_sha)
+
+
+def decide(stack: Stack, pushed: Sequence[Pushed]) -> list[Decision | None]:
+    """Decide what pushes mean for a stack, in their order, and store that.
+
+    None for one that a reconciliation found and that is decided already, or was before the
+    stack. Raises Outdated.
+    """
+    past = Past(stack, [one.change for one in pushed])
+    runs = PushedRuns(stack)
+    head = (stack.head_push_id, stack.head_sha, stack.branch_gone_at)
+    decisions = [_decide(stack, one, past, runs) for one in pushed]
+    runs.store()
+    if (stack.head_push_id, stack.head_sha, stack.branch_gone_at) != head:
+        stack.save_head()
+    Decision.objects.bulk_create(decision for decision in decisions if decision)
+    return decisions
+
+
+def _decide(stack: Stack, pushed: Pushed, past: Past, runs: PushedRuns) -> Decision | None:
+    change, delivery = pushed.change, pushed.delivery
+    is_decided = past.has_decided(change)
+    if delivery is None and is_decided:
         return None
-    run_of_push, run_of_commit = _runs_of(stack, event, decided)
-    decision = triggers.decide_ref(
-        stack,
-        event,
-        run_of_push=run_of_push.number if run_of_push else None,
-        run_of_commit=run_of_commit.number if run_of_commit else None,
-        read_paths=lambda: facts.paths_of_push(stack, event),
-    )
+    decision, run = past.decide(change, pushed.facts.paths_of_push(stack, change))
+    if isinstance(decision, Undecided):
+        raise Outdated
     if decision.rule == Rule.BEFORE_STACK and delivery is None:
         return None
     is_replayed = delivery is not None and delivery.processed_at is not None
-    if decision.starts_run and not is_replayed and decided.exists():
+    if decision.starts_run and not is_replayed and is_decided:
         # Settings changed since: a person may decide again, and not whoever can send deliveries.
         decision = triggers.decided_before()
-    if event.branch == stack.branch and decision.rule != Rule.BEFORE_STACK:
-        _move_head(stack, event, facts)
-    run = None
+    if _moves_head(stack, change, decision):
+        _move_head(stack, pushed)
     if decision.starts_run:
-        run = _start(stack, event, decision, facts, is_reconciled=delivery is None)
-    elif decision.rule == Rule.SAME_PUSH:
-        run = run_of_push
-    elif decision.rule == Rule.SAME_COMMIT and run_of_commit:
-        run = run_of_commit
-        tie_to_push(run, event.branch, event.push_id)
-        supersede_older(stack, Source(event.branch, event.push_id))
-    return Decision.objects.record(stack, subject, decision, delivery, run)
+        run = _start(pushed, decision, runs)
+    elif decision.rule == Rule.SAME_COMMIT and run:
+        runs.tie(run, change.branch, change.push_id)
+    elif decision.rule != Rule.SAME_PUSH:
+        run = None
+    past.add(change, run)
+    return Decision.of(stack, _subject(change), decision, delivery, run)
 
 
-def _subject(event: RefChanged) -> str:
-    return f"Push {event.push_id} to {event.branch or event.ref}"[:700]
+def _subject(change: RefChanged) -> str:
+    return f"Push {change.push_id} to {change.branch or change.ref}"[:700]
 
 
-def _runs_of(
-    stack: Stack, event: RefChanged, decided: QuerySet[Decision]
-) -> tuple[Run | None, Run | None]:
-    """Return the run that a push has or was told, and the one that counts for its commit."""
-    if event.branch == stack.branch:
-        tracked = stack.runs.filter(kind=Kind.TRACKED, repository_id=stack.repository_id)
-        return tracked.filter(push_id=event.push_id).first(), None
-    proposed = stack.runs.filter(kind=Kind.PROPOSED, repository_id=stack.repository_id)
-    of_commit = list(proposed.filter(sha=event.new_sha).order_by("number"))
-    if not of_commit:
-        return None, None
-    own = (run for run in of_commit if run.push_id == event.push_id)
-    counting = (run for run in of_commit if run.state not in DOES_NOT_COUNT)
-    return next(own, None) or _run_told(decided), next(counting, None)
+def _moves_head(stack: Stack, change: RefChanged, decision: triggers.Decision) -> bool:
+    is_newest = stack.head_push_id is None or change.push_id >= stack.head_push_id
+    return is_newest and change.branch == stack.branch and decision.rule != Rule.BEFORE_STACK
 
 
-def _run_told(decided: QuerySet[Decision]) -> Run | None:
-    """Return the run of the same commit that a push was told before."""
-    told = decided.exclude(run=None).first()
-    return told.run if told else None
-
-
-def _move_head(stack: Stack, event: RefChanged, facts: Facts) -> None:
-    if stack.head_push_id is not None and event.push_id < stack.head_push_id:
+def _move_head(stack: Stack, pushed: Pushed) -> None:
+    change = pushed.change
+    if not change.is_deletion:
+        stack.move_head(change.push_id, pushed.commit)
         return
-    if event.is_deletion:
-        # The push that brought the last commit may be late, or lost.
-        if event.old_sha and event.old_sha != stack.head_sha:
-            stack.move_head(event.push_id, facts.commit(event.repository_id, event.old_sha))
-        stack.lose_head(event.push_id)
-    else:
-        stack.move_head(event.push_id, _commit(event, facts))
+    # The push that brought the last commit may be late, or lost.
+    if change.old_sha and change.old_sha != stack.head_sha:
+        last = pushed.facts.commit(change.repository_id, change.old_sha)
+        stack.move_head(change.push_id, last)
+    stack.lose_head(change.push_id)
 
 
-def _start(
-    stack: Stack,
-    event: RefChanged,
-    decision: triggers.Decision,
-    facts: Facts,
-    *,
-    is_reconciled: bool,
-) -> Run:
-    start = start_tracked if decision.rule == Rule.TRACKED else start_proposed
-    source = Source(event.branch, event.push_id)
-    commit = _commit(event, facts)
-    return start(stack, commit, source, note=decision.note, is_reconciled=is_reconciled)
-
-
-def _commit(event: RefChanged, facts: Facts) -> RemoteCommit:
-    return event.commit or facts.commit(event.repository_id, event.new_sha)
+def _start(pushed: Pushed, decision: triggers.Decision, runs: PushedRuns) -> Run:
+    return runs.start(
+        Kind.TRACKED if decision.rule == Rule.TRACKED else Kind.PROPOSED,
+        pushed.commit,
+        Source(pushed.change.branch, pushed.change.push_id),
+        note=decision.note,
+        is_reconciled=pushed.delivery is None,
+    )

@@ -15,7 +15,7 @@ from django.db.models import Q
 from django.utils import timezone
 
 from core.leases import Keeping
-from stacks.deciding.intake import take_in
+from stacks.deciding.intake import decide_events
 from stacks.deciding.older_pull_requests import count_older
 from stacks.deciding.pull_requests import is_as_stored
 from stacks.models import Decision, Stack
@@ -86,7 +86,7 @@ def _read_pushes(repository: Repository, stacks: list[Stack], client: Client) ->
     for push in reversed(_new_pushes(repository, stacks, client)):
         if not push.is_internal:
             announced = [PushAnnounced(push.repository_id, push.push_id)]
-            yield from take_in(
+            yield from decide_events(
                 repository.integration, push.changes or announced, client=client, gives_up=gives_up
             )
         # One by one, so that whatever ends this goes on where it ended.
@@ -142,7 +142,7 @@ def _read_pull_requests(
         facts, row = listed.get(number), stored.get(number)
         if facts is None or row is None or not is_as_stored(row, facts):
             event = PullRequestChanged(repository.external_id, number, facts)
-            yield from take_in(repository.integration, [event], client=client)
+            yield from decide_events(repository.integration, [event], client=client)
     if listed:
         Repository.objects.filter(pk=repository.pk, seen_pull_request__lt=max(listed)).update(
             seen_pull_request=max(listed)

@@ -24,17 +24,67 @@ class Source:
     iteration: int | None = None
 
 
-def start_tracked(
-    stack: Stack, commit: RemoteCommit, source: Source, *, note: str, is_reconciled: bool
-) -> Run:
-    """Start a run of the tracked branch; one that comes late is recorded as superseded."""
-    others = _runs(stack, Kind.TRACKED).filter(branch=source.branch[:500])
-    is_late = others.filter(push_id__gt=source.push_id).exists()
-    if not is_late:
-        others.filter(push_id__lt=source.push_id).move_to(State.SUPERSEDED)
-        Stack.objects.filter(pk=stack.pk).plan_again_once_quiet()
-    state = State.SUPERSEDED if is_late else State.QUEUED
-    return _create(stack, Kind.TRACKED, state, commit, source, note, is_reconciled)
+class PushedRuns:
+    """Runs that one transaction starts for a stack because of pushes, stored together.
+
+    Of each branch only the newest push's is executed: the others are superseded already.
+    """
+
+    def __init__(self, stack: Stack) -> None:
+        self._stack = stack
+        self._runs: list[Run] = []
+        self._newest: dict[tuple[Kind, str], int] = {}
+        self._overtaken: dict[tuple[Kind, str], int] = {}
+
+    def start(
+        self, kind: Kind, commit: RemoteCommit, source: Source, *, note: str, is_reconciled: bool
+    ) -> Run:
+        """Start a run; one that comes late is recorded as superseded."""
+        number = self._runs[-1].number + 1 if self._runs else _next_number(self._stack)
+        run = _run(self._stack, number, kind, commit, source, note, is_reconciled)
+        if (source.push_id or 0) < self._newest_push(kind, run.branch):
+            run.state = State.SUPERSEDED
+        else:
+            self._overtake(kind, run.branch, source.push_id or 0)
+        self._runs.append(run)
+        return run
+
+    def tie(self, run: Run, branch: str, push_id: int) -> None:
+        """Note that a push brought the commit of a proposed run to its branch, perhaps once more.
+
+        It supersedes older code of that branch.
+        """
+        if run.branch == branch and not (run.pull_request and run.pull_request.is_from_fork):
+            run.push_id = max(run.push_id or 0, push_id)
+            if run.pk:
+                run.save(update_fields=["push_id"])
+        self._overtake(Kind.PROPOSED, branch, push_id)
+
+    def store(self) -> None:
+        """Store the runs, and supersede older ones."""
+        for (kind, branch), push_id in self._overtaken.items():
+            if kind == Kind.PROPOSED:
+                supersede_older(self._stack, Source(branch, push_id))
+            else:
+                older = _runs(self._stack, kind).filter(branch=branch, push_id__lt=push_id)
+                older.move_to(State.SUPERSEDED)
+                Stack.objects.filter(pk=self._stack.pk).plan_again_once_quiet()
+        if self._runs:
+            Run.objects.store(self._runs)
+
+    def _newest_push(self, kind: Kind, branch: str) -> int:
+        """Return the newest push of a branch that has a run, 0 without any."""
+        if (kind, branch) not in self._newest:
+            there = _runs(self._stack, kind).filter(branch=branch)
+            self._newest[kind, branch] = there.aggregate(last=Max("push_id"))["last"] or 0
+        return self._newest[kind, branch]
+
+    def _overtake(self, kind: Kind, branch: str, push_id: int) -> None:
+        for run in self._runs:
+            if (run.kind, run.branch) == (kind, branch) and (run.push_id or 0) < push_id:
+                run.state = State.SUPERSEDED
+        self._newest[kind, branch] = max(push_id, self._newest_push(kind, branch))
+        self._overtaken[kind, branch] = max(push_id, self._overtaken.get((kind, branch), 0))
 
 
 def start_proposed(
@@ -53,8 +103,11 @@ def start_proposed(
     is_late = _runs(stack, Kind.PROPOSED).filter(_of_same_source(source, "gt")).exists()
     if not is_late:
         supersede_older(stack, source)
-    state = ends_as or (State.SUPERSEDED if is_late else State.QUEUED)
-    return _create(stack, Kind.PROPOSED, state, commit, source, note, is_reconciled)
+    number = _next_number(stack)
+    run = _run(stack, number, Kind.PROPOSED, commit, source, note, is_reconciled)
+    run.state = ends_as or (State.SUPERSEDED if is_late else State.QUEUED)
+    run.save()
+    return run
 
 
 def repeat(run: Run, *, note: str = "") -> Run:
@@ -86,13 +139,6 @@ def cancel_proposed(stack: Stack, pull_request: PullRequest) -> None:
     """End the proposed runs of a pull request that ended."""
     runs = _runs(stack, Kind.PROPOSED).filter(pull_request=pull_request)
     _end(runs, State.CANCELED, moved="")
-
-
-def tie_to_push(run: Run, branch: str, push_id: int) -> None:
-    """Note that a push brought the commit of a run to its branch, perhaps once more."""
-    if run.branch == branch and not (run.pull_request and run.pull_request.is_from_fork):
-        run.push_id = max(run.push_id or 0, push_id)
-        run.save(update_fields=["push_id"])
 
 
 def tie_to_pull_request(run: Run, pull_request: PullRequest, iteration: int) -> None:
@@ -138,20 +184,19 @@ def _end(runs: RunQuerySet, state: State, *, moved: str) -> None:
     Run.objects.filter(pk__in=needless).move_to(state)
 
 
-def _create(
+def _run(
     stack: Stack,
+    number: int,
     kind: Kind,
-    state: State,
     commit: RemoteCommit,
     source: Source,
     note: str,
     is_reconciled: bool,
 ) -> Run:
-    return Run.objects.create(
+    return Run(
         stack=stack,
-        number=_next_number(stack),
+        number=number,
         kind=kind,
-        state=state,
         repository=stack.repository,
         sha=commit.sha,
         message=commit.title,

@@ -27,15 +27,9 @@ class DecisionQuerySet(models.QuerySet["Decision"]):
         sha: str = "",
     ) -> "Decision":
         """Store what was decided about a subject and its commit, with the run that it has."""
-        return self.create(
-            stack=stack,
-            delivery=delivery,
-            subject=subject,
-            rule=decided.rule,
-            sentence=decided.sentence[:500],
-            run=run,
-            sha=sha,
-        )
+        decision = Decision.of(stack, subject, decided, delivery, run, sha)
+        decision.save()
+        return decision
 
     def for_pages(self) -> Self:
         """With all that a page shows of a decision; a delivery's body is not among it."""
@@ -84,6 +78,27 @@ class Decision(models.Model):
 
     def __str__(self) -> str:
         return f"{self.rule}: {self.sentence}"
+
+    @classmethod
+    def of(
+        cls,
+        stack: Stack,
+        subject: str,
+        decided: triggers.Decision,
+        delivery: Delivery | None,
+        run: Run | None = None,
+        sha: str = "",
+    ) -> Self:
+        """Return a row for what was decided about a subject and its commit, to be stored."""
+        return cls(
+            stack=stack,
+            delivery=delivery,
+            subject=subject,
+            rule=decided.rule,
+            sentence=decided.sentence[:500],
+            run=run,
+            sha=sha,
+        )
 
     @property
     def starts_run(self) -> bool:

@@ -1,6 +1,6 @@
 """Reports: what the provider is to be told of commits and pull requests, and was told."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Self
 
@@ -119,12 +119,18 @@ class ReportQuerySet(LeasedQuerySet["Report"]):
             sha__in={run.sha for run in runs},
         ).renew()
 
-    def add_about(self, run: "Run") -> None:
-        """Have a run reported on its commit, and on its pull request if it has one."""
-        commit = {"repository": run.repository, "sha": run.sha}
-        self._add(run.stack, What.COMMIT_STATUS, commit, {})
-        if run.pull_request and run.iteration:
-            self.add_iteration(run.stack, run.pull_request, run.iteration, run.sha)
+    def add_about(self, runs: Sequence["Run"]) -> None:
+        """Have runs of one stack reported on their commits, and on pull requests if they have any.
+
+        All are of one repository.
+        """
+        stack = runs[0].stack
+        self._put_on_commits(stack, runs)
+        if stack.integration.reports_all_stacks_at_once:
+            self._put_on_commits(None, runs)
+        for run in runs:
+            if run.pull_request and run.iteration:
+                self.add_iteration(stack, run.pull_request, run.iteration, run.sha)
 
     def add_iteration(
         self,
@@ -158,13 +164,32 @@ class ReportQuerySet(LeasedQuerySet["Report"]):
         if stack.integration.reports_all_stacks_at_once:
             self._put(None, what, place, about | {"is_ignored": False, "blocked_by": ""})
 
+    def _put_on_commits(self, stack: "Stack | None", runs: Sequence["Run"]) -> None:
+        """Have statuses on the commits of runs sent, of a stack or of all of them."""
+        place = {
+            "what": What.COMMIT_STATUS,
+            "name": stack.slug if stack else ALL_STACKS,
+            "repository": runs[0].repository,
+        }
+        news = _news(stack)
+        shas = {run.sha: None for run in runs}  # in their order
+        there = self.filter(**place, sha__in=shas)
+        known = set(there.values_list("sha", flat=True))
+        if known:
+            there.update(**news, version=F("version") + 1)
+        self.bulk_create(Report(**place, sha=sha, **news) for sha in shas if sha not in known)
+
     def _put(
         self, stack: "Stack | None", what: What, place: dict[str, Any], about: dict[str, Any]
     ) -> None:
         place |= {"what": what, "name": stack.slug if stack else ALL_STACKS}
-        news = about | {"stack": stack, "decided_at": timezone.now()} | _waiting_from_now()
+        news = about | _news(stack)
         if not self.filter(**place).update(**news, version=F("version") + 1):
             self.create(**place, **news)
+
+
+def _news(stack: "Stack | None") -> dict[str, Any]:
+    return {"stack": stack, "decided_at": timezone.now()} | _waiting_from_now()
 
 
 def _waiting_from_now() -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """Runs, and the pull requests that some of them are for."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Self
 
@@ -83,6 +84,12 @@ class RunQuerySet(LeasedQuerySet["Run"]):
             "stack", "repository__integration", "pull_request__repository__integration"
         )
 
+    def store(self, runs: Sequence["Run"]) -> None:
+        """Store new runs of one stack and repository, and have them reported."""
+        with transaction.atomic(savepoint=False):
+            self.bulk_create(runs)
+            Report.objects.add_about(runs)
+
     def that_count(self) -> Self:
         return self.exclude(state__in=DOES_NOT_COUNT)
 
@@ -92,6 +99,8 @@ class RunQuerySet(LeasedQuerySet["Run"]):
         with transaction.atomic(savepoint=False):
             locked = may.select_for_update(of=("self",))
             moved = list(locked.only("stack_id", "repository_id", "sha"))
+            if not moved:
+                return 0
             keys = [run.pk for run in moved]
             Run.objects.filter(pk__in=keys).update(state=state, moved_at=timezone.now())
             Report.objects.renew_about(moved)
@@ -245,7 +254,7 @@ class Run(Leased):
     def save(self, *args: Any, **kwargs: Any) -> None:
         with transaction.atomic(savepoint=False):
             super().save(*args, **kwargs)
-            Report.objects.add_about(self)
+            Report.objects.add_about([self])
 
     def get_absolute_url(self) -> str:
         return reverse("run", args=[self.stack.slug, self.number])

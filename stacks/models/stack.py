@@ -208,16 +208,24 @@ class Stack(models.Model):
         return self.head_message.strip().partition("\n")[0][:200]
 
     def move_head(self, push_id: int, commit: RemoteCommit) -> None:
-        """Note the tracked branch's newest commit, unless a later push is known."""
+        """Take a commit as the tracked branch's newest one; `save_head` stores it."""
         self.head_sha, self.head_message = commit.sha[:64], commit.message[:10_000]
         self.head_author, self.head_authored_at = commit.author[:255], commit.authored_at
         self.branch_gone_at = None
-        self._save_head(push_id)
+        self.head_push_id = push_id
 
     def lose_head(self, push_id: int) -> None:
-        """Note that the tracked branch was deleted; what was its head stays to be seen."""
+        """Take the tracked branch as deleted; what was its head stays to be seen."""
         self.branch_gone_at = self.branch_gone_at or timezone.now()
-        self._save_head(push_id)
+        self.head_push_id = push_id
+
+    def save_head(self) -> None:
+        """Store the head, unless a later push or another branch is followed by now."""
+        self.head_read_at = timezone.now()
+        same = Stack.objects.filter(pk=self.pk, repository=self.repository, branch=self.branch)
+        same.filter(Q(head_push_id=None) | Q(head_push_id__lte=self.head_push_id)).update(
+            **{field: getattr(self, field) for field in HEAD_FIELDS}
+        )
 
     def follow(self, repository: Repository, branch: str) -> None:
         """Track another branch, whose head is not known yet; runs of the old one are canceled."""
@@ -242,14 +250,6 @@ class Stack(models.Model):
             # What was reported as pending would stay so for good.
             Report.objects.renew_about(self.runs.exclude(state__in=ENDED))
             return super().delete(*args, **kwargs)
-
-    def _save_head(self, push_id: int) -> None:
-        """Store the head, unless a later push or another branch is followed by now."""
-        self.head_push_id, self.head_read_at = push_id, timezone.now()
-        same = Stack.objects.filter(pk=self.pk, repository=self.repository, branch=self.branch)
-        same.filter(Q(head_push_id=None) | Q(head_push_id__lte=push_id)).update(
-            **{field: getattr(self, field) for field in HEAD_FIELDS}
-        )
 
 
 def unused_slug(name: str) -> str:

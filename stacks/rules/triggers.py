@@ -99,8 +99,11 @@ class Settings(Protocol):
     plans_older: bool | None
 
 
-# Asked only where the answer matters, since it takes calls to the provider.
-ReadPaths = Callable[[], ChangedPaths]
+@dataclass(frozen=True)
+class Undecided:
+    """It depends on which files changed, and they were not read."""
+
+
 # Whether the stack has decided about this iteration, as it follows its branch now.
 IsAnswered = Callable[[], bool]
 # Whether one more pull request that is older than its stack may be planned now.
@@ -113,12 +116,12 @@ def decide_ref(
     *,
     run_of_push: int | None,
     run_of_commit: int | None,
-    read_paths: ReadPaths,
-) -> Decision:
+    paths: ChangedPaths | None,
+) -> Decision | Undecided:
     """Decide what a push means for a stack.
 
     `run_of_push` is the number of the run that this push has already, `run_of_commit` of the
-    proposed run that counts for its commit.
+    proposed run that counts for its commit. `paths` is None where they were not read.
     """
     if not event.branch:
         return Decision(Rule.NO_BRANCH, f"{event.ref} is no branch: stacks run branches only.")
@@ -127,7 +130,7 @@ def decide_ref(
             Rule.BEFORE_STACK, f"It was pushed before the stack followed {stack.branch}."
         )
     if event.branch == stack.branch:
-        return _decide_tracked(stack, event, run_of_push, read_paths)
+        return _decide_tracked(stack, event, run_of_push, paths)
     if event.is_deletion:
         return Decision(
             Rule.BRANCH_DELETED, f"{event.branch} was deleted: there is nothing to run."
@@ -143,7 +146,7 @@ def decide_ref(
             f"requests only.",
         )
     return _unless_outside(
-        stack, Rule.PROPOSED, f"{event.branch} is not the tracked branch.", read_paths
+        stack, Rule.PROPOSED, f"{event.branch} is not the tracked branch.", paths
     )
 
 
@@ -157,13 +160,13 @@ def decide_pull_request(
     is_answered: IsAnswered,
     run_of_commit: int | None,
     has_room: HasRoom,
-    read_paths: ReadPaths,
-) -> Decision:
+    paths: ChangedPaths | None,
+) -> Decision | Undecided:
     """Decide what a pull request's newest iteration means for a stack.
 
     `before` is the pull request as it was last read, `is_new_iteration` says that it had not
     this iteration then, and `run_of_commit` is the number of the proposed run that counts for
-    its source commit.
+    its source commit. `paths` is None where they were not read.
     """
     name = f"Pull request {now.number}"
     if now.target_branch != stack.branch:
@@ -171,7 +174,7 @@ def decide_pull_request(
     if now.status != "active":
         rule = Rule.COMPLETED if now.status == "completed" else Rule.ABANDONED
         return Decision(rule, f"{name} is {now.status}: its unfinished proposed runs are canceled.")
-    if blocked := _blocked(stack, now, read_paths):
+    if blocked := _blocked(stack, now, paths):
         return blocked
     has_news = before is not None and _is_news(before, now)
     if before is not None and not is_new_iteration and not has_news and is_answered():
@@ -180,11 +183,13 @@ def decide_pull_request(
         return _same_commit(run_of_commit)
     if _is_older(iteration, stack.followed_at) and not is_answered():
         may_run = has_news or (stack.plans_older and has_room())
-        return _decide_older(stack, name, read_paths) if may_run else _older_waits(stack, name)
-    return _unless_outside(stack, Rule.PROPOSED, f"{name} proposes it.", read_paths)
+        return _decide_older(stack, name, paths) if may_run else _older_waits(stack, name)
+    return _unless_outside(stack, Rule.PROPOSED, f"{name} proposes it.", paths)
 
 
-def _blocked(stack: Settings, now: PullRequestFacts, read_paths: ReadPaths) -> Decision | None:
+def _blocked(
+    stack: Settings, now: PullRequestFacts, paths: ChangedPaths | None
+) -> Decision | Undecided | None:
     """Return why a pull request has no run until a person does something, None if it may run.
 
     Where it is known not to concern the stack, that is the reason: nobody has to do anything.
@@ -203,14 +208,17 @@ def _blocked(stack: Settings, now: PullRequestFacts, read_paths: ReadPaths) -> D
     else:
         return None
     sentence = f"Pull request {now.number} {because}"
-    decision = _unless_outside(stack, rule, sentence, read_paths)
-    return Decision(rule, sentence) if decision.starts_run else decision
+    decision = _unless_outside(stack, rule, sentence, paths)
+    is_concerned = isinstance(decision, Decision) and decision.starts_run
+    return Decision(rule, sentence) if is_concerned else decision
 
 
-def _decide_older(stack: Settings, name: str, read_paths: ReadPaths) -> Decision:
+def _decide_older(stack: Settings, name: str, paths: ChangedPaths | None) -> Decision | Undecided:
     """Decide about a pull request that was open before its stack followed the branch."""
     because = f"{name} was open before the stack followed {stack.branch}."
-    decision = _unless_outside(stack, Rule.PROPOSED, because, read_paths)
+    decision = _unless_outside(stack, Rule.PROPOSED, because, paths)
+    if isinstance(decision, Undecided):
+        return decision
     return replace(decision, note=f"{because} {decision.note}".strip())
 
 
@@ -253,12 +261,12 @@ def decide_past_iteration(
     iteration: Iteration,
     *,
     has_run: bool,
-    read_paths: ReadPaths,
-) -> Decision | None:
+    paths: ChangedPaths | None,
+) -> Decision | Undecided | None:
     """Decide about an iteration that was followed by another before anybody looked.
 
     Its run is recorded as superseded, as it would be had its event come in time. None where
-    there is nothing to record.
+    there is nothing to record. `paths` is None where they were not read.
     """
     unwanted = (now.is_from_fork and not stack.runs_forks) or (
         now.is_draft and not stack.runs_drafts
@@ -270,9 +278,11 @@ def decide_past_iteration(
         stack,
         Rule.PROPOSED,
         f"Pull request {now.number} proposed it until a newer commit came.",
-        read_paths,
+        paths,
     )
-    return decision if decision.starts_run else None
+    if isinstance(decision, Undecided) or decision.starts_run:
+        return decision
+    return None
 
 
 def is_affected(stack: Settings, paths: Collection[str]) -> bool:
@@ -287,8 +297,8 @@ def is_affected(stack: Settings, paths: Collection[str]) -> bool:
 
 
 def _decide_tracked(
-    stack: Settings, event: RefChanged, run_of_push: int | None, read_paths: ReadPaths
-) -> Decision:
+    stack: Settings, event: RefChanged, run_of_push: int | None, paths: ChangedPaths | None
+) -> Decision | Undecided:
     if event.is_deletion:
         return Decision(Rule.BRANCH_GONE, f"The tracked branch {event.branch} was deleted.")
     if run_of_push:
@@ -297,24 +307,23 @@ def _decide_tracked(
         return Decision(
             Rule.TRACKED, f"The tracked branch {event.branch} was created.", starts_run=True
         )
-    return _unless_outside(
-        stack, Rule.TRACKED, f"{event.branch} is the tracked branch.", read_paths
-    )
+    return _unless_outside(stack, Rule.TRACKED, f"{event.branch} is the tracked branch.", paths)
 
 
-def _unless_outside(stack: Settings, rule: Rule, because: str, read_paths: ReadPaths) -> Decision:
+def _unless_outside(
+    stack: Settings, rule: Rule, because: str, paths: ChangedPaths | None
+) -> Decision | Undecided:
     """Ask for a run, unless the path rule is on and no changed file concerns the stack."""
     if not stack.path_rule:
         return Decision(rule, because, starts_run=True)
-    changed = read_paths()
-    if changed.unknown_because:
-        note = (
-            f"Which files changed is not known, so it runs in any case: {changed.unknown_because}"
-        )
+    if paths is None:
+        return Undecided()
+    if paths.unknown_because:
+        note = f"Which files changed is not known, so it runs in any case: {paths.unknown_because}"
         return Decision(rule, f"{because} {note}", starts_run=True, note=note)
-    if is_affected(stack, changed.paths):
+    if is_affected(stack, paths.paths):
         return Decision(rule, because, starts_run=True)
-    return Decision(Rule.OUTSIDE_PROJECT_ROOT, _outside(stack, len(changed.paths)))
+    return Decision(Rule.OUTSIDE_PROJECT_ROOT, _outside(stack, len(paths.paths)))
 
 
 def _outside(stack: Settings, count: int) -> str:

@@ -96,3 +96,4 @@ def note_head(stack: Stack, head: Head) -> None:
         stack.move_head(head.push_id, head.commit)
     else:
         stack.lose_head(head.push_id)
+    stack.save_head()

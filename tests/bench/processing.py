@@ -9,6 +9,7 @@ import statistics
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -18,17 +19,13 @@ from uuid import UUID
 import django
 from django.db.models import F, Max
 
-from tests.bench.provider import push
+from tests.bench.provider import REPOSITORIES, external_id, push
 
 ROOT = Path(__file__).resolve().parents[2]
 PUSH = ROOT / "tests" / "payloads" / "git_push__one_commit.json"
 BACKLOG = 10_000
 STEADY_PER_SECOND = 50
 STEADY_SECONDS = 20
-
-
-# With the plain rule one stack on each of these has a run for every push.
-REPOSITORIES = 10
 
 
 def main() -> None:
@@ -42,12 +39,19 @@ def main() -> None:
 
 def make_stacks(count: int, on: range) -> None:
     """Make stacks by the plain rule, evenly over repositories of the one integration."""
+    from django.utils import timezone
+
     from stacks.models import Stack
     from vcs_integrations.models import Integration, Repository
 
     integration = Integration.objects.get()
     made = Repository.objects.bulk_create(
-        Repository(integration=integration, external_id=_external_id(number), name=f"r{number}")
+        Repository(
+            integration=integration,
+            external_id=external_id(number),
+            name=f"r{number}",
+            due_at=timezone.now() + timedelta(days=1),
+        )
         for number in on
     )
     Stack.objects.bulk_create(
@@ -74,7 +78,7 @@ def multiply_deliveries(count: int) -> None:
         outcome="run",
         event_type="git.push",
         subscription_id=UUID(int=2),
-        repository_id=_external_id(1),
+        repository_id=external_id(1),
         body=b"{}",
         processed_at=timezone.now(),
     )
@@ -96,7 +100,7 @@ def store(numbers: range) -> None:
     deliveries = []
     for number in numbers:
         resource = payload["resource"] | push(number)
-        resource["repository"]["id"] = _external_id(number % REPOSITORIES)
+        resource["repository"]["id"] = external_id(number % REPOSITORIES)
         payload["resource"] = resource
         deliveries.append(
             Delivery(
@@ -105,10 +109,14 @@ def store(numbers: range) -> None:
                 event_type="git.push",
                 subscription_id=UUID(int=1),
                 notification_id=number,
+                repository_id=external_id(number % REPOSITORIES),
                 body=json.dumps(payload).encode(),
                 due_at=timezone.now(),
             )
         )
+    newest = f"{os.environ['AZURE_DEVOPS_SERVERS']}/newest/{numbers[-1]}"
+    with urllib.request.urlopen(newest):  # the provider has them before it tells of them
+        pass
     Delivery.objects.bulk_create(deliveries, batch_size=500)
 
 
@@ -168,10 +176,6 @@ def _wait_until_waiting(count: int) -> float:
     while Delivery.objects.waiting().count() > count:
         time.sleep(0.1)
     return time.perf_counter()
-
-
-def _external_id(number: int) -> str:
-    return str(UUID(int=number + 1))
 
 
 if __name__ == "__main__":

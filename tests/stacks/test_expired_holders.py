@@ -66,7 +66,7 @@ def test_one_that_processes_a_delivery_does_not_settle_it(
     rows = Delivery.objects.filter(pk=delivery.pk)
     expired = claimed_twice(rows)
     as_it_was = values(rows)
-    process(expired)
+    process([expired])
     assert values(rows) == as_it_was
     assert rows.get().outcome == "stored"
     assert push

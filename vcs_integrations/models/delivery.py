@@ -1,14 +1,22 @@
 """Deliveries: what was received, and what became of it."""
 
+from collections.abc import Sequence
+from datetime import timedelta
 from typing import Self
 
 from django.db import models
-from django.db.models import Q
+from django.db.models import Case, Q, Value, When
 from django.urls import reverse
 from django.utils import timezone
+from django.utils.functional import cached_property
 
 from core.leases import Leased, LeasedQuerySet
+from core.transactions import transaction_in_line
 from vcs_integrations.providers.base import Outcome
+from vcs_integrations.providers.events import Hint, Ignored, Malformed
+
+# Of the deliveries that wait, the ones among which a repository's are claimed.
+LOOKED_THROUGH = 1000
 
 
 def password_mark(password_digest: str) -> str:
@@ -21,6 +29,42 @@ class DeliveryQuerySet(LeasedQuerySet["Delivery"]):
         """Those that are not processed yet."""
         # Said so that SQLite takes the index of the few that wait; `exclude` reads them all.
         return self.filter(due_at__isnull=False)
+
+    def claim_together(self, duration: timedelta, most: int) -> Self:
+        """Claim due deliveries of one repository, that of the delivery which is due longest."""
+        first = self.due().values("integration_id", "repository_id").first()
+        if first is None:  # mostly
+            return self.none()
+        # Bounded, so that a long queue is not read to its end each time.
+        longest_due = self.due()[:LOOKED_THROUGH].values("pk")
+        with transaction_in_line():
+            return (
+                self.filter(**first, pk__in=longest_due)
+                .order_by("due_at", "pk")
+                .claim_these(duration, most)
+            )
+
+    def settle(self, processed: Sequence["Delivery"]) -> bool:
+        """Store what became of claimed deliveries: their `outcome` and `reason`.
+
+        Returns False where one is another worker's meanwhile; the caller gives it all up then.
+        """
+        held = self.waiting().filter(lease_token__in={one.lease_token for one in processed})
+        settled = held.filter(pk__in=[one.pk for one in processed]).update(
+            outcome=_each(processed, "outcome"),
+            reason=_each(processed, "reason"),
+            due_at=None,
+            lease_until=None,
+            lease_token="",
+            processed_at=timezone.now(),
+        )
+        return settled == len(processed)
+
+
+def _each(deliveries: Sequence["Delivery"], field: str) -> Case:
+    """Return the SQL of a field's value for each of some rows."""
+    whens = [When(pk=one.pk, then=Value(getattr(one, field))) for one in deliveries]
+    return Case(*whens, output_field=models.CharField())
 
 
 class Delivery(Leased):
@@ -92,19 +136,10 @@ class Delivery(Leased):
         """The event in the provider's words."""
         return self.integration.event_name(self.event_type)
 
-    def settle(self, outcome: Outcome, reason: str = "") -> bool:
-        """Note what processing it came to; False where another worker claimed it meanwhile."""
-        waiting = self.held().filter(due_at__isnull=False)
-        return bool(
-            waiting.update(
-                outcome=outcome,
-                reason=reason[:200],
-                due_at=None,
-                lease_until=None,
-                lease_token="",
-                processed_at=timezone.now(),
-            )
-        )
+    @cached_property
+    def events(self) -> list[Hint] | Ignored | Malformed:
+        """What the body claims."""
+        return self.integration.provider.parse(bytes(self.body))
 
     @property
     def is_waiting(self) -> bool:

@@ -1,97 +1,160 @@
 """Processing the deliveries, which are their own queue.
 
-Whatever a delivery leads to is stored in one transaction with the delivery's outcome, so that it
-may be processed twice, and even by two workers at once.
+Deliveries of one repository are claimed at once, and its pushes are decided on together. What
+they lead to is stored in one transaction with their outcomes, so that a delivery may be processed
+twice, and even by two workers at once.
 """
 
 import logging
-from collections.abc import Callable, Sequence
-from datetime import timedelta
+from collections.abc import Sequence
+from datetime import datetime, timedelta
 
 from django.conf import settings
-from django.db import InterfaceError, OperationalError
+from django.db import IntegrityError, InterfaceError, OperationalError
 from django.db.models import OuterRef, QuerySet, Subquery, Value
 from django.db.models.functions import Concat
 from django.utils import timezone
 
-from core.leases import Keeping
+from core.leases import Keeping, LeaseLost
+from core.transactions import transaction_in_line
 from vcs_integrations.models import REPLAYABLE, Delivery, Integration, Repository
 from vcs_integrations.providers.base import Outcome, ProviderError
-from vcs_integrations.providers.events import Hint, Ignored, Malformed
+from vcs_integrations.providers.events import Ignored, Malformed
+from vcs_integrations.webhooks.consumer import Batch, NotYet, Outdated, begin_batch
 from vcs_integrations.webhooks.pushes import read_ahead
 
 logger = logging.getLogger(__name__)
 
 # A dead worker's deliveries are claimed by others after this.
 LEASE = timedelta(seconds=20)
-CLAIMED_AT_ONCE = 20
+CLAIMED_AT_ONCE = 50
+# Where reading from the provider takes this long, other workers get what is left.
+HELP_AFTER = LEASE / 2
 PRUNED_AT_ONCE = 500
 RETRY_FIRST_AFTER = timedelta(seconds=5)
 RETRY_AT_LEAST_EVERY = timedelta(minutes=5)
 # Then, after an hour, a provider is not waited for: what it would tell counts as unknown.
 PATIENT_ATTEMPTS = 17
+# How often other workers may be faster before a delivery is put off.
+ATTEMPTS = 20
 
-
-class NotYet(Exception):
-    """A consumer wants a delivery processed again soon; the text says why, without a full stop."""
-
-
-# Takes a delivery's events in and settles it. The last argument says that what the provider
-# does not tell now is to be taken for unknown. Raises ProviderError or NotYet, having stored
-# nothing.
-Consumer = Callable[[Delivery, Sequence[Hint], bool], None]
-_consumers: list[Consumer] = []
-
-
-def register(consumer: Consumer) -> None:
-    """Have `consumer` take in the events of all deliveries.
-
-    It is `stacks.deciding.intake.take_in_delivery`.
-    """
-    _consumers.append(consumer)
+FAULT = "Waiting: a fault of Stackhook's own, which its log describes"
 
 
 def process_due() -> int:
-    """Process deliveries that are due; return how many were claimed."""
+    """Process deliveries of one repository that are due; return how many were claimed."""
     claimed = _claim()
     with Keeping(claimed, LEASE):
-        read_ahead(claimed)
-        give_back_at = timezone.now() + LEASE / 2
-        for number, delivery in enumerate(claimed):
-            if number and timezone.now() > give_back_at:  # the provider is slow: others may help
-                for rest in claimed[number:]:
-                    rest.release(rest.due_at, failures=rest.failures)
-                return number
-            process(delivery)
+        process(claimed)
     return len(claimed)
 
 
-def process(delivery: Delivery) -> None:
-    """Process one delivery: read its events, have them taken in, or note when to try again."""
+def process(deliveries: Sequence[Delivery]) -> None:
+    """Process claimed deliveries of one repository: new pushes together, the rest one by one."""
+    read_ahead(deliveries)
+    pushes = [delivery for delivery in deliveries if _is_new_push(delivery)]
+    others = [delivery for delivery in deliveries if not _is_new_push(delivery)]
+    ends_at = timezone.now() + HELP_AFTER
+    if pushes:
+        _process_together(pushes, ends_at)
+    for number, delivery in enumerate(others):
+        if timezone.now() > ends_at and (number or pushes):
+            _give_back(others[number:])
+            break
+        _process_alone(delivery)
+
+
+def _is_new_push(delivery: Delivery) -> bool:
+    """Say whether a delivery is of a push, and neither replayed nor tried before."""
+    is_push = delivery.event_type == delivery.integration.provider.push_event
+    return is_push and not delivery.failures and delivery.processed_at is None
+
+
+def _process_together(deliveries: Sequence[Delivery], ends_at: datetime) -> None:
+    batch = _begin(deliveries[0])
+    ready = []
+    for number, delivery in enumerate(deliveries):
+        if timezone.now() > ends_at and number:
+            _give_back(deliveries[number:])
+            break
+        if _is_read(delivery, batch):
+            ready.append(delivery)
     try:
-        events = delivery.integration.provider.parse(bytes(delivery.body))
+        _decide(batch, ready)
+    except (OperationalError, InterfaceError):  # they are claimed again, once the database is well
+        raise
+    except Exception:  # one of them is to blame, and must not hold up the others
+        for delivery in ready:
+            _process_alone(delivery)
+
+
+def _process_alone(delivery: Delivery) -> None:
+    for _ in range(ATTEMPTS):
+        batch = _begin(delivery)
+        if not _is_read(delivery, batch):
+            return None
+        try:
+            return _decide(batch, [delivery])
+        except (Outdated, IntegrityError):  # another worker was faster
+            continue
+        except LeaseLost:
+            return None
+        except (OperationalError, InterfaceError):
+            raise
+        except Exception:  # a fault of ours must not hold up the deliveries behind it
+            logger.exception("Delivery %s could not be processed", delivery.pk)
+            return _retry_later(delivery, FAULT)
+    return _retry_later(delivery, "Waiting: other deliveries of the repository came first")
+
+
+def _begin(delivery: Delivery) -> Batch:
+    return begin_batch(delivery.integration, delivery.repository_id)
+
+
+def _is_read(delivery: Delivery, batch: Batch) -> bool:
+    """Add a delivery to a batch; else settle it, or note when to try again, and return False."""
+    integration = delivery.integration
+    try:
+        events = delivery.events
         if isinstance(events, Ignored):
-            delivery.settle(Outcome.UNKNOWN_EVENT, events.reason)
+            _settle(delivery, Outcome.UNKNOWN_EVENT, events.reason)
         elif isinstance(events, Malformed):
-            delivery.settle(Outcome.UNREADABLE, events.reason)
-        elif not delivery.integration.is_linked:
-            delivery.settle(Outcome.NO_RUN, "The organization was unlinked before")
+            _settle(delivery, Outcome.UNREADABLE, events.reason)
+        elif not integration.is_linked:
+            _settle(delivery, Outcome.NO_RUN, "The organization was unlinked before")
         else:
             if _names_otherwise(delivery):
-                Integration.objects.filter(pk=delivery.integration_id).hurry_refresh()
-            for consumer in _consumers:
-                consumer(delivery, events, delivery.failures >= PATIENT_ATTEMPTS)
+                Integration.objects.filter(pk=integration.pk).hurry_refresh()
+            batch.read(delivery, events, gives_up=delivery.failures >= PATIENT_ATTEMPTS)
+            return True
     except ProviderError as error:
         if not error.is_transient:  # it takes a look at the organization, or a person
-            Integration.objects.filter(pk=delivery.integration_id).hurry_refresh()
+            Integration.objects.filter(pk=integration.pk).hurry_refresh()
         _retry_later(delivery, f"Waiting: {error.cause}", error.retry_after)
     except NotYet as reason:
         _retry_later(delivery, f"Waiting: {reason}")
-    except (OperationalError, InterfaceError):  # it is claimed again, once the database is well
+    except (OperationalError, InterfaceError):
         raise
-    except Exception:  # a fault of ours must not hold up the deliveries behind it
-        logger.exception("Delivery %s could not be processed", delivery.pk)
-        _retry_later(delivery, "Waiting: a fault of Stackhook's own, which its log describes")
+    except Exception:
+        logger.exception("Delivery %s could not be read", delivery.pk)
+        _retry_later(delivery, FAULT)
+    return False
+
+
+def _decide(batch: Batch, deliveries: Sequence[Delivery]) -> None:
+    """Store what a batch leads to, and that its deliveries are processed. Raises LeaseLost."""
+    if not deliveries:
+        return
+    with transaction_in_line():
+        for delivery, settlement in zip(deliveries, batch.decide(), strict=True):
+            delivery.outcome, delivery.reason = settlement.outcome, settlement.reason[:200]
+        if not Delivery.objects.settle(deliveries):
+            raise LeaseLost
+
+
+def _settle(delivery: Delivery, outcome: Outcome, reason: str) -> None:
+    delivery.outcome, delivery.reason = outcome, reason[:200]
+    Delivery.objects.settle([delivery])
 
 
 def _names_otherwise(delivery: Delivery) -> bool:
@@ -122,18 +185,23 @@ def prune() -> None:
 
 
 def _claim() -> list[Delivery]:
-    """Claim the deliveries that are due longest, each with its repository's name as last read."""
+    """Claim deliveries, each with its repository's name as last read."""
     known = Repository.objects.filter(
         integration=OuterRef("integration"), external_id=OuterRef("repository_id")
     ).values_list(Concat("project_name", Value("/"), "name"))
-    claimed = Delivery.objects.claim(LEASE, CLAIMED_AT_ONCE).annotate(
+    claimed = Delivery.objects.claim_together(LEASE, CLAIMED_AT_ONCE).annotate(
         known_repository_name=Subquery(known)  # type: ignore[no-redef] # it has a default
     )
     deliveries = list(claimed.select_related("integration").order_by("pk"))
-    shared: dict[int, Integration] = {}
-    for delivery in deliveries:  # one instance, and so one client, for each organization
-        delivery.integration = shared.setdefault(delivery.integration_id, delivery.integration)
+    for delivery in deliveries:  # one instance, and so one client
+        delivery.integration = deliveries[0].integration
     return deliveries
+
+
+def _give_back(deliveries: Sequence[Delivery]) -> None:
+    """Let other workers have claimed deliveries at once."""
+    for delivery in deliveries:
+        delivery.release(delivery.due_at, failures=delivery.failures)
 
 
 def _retry_later(delivery: Delivery, reason: str, seconds: int | None = None) -> None:

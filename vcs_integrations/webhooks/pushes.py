@@ -4,21 +4,22 @@ What a push changed never changes, so it is remembered for a while: all deliveri
 one call, and many pushes of a repository that come at once share a list.
 """
 
-from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from itertools import islice
 
 from django.core.cache import cache
 
-from vcs_integrations.models import Delivery, Integration, Repository
+from vcs_integrations.models import Delivery, Integration
 from vcs_integrations.providers.base import Client, Patience, ProviderError
 from vcs_integrations.providers.events import PushAnnounced, RefChanged, RemoteCommit
 
 KEEP_PUSHES = 600  # seconds
 # From so many on, a list of pushes and one of their commits take fewer calls.
 WORTH_A_LIST = 3
-MOST_LISTED = 100  # as many as one call returns
+LISTED_PER_CALL = MOST_COMMITS = 100
+MOST_LISTED = 1000
 # Deliveries wait meanwhile, and each can still be read alone.
 AHEAD = Patience(seconds_per_call=10, seconds_in_all=20, retries=0, obeys_pauses=True)
 
@@ -36,64 +37,66 @@ def read_push(
 
 
 def read_ahead(deliveries: Sequence[Delivery]) -> None:
-    """Read together what deliveries announce, where that takes fewer calls than one by one.
+    """Read together what deliveries of one repository announce, where that takes fewer calls.
 
     What can't be read this way is left to each delivery.
     """
-    if len(deliveries) < WORTH_A_LIST:
+    push_ids = {event.push_id for delivery in deliveries for event in _announced(delivery)}
+    if len(push_ids) < WORTH_A_LIST:
         return
-    announced = _announced(deliveries)
-    together = {key: ids for key, ids in announced.items() if len(ids) >= WORTH_A_LIST}
-    if not together:
+    integration, repository_id = deliveries[0].integration, deliveries[0].repository_id
+    if not integration.repositories.in_use().filter(external_id=repository_id).exists():
         return
-    ids = {repository_id for _, repository_id in together}
-    used = set(
-        Repository.objects.in_use()
-        .filter(external_id__in=ids)
-        .values_list("integration_id", "external_id")
-    )
-    for (integration, repository_id), push_ids in together.items():
-        if (integration.pk, repository_id) in used:
-            try:
-                _read_together(integration, repository_id, push_ids)
-            except ProviderError:
-                continue
+    with suppress(ProviderError):
+        _read_together(integration, repository_id, push_ids)
 
 
-def _announced(
-    deliveries: Iterable[Delivery],
-) -> defaultdict[tuple[Integration, str], set[int]]:
-    """Return the pushes of linked organizations that deliveries announce, by their repository."""
-    found: defaultdict[tuple[Integration, str], set[int]] = defaultdict(set)
-    for delivery in deliveries:
-        integration = delivery.integration
-        if delivery.event_type != integration.provider.push_event or not integration.is_linked:
-            continue
-        events = integration.provider.parse(bytes(delivery.body))
-        for event in events if isinstance(events, list) else []:
-            if isinstance(event, PushAnnounced):
-                found[integration, event.repository_id].add(event.push_id)
-    return found
+def _announced(delivery: Delivery) -> list[PushAnnounced]:
+    """Return the pushes that a delivery to a linked organization announces."""
+    provider = delivery.integration.provider
+    if delivery.event_type != provider.push_event or not delivery.integration.is_linked:
+        return []
+    events = delivery.events if isinstance(delivery.events, list) else []
+    return [event for event in events if isinstance(event, PushAnnounced)]
 
 
 def _read_together(integration: Integration, repository_id: str, push_ids: Collection[int]) -> None:
-    """Remember what those of the pushes changed that are among the newest. Raises ProviderError."""
+    """Remember what pushes changed, as far as they are listed, with the commits.
+
+    So are those remembered that are listed with them: in a backlog their deliveries come next.
+    Raises ProviderError.
+    """
     client = integration.client(AHEAD)
-    listed = islice(client.pushes_since(repository_id, min(push_ids) - 1), MOST_LISTED)
-    found = {one.push_id: one.changes for one in listed if one.changes and one.push_id in push_ids}
-    commits = _commits(client, repository_id, [one for all_ in found.values() for one in all_])
-    for push_id, changes in found.items():
-        whole = [replace(change, commit=commits.get(change.new_sha)) for change in changes]
-        cache.set(_key(integration, repository_id, push_id), whole, KEEP_PUSHES)
+    keys = {push_id: _key(integration, repository_id, push_id) for push_id in push_ids}
+    known: dict[str, Sequence[RefChanged]] = cache.get_many(keys.values())
+    missing = [push_id for push_id in push_ids if keys[push_id] not in known]
+    if missing:
+        # In no more calls than it would take to read them one by one.
+        most = min(len(missing) * LISTED_PER_CALL, MOST_LISTED)
+        newest = islice(client.pushes_since(repository_id, min(missing) - 1), most)
+        listed = {
+            _key(integration, repository_id, one.push_id): one.changes
+            for one in newest
+            if one.changes
+        }
+        cache.set_many(listed, KEEP_PUSHES)
+        known |= {key: listed[key] for key in keys.values() if key in listed}
+    commits = _commits(client, repository_id, [one for all_ in known.values() for one in all_])
+    whole = {
+        key: [replace(one, commit=one.commit or commits.get(one.new_sha)) for one in changes]
+        for key, changes in known.items()
+    }
+    cache.set_many(whole, KEEP_PUSHES)
 
 
 def _commits(
     client: Client, repository_id: str, changes: Iterable[RefChanged]
 ) -> dict[str, RemoteCommit]:
     """Return the commits that branches were moved to, by sha; none where they can't be read."""
-    shas = sorted({change.new_sha for change in changes if change.branch and change.new_sha})
+    unknown = (one for one in changes if one.branch and one.new_sha and not one.commit)
+    shas = sorted({one.new_sha for one in unknown})
     try:
-        read = client.commits(repository_id, shas[:MOST_LISTED]) if shas else []
+        read = client.commits(repository_id, shas[:MOST_COMMITS]) if shas else []
     except ProviderError:
         return {}
     return {commit.sha: commit for commit in read}

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pytest_django import Settings
 
-from stacks.deciding.facts import Facts, NotRead
+from stacks.deciding.facts import Facts
 from stacks.models import Stack
 from stacks.rules.triggers import ChangedPaths, is_affected
 from tests.emulator import Emulator
@@ -230,17 +230,12 @@ class Seen:
         return set(changed.paths)
 
     def changed(self, branch: str, push_id: int) -> ChangedPaths:
-        facts = Facts(self.stack.integration)
         push = next(push for push in self.repository.pushes if push.id == push_id)
         ref = f"refs/heads/{branch}"
         moved = next(update for update in push.ref_updates if update.name == ref)
         old, new = (sha if sha != NO_OBJECT else "" for sha in (moved.old, moved.new))
         event = RefChanged(self.repository.id, push_id, ref, old, new)
-        while True:
-            try:
-                return facts.paths_of_push(self.stack, event)
-            except NotRead as missing:
-                missing.read()
+        return Facts(self.stack.integration).read_paths_of_push(self.stack, event)
 
 
 @pytest.fixture

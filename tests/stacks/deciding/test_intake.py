@@ -12,10 +12,12 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from stacks.deciding.intake import take_in
+from stacks.deciding import pushes
+from stacks.deciding.intake import decide_events
 from stacks.deciding.planning import plan_next
 from stacks.deciding.reconciliation import reconcile, reconcile_next
-from stacks.models import Decision, Run, Stack
+from stacks.models import Decision, Report, Run, Stack
+from stacks.models.report import ReportState, What
 from stacks.rules.states import IllegalMove, State
 from stacks.sources.heads import follow_from_now
 from tests.emulator import Emulator
@@ -66,14 +68,19 @@ def following(stack: Stack, hooks: Callable[..., None]) -> Stack:
 def deliver(emulator: Emulator, late: Sequence[WebhookRequest] = ()) -> list[Delivery]:
     """Hand over what the hooks sent, and process it; return the deliveries."""
     before = Delivery.objects.count()
+    receive(emulator, late)
+    while process_due():
+        pass
+    return list(Delivery.objects.order_by("pk")[before:])
+
+
+def receive(emulator: Emulator, late: Sequence[WebhookRequest] = ()) -> None:
+    """Hand over what the hooks sent."""
     for request in [*late, *emulator.deliveries.take()]:
         path = re.sub(r"^https?://[^/]+", "", request.url)
         headers = {**request.headers, "X-Forwarded-Proto": "https"}
         answer = Client().post(path, request.body, content_type="application/json", headers=headers)
         assert answer.status_code == 200, answer.content
-    while process_due():
-        pass
-    return list(Delivery.objects.order_by("pk")[before:])
 
 
 def due_again() -> None:
@@ -246,7 +253,7 @@ def test_what_a_killed_worker_took_is_taken_again(
     class Killed(BaseException):
         pass
 
-    def kill(delivery: Delivery) -> None:
+    def kill(deliveries: Sequence[Delivery]) -> None:
         raise Killed
 
     repository.push({"a.tf": "1"}, message="Second")
@@ -260,24 +267,20 @@ def test_what_a_killed_worker_took_is_taken_again(
 
 
 def test_a_fault_of_ours_holds_up_no_other_delivery(
-    following: Stack, repository: Repository, emulator: Emulator, caplog: pytest.LogCaptureFixture
+    following: Stack, repository: Repository, emulator: Emulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    [consumer] = processing._consumers
-    broken: list[int] = []
+    decide = pushes.decide
 
-    def stumbles(delivery: Delivery, *rest: object) -> None:
-        if not broken:
-            broken.append(delivery.pk)
+    def stumbles(stack: Stack, pushed: Sequence[pushes.Pushed]) -> list[Decision | None]:
+        if any(one.change.push_id == repository.pushes[-2].id for one in pushed):
             raise ZeroDivisionError
-        consumer(delivery, *rest)  # type: ignore[arg-type]
+        return decide(stack, pushed)
 
     repository.push({"a.tf": "1"}, message="First")
     repository.push({"a.tf": "2"}, message="Second")
-    processing._consumers[:] = [stumbles]
-    try:
+    with monkeypatch.context() as patch:
+        patch.setattr(pushes, "decide", stumbles)
         first, second = deliver(emulator)
-    finally:
-        processing._consumers[:] = [consumer]
     assert "fault of Stackhook's own" in first.reason
     assert second.outcome == "run"
     due_again()
@@ -286,6 +289,117 @@ def test_a_fault_of_ours_holds_up_no_other_delivery(
         ("tracked", "First", "superseded"),
         ("tracked", "Second", "queued"),
     ]
+
+
+# Pushes that come at once
+
+
+def test_pushes_that_come_at_once_have_their_runs_in_their_order(
+    following: Stack, repository: Repository, emulator: Emulator
+) -> None:
+    for number in range(3):
+        repository.push({"a.tf": f"{number}"}, message=f"Main {number}")
+        repository.push({"b.tf": f"{number}"}, branch="topic", message=f"Topic {number}")
+    deliveries = deliver(emulator)
+    assert runs(following) == [
+        ("tracked", "Main 0", "superseded"),
+        ("proposed", "Topic 0", "superseded"),
+        ("tracked", "Main 1", "superseded"),
+        ("proposed", "Topic 1", "superseded"),
+        ("tracked", "Main 2", "queued"),
+        ("proposed", "Topic 2", "queued"),
+    ]
+    assert [one.reason for one in deliveries] == [f"Run {n} of Network" for n in range(1, 7)]
+    following.refresh_from_db()
+    assert (following.head_sha, following.head_message) == (repository.sha("main"), "Main 2")
+    reported = Report.objects.filter(what=What.COMMIT_STATUS, stack=following)
+    assert {one.sha for one in reported} == {run.sha for run in following.runs.all()}
+
+
+def test_pushes_that_come_at_once_supersede_what_came_before_them(
+    following: Stack, repository: Repository, emulator: Emulator
+) -> None:
+    repository.push({"a.tf": "0"}, message="Main 0")
+    repository.push({"a.tf": "0"}, branch="topic", message="Topic 0")
+    deliver(emulator)
+    Report.objects.update(state=ReportState.SENT)
+    for number in (1, 2):
+        repository.push({"a.tf": f"{number}"}, message=f"Main {number}")
+        repository.push({"b.tf": f"{number}"}, branch="topic", message=f"Topic {number}")
+    deliver(emulator)
+    states = {message: state for _, message, state in runs(following)}
+    assert {message for message, state in states.items() if state == "queued"} == {
+        "Main 2",
+        "Topic 2",
+    }
+    assert Report.objects.waiting().count() == Report.objects.count()
+
+
+def test_of_pushes_that_come_at_once_each_waits_by_itself(
+    following: Stack, repository: Repository, emulator: Emulator
+) -> None:
+    repository.push({"a.tf": "1"}, message="First")
+    repository.push({"a.tf": "2"}, message="Second")
+    emulator.faults.add("unavailable", path=f"/pushes/{repository.pushes[-2].id}")
+    first, second = deliver(emulator)
+    assert (first.outcome, second.outcome) == ("stored", "run")
+    assert runs(following) == [("tracked", "Second", "queued")]
+
+
+def test_a_commit_that_comes_to_two_branches_at_once_has_one_run(
+    following: Stack, repository: Repository, emulator: Emulator
+) -> None:
+    sha = repository.push({"a.tf": "1"}, branch="one", message="Shared")
+    repository.push_refs({"refs/heads/two": sha})
+    repository.push({"a.tf": "2"}, branch="one", message="Next")
+    repository.push_refs({"refs/heads/three": sha})
+    deliver(emulator)
+    assert runs(following) == [
+        ("proposed", "Shared", "superseded"),
+        ("proposed", "Next", "queued"),
+        ("proposed", "Shared", "queued"),
+    ]
+
+
+def test_a_worker_that_lost_its_claim_stores_nothing_of_what_it_decided(
+    following: Stack, repository: Repository, emulator: Emulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decide = pushes.decide
+
+    def late(stack: Stack, pushed: Sequence[pushes.Pushed]) -> list[Decision | None]:
+        decisions = decide(stack, pushed)
+        Delivery.objects.update(lease_token="another's")
+        return decisions
+
+    repository.push({"a.tf": "1"}, message="First")
+    repository.push({"a.tf": "2"}, message="Second")
+    with monkeypatch.context() as patch:
+        patch.setattr(pushes, "decide", late)
+        deliver(emulator)
+    assert runs(following) == []
+    assert not Decision.objects.exists()
+
+
+def test_many_pushes_take_few_statements_and_few_calls(
+    following: Stack, repository: Repository, emulator: Emulator
+) -> None:
+    Stack.objects.update(path_rule=False)
+
+    def cost(pushed: int) -> tuple[int, int]:
+        for number in range(pushed):
+            repository.push({"a.tf": f"{number}"}, branch="topic" if number % 2 else "main")
+        receive(emulator)
+        emulator.reset_requests()
+        with CaptureQueriesContext(connection) as queries:
+            while process_due():
+                pass
+        return len(queries), len(emulator.requests)
+
+    _, few, many = cost(6), cost(6), cost(40)
+    assert following.runs.count() == 52
+    # Some more, since a statement holds only so many rows.
+    assert many[0] <= few[0] + 5
+    assert many[1] <= few[1]
 
 
 @pytest.mark.parametrize("details", ["all", "minimal"])
@@ -439,18 +553,18 @@ def test_a_push_of_several_refs_is_read_as_a_whole(
 
     taken: list[int] = []
 
-    def take_in_once(*arguments: Any, **options: Any) -> list[Decision]:
+    def decide_once(*arguments: Any, **options: Any) -> list[Decision]:
         taken.append(1)
         if len(taken) == 2:
             raise Killed
-        return take_in(*arguments, **options)
+        return decide_events(*arguments, **options)
 
     repository.push({"a.tf": "1"}, branch="topic", message="A topic")
     sha = repository.push({"main.tf": "2"}, branch="next", message="Second")
     reconcile(following.repository)
     repository.push_refs({"refs/heads/main": sha, "refs/heads/topic": sha, "refs/tags/v1": sha})
     with monkeypatch.context() as patch, contextlib.suppress(Killed):
-        patch.setattr("stacks.deciding.reconciliation.take_in", take_in_once)
+        patch.setattr("stacks.deciding.reconciliation.decide_events", decide_once)
         reconcile(OurRepository.objects.get(stacks=following))
     reconcile(OurRepository.objects.get(stacks=following))
     assert ("tracked", "Second", "queued") in runs(following)
@@ -474,7 +588,7 @@ def test_a_stack_that_moved_to_another_repository_counts_its_pushes_anew(
         "other", stack.runs.get().push_id or 0, "refs/heads/main", "", "1" * 40, None, ELSEWHERE
     )
     stack.follow(other, "main")
-    take_in(integration, [pushed])
+    decide_events(integration, [pushed])
     assert [message for _, message, _ in runs(stack)] == ["Here", "There"]
 
 
@@ -654,6 +768,6 @@ def test_many_iterations_that_nobody_saw_are_read_in_one_go(
     emulator.deliveries.drop()
     event = PullRequestChanged(repository.id, one.id)
     with connection.execute_wrapper(note):
-        take_in(following.integration, [event])
+        decide_events(following.integration, [event])
     assert following.runs.count() == 11
     assert len(begun) < 10

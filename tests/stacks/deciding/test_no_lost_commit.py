@@ -337,12 +337,11 @@ class BrokenWorld(World):
 
     def hang(self) -> None:
         """Claim deliveries, fall asleep, and go on once another worker was through with them."""
-        claimed = self.deliveries.claim(processing.LEASE, processing.CLAIMED_AT_ONCE)
+        claimed = self.deliveries.claim_together(processing.LEASE, processing.CLAIMED_AT_ONCE)
         asleep = list(claimed.select_related("integration"))
         self.expire_leases()
         processing.process_due()
-        for delivery in asleep:
-            processing.process(delivery)
+        processing.process(asleep)
 
     def settle(self) -> None:
         """Let everything come to rest: what arrived is processed and what was missed found."""

@@ -303,14 +303,17 @@ def test_replay_and_reconcile_are_for_admins(member: Client, linked: Integration
 def test_a_replay_decides_again_and_doubles_no_run(admin: Client, linked: Integration) -> None:
     body = (PAYLOADS / "git_push__one_commit.json").read_bytes()
     push = json.loads(body)["resource"]
-    delivery = deliver(linked, Outcome.STORED, body=body, due_at=timezone.now())
+    repository_id = push["repository"]["id"]
+    delivery = deliver(
+        linked, Outcome.STORED, body=body, due_at=timezone.now(), repository_id=repository_id
+    )
     process_due()
     page = text(admin.get(delivery.get_absolute_url()))
     assert "No run</span> No stack uses this repository" in page
 
     stack = make_stack(linked, "Network")
     Stack.objects.update(path_rule=False, followed_at=datetime(2020, 1, 1, tzinfo=UTC))
-    Repository.objects.update(external_id=push["repository"]["id"])
+    Repository.objects.update(external_id=repository_id)
     linked.give_credentials("a token that nobody knows")
     for _ in range(2):
         admin.post(f"{delivery.get_absolute_url()}replay/")
