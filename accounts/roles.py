@@ -8,7 +8,7 @@ with `@role_not_required`, one that only admins may use with `@admin_required`.
 
 from collections.abc import Callable
 from functools import wraps
-from typing import Any, Concatenate, ParamSpec
+from typing import Any, Concatenate, ParamSpec, TypeVar
 from urllib.parse import urlsplit
 
 from django.contrib.auth.middleware import LoginRequiredMiddleware
@@ -22,6 +22,7 @@ from django.urls import reverse
 from django.utils.deprecation import MiddlewareMixin
 
 P = ParamSpec("P")
+R = TypeVar("R", bound=HttpRequest)
 
 
 class Role(TextChoices):
@@ -47,12 +48,12 @@ def is_admin(request: HttpRequest) -> bool:
 
 
 def admin_required(
-    view: Callable[Concatenate[HttpRequest, P], HttpResponseBase],
-) -> Callable[Concatenate[HttpRequest, P], HttpResponseBase]:
+    view: Callable[Concatenate[R, P], HttpResponseBase],
+) -> Callable[Concatenate[R, P], HttpResponseBase]:
     """Let only admins use a view; others get the page that explains a 403."""
 
     @wraps(view)
-    def wrapper(request: HttpRequest, /, *args: P.args, **kwargs: P.kwargs) -> HttpResponseBase:
+    def wrapper(request: R, /, *args: P.args, **kwargs: P.kwargs) -> HttpResponseBase:
         if not is_admin(request):
             raise PermissionDenied("Only admins may do this. Ask an admin of Stackhook.")
         return view(request, *args, **kwargs)

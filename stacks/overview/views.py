@@ -14,6 +14,7 @@ from django.utils.cache import patch_vary_headers
 from django.views.decorators.http import require_http_methods, require_safe
 
 from accounts.audit.records import Verb, record
+from core.http import HtmxHttpRequest
 from core.keyset import keyset_page
 from stacks.deciding.older_pull_requests import plan_older, waiting
 from stacks.models import PullRequest, Run, Stack
@@ -29,14 +30,12 @@ DECISIONS_ON_A_PAGE = 50
 
 
 @require_safe
-def stack_list(request: HttpRequest) -> HttpResponse:
+def stack_list(request: HtmxHttpRequest) -> HttpResponse:
     text = request.GET.get("q", "").replace("\0", "").strip()
     stacks = Stack.objects.with_repository().matching(text)
     page = Paginator(stacks, STACKS_ON_A_PAGE).get_page(request.GET.get("page"))
     template = (
-        "stacks/overview/stack_table.html"
-        if request.headers.get("HX-Request")
-        else "stacks/overview/stack_list.html"
+        "stacks/overview/stack_table.html" if request.htmx else "stacks/overview/stack_list.html"
     )
     response = render(request, template, {"page": page, "q": text})
     patch_vary_headers(response, ["HX-Request"])  # one address, a page and a part of it
@@ -44,7 +43,7 @@ def stack_list(request: HttpRequest) -> HttpResponse:
 
 
 @require_safe
-def stack(request: HttpRequest, slug: str) -> HttpResponse:
+def stack(request: HtmxHttpRequest, slug: str) -> HttpResponse:
     """A stack's head, open pull requests and runs; the page asks again for what is live of it.
 
     The answer is empty (204) as long as that has the version the page shows already.
@@ -54,7 +53,7 @@ def stack(request: HttpRequest, slug: str) -> HttpResponse:
     pull_requests = _open_pull_requests(found)
     older = _older_that_wait(found)
     version = _version(found, page.rows, pull_requests, older)
-    is_live = bool(request.headers.get("HX-Request"))
+    is_live = bool(request.htmx)
     if is_live and request.GET.get("version") == version:
         response = HttpResponse(status=204)
     else:
@@ -130,7 +129,7 @@ def _version(
 
 
 @require_safe
-def activity(request: HttpRequest, slug: str) -> HttpResponse:
+def activity(request: HtmxHttpRequest, slug: str) -> HttpResponse:
     """What was decided about a stack, and why."""
     found = get_object_or_404(Stack.objects.with_repository(), slug=slug)
     form = ActivityFilter(request.GET)
@@ -140,20 +139,20 @@ def activity(request: HttpRequest, slug: str) -> HttpResponse:
         "form": form,
         "page": keyset_page(request, decisions, "pk", DECISIONS_ON_A_PAGE),
     }
-    template = "decisions" if request.headers.get("HX-Request") else "activity"
+    template = "decisions" if request.htmx else "activity"
     response = render(request, f"stacks/overview/{template}.html", context)
     patch_vary_headers(response, ["HX-Request"])  # one address, a page and a part of it
     return response
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
-def refresh_head(request: HttpRequest, slug: str) -> HttpResponse:
+def refresh_head(request: HtmxHttpRequest, slug: str) -> HttpResponse:
     """Read the head commit again; who only opens the address is led to the stack."""
     found = get_object_or_404(Stack.objects.with_repository(), slug=slug)
     if request.method != "POST":
         return redirect(found)
     failure = None if found.is_detached else read_head(found)
-    if request.headers.get("HX-Request"):
+    if request.htmx:
         return render(
             request,
             "stacks/overview/head.html",

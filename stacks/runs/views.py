@@ -14,6 +14,7 @@ from django.utils.safestring import SafeString
 from django.views.decorators.http import require_http_methods, require_safe
 
 from accounts.audit.records import Verb, record
+from core.http import HtmxHttpRequest
 from stacks.execution.output.logs import as_html, as_text
 from stacks.lifecycle.actions import Action, NotPossible, act, actions_for, refuses_confirmation
 from stacks.models import Run, plan_digest_of
@@ -33,7 +34,7 @@ VERBS = {
 
 
 @require_safe
-def run(request: HttpRequest, slug: str, number: int) -> HttpResponse:
+def run(request: HtmxHttpRequest, slug: str, number: int) -> HttpResponse:
     """One run, and every decision about it; the page asks again for what is live of it.
 
     The answer is empty (204) as long as that has the version the page shows already.
@@ -50,7 +51,7 @@ def run(request: HttpRequest, slug: str, number: int) -> HttpResponse:
         "repeated_by": list(found.repeated_by.select_related("stack")),
     }
     version = _version(context)
-    is_live = bool(request.headers.get("HX-Request"))
+    is_live = bool(request.htmx)
     if is_live and request.GET.get("version") == version:
         response = HttpResponse(status=204)
     elif is_live:
@@ -102,10 +103,10 @@ def _note_of_plan(run: Run, seen: str, note: str) -> str:
 
 
 @require_safe
-def log_part(request: HttpRequest, slug: str, number: int) -> HttpResponse:
+def log_part(request: HtmxHttpRequest, slug: str, number: int) -> HttpResponse:
     """What was added to a log after a piece that the page has; empty (204) if nothing was."""
     found = _run(slug, number)
-    if not request.headers.get("HX-Request"):
+    if not request.htmx:
         return redirect(found)
     part = LogPart(found, after=_number(request, "after"))
     if not part.pieces and not found.has_ended:

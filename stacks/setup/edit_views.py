@@ -8,6 +8,7 @@ from django.views.decorators.http import require_http_methods
 
 from accounts.audit.records import Verb, record
 from accounts.roles import is_admin
+from core.http import HtmxHttpRequest
 from stacks.environment.variables import held_by
 from stacks.models import Run, Stack
 from stacks.rules.states import UNDER_WAY
@@ -45,14 +46,14 @@ def edit_stack(request: HttpRequest, slug: str) -> HttpResponse:
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
-def change_behavior(request: HttpRequest, slug: str) -> HttpResponse:
+def change_behavior(request: HtmxHttpRequest, slug: str) -> HttpResponse:
     """Choose what becomes a run from now on, or see which files the globs match."""
     if "show_matches" not in request.POST:
         return _change_step(request, slug, BehaviorForm)
     found = get_object_or_404(Stack.objects.with_repository(), slug=slug)
     form = BehaviorForm(request.POST)
     matches = matches_of(form, found.repository, found.branch)
-    template = "glob_matches" if request.headers.get("HX-Request") else "change_step"
+    template = "glob_matches" if request.htmx else "change_step"
     context = {"form": form, "stack": found, "matches": matches}
     return render(request, f"stacks/setup/{template}.html", context)
 

@@ -8,6 +8,7 @@ from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods, require_safe
 
 from accounts.audit.records import Verb, record
+from core.http import HtmxHttpRequest
 from stacks.models import Stack
 from stacks.setup.forms import (
     NAME_TAKEN,
@@ -40,7 +41,7 @@ STEPS: tuple[type[StepForm], ...] = (
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
-def create_stack(request: HttpRequest) -> HttpResponse:
+def create_stack(request: HtmxHttpRequest) -> HttpResponse:
     """Go step by step; every request carries what was typed in all steps, and "Back" keeps it.
 
     Going on checks the step at hand and those before it, for what changed meanwhile.
@@ -101,14 +102,14 @@ def _typed_values(request: HttpRequest, current: int) -> dict[str, str]:
     }
 
 
-def _show_matches_of_new(request: HttpRequest, values: dict[str, str]) -> HttpResponse:
+def _show_matches_of_new(request: HtmxHttpRequest, values: dict[str, str]) -> HttpResponse:
     """Show which files the globs match that were typed for a stack that is not there yet."""
     source, form = IntegrateVcsForm(values), BehaviorForm(values)
     if source.is_valid():
         matches = matches_of(form, **source.stack_fields)
     else:
         matches = Matches("", problem=in_words(source))
-    if request.headers.get("HX-Request"):
+    if request.htmx:
         return render(request, "stacks/setup/glob_matches.html", {"matches": matches})
     number = STEPS.index(BehaviorForm) + 1
     return _show_step(request, values, number, form, matches)

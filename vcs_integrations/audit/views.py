@@ -7,7 +7,7 @@ from typing import Any, cast
 from django import forms
 from django.contrib.auth.models import User
 from django.db.models import QuerySet
-from django.http import HttpRequest, StreamingHttpResponse
+from django.http import StreamingHttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import render
 from django.utils.cache import patch_vary_headers
@@ -23,6 +23,7 @@ from accounts.audit.records import (
     matching,
 )
 from accounts.roles import admin_required
+from core.http import HtmxHttpRequest
 from core.keyset import keyset_page
 from vcs_integrations.models import Integration
 
@@ -75,13 +76,13 @@ def actions_on(integration: Integration) -> "QuerySet[Any]":
 
 @require_safe
 @admin_required
-def audit_log(request: HttpRequest) -> HttpResponseBase:
+def audit_log(request: HtmxHttpRequest) -> HttpResponseBase:
     form = AuditFilter(request.GET)
     if "export" in request.GET:
         return _export(form.chosen())
     page = keyset_page(request, form.chosen(), "pk", ENTRIES_ON_A_PAGE)
     context = {"form": form, "page": page, "log": lines(page.rows, cast(User, request.user))}
-    template = "audit_list" if request.headers.get("HX-Request") else "audit_log"
+    template = "audit_list" if request.htmx else "audit_log"
     response = render(request, f"vcs_integrations/audit/{template}.html", context)
     patch_vary_headers(response, ["HX-Request"])  # one address, a page and a part of it
     return response

@@ -10,6 +10,7 @@ from django.views.decorators.http import require_http_methods
 
 from accounts.audit.records import Verb, record
 from accounts.roles import admin_required
+from core.http import HtmxHttpRequest
 from vcs_integrations.connections import linking
 from vcs_integrations.connections.cards import cards_of
 from vcs_integrations.connections.forms import EditForm, SetUpForm
@@ -129,7 +130,7 @@ def _edit(request: HttpRequest, found: Integration, form: EditForm) -> bool:
 
 @require_http_methods(["GET", "HEAD", "POST"])
 @admin_required
-def test(request: HttpRequest, pk: int) -> HttpResponse:
+def test(request: HtmxHttpRequest, pk: int) -> HttpResponse:
     """Try the connection and each right; who only opens the address is led to the card."""
     found = linked_or_404(pk)
     if request.method != "POST":
@@ -141,7 +142,7 @@ def test(request: HttpRequest, pk: int) -> HttpResponse:
     else:
         messages.success(request, f"Connecting to {found.provider.name} succeeded")
         _warn_of_missing_rights(request, found)
-    if not request.headers.get("HX-Request"):
+    if not request.htmx:
         return redirect("provider_list")
     changed = Integration.objects.get(pk=found.pk)
     if not changed.is_linked:  # it joined its predecessor, which has a card of its own

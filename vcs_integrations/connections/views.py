@@ -12,6 +12,7 @@ from django.views.decorators.http import require_http_methods, require_safe
 
 from accounts.audit.records import Verb, lines, record
 from accounts.roles import admin_required
+from core.http import HtmxHttpRequest
 from vcs_integrations.audit.views import actions_on
 from vcs_integrations.connections.cards import Card, cards_of
 from vcs_integrations.hooks.views import integration_hooks
@@ -77,12 +78,12 @@ def reconcile(request: HttpRequest, pk: int) -> HttpResponse:
 
 @require_http_methods(["GET", "HEAD", "POST"])
 @admin_required
-def reveal(request: HttpRequest, pk: int) -> HttpResponse:
+def reveal(request: HtmxHttpRequest, pk: int) -> HttpResponse:
     """Show the webhook password and record who looked; opening the address leads to the card."""
     found = linked_or_404(pk)
     if request.method != "POST":
         return redirect(found)
-    is_part = bool(request.headers.get("HX-Request"))
+    is_part = bool(request.htmx)
     cards = cards_of([found] if is_part else list(Integration.objects.linked()))
     card = next(card for card in cards if card.integration == found)
     try:

@@ -9,6 +9,7 @@ from django.views.decorators.http import require_http_methods, require_safe
 
 from accounts.audit.records import Verb, record
 from accounts.roles import admin_required
+from core.http import HtmxHttpRequest
 from core.keyset import is_key, keyset_page
 from vcs_integrations.hooks import loop as hook_tests
 from vcs_integrations.hooks.counting import forget_old_password
@@ -28,17 +29,17 @@ PROJECT_IS_GONE = "That project is not there any more"
 
 @require_safe
 @admin_required
-def hooks(request: HttpRequest, pk: int) -> HttpResponse:
+def hooks(request: HtmxHttpRequest, pk: int) -> HttpResponse:
     """The section as it is now; opening the address leads to the page it belongs to."""
     found = _linked(pk)
-    if not request.headers.get("HX-Request"):
+    if not request.htmx:
         return redirect(_section(found))
     return _show_section(request, found)
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
 @admin_required
-def keep_hooks(request: HttpRequest, pk: int) -> HttpResponse:
+def keep_hooks(request: HtmxHttpRequest, pk: int) -> HttpResponse:
     """Have the worker make the hooks of one project, or of all, and keep them from now on."""
     found = _linked(pk)
     if request.method == "POST":
@@ -71,7 +72,7 @@ def _keep(found: Integration, chosen: str) -> list[str]:
 
 @require_http_methods(["GET", "HEAD", "POST"])
 @admin_required
-def leave_hooks(request: HttpRequest, pk: int) -> HttpResponse:
+def leave_hooks(request: HtmxHttpRequest, pk: int) -> HttpResponse:
     """Leave the hooks of a project as they are, or do without, from now on."""
     found = _linked(pk)
     if request.method == "POST":
@@ -96,7 +97,7 @@ def _leave(request: HttpRequest, left: Project) -> None:
 
 @require_http_methods(["GET", "HEAD", "POST"])
 @admin_required
-def read_hooks(request: HttpRequest, pk: int) -> HttpResponse:
+def read_hooks(request: HtmxHttpRequest, pk: int) -> HttpResponse:
     """Have the worker look at the hooks now."""
     found = _linked(pk)
     if request.method == "POST":
@@ -135,12 +136,12 @@ def test_hook(request: HttpRequest, pk: int) -> HttpResponse:
 
 @require_safe
 @admin_required
-def hook_test(request: HttpRequest, pk: int, test_pk: int) -> HttpResponse:
+def hook_test(request: HtmxHttpRequest, pk: int, test_pk: int) -> HttpResponse:
     """Each leg of a test as it is known now."""
     tests = HookTest.objects.select_related("integration")
     test = get_object_or_404(tests, pk=test_pk, integration__pk=pk)
     hook_tests.look(test)
-    template = "hook_test_legs" if request.headers.get("HX-Request") else "hook_test"
+    template = "hook_test_legs" if request.htmx else "hook_test"
     hooks = test.integration.subscriptions.present().select_related("integration")
     hook = hooks.filter(external_id=test.external_id).first()
     context = {"test": test, "integration": test.integration, "hook": hook}
@@ -170,7 +171,7 @@ def change_password(request: HttpRequest, pk: int) -> HttpResponse:
 
 @require_http_methods(["GET", "HEAD", "POST"])
 @admin_required
-def end_overlap(request: HttpRequest, pk: int) -> HttpResponse:
+def end_overlap(request: HtmxHttpRequest, pk: int) -> HttpResponse:
     """Stop accepting the old webhook password."""
     found = _linked(pk)
     if request.method == "POST":
@@ -208,8 +209,8 @@ def _section(found: Integration) -> str:
     return f"{found.get_absolute_url()}#hooks"
 
 
-def _back(request: HttpRequest, found: Integration) -> HttpResponse:
-    if request.headers.get("HX-Request"):
+def _back(request: HtmxHttpRequest, found: Integration) -> HttpResponse:
+    if request.htmx:
         return _show_section(request, Integration.objects.get(pk=found.pk))
     return redirect(_section(found))
 

@@ -15,6 +15,7 @@ from django.views.decorators.http import require_http_methods, require_safe
 from accounts.audit.records import Verb, record
 from accounts.roles import admin_required
 from core import bounded_json
+from core.http import HtmxHttpRequest
 from core.keyset import is_key, keyset_page
 from vcs_integrations.models import (
     Delivery,
@@ -41,7 +42,7 @@ BODY_SHOWN = 64 * 1024
 
 @require_safe
 @admin_required
-def deliveries(request: HttpRequest, pk: int) -> HttpResponse:
+def deliveries(request: HtmxHttpRequest, pk: int) -> HttpResponse:
     """The ledger: what came, and in short what became of it."""
     found = get_object_or_404(Integration, pk=pk)
     form = DeliveryFilter(request.GET, provider=found.provider)
@@ -53,7 +54,7 @@ def deliveries(request: HttpRequest, pk: int) -> HttpResponse:
         "deliveries": page.rows,
         "can_replay": found.is_linked and any(row.can_be_replayed for row in page.rows),
     }
-    template = "delivery_list" if request.headers.get("HX-Request") else "deliveries"
+    template = "delivery_list" if request.htmx else "deliveries"
     response = render(request, f"vcs_integrations/webhooks/{template}.html", context)
     patch_vary_headers(response, ["HX-Request"])  # one address, a page and a part of it
     return response
