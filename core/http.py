@@ -1,10 +1,42 @@
-"""What views share."""
+"""What views share: the request they get, and what those that act on POST do otherwise."""
 
+from collections.abc import Callable
+from functools import wraps
+from typing import Concatenate, ParamSpec, TypeVar
+from urllib.parse import urlsplit
+
+from django.db.models import Model
 from django.http import HttpRequest
+from django.http.response import HttpResponseBase
+from django.shortcuts import redirect, resolve_url
 from django_htmx.middleware import HtmxDetails
+
+P = ParamSpec("P")
+R = TypeVar("R", bound=HttpRequest)
+View = Callable[Concatenate[R, P], HttpResponseBase]
 
 
 class HtmxHttpRequest(HttpRequest):
     """A request as the middleware hands it to views: `htmx` is true where htmx sent it."""
 
     htmx: HtmxDetails
+
+
+def post_or_redirect(page: Callable[P, Model | str]) -> Callable[[View[R, P]], View[R, P]]:
+    """Have a view act on POST, and redirect any other method to the page that its button is on.
+
+    `page` gets the arguments of the view without the request, and returns that page's URL or an
+    object that has it. The query stays, as it may hold the filters of a list.
+    """
+
+    def decorator(view: View[R, P]) -> View[R, P]:
+        @wraps(view)
+        def wrapper(request: R, /, *args: P.args, **kwargs: P.kwargs) -> HttpResponseBase:
+            if request.method == "POST":
+                return view(request, *args, **kwargs)
+            url = urlsplit(resolve_url(page(*args, **kwargs)))
+            return redirect(url._replace(query=request.GET.urlencode()).geturl())
+
+        return wrapper
+
+    return decorator

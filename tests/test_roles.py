@@ -153,20 +153,32 @@ def test_each_role_gets_what_it_may(world: World, route: str) -> None:
         (f"{VCS}<int:pk>/test/", f"{VCS}<int:pk>/"),
         (f"{VCS}<int:pk>/reveal/", f"{VCS}<int:pk>/"),
         (f"{VCS}<int:pk>/reconcile/", f"{VCS}<int:pk>/"),
+        (f"{VCS}<int:pk>/hooks/keep/", f"{VCS}<int:pk>/#hooks"),
+        (f"{VCS}<int:pk>/hooks/leave/", f"{VCS}<int:pk>/#hooks"),
+        (f"{VCS}<int:pk>/hooks/read/", f"{VCS}<int:pk>/#hooks"),
+        (f"{VCS}<int:pk>/hooks/test/", f"{VCS}<int:pk>/#hooks"),
+        (f"{VCS}<int:pk>/password/end/", f"{VCS}<int:pk>/#hooks"),
+        (f"{VCS}<int:pk>/reports/retry/", f"{VCS}<int:pk>/reports/"),
         (f"{VCS}<int:pk>/deliveries/replay/", f"{VCS}<int:pk>/deliveries/"),
+        (
+            f"{VCS}<int:pk>/deliveries/replay/?event=git.push",
+            f"{VCS}<int:pk>/deliveries/?event=git.push",
+        ),
         (
             f"{VCS}<int:pk>/deliveries/<int:delivery_pk>/replay/",
             f"{VCS}<int:pk>/deliveries/<int:delivery_pk>/",
         ),
         ("stacks/<slug:slug>/head/", "stacks/<slug:slug>/"),
+        ("stacks/<slug:slug>/plan-older/", "stacks/<slug:slug>/"),
+        ("stacks/<slug:slug>/runs/<int:number>/act/", "stacks/<slug:slug>/runs/<int:number>/"),
     ],
 )
 def test_opening_the_address_of_a_button_leads_to_its_page_and_does_nothing(
     world: World, admin: Client, action: str, page: str
 ) -> None:
     before = world.integration.failures
-    response = admin.get(world.path(action))
-    assert response["Location"] == world.path(page)
+    for answer in (admin.get(world.path(action)), admin.head(world.path(action))):
+        assert (answer.status_code, answer["Location"]) == (302, world.path(page))
     world.integration.refresh_from_db()
     assert world.integration.failures == before  # nobody answers: a try would be noted
     assert not entries().exists()

@@ -14,7 +14,7 @@ from django.utils.cache import patch_vary_headers
 from django.views.decorators.http import require_http_methods, require_safe
 
 from accounts.audit.records import Verb, record
-from core.http import HtmxHttpRequest
+from core.http import HtmxHttpRequest, post_or_redirect
 from core.keyset import keyset_page
 from stacks.deciding.older_pull_requests import plan_older, waiting
 from stacks.models import PullRequest, Run, Stack
@@ -27,6 +27,10 @@ STACKS_ON_A_PAGE = 50
 RUNS_ON_A_PAGE = 30
 PULL_REQUESTS_SHOWN = 20
 DECISIONS_ON_A_PAGE = 50
+
+
+def _stack(slug: str) -> Stack:
+    return get_object_or_404(Stack.objects.with_repository(), slug=slug)
 
 
 @require_safe
@@ -48,7 +52,7 @@ def stack(request: HtmxHttpRequest, slug: str) -> HttpResponse:
 
     The answer is empty (204) as long as that has the version the page shows already.
     """
-    found = get_object_or_404(Stack.objects.with_repository(), slug=slug)
+    found = _stack(slug)
     page = keyset_page(request, found.runs.for_pages(), "number", RUNS_ON_A_PAGE, "version")
     pull_requests = _open_pull_requests(found)
     older = _older_that_wait(found)
@@ -131,7 +135,7 @@ def _version(
 @require_safe
 def activity(request: HtmxHttpRequest, slug: str) -> HttpResponse:
     """What was decided about a stack, and why."""
-    found = get_object_or_404(Stack.objects.with_repository(), slug=slug)
+    found = _stack(slug)
     form = ActivityFilter(request.GET)
     decisions = form.narrow(found.decisions.for_pages())
     context = {
@@ -146,11 +150,10 @@ def activity(request: HtmxHttpRequest, slug: str) -> HttpResponse:
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
+@post_or_redirect(_stack)
 def refresh_head(request: HtmxHttpRequest, slug: str) -> HttpResponse:
-    """Read the head commit again; who only opens the address is led to the stack."""
-    found = get_object_or_404(Stack.objects.with_repository(), slug=slug)
-    if request.method != "POST":
-        return redirect(found)
+    """Read the head commit again."""
+    found = _stack(slug)
     failure = None if found.is_detached else read_head(found)
     if request.htmx:
         return render(
@@ -164,11 +167,12 @@ def refresh_head(request: HtmxHttpRequest, slug: str) -> HttpResponse:
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
+@post_or_redirect(_stack)
 def plan_open(request: HttpRequest, slug: str) -> HttpResponse:
-    """Have the pull requests planned that are older than the stack; a GET leads to the stack."""
-    found = get_object_or_404(Stack.objects.with_repository(), slug=slug)
+    """Have the pull requests planned that are older than the stack."""
+    found = _stack(slug)
     # Who presses it twice, or after somebody else, starts nothing more.
-    if request.method == "POST" and found.plans_older is False:
+    if found.plans_older is False:
         with transaction.atomic():
             count = plan_older(found)
             noun = "pull request" if count == 1 else "pull requests"

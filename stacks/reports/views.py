@@ -4,12 +4,15 @@ from django.contrib import messages
 from django.db.models import F
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
+from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.http import require_http_methods, require_safe
 
 from accounts.roles import admin_required
+from core.http import post_or_redirect
 from stacks.models import Report
 from vcs_integrations.models import Integration
+from vcs_integrations.organizations.pages import linked_or_404
 
 REPORTS_SHOWN = 50
 
@@ -34,17 +37,21 @@ def reports(request: HttpRequest, pk: int) -> HttpResponse:
     return render(request, "stacks/reports/reports.html", context)
 
 
+def _list_of(pk: int) -> str:
+    return reverse("reports", args=[linked_or_404(pk).pk])
+
+
 @require_http_methods(["GET", "HEAD", "POST"])
 @admin_required
+@post_or_redirect(_list_of)
 def retry_reports(request: HttpRequest, pk: int) -> HttpResponse:
-    """Have all that waits sent as soon as may be; opening the address leads to the list."""
-    found = get_object_or_404(Integration.objects.linked(), pk=pk)
-    if request.method == "POST":
-        count = Report.objects.of(found).waiting().count()
-        Report.objects.of(found).waiting().update(due_at=timezone.now())
-        noun = "report" if count == 1 else "reports"
-        if count:
-            messages.success(request, f"The worker sends {count} {noun} now")
-        else:
-            messages.info(request, "Nothing waits")
+    """Have all that waits sent as soon as may be."""
+    found = linked_or_404(pk)
+    count = Report.objects.of(found).waiting().count()
+    Report.objects.of(found).waiting().update(due_at=timezone.now())
+    noun = "report" if count == 1 else "reports"
+    if count:
+        messages.success(request, f"The worker sends {count} {noun} now")
+    else:
+        messages.info(request, "Nothing waits")
     return redirect("reports", pk=found.pk)

@@ -14,7 +14,7 @@ from django.utils.safestring import SafeString
 from django.views.decorators.http import require_http_methods, require_safe
 
 from accounts.audit.records import Verb, record
-from core.http import HtmxHttpRequest
+from core.http import HtmxHttpRequest, post_or_redirect
 from stacks.execution.output.logs import as_html, as_text
 from stacks.lifecycle.actions import Action, NotPossible, act, actions_for, refuses_confirmation
 from stacks.models import Run, plan_digest_of
@@ -31,6 +31,11 @@ VERBS = {
     Action.CANCEL: Verb.RUN_CANCELED,
     Action.RETRY: Verb.RUN_RETRIED,
 }
+
+
+def _run(slug: str, number: int) -> Run:
+    runs = Run.objects.for_pages().select_related("repeats__stack")
+    return get_object_or_404(runs, stack__slug=slug, number=number)
 
 
 @require_safe
@@ -70,8 +75,9 @@ def run(request: HtmxHttpRequest, slug: str, number: int) -> HttpResponse:
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
+@post_or_redirect(_run)
 def act_on_run(request: HttpRequest, slug: str, number: int) -> HttpResponse:
-    """Confirm, discard, cancel or retry; who only opens the address is led to the run."""
+    """Confirm, discard, cancel or retry."""
     found = _run(slug, number)
     action = request.POST.get("action", "")
     if action not in VERBS:
@@ -155,11 +161,6 @@ class LogPart:
         self.earlier = first if first > 1 and after is None else None
         self.is_end = before is None
         self.has_gap = after is not None and first > after + 1
-
-
-def _run(slug: str, number: int) -> Run:
-    runs = Run.objects.for_pages().select_related("repeats__stack")
-    return get_object_or_404(runs, stack__slug=slug, number=number)
 
 
 def _version(context: dict[str, Any]) -> str:

@@ -10,7 +10,7 @@ from django.views.decorators.http import require_http_methods
 
 from accounts.audit.records import Verb, record
 from accounts.roles import admin_required
-from core.http import HtmxHttpRequest
+from core.http import HtmxHttpRequest, post_or_redirect
 from vcs_integrations.connections import linking
 from vcs_integrations.connections.cards import cards_of
 from vcs_integrations.connections.forms import EditForm, SetUpForm
@@ -130,11 +130,10 @@ def _edit(request: HttpRequest, found: Integration, form: EditForm) -> bool:
 
 @require_http_methods(["GET", "HEAD", "POST"])
 @admin_required
+@post_or_redirect(linked_or_404)
 def test(request: HtmxHttpRequest, pk: int) -> HttpResponse:
-    """Try the connection and each right; who only opens the address is led to the card."""
+    """Try the connection and each right."""
     found = linked_or_404(pk)
-    if request.method != "POST":
-        return redirect(found)
     failure = checkup.test(found)
     record(request, Verb.TESTED, found, failure.cause if failure else "Connecting succeeded.")
     if failure:

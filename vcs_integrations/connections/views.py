@@ -12,7 +12,7 @@ from django.views.decorators.http import require_http_methods, require_safe
 
 from accounts.audit.records import Verb, lines, record
 from accounts.roles import admin_required
-from core.http import HtmxHttpRequest
+from core.http import HtmxHttpRequest, post_or_redirect
 from vcs_integrations.audit.views import actions_on
 from vcs_integrations.connections.cards import Card, cards_of
 from vcs_integrations.hooks.views import integration_hooks
@@ -55,11 +55,10 @@ def integration(request: HttpRequest, pk: int) -> HttpResponse:
 
 @require_http_methods(["GET", "HEAD", "POST"])
 @admin_required
+@post_or_redirect(linked_or_404)
 def reconcile(request: HttpRequest, pk: int) -> HttpResponse:
-    """Have the worker read what webhooks may have missed; opening the address leads to the card."""
+    """Have the worker read what webhooks may have missed."""
     found = linked_or_404(pk)
-    if request.method != "POST":
-        return redirect(found)
     with transaction.atomic():
         count = found.repositories.hurry()
         # Names may have changed.
@@ -78,11 +77,10 @@ def reconcile(request: HttpRequest, pk: int) -> HttpResponse:
 
 @require_http_methods(["GET", "HEAD", "POST"])
 @admin_required
+@post_or_redirect(linked_or_404)
 def reveal(request: HtmxHttpRequest, pk: int) -> HttpResponse:
-    """Show the webhook password and record who looked; opening the address leads to the card."""
+    """Show the webhook password and record who looked."""
     found = linked_or_404(pk)
-    if request.method != "POST":
-        return redirect(found)
     is_part = bool(request.htmx)
     cards = cards_of([found] if is_part else list(Integration.objects.linked()))
     card = next(card for card in cards if card.integration == found)

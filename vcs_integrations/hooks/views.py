@@ -9,7 +9,7 @@ from django.views.decorators.http import require_http_methods, require_safe
 
 from accounts.audit.records import Verb, record
 from accounts.roles import admin_required
-from core.http import HtmxHttpRequest
+from core.http import HtmxHttpRequest, post_or_redirect
 from core.keyset import is_key, keyset_page
 from vcs_integrations.hooks import loop as hook_tests
 from vcs_integrations.hooks.counting import forget_old_password
@@ -27,6 +27,19 @@ ABOUT_HOOKS = (NoticeKind.HOOKS_REFUSED, NoticeKind.HOOKS_UNWELL, NoticeKind.PRO
 PROJECT_IS_GONE = "That project is not there any more"
 
 
+def _linked(pk: int) -> Integration:
+    """Return a linked integration; one that turned out to be a double has no hooks of its own."""
+    return get_object_or_404(Integration.objects.usable(), pk=pk)
+
+
+def _section(found: Integration) -> str:
+    return f"{found.get_absolute_url()}#hooks"
+
+
+def _section_of(pk: int) -> str:
+    return _section(_linked(pk))
+
+
 @require_safe
 @admin_required
 def hooks(request: HtmxHttpRequest, pk: int) -> HttpResponse:
@@ -39,19 +52,19 @@ def hooks(request: HtmxHttpRequest, pk: int) -> HttpResponse:
 
 @require_http_methods(["GET", "HEAD", "POST"])
 @admin_required
+@post_or_redirect(_section_of)
 def keep_hooks(request: HtmxHttpRequest, pk: int) -> HttpResponse:
     """Have the worker make the hooks of one project, or of all, and keep them from now on."""
     found = _linked(pk)
-    if request.method == "POST":
-        with transaction.atomic():
-            names = _keep(found, _project_key(request))
-            whose = names[0] if len(names) == 1 else f"{len(names)} projects"
-            if names:
-                record(request, Verb.HOOKS_CREATED, found, f"Of {whose}")
+    with transaction.atomic():
+        names = _keep(found, _project_key(request))
+        whose = names[0] if len(names) == 1 else f"{len(names)} projects"
         if names:
-            messages.success(request, f"The worker looks after the hooks of {whose} now")
-        else:
-            messages.warning(request, PROJECT_IS_GONE)
+            record(request, Verb.HOOKS_CREATED, found, f"Of {whose}")
+    if names:
+        messages.success(request, f"The worker looks after the hooks of {whose} now")
+    else:
+        messages.warning(request, PROJECT_IS_GONE)
     asked_on = request.POST.get("next", "")
     if url_has_allowed_host_and_scheme(asked_on, None):
         return redirect(asked_on)
@@ -72,15 +85,15 @@ def _keep(found: Integration, chosen: str) -> list[str]:
 
 @require_http_methods(["GET", "HEAD", "POST"])
 @admin_required
+@post_or_redirect(_section_of)
 def leave_hooks(request: HtmxHttpRequest, pk: int) -> HttpResponse:
     """Leave the hooks of a project as they are, or do without, from now on."""
     found = _linked(pk)
-    if request.method == "POST":
-        left = found.projects.filter(external_id=_project_key(request)).first()
-        if left:
-            _leave(request, left)
-        else:
-            messages.warning(request, PROJECT_IS_GONE)
+    left = found.projects.filter(external_id=_project_key(request)).first()
+    if left:
+        _leave(request, left)
+    else:
+        messages.warning(request, PROJECT_IS_GONE)
     return _back(request, found)
 
 
@@ -97,11 +110,11 @@ def _leave(request: HttpRequest, left: Project) -> None:
 
 @require_http_methods(["GET", "HEAD", "POST"])
 @admin_required
+@post_or_redirect(_section_of)
 def read_hooks(request: HtmxHttpRequest, pk: int) -> HttpResponse:
     """Have the worker look at the hooks now."""
     found = _linked(pk)
-    if request.method == "POST":
-        Integration.objects.filter(pk=found.pk).hurry_watch()
+    Integration.objects.filter(pk=found.pk).hurry_watch()
     return _back(request, found)
 
 
@@ -118,11 +131,10 @@ def hook_actions(request: HttpRequest, pk: int) -> HttpResponse:
 
 @require_http_methods(["GET", "HEAD", "POST"])
 @admin_required
+@post_or_redirect(_section_of)
 def test_hook(request: HttpRequest, pk: int) -> HttpResponse:
     """Have the provider send its sample by a hook, and lead to the page that shows each leg."""
     found = _linked(pk)
-    if request.method != "POST":
-        return redirect(_section(found))
     chosen = request.POST.get("hook", "")
     hook = found.subscriptions.present().filter(pk=chosen).first() if is_key(chosen) else None
     if hook is None:
@@ -171,20 +183,20 @@ def change_password(request: HttpRequest, pk: int) -> HttpResponse:
 
 @require_http_methods(["GET", "HEAD", "POST"])
 @admin_required
+@post_or_redirect(_section_of)
 def end_overlap(request: HtmxHttpRequest, pk: int) -> HttpResponse:
     """Stop accepting the old webhook password."""
     found = _linked(pk)
-    if request.method == "POST":
-        said = "The old webhook password is not accepted any more"
-        with transaction.atomic():
-            is_seen = request.POST.get("mark", "") == found.old_password_mark
-            is_ended = is_seen and forget_old_password(found, found.old_password_digest)
-            if is_ended:
-                record(request, Verb.PASSWORD_ROTATED, found, said)
+    said = "The old webhook password is not accepted any more"
+    with transaction.atomic():
+        is_seen = request.POST.get("mark", "") == found.old_password_mark
+        is_ended = is_seen and forget_old_password(found, found.old_password_digest)
         if is_ended:
-            messages.success(request, said)
-        else:
-            messages.warning(request, "That was done already, or the password was changed again")
+            record(request, Verb.PASSWORD_ROTATED, found, said)
+    if is_ended:
+        messages.success(request, said)
+    else:
+        messages.warning(request, "That was done already, or the password was changed again")
     return _back(request, found)
 
 
@@ -198,15 +210,6 @@ def _say_whether_new(request: HttpRequest, *, is_new: bool) -> None:
 def _project_key(request: HttpRequest) -> str:
     """Return which project was chosen, without what a database would refuse."""
     return request.POST.get("project", "").replace("\0", "")
-
-
-def _linked(pk: int) -> Integration:
-    """Return a linked integration; one that turned out to be a double has no hooks of its own."""
-    return get_object_or_404(Integration.objects.usable(), pk=pk)
-
-
-def _section(found: Integration) -> str:
-    return f"{found.get_absolute_url()}#hooks"
 
 
 def _back(request: HtmxHttpRequest, found: Integration) -> HttpResponse:

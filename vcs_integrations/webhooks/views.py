@@ -15,7 +15,7 @@ from django.views.decorators.http import require_http_methods, require_safe
 from accounts.audit.records import Verb, record
 from accounts.roles import admin_required
 from core import bounded_json
-from core.http import HtmxHttpRequest
+from core.http import HtmxHttpRequest, post_or_redirect
 from core.keyset import is_key, keyset_page
 from vcs_integrations.models import (
     Delivery,
@@ -60,27 +60,34 @@ def deliveries(request: HtmxHttpRequest, pk: int) -> HttpResponse:
     return response
 
 
+def _list_of(pk: int) -> str:
+    return reverse("deliveries", args=[linked_or_404(pk).pk])
+
+
 @require_http_methods(["GET", "HEAD", "POST"])
 @admin_required
+@post_or_redirect(_list_of)
 def replay(request: HttpRequest, pk: int) -> HttpResponse:
-    """Have the chosen deliveries processed once more; opening the address leads to the list."""
+    """Have the chosen deliveries processed once more."""
     found = linked_or_404(pk)
-    page = redirect(f"{reverse('deliveries', args=[pk])}?{request.GET.urlencode()}".rstrip("?"))
-    if request.method != "POST":
-        return page
     chosen = [text for text in request.POST.getlist("delivery") if is_key(text)]
     _replay(request, found, found.deliveries.filter(pk__in=chosen[:DELIVERIES_ON_A_PAGE]))
-    return page
+    return redirect(f"{reverse('deliveries', args=[pk])}?{request.GET.urlencode()}".rstrip("?"))
+
+
+def _delivery(pk: int, delivery_pk: int) -> Delivery:
+    found = Delivery.objects.select_related("integration")
+    return get_object_or_404(found, pk=delivery_pk, integration__pk=pk)
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
 @admin_required
+@post_or_redirect(_delivery)
 def replay_one(request: HttpRequest, pk: int, delivery_pk: int) -> HttpResponse:
-    """Have a delivery processed once more; opening the address leads to its page."""
+    """Have a delivery processed once more."""
     found = _delivery(pk, delivery_pk)
-    if request.method == "POST":
-        linked = linked_or_404(pk)
-        _replay(request, linked, linked.deliveries.filter(pk=found.pk))
+    linked = linked_or_404(pk)
+    _replay(request, linked, linked.deliveries.filter(pk=found.pk))
     return redirect(found)
 
 
@@ -131,11 +138,6 @@ def delivery_body(request: HttpRequest, pk: int, delivery_pk: int) -> HttpRespon
     response = HttpResponse(bytes(found.body), content_type="application/octet-stream")
     response["Content-Disposition"] = f'attachment; filename="delivery-{found.pk}.json"'
     return response
-
-
-def _delivery(pk: int, delivery_pk: int) -> Delivery:
-    found = Delivery.objects.select_related("integration")
-    return get_object_or_404(found, pk=delivery_pk, integration__pk=pk)
 
 
 def _first_one(duplicate: Delivery) -> Delivery | None:
