@@ -89,8 +89,8 @@ def _page_of(request: HttpRequest) -> str:
     try:
         came_from = urlsplit(request.headers.get("Referer", ""))
     except ValueError:
-        return reverse("home")
-    return came_from.path if came_from.netloc == request.get_host() else reverse("home")
+        return reverse("dashboard:home")
+    return came_from.path if came_from.netloc == request.get_host() else reverse("dashboard:home")
 
 
 class RoleRequiredMiddleware(MiddlewareMixin):

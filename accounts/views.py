@@ -66,7 +66,7 @@ def change_email(request: HttpRequest) -> HttpResponse:
         with transaction.atomic():
             record(request, Verb.PERSON_CHANGED, form.save(), "Own e-mail address")
         messages.success(request, "Your e-mail address was changed")
-        return redirect("people")
+        return redirect("accounts:people")
     return render(request, "accounts/change_email.html", {"form": form})
 
 
@@ -80,7 +80,7 @@ def change_password(request: HttpRequest) -> HttpResponse:
             record(request, Verb.PERSON_CHANGED, person, "Own password")
         update_session_auth_hash(request, person)
         messages.success(request, "Your password was changed")
-        return redirect("change_password")
+        return redirect("accounts:change_password")
     return render(request, "accounts/change_password.html", {"form": form})
 
 
@@ -107,7 +107,7 @@ def add_person(request: HttpRequest) -> HttpResponse:
             form.add_error("username", "A user with that username already exists.")
         else:
             messages.success(request, f"{person.username} was added")
-            return redirect("people")
+            return redirect("accounts:people")
     return render(request, "accounts/add_person.html", {"form": form})
 
 
@@ -117,7 +117,7 @@ def edit_person(request: HttpRequest, pk: int) -> HttpResponse:
     person = get_object_or_404(User, pk=pk)
     if person == request.user:
         messages.error(request, "Nobody can change their own role: ask another admin")
-        return redirect("people")
+        return redirect("accounts:people")
     form = EditPersonForm(request.POST or None, person=person)
     if form.is_valid():
         with transaction.atomic():
@@ -128,7 +128,7 @@ def edit_person(request: HttpRequest, pk: int) -> HttpResponse:
             if form.changes:
                 record(request, Verb.PERSON_CHANGED, person, form.changes)
         messages.success(request, f"{person.username} was changed")
-        return redirect("people")
+        return redirect("accounts:people")
     return render(request, "accounts/edit_person.html", {"form": form, "person": person})
 
 
@@ -138,11 +138,11 @@ def remove_person(request: HttpRequest, pk: int) -> HttpResponse:
     person = get_object_or_404(User, pk=pk)
     if person == request.user:
         messages.error(request, "Nobody can remove themselves: ask another admin")
-        return redirect("people")
+        return redirect("accounts:people")
     if request.method != "POST":
         return render(request, "accounts/remove_person.html", {"person": person})
     with transaction.atomic():
         record(request, Verb.PERSON_REMOVED, person)
         person.delete()
     messages.success(request, f"{person.username} was removed")
-    return redirect("people")
+    return redirect("accounts:people")

@@ -161,9 +161,9 @@ AUTH_PASSWORD_VALIDATORS = [
         "NumericPasswordValidator",
     )
 ]
-LOGIN_URL = "sign_in"
-LOGIN_REDIRECT_URL = "home"
-LOGOUT_REDIRECT_URL = "sign_in"
+LOGIN_URL = "accounts:sign_in"
+LOGIN_REDIRECT_URL = "dashboard:home"
+LOGOUT_REDIRECT_URL = "accounts:sign_in"
 AXES_HANDLER = "accounts.throttling.Throttle"
 AXES_CLIENT_IP_CALLABLE = "accounts.client_address.throttled_address"
 AXES_FAILURE_LIMIT = 1  # of the limits in accounts/throttling.py

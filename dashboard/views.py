@@ -55,7 +55,7 @@ def home(request: HttpRequest) -> HttpResponse:
 
 def _about(integration: Integration, reader_is_admin: bool) -> list[Attention]:
     """Return what is wrong with an integration; members can't mend it, but should know."""
-    url = reverse("provider_list")
+    url = reverse("integrations:list")
     found: list[Attention | None] = []
     if integration.duplicate_of:
         text = f"{integration.organization_url} is the same organization as another link"
@@ -92,7 +92,7 @@ def _about_projects(reader_is_admin: bool) -> list[Attention]:
             found.append(Attention(text, detail, page, "Create hooks"))
         else:
             detail = f"{detail} An admin creates them."
-            found.append(Attention(text, detail, reverse("provider_list"), "VCS providers"))
+            found.append(Attention(text, detail, reverse("integrations:list"), "VCS providers"))
     return found
 
 
@@ -106,7 +106,9 @@ def _about_reports(integrations: list[Integration], reader_is_admin: bool) -> li
         Attention(
             f"What becomes of runs can't be told to {one}",
             f"{problems[one.pk]} It is tried again by itself.",
-            reverse("reports", args=[one.pk]) if reader_is_admin else reverse("provider_list"),
+            reverse("stacks:reports", args=[one.pk])
+            if reader_is_admin
+            else reverse("integrations:list"),
             "Show the reports" if reader_is_admin else "VCS providers",
         )
         for one in well
@@ -123,7 +125,7 @@ def _about_worker(integrations: list[Integration]) -> list[Attention]:
             "The background worker seems not to run",
             "Nothing is retried or refreshed until it does. The operator starts it with "
             "“make run”, or by itself with “manage.py background_worker”.",
-            reverse("provider_list"),
+            reverse("integrations:list"),
             "VCS providers",
             is_error=True,
         )
@@ -147,8 +149,10 @@ def _about_waiting(reader_is_admin: bool) -> list[Attention]:
         text = f"Deliveries of {oldest.integration} wait"
         detail = f"{oldest.reason.rstrip('.')}. They are tried again by themselves."
     if not reader_is_admin:
-        return [Attention(text, detail, reverse("provider_list"), "VCS providers")]
-    list_of_waiting = f"{reverse('deliveries', args=[oldest.integration_id])}?outcome=stored"
+        return [Attention(text, detail, reverse("integrations:list"), "VCS providers")]
+    list_of_waiting = (
+        f"{reverse('integrations:deliveries', args=[oldest.integration_id])}?outcome=stored"
+    )
     return [Attention(text, detail, list_of_waiting, "Show the deliveries")]
 
 
@@ -158,7 +162,7 @@ def _about_stacks() -> list[Attention]:
     if detached:
         text = f"{detached} {'stack is' if detached == 1 else 'stacks are'} detached"
         detail = "The organization was unlinked. Link it again, or choose another repository."
-        notices.append(Attention(text, detail, reverse("stack_list"), "Stacks"))
+        notices.append(Attention(text, detail, reverse("stacks:list"), "Stacks"))
     for stack in Stack.objects.exclude(branch_gone_at=None)[:5]:
         text = f"The tracked branch of {stack.name} is gone"
         detail = f"“{stack.branch}” is not in the repository any more."

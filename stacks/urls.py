@@ -12,6 +12,7 @@ from stacks.setup import views as setup
 from stacks.tfstate import backend
 from stacks.tfstate import views as tfstate
 
+app_name = "stacks"
 urlpatterns = [
     path("settings/vcs-providers/<int:pk>/reports/", reports.reports, name="reports"),
     path(
@@ -19,11 +20,11 @@ urlpatterns = [
         reports.retry_reports,
         name="retry_reports",
     ),
-    path("stacks/", overview.stack_list, name="stack_list"),
-    path("stacks/new/", setup.create_stack, name="create_stack"),
+    path("stacks/", overview.stack_list, name="list"),
+    path("stacks/new/", setup.create_stack, name="create"),
     path("stacks/new/repositories/", setup.repository_options, name="repository_options"),
     path("stacks/new/branches/", setup.branch_options, name="branch_options"),
-    path("stacks/<slug:slug>/", overview.stack, name="stack"),
+    path("stacks/<slug:slug>/", overview.stack, name="detail"),
     path("stacks/<slug:slug>/activity/", overview.activity, name="activity"),
     path("stacks/<slug:slug>/runs/<int:number>/", runs.run, name="run"),
     path("stacks/<slug:slug>/runs/<int:number>/act/", runs.act_on_run, name="act_on_run"),
@@ -32,7 +33,7 @@ urlpatterns = [
     path("stacks/<slug:slug>/forks/<slug:sha>/", fork_views.allow_fork, name="allow_fork"),
     path("stacks/<slug:slug>/plan-older/", overview.plan_open, name="plan_open"),
     path("stacks/<slug:slug>/head/", overview.refresh_head, name="refresh_head"),
-    path("stacks/<slug:slug>/edit/", edit_views.edit_stack, name="edit_stack"),
+    path("stacks/<slug:slug>/edit/", edit_views.edit_stack, name="edit"),
     path("stacks/<slug:slug>/behavior/", edit_views.change_behavior, name="change_behavior"),
     path("stacks/<slug:slug>/backend/", edit_views.change_backend, name="change_backend"),
     path("stacks/<slug:slug>/state/", backend.state_backend, name="state_backend"),
@@ -61,5 +62,5 @@ urlpatterns = [
         name="remove_variable",
     ),
     path("stacks/<slug:slug>/source/", edit_views.change_source, name="change_source"),
-    path("stacks/<slug:slug>/delete/", edit_views.delete_stack, name="delete_stack"),
+    path("stacks/<slug:slug>/delete/", edit_views.delete_stack, name="delete"),
 ]

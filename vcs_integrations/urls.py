@@ -11,19 +11,20 @@ from vcs_integrations.webhooks import views as ledger
 
 SETTINGS = "settings/vcs-providers/"
 
+app_name = "integrations"
 urlpatterns = [
     path("webhooks/<slug:provider_slug>/<str:endpoint>/", endpoint.receive, name="webhook"),
     # Without the slash it is the same endpoint: a redirect would lose the event.
     path("webhooks/<slug:provider_slug>/<str:endpoint>", endpoint.receive),
     path("settings/audit-log/", audit.audit_log, name="audit_log"),
-    path(SETTINGS, views.provider_list, name="provider_list"),
+    path(SETTINGS, views.provider_list, name="list"),
     path(f"{SETTINGS}<slug:provider_slug>/set-up/", link_views.set_up, name="set_up"),
-    path(f"{SETTINGS}<int:pk>/", views.integration, name="integration"),
-    path(f"{SETTINGS}<int:pk>/edit/", link_views.edit, name="edit_integration"),
-    path(f"{SETTINGS}<int:pk>/test/", link_views.test, name="test_integration"),
+    path(f"{SETTINGS}<int:pk>/", views.integration, name="detail"),
+    path(f"{SETTINGS}<int:pk>/edit/", link_views.edit, name="edit"),
+    path(f"{SETTINGS}<int:pk>/test/", link_views.test, name="test"),
     path(f"{SETTINGS}<int:pk>/reconcile/", views.reconcile, name="reconcile"),
     path(f"{SETTINGS}<int:pk>/reveal/", views.reveal, name="reveal_password"),
-    path(f"{SETTINGS}<int:pk>/unlink/", unlink_views.unlink, name="unlink_integration"),
+    path(f"{SETTINGS}<int:pk>/unlink/", unlink_views.unlink, name="unlink"),
     path(
         f"{SETTINGS}<int:pk>/left-over-hooks/", unlink_views.left_over_hooks, name="left_over_hooks"
     ),

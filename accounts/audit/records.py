@@ -200,6 +200,6 @@ def _pages_of(log: list[Any], reader: User) -> dict[tuple[int, int], str]:
 def _address_of(thing: Any, reader: User) -> str:
     if isinstance(thing, User):  # the one kind that is not ours
         # Nobody can change their own role: that page is none for them.
-        return "" if thing == reader else reverse("edit_person", args=[thing.pk])
+        return "" if thing == reader else reverse("accounts:edit_person", args=[thing.pk])
     address: str = thing.get_absolute_url()
     return address

@@ -187,7 +187,7 @@ def environment(request: HttpRequest, stack: Stack) -> HttpResponse:
         StackVariable.objects.create(stack=stack, **added)
         said = f"{form.cleaned_data['name']} was added"
         _record(request, form, confirmation, said)
-        return redirect("environment", stack.slug)
+        return redirect("stacks:environment", stack.slug)
     form.forget_secret()
     try:
         plain_values, failure = plain_values_of(stack), ""
@@ -226,7 +226,7 @@ def change_variable(request: HttpRequest, stack: Stack, variable_pk: int) -> Htt
             said = f"{said}: proposed runs find it from now on"
         change(variable, form.changes)
         _record(request, form, confirmation, said)
-        return redirect("environment", stack.slug)
+        return redirect("stacks:environment", stack.slug)
     form.forget_secret()
     refusal = ""
     if request.method != "POST" and not form.reader_is_admin:
@@ -252,7 +252,7 @@ def remove_variable(request: HttpRequest, stack: Stack, variable_pk: int) -> Htt
     remove(variable)
     record(request, Verb.ENVIRONMENT_CHANGED, stack, said)
     messages.success(request, said)
-    return redirect("environment", stack.slug)
+    return redirect("stacks:environment", stack.slug)
 
 
 def _variable(stack: Stack, pk: int) -> StackVariable:

@@ -257,7 +257,7 @@ class Run(Leased):
             Report.objects.add_about([self])
 
     def get_absolute_url(self) -> str:
-        return reverse("run", args=[self.stack.slug, self.number])
+        return reverse("stacks:run", args=[self.stack.slug, self.number])
 
     @property
     def has_ended(self) -> bool:

@@ -177,7 +177,7 @@ class Stack(models.Model):
             repository.update(due_at=timezone.now())
 
     def get_absolute_url(self) -> str:
-        return reverse("stack", args=[self.slug])
+        return reverse("stacks:detail", args=[self.slug])
 
     @property
     def integration(self) -> Integration:

@@ -326,7 +326,7 @@ def _status_of_one(report: Report) -> StatusReport | None:
 
 def _without_run(report: Report, stack: Stack) -> StatusReport | None:
     """Return the status of a pull request's commit that has no run, None where there is none."""
-    activity = reverse("activity", args=[stack.slug])
+    activity = reverse("stacks:activity", args=[stack.slug])
     if report.is_ignored:
         return _status(report, Status.NOT_APPLICABLE, _ignored(stack), activity)
     if report.blocked_by == Rule.BEFORE_STACK and report.decided_at < stack.followed_at:
@@ -335,7 +335,7 @@ def _without_run(report: Report, stack: Stack) -> StatusReport | None:
     if report.blocked_by == Rule.BEFORE_STACK:
         return _status(report, Status.PENDING, _waits(stack), stack.get_absolute_url())
     if report.blocked_by == Rule.FORK:
-        page = reverse("allow_fork", args=[stack.slug, report.sha])
+        page = reverse("stacks:allow_fork", args=[stack.slug, report.sha])
         return _status(report, Status.ERROR, BLOCKED[Rule.FORK], page)
     if report.blocked_by == Rule.DRAFT:
         return _status(report, Status.ERROR, BLOCKED[Rule.DRAFT], activity)

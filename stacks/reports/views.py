@@ -38,7 +38,7 @@ def reports(request: HttpRequest, pk: int) -> HttpResponse:
 
 
 def _list_of(pk: int) -> str:
-    return reverse("reports", args=[linked_or_404(pk).pk])
+    return reverse("stacks:reports", args=[linked_or_404(pk).pk])
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -54,4 +54,4 @@ def retry_reports(request: HttpRequest, pk: int) -> HttpResponse:
         messages.success(request, f"The worker sends {count} {noun} now")
     else:
         messages.info(request, "Nothing waits")
-    return redirect("reports", pk=found.pk)
+    return redirect("stacks:reports", pk=found.pk)

@@ -40,7 +40,7 @@ def allow_fork(request: HttpRequest, slug: str, sha: str) -> HttpResponse:
         failure = error
     if request.method == "POST":
         messages.error(request, f"Nothing was started. {refusal or failure}")
-        return redirect("allow_fork", stack.slug, sha)
+        return redirect("stacks:allow_fork", stack.slug, sha)
     context = {
         "stack": stack,
         "pull_request": pull_request,

@@ -67,7 +67,7 @@ def change_backend(request: HttpRequest, slug: str) -> HttpResponse:
     busy = Run.objects.filter(stack__slug=slug, state__in=UNDER_WAY).first()
     if busy and request.method == "POST":
         messages.error(request, f"{busy} is {busy.state}: change the backend once it has ended")
-        return redirect("change_backend", slug)
+        return redirect("stacks:change_backend", slug)
     return _change_step(request, slug, BackendForm)
 
 
@@ -136,7 +136,7 @@ def delete_stack(request: HttpRequest, slug: str) -> HttpResponse:
         record(request, Verb.STACK_DELETED, found)
         found.delete()
     messages.success(request, f"Stack {found.name} was deleted")
-    return redirect("stack_list")
+    return redirect("stacks:list")
 
 
 def _change(request: HttpRequest, found: Stack, form: NameStackForm) -> bool:

@@ -87,14 +87,14 @@ class IntegrateVcsForm(StepForm):
         label="Repository",
         max_length=2000,
         error_messages={"required": "Choose a repository."},
-        widget=ComboboxInput("repository_options"),
+        widget=ComboboxInput("stacks:repository_options"),
         help_text="project/repository. Type to search, or paste an address.",
     )
     branch = forms.CharField(
         label="Branch",
         max_length=500,
         required=False,
-        widget=ComboboxInput("branch_options", waiting="Reading branches…"),
+        widget=ComboboxInput("stacks:branch_options", waiting="Reading branches…"),
         help_text="The branch to track. Left empty, it is the repository's default branch.",
     )
 

@@ -65,7 +65,7 @@ def username_of(run: Run) -> str:
 
 def address_of(stack: Stack) -> str:
     """Return the address of a stack's state: the one to read, write, lock and unlock."""
-    return f"{settings.PUBLIC_URL}{reverse('state_backend', args=[stack.slug])}"
+    return f"{settings.PUBLIC_URL}{reverse('stacks:state_backend', args=[stack.slug])}"
 
 
 @csrf_exempt

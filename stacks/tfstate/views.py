@@ -55,7 +55,7 @@ def download_state(request: HttpRequest, slug: str, version: int) -> HttpRespons
         content = found.read()
     except WrongKey as error:
         messages.error(request, str(error))
-        return redirect("state_versions", slug)
+        return redirect("stacks:state_versions", slug)
     record(request, Verb.STATE_DOWNLOADED, found.stack, str(found))
     name = f"{slug}-{found.number}.tfstate"
     return HttpResponse(
@@ -73,12 +73,12 @@ def unlock_state(request: HttpRequest, slug: str) -> HttpResponse:
     lock = _lock_of(found)
     if lock is None:
         messages.info(request, f"The state of {found.name} is not locked")
-        return redirect("state_versions", slug)
+        return redirect("stacks:state_versions", slug)
     if request.method != "POST":
         return render(request, "stacks/tfstate/unlock_state.html", {"stack": found, "lock": lock})
     if request.POST.get("lock_id") != lock.lock_id:
         messages.error(request, "The lock is another one by now. Nothing was unlocked.")
-        return redirect("unlock_state", slug)
+        return redirect("stacks:unlock_state", slug)
     with transaction.atomic():
         is_unlocked = bool(StateLock.objects.filter(stack=found, lock_id=lock.lock_id).delete()[0])
         if is_unlocked:
@@ -86,7 +86,7 @@ def unlock_state(request: HttpRequest, slug: str) -> HttpResponse:
             record(request, Verb.STATE_UNLOCKED, found, note)
     if is_unlocked:
         messages.success(request, f"The state of {found.name} was unlocked")
-    return redirect("state_versions", slug)
+    return redirect("stacks:state_versions", slug)
 
 
 # Django's own check would read the file before it is known that an admin sends it.
@@ -98,7 +98,7 @@ def upload_state(request: HttpRequest, slug: str) -> HttpResponse:
     found = get_object_or_404(Stack.objects.with_repository(), slug=slug)
     if reason := why_not_possible(found):
         messages.error(request, reason)
-        return redirect("state_versions", slug)
+        return redirect("stacks:state_versions", slug)
     handler = InMemory(request)
     request.upload_handlers = [handler]
     return _upload(request, found, handler)
@@ -113,7 +113,7 @@ def _upload(request: HttpRequest, stack: Stack, handler: InMemory) -> HttpRespon
             form.errors["state"] = form.error_class([TOO_LARGE])
         elif form.is_valid():
             hold(stack, cast(User, request.user), form.cleaned_data["state"])
-            return redirect("confirm_state", stack.slug)
+            return redirect("stacks:confirm_state", stack.slug)
     return render(request, "stacks/tfstate/upload_state.html", {"stack": stack, "form": form})
 
 
@@ -126,10 +126,10 @@ def confirm_state(request: HttpRequest, stack: Stack) -> HttpResponse:
     try:
         upload = held_for(stack, person)
         if upload is None:
-            return redirect("upload_state", stack.slug)
+            return redirect("stacks:upload_state", stack.slug)
         if "cancel" in request.POST:
             upload.delete()
-            return redirect("state_versions", stack.slug)
+            return redirect("stacks:state_versions", stack.slug)
         version = describe(upload.read())
         # Another file may have been uploaded since the page was shown.
         is_shown = request.POST.get("digest") == version.digest
@@ -141,12 +141,12 @@ def confirm_state(request: HttpRequest, stack: Stack) -> HttpResponse:
         stored = store(upload, person.get_username())
     except (NotPossible, WrongKey) as error:
         messages.error(request, str(error))
-        return redirect("state_versions", stack.slug)
+        return redirect("stacks:state_versions", stack.slug)
     note = f"{stored}: lineage {stored.lineage}, serial {stored.serial}"
     note = confirmation.confirm(note, reader_is_admin=True)
     record(request, Verb.STATE_UPLOADED, stack, note)
     messages.success(request, f"The state of {stack.name} was uploaded")
-    return redirect("state_versions", stack.slug)
+    return redirect("stacks:state_versions", stack.slug)
 
 
 def _lock_of(stack: Stack) -> StateLock | None:

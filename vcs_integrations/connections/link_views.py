@@ -36,7 +36,7 @@ def set_up(request: HttpRequest, provider_slug: str) -> HttpResponse:
     provider = _provider(provider_slug)
     form = SetUpForm(request.POST or None, provider=provider)
     if form.is_valid() and _link(request, provider, form):
-        return redirect("provider_list")
+        return redirect("integrations:list")
     context = {"form": form, "provider": provider}
     return render(request, "vcs_integrations/connections/set_up.html", context)
 
@@ -53,7 +53,7 @@ def _link(request: HttpRequest, provider: Provider, form: SetUpForm) -> bool:
                 "{} is already linked as “{}”: <a href='{}'>edit that link</a> instead.",
                 error.integration.organization_url,
                 error.integration.name,
-                reverse("edit_integration", args=[error.integration.pk]),
+                reverse("integrations:edit", args=[error.integration.pk]),
             ),
         )
         return False
@@ -83,7 +83,7 @@ def edit(request: HttpRequest, pk: int) -> HttpResponse:
     found = linked_or_404(pk)
     form = EditForm(request.POST or None, integration=found)
     if form.is_valid() and _edit(request, found, form):
-        return redirect("provider_list")
+        return redirect("integrations:list")
     return render(
         request, "vcs_integrations/connections/edit.html", {"form": form, "integration": found}
     )
@@ -142,7 +142,7 @@ def test(request: HtmxHttpRequest, pk: int) -> HttpResponse:
         messages.success(request, f"Connecting to {found.provider.name} succeeded")
         _warn_of_missing_rights(request, found)
     if not request.htmx:
-        return redirect("provider_list")
+        return redirect("integrations:list")
     changed = Integration.objects.get(pk=found.pk)
     if not changed.is_linked:  # it joined its predecessor, which has a card of its own
         response = HttpResponse()

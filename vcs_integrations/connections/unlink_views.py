@@ -39,10 +39,10 @@ def unlink(request: HttpRequest, pk: int) -> HttpResponse:
         if failure:
             messages.warning(request, f"Service hooks may be left behind: {failure.cause}")
         if left_over:
-            return redirect("left_over_hooks", pk=found.pk)
+            return redirect("integrations:left_over_hooks", pk=found.pk)
         if hooks_before and not failure:
             messages.info(request, f"Its service hooks are gone from {found.provider.name}")
-        return redirect("provider_list")
+        return redirect("integrations:list")
     hooks: list[RemoteSubscription] = []
     try:
         hooks = unlinking.hooks(found, INTERACTIVE)

@@ -129,7 +129,7 @@ class Delivery(Leased):
         return f"{self.event_type or 'delivery'} {self.pk}"
 
     def get_absolute_url(self) -> str:
-        return reverse("delivery", args=[self.integration_id, self.pk])
+        return reverse("integrations:delivery", args=[self.integration_id, self.pk])
 
     @property
     def event_name(self) -> str:

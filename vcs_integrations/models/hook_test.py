@@ -69,7 +69,7 @@ class HookTest(models.Model):
         return f"Test of {self.event_type} in {self.project_name}"
 
     def get_absolute_url(self) -> str:
-        return reverse("hook_test", args=[self.integration_id, self.pk])
+        return reverse("integrations:hook_test", args=[self.integration_id, self.pk])
 
     @property
     def event_name(self) -> str:

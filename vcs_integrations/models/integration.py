@@ -168,7 +168,9 @@ class Integration(Leased):
 
     def get_absolute_url(self) -> str:
         """Its page; once it is unlinked that of its deliveries, which is what is left."""
-        return reverse("integration" if self.is_linked else "deliveries", args=[self.pk])
+        return reverse(
+            "integrations:detail" if self.is_linked else "integrations:deliveries", args=[self.pk]
+        )
 
     @property
     def provider(self) -> Provider:
@@ -195,7 +197,7 @@ class Integration(Leased):
 
     @property
     def endpoint_url(self) -> str:
-        path = reverse("webhook", args=[self.provider.slug, self.endpoint_uuid])
+        path = reverse("integrations:webhook", args=[self.provider.slug, self.endpoint_uuid])
         return f"{settings.PUBLIC_URL}{path}"
 
     @cached_property

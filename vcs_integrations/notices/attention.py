@@ -103,7 +103,7 @@ def token_end(one: Integration, *, reader_is_admin: bool) -> Attention | None:
     has_ended = (one.token_days_left or 0) < 0
     if reader_is_admin:
         detail = f"Create a new one in {one.provider.name} and enter it here."
-        edit = reverse("edit_integration", args=[one.pk])
+        edit = reverse("integrations:edit", args=[one.pk])
         return Attention(text, detail, edit, "Replace the token", is_error=has_ended)
     detail = "An admin replaces it under VCS providers."
     return Attention(text, detail, *_page(one, reader_is_admin), is_error=has_ended)
@@ -127,4 +127,4 @@ def _page(one: Integration, reader_is_admin: bool) -> tuple[str, str]:
     """Return the page that shows an integration, and what a link to it says."""
     if reader_is_admin:
         return one.get_absolute_url(), "Open the integration"
-    return reverse("provider_list"), "VCS providers"
+    return reverse("integrations:list"), "VCS providers"

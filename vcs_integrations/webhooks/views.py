@@ -61,7 +61,7 @@ def deliveries(request: HtmxHttpRequest, pk: int) -> HttpResponse:
 
 
 def _list_of(pk: int) -> str:
-    return reverse("deliveries", args=[linked_or_404(pk).pk])
+    return reverse("integrations:deliveries", args=[linked_or_404(pk).pk])
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -72,7 +72,9 @@ def replay(request: HttpRequest, pk: int) -> HttpResponse:
     found = linked_or_404(pk)
     chosen = [text for text in request.POST.getlist("delivery") if is_key(text)]
     _replay(request, found, found.deliveries.filter(pk__in=chosen[:DELIVERIES_ON_A_PAGE]))
-    return redirect(f"{reverse('deliveries', args=[pk])}?{request.GET.urlencode()}".rstrip("?"))
+    return redirect(
+        f"{reverse('integrations:deliveries', args=[pk])}?{request.GET.urlencode()}".rstrip("?")
+    )
 
 
 def _delivery(pk: int, delivery_pk: int) -> Delivery:

@@ -46,7 +46,7 @@ class Forger:
         password = self.integration.read_credentials().webhook_password
         credentials = base64.b64encode(f":{password}".encode()).decode()
         answer = Client().post(
-            reverse("webhook", args=["azure-devops", self.integration.endpoint_uuid]),
+            reverse("integrations:webhook", args=["azure-devops", self.integration.endpoint_uuid]),
             body,
             content_type="application/json",
             headers={"Authorization": f"Basic {credentials}", "X-Forwarded-Proto": "https"},

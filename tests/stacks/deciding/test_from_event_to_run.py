@@ -75,7 +75,7 @@ class Inbox:
     def post(self, body: bytes) -> None:
         credentials = base64.b64encode(f":{self.password}".encode()).decode()
         answer = Client().post(
-            reverse("webhook", args=["azure-devops", self.integration.endpoint_uuid]),
+            reverse("integrations:webhook", args=["azure-devops", self.integration.endpoint_uuid]),
             body,
             content_type="application/json",
             headers={"Authorization": f"Basic {credentials}"},

@@ -164,7 +164,9 @@ class World:
         password = self.integration.read_credentials().webhook_password
         encoded = base64.b64encode(f":{password}".encode()).decode()
         self.client = Client(headers={"Authorization": f"Basic {encoded}"})
-        self.path = reverse("webhook", args=["azure-devops", self.integration.endpoint_uuid])
+        self.path = reverse(
+            "integrations:webhook", args=["azure-devops", self.integration.endpoint_uuid]
+        )
         self.repository = Repository.objects.create(
             integration=self.integration, external_id=remote.id, name=remote.name
         )

@@ -1,5 +1,6 @@
 """The list of stacks, a stack's own pages, and what happens when its organization is unlinked."""
 
+import re
 from datetime import timedelta
 from typing import Any
 
@@ -151,6 +152,22 @@ def test_the_page_of_a_stack_leads_to_azure_devops(
     assert f'href="{web}/commit/{stack.head_sha}"' in page
     for shown in ("prod", "All of it", "<code>infra/net</code>", "Azure DevOps · fabrikam"):
         assert shown in page
+
+
+@pytest.mark.parametrize(
+    ("address", "tab"),
+    [
+        ("", "Runs"),
+        ("activity/", "Activity"),
+        ("state/versions/", "State"),
+        ("environment/", "Environment"),
+    ],
+)
+def test_the_tab_of_the_page_at_hand_is_marked(
+    member: Client, stack: Stack, address: str, tab: str
+) -> None:
+    page = text(member.get(f"{STACK}{address}"))
+    assert re.findall(r'aria-current="page">(\w+)<', page) == [tab]
 
 
 def test_a_stack_that_is_not_there_is_not_found(member: Client, world: Integration) -> None:

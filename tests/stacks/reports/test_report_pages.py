@@ -23,7 +23,7 @@ def waiting(stack: Stack, repository: Repository, integration: Integration) -> s
     Stack.objects.update(path_rule=False)
     repository.push({"main.tf": "2"})
     look(stack)
-    return reverse("reports", args=[integration.pk])
+    return reverse("stacks:reports", args=[integration.pk])
 
 
 def text(client: Client, address: str) -> str:
@@ -39,7 +39,7 @@ def test_the_card_counts_what_waits_and_says_why(
     assert "failed so far" not in text(admin, card)
     emulator.faults.add("server-error", times=1)
     send_all()
-    for page in (text(admin, card), text(member, reverse("provider_list"))):
+    for page in (text(admin, card), text(member, reverse("integrations:list"))):
         assert "1 failed so far" in page
         assert "Azure DevOps is down or in trouble (HTTP 500). It is tried again" in page
     Report.objects.update(due_at=timezone.now())
@@ -102,7 +102,7 @@ def test_the_stack_shows_the_name_for_a_branch_policy(
 ) -> None:
     assert 'data-copy="stackhook/network"' in text(member, stack.get_absolute_url())
     form = {"name": "Ours", "description": "", "token": "", "token_expires_on": ""}
-    edit = reverse("edit_integration", args=[integration.pk])
+    edit = reverse("integrations:edit", args=[integration.pk])
     admin.post(edit, form | {"reports_all_stacks_at_once": "on"})
     assert 'data-copy="stackhook/all"' in text(member, stack.get_absolute_url())
     assert "checked" in text(admin, edit)
