@@ -10,7 +10,7 @@ from django.contrib.auth.forms import (
     UserCreationForm,
     UsernameField,
 )
-from django.contrib.auth.models import Group, User
+from django.contrib.auth.models import Group
 from django.contrib.auth.password_validation import (
     password_validators_help_texts,
     validate_password,
@@ -19,6 +19,7 @@ from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.http import HttpRequest, QueryDict
 
+from accounts.models import User
 from accounts.roles import Role, role_of
 from accounts.throttling import is_own_password
 

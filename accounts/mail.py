@@ -1,9 +1,9 @@
 """Whom notices are mailed to."""
 
 from django.conf import settings
-from django.contrib.auth.models import User
 from django.db.models import Q
 
+from accounts.models import User
 from accounts.roles import Role
 
 

@@ -7,12 +7,12 @@ from axes.handlers.database import AxesDatabaseHandler
 from axes.helpers import get_client_username
 from axes.models import AccessAttempt, AccessLog
 from django.contrib.auth import authenticate
-from django.contrib.auth.models import User
 from django.db.models import QuerySet, Sum
 from django.http import HttpRequest
 
 from accounts.audit.records import SecurityEvent
 from accounts.audit.refusals import record_refusal
+from accounts.models import User
 
 # How many wrong passwords lock for AXES_COOLOFF_TIME.
 FOR_ONE_NAME_FROM_ONE_ADDRESS = 5

@@ -6,7 +6,6 @@ from django.contrib import messages
 from django.contrib.auth import update_session_auth_hash
 from django.contrib.auth.decorators import login_not_required
 from django.contrib.auth.forms import AuthenticationForm
-from django.contrib.auth.models import User
 from django.contrib.auth.views import LoginView, LogoutView
 from django.core.paginator import Paginator
 from django.db import DatabaseError, IntegrityError, transaction
@@ -23,6 +22,7 @@ from accounts.forms import (
     SignInForm,
 )
 from accounts.mail import mail_obstacle
+from accounts.models import User
 from accounts.roles import Role, admin_required, role_not_required
 
 

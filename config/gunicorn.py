@@ -1,6 +1,6 @@
 """How gunicorn serves Stackhook: a few processes, with a few threads each.
 
-A page may wait for Azure DevOps: without threads two of them would hold up the webhooks.
+A page may wait for a provider: without threads two of them would hold up the webhooks.
 """
 
 import sys

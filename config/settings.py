@@ -29,6 +29,7 @@ ALLOWED_HOSTS = [
     *environment.hosts("ALLOWED_HOSTS", ["127.0.0.1", "localhost", "[::1]"]),
     f"[{_public.hostname}]" if ":" in str(_public.hostname) else str(_public.hostname),
 ]
+VCS_PROVIDERS = ["vcs_integrations.providers.azure_devops.provider.AzureDevOps"]
 AZURE_DEVOPS_SERVERS = environment.base_urls(
     "AZURE_DEVOPS_SERVERS", "https://devops.example.com/tfs"
 )
@@ -152,6 +153,7 @@ AUTHENTICATION_BACKENDS = [
     "axes.backends.AxesStandaloneBackend",
     "django.contrib.auth.backends.ModelBackend",
 ]
+AUTH_USER_MODEL = "accounts.User"
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": f"django.contrib.auth.password_validation.{name}"}
     for name in (

@@ -18,6 +18,7 @@ from vcs_integrations.notices.attention import (
     standing_notices,
     token_end,
 )
+from vcs_integrations.providers import PROVIDERS
 
 # The worker takes up what is due every few seconds; later than this it is not running.
 WORKER_IS_LATE = timedelta(minutes=5)
@@ -36,6 +37,7 @@ def home(request: HttpRequest) -> HttpResponse:
     hooks_are_missing = any(_has_hooks_to_make_anew(one) for one in integrations)
     context = {
         "integrations": integrations,
+        "providers": [provider.name for provider in PROVIDERS.values()],
         "stack_count": stacks.count(),
         "newest_stacks": stacks.order_by("-created_at")[:5],
         "notices": [

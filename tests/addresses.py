@@ -7,11 +7,11 @@ from datetime import timedelta
 from typing import Any
 from uuid import uuid4
 
-from django.contrib.auth.models import User
 from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver
 from django.utils import timezone
 
+from accounts.models import User
 from accounts.roles import Role
 from stacks.models import PullRequest, Run, Stack, StackVariable, StateLock, StateVersion
 from stacks.rules.states import Kind, State
@@ -190,12 +190,12 @@ def make_fork(stack: Stack) -> PullRequest:
         number=13,
         title="An idea",
         author="Eve",
-        status="active",
+        status="open",
         is_from_fork=True,
         source_branch="idea",
         target_branch=stack.branch,
         source_sha="f" * 40,
-        iteration=1,
+        revision=1,
     )
 
 
@@ -214,7 +214,7 @@ def new_run(stack: Stack, number: int, **changes: Any) -> Run:
         "sha": f"{number:040x}",
         "message": "Add a subnet",
         "branch": stack.branch,
-        "push_id": number,
+        "position": number,
     }
     return Run(stack=stack, number=number, **values | changes)
 

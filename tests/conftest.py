@@ -6,8 +6,9 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
-from django.contrib.auth.models import Group, User
+from django.contrib.auth.models import Group
 from django.core.cache import cache
 from django.test import Client, override_settings
 from django.utils import timezone
@@ -15,6 +16,7 @@ from pytest_django import Settings
 from pytest_django.live_server_helper import LiveServer
 
 from accounts.forms import give_role
+from accounts.models import User
 from accounts.roles import Role
 from tests.emulator import Emulator
 from tests.emulator.model import Organization, Project, Repository
@@ -26,6 +28,12 @@ from vcs_integrations.providers.azure_devops import client as azure_devops
 
 # Playwright keeps an event loop in this thread, which Django takes for asynchronous code.
 os.environ.setdefault("DJANGO_ALLOW_ASYNC_UNSAFE", "true")
+
+# No test is decided by time, which a machine under load has less of.
+hypothesis.settings.register_profile(
+    "unhurried", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("unhurried")
 
 PASSWORD = "correct-horse-battery"
 

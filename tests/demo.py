@@ -91,9 +91,8 @@ def make_people() -> list[str]:
     """Make the demo's admin and member, once; return a line on how each signs in."""
     os.environ["DJANGO_SETTINGS_MODULE"] = "config.settings"
     django.setup()
-    from django.contrib.auth.models import User
-
     from accounts.forms import give_role
+    from accounts.models import User
 
     lines = []
     for (username, password), role in ((ADMIN, "admin"), (MEMBER, "member")):

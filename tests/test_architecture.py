@@ -1,6 +1,7 @@
 """The rules of the code's structure that import-linter does not know; see docs/architecture.md."""
 
 import ast
+import re
 from collections.abc import Iterator
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
@@ -60,9 +61,32 @@ def test_a_provider_knows_neither_the_database_nor_pages() -> None:
         (str(path), name)
         for path in files("vcs_integrations/providers")
         for name in imported(path)
-        if name.startswith("django.") and not name.startswith("django.conf.")
+        if name.startswith("django.") and not name.startswith(("django.conf.", "django.utils."))
     }
     assert of_django == set()
+
+
+# What only Azure DevOps says; `AZURE_` and `azurerm` are words of Terraform's providers.
+WORDS_OF_A_HOST = re.compile(
+    r"azure.?devops|visualstudio|x-vss|vss|\biterations?\b|\babandoned\b|mergestatus|pushid",
+    re.IGNORECASE,
+)
+# Names the providers that are installed, and what operators set for them.
+NAMES_HOSTS = {ROOT / "config" / "settings.py"}
+
+
+def test_no_word_of_a_host_stands_outside_of_its_folder() -> None:
+    hosts = {
+        path.parent for path in (ROOT / "vcs_integrations" / "providers").glob("*/provider.py")
+    }
+    pages = [path for path in (ROOT / "templates").rglob("*") if path.is_file()]
+    strays = [
+        f"{path.relative_to(ROOT)}: {found[0]}"
+        for path in [*files(*PRODUCT), *pages]
+        if path not in NAMES_HOSTS and not hosts & {*path.parents}
+        if (found := WORDS_OF_A_HOST.search(path.read_text()))
+    ]
+    assert strays == []
 
 
 def test_templates_lie_in_the_folders_of_their_packages() -> None:

@@ -3,13 +3,13 @@
 from typing import Any
 
 import pytest
-from django.contrib.auth.models import User
 from django.db import transaction
 from django.test import Client
 from pytest_django import Settings
 
 from accounts.audit.records import entries
 from accounts.forms import give_role
+from accounts.models import User
 from accounts.roles import Role
 from tests.addresses import ROLES, World, clients, make_world, routes
 from tests.conftest import make_integration, signed_in

@@ -11,13 +11,13 @@ from datetime import datetime
 from typing import Any
 
 from auditlog.models import LogEntry
-from django.contrib.auth.models import User
 from django.contrib.contenttypes.models import ContentType
 from django.db.models import Model, Q, QuerySet, TextChoices
 from django.http import HttpRequest
 from django.urls import reverse
 
 from accounts.client_address import client_address
+from accounts.models import User
 
 
 class Verb(TextChoices):

@@ -13,7 +13,6 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from auditlog.models import LogEntry
-from django.contrib.auth.models import User
 from django.contrib.contenttypes.models import ContentType
 from django.db import DatabaseError, InterfaceError, transaction
 from django.db.models import Model
@@ -23,6 +22,7 @@ from django.utils.deprecation import MiddlewareMixin
 
 from accounts.audit.records import SecurityEvent, entries
 from accounts.client_address import client_address
+from accounts.models import User
 
 logger = logging.getLogger(__name__)
 

@@ -21,12 +21,13 @@ from vcs_integrations.providers.base import (
 )
 from vcs_integrations.providers.events import (
     BRANCHES,
-    Iteration,
     PullRequestChanged,
     PullRequestFacts,
+    PullRequestStatus,
     PushAnnounced,
     RefChanged,
     RemoteCommit,
+    Revision,
 )
 from vcs_integrations.webhooks.consumer import Outdated
 from vcs_integrations.webhooks.pushes import read_push
@@ -43,16 +44,16 @@ class PullRequestNow:
     """A pull request as it was just read, and the version of what was stored before."""
 
     facts: PullRequestFacts
-    iterations: list[Iteration]
+    revisions: list[Revision]
     stored_version: int | None
 
     @property
     def targets(self) -> dict[int, str]:
-        """The target branch that each iteration had, by its number."""
+        """The target branch that each revision had, by its number."""
         found, target = {}, self.facts.target_branch
-        for iteration in reversed(self.iterations):
-            found[iteration.number] = target
-            target = iteration.old_target or target
+        for revision in reversed(self.revisions):
+            found[revision.number] = target
+            target = revision.old_target or target
         return found
 
 
@@ -82,22 +83,26 @@ class Facts:
 
         Raises Contradicted where there is no such push, or it changed something else.
         """
-        integration, repository_id, push_id = self._integration, event.repository_id, event.push_id
+        integration, repository_id, position = (
+            self._integration,
+            event.repository_id,
+            event.position,
+        )
 
         def read() -> Sequence[RefChanged] | None:
             try:
-                return read_push(integration, repository_id, push_id, self._calls) or None
+                return read_push(integration, repository_id, position, self._calls) or None
             except ProviderError as error:
                 self._raise_unless_final(error)
-                self._refute_if_missing(error, repository_id, f"push {push_id}")
+                self._refute_if_missing(error, repository_id, f"push {position}")
                 return None
 
         changes = self._remember(_push_key(event), read)
         for claim in event.claims if changes else ():
             if not any(_agree(claim, change) for change in changes or ()):
                 raise Contradicted(
-                    f"Push {push_id} did not change {claim.ref[:80]} as claimed, "
-                    f"{integration.provider.name} says"
+                    f"Push {position} did not change {claim.ref[:80]} as claimed, "
+                    f"{self._integration.provider.name} says"
                 )
         return changes
 
@@ -124,20 +129,21 @@ class Facts:
                     return None
                 facts = event.facts
             try:
-                iterations = self._calls().iterations(event.repository_id, event.number)
+                revisions = self._calls().revisions(event.repository_id, event.number)
             except ProviderError as error:
                 self._raise_unless_final(error)
                 if error.problem != Problem.NOT_FOUND or not facts.source_sha:
                     return None
-                iterations = []
-            return _as_of_newest(facts, iterations, version)
+                revisions = []
+            return _as_of_newest(facts, revisions, version)
 
         now = self._remember(_pull_request_key(event), read)
         # Everything else that is claimed may have been so before.
-        is_claimed_completed = event.claims is not None and event.claims.status == "completed"
-        if now and is_claimed_completed and now.facts.status != "completed":
+        merged = PullRequestStatus.MERGED
+        is_claimed_merged = event.claims is not None and event.claims.status == merged
+        if now and is_claimed_merged and now.facts.status != merged:
             provider = self._integration.provider.name
-            raise Contradicted(f"Pull request {event.number} is not completed, {provider} says")
+            raise Contradicted(f"Pull request {event.number} is not merged, {provider} says")
         return now
 
     def read_commit(self, repository_id: str, sha: str) -> RemoteCommit:
@@ -163,19 +169,19 @@ class Facts:
             _paths_of_push_key(stack, event), lambda: self._paths_of_push(stack, event)
         )
 
-    def read_paths_of_iteration(
-        self, repository_id: str, number: int, iteration: Iteration
+    def read_paths_of_revision(
+        self, repository_id: str, number: int, revision: Revision
     ) -> ChangedPaths:
         """Return what a pull request changes, compared with its merge base."""
 
         def read() -> ChangedPaths:
             try:
-                changes = self._calls().iteration_changes(repository_id, number, iteration.number)
+                changes = self._calls().revision_changes(repository_id, number, revision.number)
             except ProviderError as error:
                 return self._unknown_paths(error)
             return _changed_paths(changes)
 
-        return self._remember(_paths_of_iteration_key(repository_id, number, iteration), read)
+        return self._remember(_paths_of_revision_key(repository_id, number, revision), read)
 
     # What was read
 
@@ -195,11 +201,11 @@ class Facts:
         """Return what a push changed, for a stack; None where that was not read."""
         return self._known.get(_paths_of_push_key(stack, event))  # type: ignore[return-value]
 
-    def paths_of_iteration(
-        self, repository_id: str, number: int, iteration: Iteration
+    def paths_of_revision(
+        self, repository_id: str, number: int, revision: Revision
     ) -> ChangedPaths | None:
         """Return what a pull request changes; None where that was not read."""
-        key = _paths_of_iteration_key(repository_id, number, iteration)
+        key = _paths_of_revision_key(repository_id, number, revision)
         return self._known.get(key)  # type: ignore[return-value]
 
     def _paths_of_push(self, stack: Stack, event: RefChanged) -> ChangedPaths:
@@ -238,7 +244,7 @@ class Facts:
             ref = f"{BRANCHES}{stack.branch}"
             try:
                 pushes = self._calls().pushes_since(event.repository_id, 0, ref=ref)
-                then = (push for push in pushes if push.push_id <= event.push_id)
+                then = (push for push in pushes if push.position <= event.position)
                 moves = [one.new_sha for one in next(then).changes if one.ref == ref]
                 return moves[0] if moves else ""
             except StopIteration:  # imported, perhaps: there is no push that tells of it
@@ -248,7 +254,7 @@ class Facts:
                 self._raise_unless_final(error)
                 return ""
 
-        return self._remember(("tracked", stack.branch, event.repository_id, event.push_id), read)
+        return self._remember(("tracked", stack.branch, event.repository_id, event.position), read)
 
     def _unknown_paths(self, error: ProviderError) -> ChangedPaths:
         self._raise_unless_final(error)
@@ -286,7 +292,7 @@ class Facts:
 
 
 def _push_key(event: PushAnnounced) -> tuple[object, ...]:
-    return ("push", event.repository_id, event.push_id)
+    return ("push", event.repository_id, event.position)
 
 
 def _pull_request_key(event: PullRequestChanged) -> tuple[object, ...]:
@@ -301,18 +307,18 @@ def _paths_of_push_key(stack: Stack, event: RefChanged) -> tuple[object, ...]:
     return ("paths", stack.branch, event)
 
 
-def _paths_of_iteration_key(
-    repository_id: str, number: int, iteration: Iteration
+def _paths_of_revision_key(
+    repository_id: str, number: int, revision: Revision
 ) -> tuple[object, ...]:
-    return ("iteration", repository_id, number, iteration.number)
+    return ("revision", repository_id, number, revision.number)
 
 
 def _as_of_newest(
-    facts: PullRequestFacts, iterations: list[Iteration], version: int | None
+    facts: PullRequestFacts, revisions: list[Revision], version: int | None
 ) -> PullRequestNow:
-    """Let the newest iteration say which commit it is: a push may fall between two calls."""
-    iterations = iterations or [Iteration(1, facts.source_sha, None, None)]
-    return PullRequestNow(replace(facts, source_sha=iterations[-1].source_sha), iterations, version)
+    """Let the newest revision say which commit it is: a push may fall between two calls."""
+    revisions = revisions or [Revision(1, facts.source_sha, None, None)]
+    return PullRequestNow(replace(facts, source_sha=revisions[-1].source_sha), revisions, version)
 
 
 def _agree(claim: RefChanged, change: RefChanged) -> bool:

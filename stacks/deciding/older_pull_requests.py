@@ -20,23 +20,18 @@ from vcs_integrations.models import Repository
 MOST_AT_ONCE = 10
 
 
-def is_answered(stack: Stack, pull_request: PullRequest, iteration: int) -> bool:
-    """Say whether a stack, as it follows its branch now, has decided about an iteration."""
+def is_answered(stack: Stack, pull_request: PullRequest, revision: int) -> bool:
+    """Say whether a stack, as it follows its branch now, has decided about an revision."""
     if pull_request.pk is None:  # it was never read before
         return False
-    answers = _answers(stack).filter(iteration=iteration)
+    answers = _answers(stack).filter(revision=revision)
     return answers.filter(pull_request=pull_request).exists()
 
 
 def waiting(stack: Stack) -> QuerySet[PullRequest]:
     """Return the open pull requests to a stack's branch that it has not decided about."""
-    answers = _answers(stack).filter(pull_request=OuterRef("pk"), iteration=OuterRef("iteration"))
-    return PullRequest.objects.filter(
-        ~Exists(answers),
-        repository=stack.repository_id,
-        target_branch=stack.branch,
-        status="active",
-    )
+    answers = _answers(stack).filter(pull_request=OuterRef("pk"), revision=OuterRef("revision"))
+    return PullRequest.objects.open_to(stack).filter(~Exists(answers))
 
 
 def has_room(stack: Stack) -> bool:
@@ -82,8 +77,8 @@ def _count(stack: Stack) -> None:
     )
     if counted and not are_few:
         for row in rows:
-            Report.objects.add_iteration(
-                stack, row, row.iteration, row.source_sha, blocked_by=Rule.BEFORE_STACK
+            Report.objects.add_revision(
+                stack, row, row.revision, row.source_sha, blocked_by=Rule.BEFORE_STACK
             )
 
 

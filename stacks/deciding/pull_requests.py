@@ -20,12 +20,18 @@ from stacks.lifecycle.starting import (
 )
 from stacks.models import Decision, PullRequest, Report, Run, Stack
 from stacks.models.run import RunQuerySet
-from stacks.reports.texts import report_iteration
+from stacks.reports.texts import report_revision
 from stacks.rules import triggers
 from stacks.rules.states import Kind, State
 from stacks.rules.triggers import Rule, Undecided
 from vcs_integrations.models import Delivery, Repository
-from vcs_integrations.providers.events import Iteration, PullRequestChanged, PullRequestFacts
+from vcs_integrations.providers.events import (
+    PullRequestChanged,
+    PullRequestFacts,
+    PullRequestStatus,
+    Revision,
+    TrialMerge,
+)
 from vcs_integrations.webhooks.consumer import Outdated
 
 # A reconciliation meets these again and again; only a delivery has to be answered with them.
@@ -37,7 +43,7 @@ WITHOUT_NEWS = {
     Rule.CONFLICTS,
 }
 # By these a pull request needs no run any more.
-ENDED_BY = {Rule.COMPLETED, Rule.ABANDONED}
+ENDED_BY = {Rule.MERGED, Rule.CLOSED}
 
 
 @dataclass(frozen=True)
@@ -46,30 +52,30 @@ class Reading:
 
     row: PullRequest
     before: PullRequestFacts | None
-    last_iteration: int
+    last_revision: int
     now: PullRequestNow
     delivery: Delivery | None
     facts: Facts
 
     @property
-    def newest(self) -> Iteration:
-        return self.now.iterations[-1]
+    def newest(self) -> Revision:
+        return self.now.revisions[-1]
 
     @property
-    def unseen(self) -> list[Iteration]:
-        """The iterations that were followed by another before anybody looked."""
-        return [one for one in self.now.iterations[:-1] if one.number > self.last_iteration]
+    def unseen(self) -> list[Revision]:
+        """The revisions that were followed by another before anybody looked."""
+        return [one for one in self.now.revisions[:-1] if one.number > self.last_revision]
 
-    def of(self, iteration: Iteration) -> PullRequestFacts:
-        """Return the pull request with the target that it had at an iteration."""
-        return replace(self.now.facts, target_branch=self.now.targets[iteration.number])
+    def of(self, revision: Revision) -> PullRequestFacts:
+        """Return the pull request with the target that it had at an revision."""
+        return replace(self.now.facts, target_branch=self.now.targets[revision.number])
 
-    def paths(self, iteration: Iteration) -> triggers.ChangedPaths | None:
-        """Return what an iteration changes; None where that was not read."""
-        return self.facts.paths_of_iteration(self.repository_id, self.row.number, iteration)
+    def paths(self, revision: Revision) -> triggers.ChangedPaths | None:
+        """Return what an revision changes; None where that was not read."""
+        return self.facts.paths_of_revision(self.repository_id, self.row.number, revision)
 
-    def read_paths(self, iteration: Iteration) -> None:
-        self.facts.read_paths_of_iteration(self.repository_id, self.row.number, iteration)
+    def read_paths(self, revision: Revision) -> None:
+        self.facts.read_paths_of_revision(self.repository_id, self.row.number, revision)
 
     @property
     def repository_id(self) -> str:
@@ -89,8 +95,8 @@ def read(
     reading = _reading(repository, row, event, now, None, facts)
     for stack in stacks:
         _read_newest(stack, reading)
-        for iteration in reading.unseen:
-            _read_past(stack, reading, iteration)
+        for revision in reading.unseen:
+            _read_past(stack, reading, revision)
 
 
 def decide(
@@ -126,9 +132,9 @@ def _reading(
     facts: Facts,
 ) -> Reading:
     before = _facts(row) if row else None
-    last_iteration = row.iteration if row else 0
+    last_revision = row.revision if row else 0
     row = row or PullRequest(repository=repository, number=event.number)
-    return Reading(row, before, last_iteration, now, delivery, facts)
+    return Reading(row, before, last_revision, now, delivery, facts)
 
 
 def _is_for_none_of(
@@ -158,26 +164,26 @@ def _without_reading(
 
 
 def _read_newest(stack: Stack, reading: Reading) -> None:
-    iteration = reading.newest
+    revision = reading.newest
     decision, _ = _decide_newest(stack, reading)
     if isinstance(decision, Undecided):
-        reading.read_paths(iteration)
+        reading.read_paths(revision)
         decision, _ = _decide_newest(stack, reading)
     if isinstance(decision, Undecided) or decision.starts_run:
-        reading.facts.read_commit(reading.repository_id, iteration.source_sha)
+        reading.facts.read_commit(reading.repository_id, revision.source_sha)
     elif decision.rule in ENDED_BY:
-        _read_past(stack, reading, iteration)
+        _read_past(stack, reading, revision)
 
 
-def _read_past(stack: Stack, reading: Reading, iteration: Iteration) -> None:
-    if isinstance(_decide_past(stack, reading, iteration), Undecided):
-        reading.read_paths(iteration)
-    if _decide_past(stack, reading, iteration):
-        reading.facts.read_commit(reading.repository_id, iteration.source_sha)
+def _read_past(stack: Stack, reading: Reading, revision: Revision) -> None:
+    if isinstance(_decide_past(stack, reading, revision), Undecided):
+        reading.read_paths(revision)
+    if _decide_past(stack, reading, revision):
+        reading.facts.read_commit(reading.repository_id, revision.source_sha)
 
 
 def _record_for(stack: Stack, reading: Reading) -> list[Decision]:
-    past = [_record_past(stack, reading, iteration) for iteration in reading.unseen]
+    past = [_record_past(stack, reading, revision) for revision in reading.unseen]
     return [*chain.from_iterable(past), *_record_newest(stack, reading)]
 
 
@@ -185,41 +191,41 @@ def _decide_newest(
     stack: Stack, reading: Reading
 ) -> tuple[triggers.Decision | Undecided, Run | None]:
     """Decide about the commit that a pull request has now; return the run that it has, too."""
-    row, now, iteration = reading.row, reading.now.facts, reading.newest
+    row, now, revision = reading.row, reading.now.facts, reading.newest
     run = _run_of(stack, now.source_sha)
     decision = triggers.decide_pull_request(
         stack,
         now,
-        iteration,
+        revision,
         before=reading.before,
-        is_new_iteration=iteration.number > reading.last_iteration,
-        is_answered=partial(is_answered, stack, row, iteration.number),
+        is_new_revision=revision.number > reading.last_revision,
+        is_answered=partial(is_answered, stack, row, revision.number),
         run_of_commit=run.number if run else None,
         has_room=partial(has_room, stack),
-        paths=reading.paths(iteration),
+        paths=reading.paths(revision),
     )
     return decision, run
 
 
 def _record_newest(stack: Stack, reading: Reading) -> list[Decision]:
     """Store what is decided about the commit that a pull request has now."""
-    row, now, iteration = reading.row, reading.now.facts, reading.newest
+    row, now, revision = reading.row, reading.now.facts, reading.newest
     decision, run = _decide_newest(stack, reading)
     if isinstance(decision, Undecided):
         raise Outdated
-    report_iteration(stack, row, iteration, decision.rule)
+    report_revision(stack, row, revision, decision.rule)
     recorded: list[Decision] = []
     if decision.starts_run:
-        run = _start(stack, reading, iteration, decision)
+        run = _start(stack, reading, revision, decision)
     elif decision.rule in ENDED_BY:
-        recorded = _record_past(stack, reading, iteration, ends_as=State.CANCELED)
+        recorded = _record_past(stack, reading, revision, ends_as=State.CANCELED)
     elif decision.rule == Rule.BEFORE_STACK:
         go_on_planning(stack)
     elif run and decision.rule in {Rule.SAME_COMMIT, Rule.SAME_SOURCE, Rule.CONFLICTS}:
         _note_merge(run, reading)
-        tie_to_pull_request(run, row, iteration.number)
-        supersede_older(stack, _source(reading, iteration))
-    if now.status != "active":
+        tie_to_pull_request(run, row, revision.number)
+        supersede_older(stack, _source(reading, revision))
+    if not now.is_open:
         # Also the runs from when it targeted another branch.
         cancel_proposed(stack, row)
     if reading.delivery is None and decision.rule in WITHOUT_NEWS:
@@ -231,7 +237,7 @@ def _record_newest(stack: Stack, reading: Reading) -> list[Decision]:
         decision,
         reading.delivery,
         run if names_run else None,
-        iteration.source_sha if decision.rule == Rule.FORK else "",
+        revision.source_sha if decision.rule == Rule.FORK else "",
     )
     return [*recorded, told]
 
@@ -242,8 +248,8 @@ def _note_merge(run: Run, reading: Reading) -> None:
     What was planned again already is so once more only when the merge is told to have changed.
     """
     before, now = reading.before, reading.now.facts
-    has_changed = before is None or before.merge_status != now.merge_status
-    is_late = bool(now.merge_status == "succeeded" and run.behind != 0 and not run.merged_with)
+    has_changed = before is None or before.trial_merge != now.trial_merge
+    is_late = bool(now.trial_merge == TrialMerge.CLEAN and run.behind != 0 and not run.merged_with)
     if run.stack.plans_merged and is_late and (has_changed or run.repeats_id is None):
         Run.objects.filter(pk=run.pk).update(lacks_merge=True)
     if has_changed or run.pull_request_id is None:
@@ -252,33 +258,33 @@ def _note_merge(run: Run, reading: Reading) -> None:
 
 
 def _decide_past(
-    stack: Stack, reading: Reading, iteration: Iteration
+    stack: Stack, reading: Reading, revision: Revision
 ) -> triggers.Decision | Undecided | None:
     """Decide about a commit that nobody saw in time; None where there is nothing to record."""
-    return triggers.decide_past_iteration(
+    return triggers.decide_past_revision(
         stack,
-        reading.of(iteration),
-        iteration,
-        has_run=_runs_of(stack, iteration.source_sha).exists(),
-        paths=reading.paths(iteration),
+        reading.of(revision),
+        revision,
+        has_run=_runs_of(stack, revision.source_sha).exists(),
+        paths=reading.paths(revision),
     )
 
 
 def _record_past(
-    stack: Stack, reading: Reading, iteration: Iteration, *, ends_as: State = State.SUPERSEDED
+    stack: Stack, reading: Reading, revision: Revision, *, ends_as: State = State.SUPERSEDED
 ) -> list[Decision]:
     """Record the run of a commit that nobody saw in time, or tie the one that it has."""
-    if reading.of(iteration).target_branch != stack.branch:
+    if reading.of(revision).target_branch != stack.branch:
         return []
-    for run in _runs_of(stack, iteration.source_sha).filter(pull_request=None):
-        tie_to_pull_request(run, reading.row, iteration.number)
-    decision = _decide_past(stack, reading, iteration)
+    for run in _runs_of(stack, revision.source_sha).filter(pull_request=None):
+        tie_to_pull_request(run, reading.row, revision.number)
+    decision = _decide_past(stack, reading, revision)
     if isinstance(decision, Undecided):
         raise Outdated
     if decision is None:
         return []
-    run = _start(stack, reading, iteration, decision, ends_as=ends_as)
-    subject = f"{reading.row}, iteration {iteration.number}"
+    run = _start(stack, reading, revision, decision, ends_as=ends_as)
+    subject = f"{reading.row}, revision {revision.number}"
     return [Decision.objects.record(stack, subject, decision, reading.delivery, run)]
 
 
@@ -294,27 +300,27 @@ def _run_of(stack: Stack, sha: str) -> Run | None:
 def _start(
     stack: Stack,
     reading: Reading,
-    iteration: Iteration,
+    revision: Revision,
     decision: triggers.Decision,
     ends_as: State | None = None,
 ) -> Run:
     return start_proposed(
         stack,
-        reading.facts.commit(reading.row.repository.external_id, iteration.source_sha),
-        _source(reading, iteration),
+        reading.facts.commit(reading.row.repository.external_id, revision.source_sha),
+        _source(reading, revision),
         note=decision.note,
         is_reconciled=reading.delivery is None,
         ends_as=ends_as,
     )
 
 
-def _source(reading: Reading, iteration: Iteration) -> Source:
+def _source(reading: Reading, revision: Revision) -> Source:
     return Source(
         branch=reading.now.facts.source_branch,
         # A fork counts its pushes by itself.
-        push_id=None if reading.now.facts.is_from_fork else iteration.push_id,
+        position=None if reading.now.facts.is_from_fork else revision.position,
         pull_request=reading.row,
-        iteration=iteration.number,
+        revision=revision.number,
     )
 
 
@@ -328,13 +334,13 @@ def _facts(row: PullRequest) -> PullRequestFacts:
         number=row.number,
         title=row.title,
         author=row.author,
-        status=row.status,
+        status=PullRequestStatus(row.status),
         is_draft=row.is_draft,
         is_from_fork=row.is_from_fork,
         source_branch=row.source_branch,
         target_branch=row.target_branch,
         source_sha=row.source_sha,
-        merge_status=row.merge_status,
+        trial_merge=TrialMerge(row.trial_merge),
     )
 
 
@@ -344,7 +350,7 @@ def _store(row: PullRequest, now: PullRequestNow) -> None:
     row.is_draft, row.is_from_fork = now.facts.is_draft, now.facts.is_from_fork
     row.source_branch = now.facts.source_branch
     row.target_branch = now.facts.target_branch
-    row.source_sha, row.merge_status = now.facts.source_sha, now.facts.merge_status
-    row.iteration = now.iterations[-1].number
+    row.source_sha, row.trial_merge = now.facts.source_sha, now.facts.trial_merge
+    row.revision = now.revisions[-1].number
     row.version += 1
     row.save()

@@ -47,9 +47,9 @@ class Past:
             self._decided.add(decision.subject)
             if decision.run:
                 self._run_named[decision.subject] = decision.run
-        push_ids = {change.push_id for change in changes if change.branch == stack.branch}
-        tracked = self._runs(Kind.TRACKED).filter(push_id__in=push_ids) if push_ids else ()
-        self._tracked = {run.push_id: run for run in tracked}
+        positions = {change.position for change in changes if change.branch == stack.branch}
+        tracked = self._runs(Kind.TRACKED).filter(position__in=positions) if positions else ()
+        self._tracked = {run.position: run for run in tracked}
         shas = {change.new_sha for change in changes if change.branch != stack.branch}
         self._proposed: defaultdict[str, list[Run]] = defaultdict(list)
         for run in self._runs(Kind.PROPOSED).filter(sha__in=shas) if shas else ():
@@ -64,7 +64,7 @@ class Past:
         if run:
             self._run_named[_subject(change)] = run
             if change.branch == self._stack.branch:
-                self._tracked[change.push_id] = run
+                self._tracked[change.position] = run
             elif run not in self._proposed[run.sha]:
                 self._proposed[run.sha].append(run)
 
@@ -85,11 +85,11 @@ class Past:
     def _runs_of(self, change: RefChanged) -> tuple[Run | None, Run | None]:
         """Return the run that a push has, and the one that counts for its commit."""
         if change.branch == self._stack.branch:
-            return self._tracked.get(change.push_id), None
+            return self._tracked.get(change.position), None
         of_commit = self._proposed[change.new_sha]
         if not of_commit:
             return None, None
-        own = (run for run in of_commit if run.push_id == change.push_id)
+        own = (run for run in of_commit if run.position == change.position)
         counting = (run for run in of_commit if run.state not in DOES_NOT_COUNT)
         return next(own, None) or self._run_named.get(_subject(change)), next(counting, None)
 
@@ -129,10 +129,10 @@ def decide(stack: Stack, pushed: Sequence[Pushed]) -> list[Decision | None]:
     """
     past = Past(stack, [one.change for one in pushed])
     runs = PushedRuns(stack)
-    head = (stack.head_push_id, stack.head_sha, stack.branch_gone_at)
+    head = (stack.head_position, stack.head_sha, stack.branch_gone_at)
     decisions = [_decide(stack, one, past, runs) for one in pushed]
     runs.store()
-    if (stack.head_push_id, stack.head_sha, stack.branch_gone_at) != head:
+    if (stack.head_position, stack.head_sha, stack.branch_gone_at) != head:
         stack.save_head()
     Decision.objects.bulk_create(decision for decision in decisions if decision)
     return decisions
@@ -157,7 +157,7 @@ def _decide(stack: Stack, pushed: Pushed, past: Past, runs: PushedRuns) -> Decis
     if decision.starts_run:
         run = _start(pushed, decision, runs)
     elif decision.rule == Rule.SAME_COMMIT and run:
-        runs.tie(run, change.branch, change.push_id)
+        runs.tie(run, change.branch, change.position)
     elif decision.rule != Rule.SAME_PUSH:
         run = None
     past.add(change, run)
@@ -165,31 +165,31 @@ def _decide(stack: Stack, pushed: Pushed, past: Past, runs: PushedRuns) -> Decis
 
 
 def _subject(change: RefChanged) -> str:
-    return f"Push {change.push_id} to {change.branch or change.ref}"[:700]
+    return f"Push {change.position} to {change.branch or change.ref}"[:700]
 
 
 def _moves_head(stack: Stack, change: RefChanged, decision: triggers.Decision) -> bool:
-    is_newest = stack.head_push_id is None or change.push_id >= stack.head_push_id
+    is_newest = stack.head_position is None or change.position >= stack.head_position
     return is_newest and change.branch == stack.branch and decision.rule != Rule.BEFORE_STACK
 
 
 def _move_head(stack: Stack, pushed: Pushed) -> None:
     change = pushed.change
     if not change.is_deletion:
-        stack.move_head(change.push_id, pushed.commit)
+        stack.move_head(change.position, pushed.commit)
         return
     # The push that brought the last commit may be late, or lost.
     if change.old_sha and change.old_sha != stack.head_sha:
         last = pushed.facts.commit(change.repository_id, change.old_sha)
-        stack.move_head(change.push_id, last)
-    stack.lose_head(change.push_id)
+        stack.move_head(change.position, last)
+    stack.lose_head(change.position)
 
 
 def _start(pushed: Pushed, decision: triggers.Decision, runs: PushedRuns) -> Run:
     return runs.start(
         Kind.TRACKED if decision.rule == Rule.TRACKED else Kind.PROPOSED,
         pushed.commit,
-        Source(pushed.change.branch, pushed.change.push_id),
+        Source(pushed.change.branch, pushed.change.position),
         note=decision.note,
         is_reconciled=pushed.delivery is None,
     )

@@ -25,6 +25,7 @@ from vcs_integrations.providers.base import BACKGROUND, Client, ProviderError
 from vcs_integrations.providers.events import (
     PullRequestChanged,
     PullRequestFacts,
+    PullRequestStatus,
     Push,
     PushAnnounced,
 )
@@ -85,24 +86,24 @@ def _read_pushes(repository: Repository, stacks: list[Stack], client: Client) ->
     gives_up = repository.failures >= PATIENT_FAILURES
     for push in reversed(_new_pushes(repository, stacks, client)):
         if not push.is_internal:
-            announced = [PushAnnounced(push.repository_id, push.push_id)]
+            announced = [PushAnnounced(push.repository_id, push.position)]
             yield from decide_events(
                 repository.integration, push.changes or announced, client=client, gives_up=gives_up
             )
         # One by one, so that whatever ends this goes on where it ended.
         not_seen = Repository.objects.filter(pk=repository.pk)
         pushed = {} if push.is_internal else {"pushed_at": push.pushed_at}
-        not_seen.filter(Q(seen_push_id=None) | Q(seen_push_id__lt=push.push_id)).update(
-            seen_push_id=push.push_id, failures=0, **pushed
+        not_seen.filter(Q(seen_position=None) | Q(seen_position__lt=push.position)).update(
+            seen_position=push.position, failures=0, **pushed
         )
         repository.failures = 0
 
 
 def _new_pushes(repository: Repository, stacks: list[Stack], client: Client) -> list[Push]:
     """Return the pushes that were not read before, the newest first."""
-    seen = repository.seen_push_id
+    seen = repository.seen_position
     if seen is None:  # the first time: since the first stack follows the repository
-        seen = min(stack.followed_push_id or 0 for stack in stacks)
+        seen = min(stack.followed_position or 0 for stack in stacks)
     pushes = client.pushes_since(repository.external_id, seen)
     since = _followed_since(stacks)
     if not seen:
@@ -157,7 +158,7 @@ def _is_new(repository: Repository, stacks: list[Stack], one: PullRequestFacts) 
 
 
 def _open_or_in(listed: Mapping[int, PullRequestFacts]) -> Q:
-    return Q(status="active") | Q(number__in=list(listed))
+    return Q(status=PullRequestStatus.OPEN) | Q(number__in=list(listed))
 
 
 def _followed_since(stacks: list[Stack]) -> datetime:

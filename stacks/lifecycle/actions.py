@@ -1,8 +1,8 @@
 """What people do with a run: confirm, discard, cancel, retry."""
 
-from django.contrib.auth.models import User
 from django.db import IntegrityError, transaction
 
+from accounts.models import User
 from stacks.lifecycle.basis import why_state_refuses
 from stacks.lifecycle.forks import is_refused
 from stacks.lifecycle.starting import repeat

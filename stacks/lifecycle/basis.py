@@ -10,7 +10,7 @@ class Now(NamedTuple):
     """What there is to plan from; the push and commit of the tracked branch's newest run."""
 
     state_version: int
-    tracked_push_id: int
+    tracked_position: int
     tracked_sha: str
 
 
@@ -21,7 +21,7 @@ def read_now(stack: Stack) -> Now:
 def basis_now(stack: Stack) -> dict[str, int]:
     """Return the fields of a run that say what is there to plan from at this moment."""
     now = read_now(stack)
-    return {"state_version": now.state_version, "tracked_push_id": now.tracked_push_id}
+    return {"state_version": now.state_version, "tracked_position": now.tracked_position}
 
 
 def moved_since(run: Run, now: Now | None = None) -> str:
@@ -36,7 +36,7 @@ def moved_since(run: Run, now: Now | None = None) -> str:
     now = now or read_now(run.stack)
     if run.state_version != now.state_version:
         return "the state changed"
-    is_newer = now.tracked_push_id > (run.tracked_push_id or 0)
+    is_newer = now.tracked_position > (run.tracked_position or 0)
     if run.kind == Kind.PROPOSED and is_newer and now.tracked_sha != run.merged_with:
         return f"{run.stack.branch} moved"
     return "its pull request became ready to merge" if run.lacks_merge else ""
@@ -73,6 +73,6 @@ def _newest_tracked(stack: Stack) -> tuple[int, str]:
     tracked = stack.runs.filter(
         kind=Kind.TRACKED, repository_id=stack.repository_id, branch=stack.branch[:500]
     )
-    for run in tracked.exclude(push_id=None).order_by("-push_id").only("push_id", "sha")[:1]:
-        return run.push_id or 0, run.sha
+    for run in tracked.exclude(position=None).order_by("-position").only("position", "sha")[:1]:
+        return run.position or 0, run.sha
     return 0, ""

@@ -2,10 +2,10 @@
 
 from dataclasses import dataclass
 
-from django.contrib.auth.models import User
 from django.db import transaction
 from django.db.models import QuerySet
 
+from accounts.models import User
 from stacks.lifecycle.starting import Source, start_proposed
 from stacks.models import Decision, PullRequest, Run, RunAction, Stack
 from stacks.rules import triggers
@@ -13,7 +13,7 @@ from stacks.rules.states import Kind
 from stacks.rules.triggers import Rule
 from vcs_integrations.models import Repository
 from vcs_integrations.providers.base import INTERACTIVE
-from vcs_integrations.providers.events import RemoteCommit
+from vcs_integrations.providers.events import PullRequestStatus, RemoteCommit
 
 
 class NotAllowed(Exception):
@@ -53,7 +53,7 @@ def pull_request_of(stack: Stack, sha: str) -> PullRequest | None:
     of_forks = stack.repository.pull_requests.filter(is_from_fork=True)
     now = of_forks.filter(source_sha=sha)
     once = of_forks.filter(reports__stack=stack, reports__sha=sha)
-    rows = now.filter(status="active"), now, once
+    rows = now.filter(status=PullRequestStatus.OPEN), now, once
     return next((found for row in rows if (found := row.order_by("-number").first())), None)
 
 
@@ -61,8 +61,8 @@ def read(pull_request: PullRequest, sha: str) -> RemoteState:
     """Read a commit of a pull request from the provider. Raises ProviderError."""
     repository = pull_request.repository
     client = repository.integration.client(INTERACTIVE)
-    iterations = client.iterations(repository.external_id, pull_request.number)
-    newest = iterations[-1].source_sha if iterations else pull_request.source_sha
+    revisions = client.revisions(repository.external_id, pull_request.number)
+    newest = revisions[-1].source_sha if revisions else pull_request.source_sha
     return RemoteState(client.commit(repository.external_id, sha), newest)
 
 
@@ -74,7 +74,10 @@ def check(stack: Stack, pull_request: PullRequest, sha: str, newest_sha: str = "
     if stack.is_detached:
         raise NotAllowed("The stack is detached, so its runs wait. Attach it first.")
     place = (pull_request.repository_id, pull_request.target_branch)
-    if pull_request.status != "active" or place != (stack.repository_id, stack.branch):
+    if not pull_request.is_open or place != (
+        stack.repository_id,
+        stack.branch,
+    ):
         raise NotAllowed(f"{pull_request} is not open to {stack.branch} any more.")
     newest = newest_sha or pull_request.source_sha
     if newest != sha:
@@ -104,7 +107,7 @@ def allow(stack: Stack, pull_request: PullRequest, found: RemoteState, person: U
         Source(
             pull_request.source_branch,
             pull_request=pull_request,
-            iteration=pull_request.iteration,
+            revision=pull_request.revision,
         ),
         note=sentence,
         is_reconciled=False,

@@ -55,7 +55,7 @@ def _plan_again(stack: Stack) -> bool:
         if may_be and room > 0 and not has_to_wait:
             room -= 1
             Run.objects.filter(pk=run.pk).exclude(state__in=ENDED).move_to(State.SUPERSEDED)
-            run.pull_request, run.iteration = pull_request, pull_request.iteration
+            run.pull_request, run.revision = pull_request, pull_request.revision
             repeat(run, note=f"Planned again: {because}.")
         else:
             _tell_outdated(run)
@@ -65,12 +65,7 @@ def _plan_again(stack: Stack) -> bool:
 
 def _outdated(stack: Stack) -> Iterator[tuple[Run, PullRequest, str]]:
     """Yield the runs that count for open pull requests and are out of date, and why."""
-    rows = {
-        row.source_sha: row
-        for row in PullRequest.objects.filter(
-            repository=stack.repository_id, target_branch=stack.branch, status="active"
-        )
-    }
+    rows = {row.source_sha: row for row in PullRequest.objects.open_to(stack)}
     runs = stack.runs.filter(
         kind=Kind.PROPOSED, repository_id=stack.repository_id, sha__in=list(rows)
     ).that_count()

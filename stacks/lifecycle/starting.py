@@ -16,12 +16,12 @@ from vcs_integrations.providers.events import RemoteCommit
 
 @dataclass(frozen=True)
 class Source:
-    """Where the commit of a run came from: a branch, and the push or iteration that brought it."""
+    """Where the commit of a run came from: a branch, and the push or revision that brought it."""
 
     branch: str
-    push_id: int | None = None
+    position: int | None = None
     pull_request: PullRequest | None = None
-    iteration: int | None = None
+    revision: int | None = None
 
 
 class PushedRuns:
@@ -42,31 +42,31 @@ class PushedRuns:
         """Start a run; one that comes late is recorded as superseded."""
         number = self._runs[-1].number + 1 if self._runs else _next_number(self._stack)
         run = _run(self._stack, number, kind, commit, source, note, is_reconciled)
-        if (source.push_id or 0) < self._newest_push(kind, run.branch):
+        if (source.position or 0) < self._newest_push(kind, run.branch):
             run.state = State.SUPERSEDED
         else:
-            self._overtake(kind, run.branch, source.push_id or 0)
+            self._overtake(kind, run.branch, source.position or 0)
         self._runs.append(run)
         return run
 
-    def tie(self, run: Run, branch: str, push_id: int) -> None:
+    def tie(self, run: Run, branch: str, position: int) -> None:
         """Note that a push brought the commit of a proposed run to its branch, perhaps once more.
 
         It supersedes older code of that branch.
         """
         if run.branch == branch and not (run.pull_request and run.pull_request.is_from_fork):
-            run.push_id = max(run.push_id or 0, push_id)
+            run.position = max(run.position or 0, position)
             if run.pk:
-                run.save(update_fields=["push_id"])
-        self._overtake(Kind.PROPOSED, branch, push_id)
+                run.save(update_fields=["position"])
+        self._overtake(Kind.PROPOSED, branch, position)
 
     def store(self) -> None:
         """Store the runs, and supersede older ones."""
-        for (kind, branch), push_id in self._overtaken.items():
+        for (kind, branch), position in self._overtaken.items():
             if kind == Kind.PROPOSED:
-                supersede_older(self._stack, Source(branch, push_id))
+                supersede_older(self._stack, Source(branch, position))
             else:
-                older = _runs(self._stack, kind).filter(branch=branch, push_id__lt=push_id)
+                older = _runs(self._stack, kind).filter(branch=branch, position__lt=position)
                 older.move_to(State.SUPERSEDED)
                 Stack.objects.filter(pk=self._stack.pk).plan_again_once_quiet()
         if self._runs:
@@ -76,15 +76,15 @@ class PushedRuns:
         """Return the newest push of a branch that has a run, 0 without any."""
         if (kind, branch) not in self._newest:
             there = _runs(self._stack, kind).filter(branch=branch)
-            self._newest[kind, branch] = there.aggregate(last=Max("push_id"))["last"] or 0
+            self._newest[kind, branch] = there.aggregate(last=Max("position"))["last"] or 0
         return self._newest[kind, branch]
 
-    def _overtake(self, kind: Kind, branch: str, push_id: int) -> None:
+    def _overtake(self, kind: Kind, branch: str, position: int) -> None:
         for run in self._runs:
-            if (run.kind, run.branch) == (kind, branch) and (run.push_id or 0) < push_id:
+            if (run.kind, run.branch) == (kind, branch) and (run.position or 0) < position:
                 run.state = State.SUPERSEDED
-        self._newest[kind, branch] = max(push_id, self._newest_push(kind, branch))
-        self._overtaken[kind, branch] = max(push_id, self._overtaken.get((kind, branch), 0))
+        self._newest[kind, branch] = max(position, self._newest_push(kind, branch))
+        self._overtaken[kind, branch] = max(position, self._overtaken.get((kind, branch), 0))
 
 
 def start_proposed(
@@ -121,9 +121,9 @@ def repeat(run: Run, *, note: str = "") -> Run:
         message=run.message,
         author=run.author,
         branch=run.branch,
-        push_id=run.push_id,
+        position=run.position,
         pull_request=run.pull_request,
-        iteration=run.iteration,
+        revision=run.revision,
         repeats=run,
         note=note[:500],
     )
@@ -141,12 +141,12 @@ def cancel_proposed(stack: Stack, pull_request: PullRequest) -> None:
     _end(runs, State.CANCELED, moved="")
 
 
-def tie_to_pull_request(run: Run, pull_request: PullRequest, iteration: int) -> None:
-    """Note which iteration has the commit of a run, unless it is another pull request's."""
+def tie_to_pull_request(run: Run, pull_request: PullRequest, revision: int) -> None:
+    """Note which revision has the commit of a run, unless it is another pull request's."""
     if run.pull_request_id in {None, pull_request.pk}:
         run.pull_request = pull_request
-        run.iteration = max(run.iteration or 0, iteration)
-        run.save(update_fields=["pull_request", "iteration"])
+        run.revision = max(run.revision or 0, revision)
+        run.save(update_fields=["pull_request", "revision"])
 
 
 def _runs(stack: Stack, kind: Kind) -> RunQuerySet:
@@ -156,11 +156,11 @@ def _runs(stack: Stack, kind: Kind) -> RunQuerySet:
 def _of_same_source(source: Source, comparison: str) -> Q:
     """Match runs of the same branch or pull request that are newer ("gt") or older ("lt")."""
     same = Q(pk__in=[])
-    if source.push_id is not None:
-        same |= Q(branch=source.branch[:500], **{f"push_id__{comparison}": source.push_id})
-    if source.pull_request and source.iteration is not None:
-        iteration = {f"iteration__{comparison}": source.iteration}
-        same |= Q(pull_request=source.pull_request, **iteration)
+    if source.position is not None:
+        same |= Q(branch=source.branch[:500], **{f"position__{comparison}": source.position})
+    if source.pull_request and source.revision is not None:
+        revision = {f"revision__{comparison}": source.revision}
+        same |= Q(pull_request=source.pull_request, **revision)
     return same
 
 
@@ -171,14 +171,12 @@ def _end(runs: RunQuerySet, state: State, *, moved: str) -> None:
     """
     needless = []
     for run in runs.exclude(state__in=ENDED).select_related("stack"):
-        active = PullRequest.objects.filter(
-            repository_id=run.repository_id, target_branch=run.stack.branch, status="active"
-        )
         of_moved = Q(source_branch=moved[:500], is_from_fork=False)
-        proposing = active.filter(source_sha=run.sha).exclude(of_moved).first()
+        open_now = PullRequest.objects.open_to(run.stack).exclude(of_moved)
+        proposing = open_now.filter(source_sha=run.sha).first()
         if proposing:
-            run.pull_request, run.iteration = proposing, proposing.iteration
-            run.save(update_fields=["pull_request", "iteration"])
+            run.pull_request, run.revision = proposing, proposing.revision
+            run.save(update_fields=["pull_request", "revision"])
         else:
             needless.append(run.pk)
     Run.objects.filter(pk__in=needless).move_to(state)
@@ -202,9 +200,9 @@ def _run(
         message=commit.title,
         author=commit.author[:255],
         branch=source.branch[:500],
-        push_id=source.push_id,
+        position=source.position,
         pull_request=source.pull_request,
-        iteration=source.iteration,
+        revision=source.revision,
         note=note[:500],
         is_reconciled=is_reconciled,
     )

@@ -15,13 +15,13 @@ if TYPE_CHECKING:
     from stacks.models.run import PullRequest, Run
     from stacks.models.stack import Stack
 
-# Azure DevOps divides a policy's `genre/name` at the last slash; no slug has one.
+# A host may divide a policy's `genre/name` at the last slash; no slug has one.
 GENRE = "stackhook"
 # The name of the status that stands for all stacks at once; no stack has this slug.
 ALL_STACKS = "all"
 # A killed sender's reports are taken up by others after this, longer than a sender may take.
 LEASE = timedelta(minutes=3)
-# So often an older iteration's status is waited for before a newer one's overtakes it.
+# So often an older revision's status is waited for before a newer one's overtakes it.
 PATIENT_ATTEMPTS = 3
 
 
@@ -64,13 +64,13 @@ class ReportQuerySet(LeasedQuerySet["Report"]):
         return self.filter(repository__integration=integration)
 
     def due(self) -> Self:
-        """Those to be sent now, each pull request's in the order of its iterations."""
+        """Those to be sent now, each pull request's in the order of its revisions."""
         now = timezone.now()
         older = Report.objects.waiting().filter(
             what=What.PULL_REQUEST_STATUS,
             pull_request=OuterRef("pull_request"),
             name=OuterRef("name"),
-            iteration__lt=OuterRef("iteration"),
+            revision__lt=OuterRef("revision"),
             failures__lt=PATIENT_ATTEMPTS,
         )
         may = (
@@ -96,7 +96,7 @@ class ReportQuerySet(LeasedQuerySet["Report"]):
         )
 
     def renew_overtaken(self, report: "Report") -> None:
-        """Have the statuses of newer iterations sent again, since an older one's came after them.
+        """Have the statuses of newer revisions sent again, since an older one's came after them.
 
         A policy that is not reset by new changes may look at the last one of all.
         """
@@ -104,7 +104,7 @@ class ReportQuerySet(LeasedQuerySet["Report"]):
             what=What.PULL_REQUEST_STATUS,
             pull_request=report.pull_request_id,
             name=report.name,
-            iteration__gt=report.iteration or 0,
+            revision__gt=report.revision or 0,
         ).exclude(sent="")
         newer.update(is_overtaken=True)
         newer.renew()
@@ -129,31 +129,31 @@ class ReportQuerySet(LeasedQuerySet["Report"]):
         if stack.integration.reports_all_stacks_at_once:
             self._put_on_commits(None, runs)
         for run in runs:
-            if run.pull_request and run.iteration:
-                self.add_iteration(stack, run.pull_request, run.iteration, run.sha)
+            if run.pull_request and run.revision:
+                self.add_revision(stack, run.pull_request, run.revision, run.sha)
 
-    def add_iteration(
+    def add_revision(
         self,
         stack: "Stack",
         pull_request: "PullRequest",
-        iteration: int,
+        revision: int,
         sha: str,
         *,
         is_ignored: bool = False,
         blocked_by: str = "",
     ) -> None:
-        """Have it reported what a stack makes of an iteration of a pull request."""
+        """Have it reported what a stack makes of an revision of a pull request."""
         about = {
             "repository": pull_request.repository,
             "sha": sha,
             "is_ignored": is_ignored,
             "blocked_by": blocked_by,
         }
-        place = {"pull_request": pull_request, "iteration": iteration}
+        place = {"pull_request": pull_request, "revision": revision}
         self._add(stack, What.PULL_REQUEST_STATUS, place, about)
         comments = self.filter(what=What.COMMENT, pull_request=pull_request, name=stack.slug)
-        if not comments.filter(iteration__gt=iteration).exists():
-            about |= {"iteration": iteration}
+        if not comments.filter(revision__gt=revision).exists():
+            about |= {"revision": revision}
             self._put(stack, What.COMMENT, {"pull_request": pull_request}, about)
 
     def _add(
@@ -224,7 +224,7 @@ class Report(Leased):
         on_delete=models.CASCADE,
         related_name="reports",
     )
-    iteration = models.PositiveIntegerField(null=True, blank=True)
+    revision = models.PositiveIntegerField(null=True, blank=True)
     is_ignored = models.BooleanField(default=False, help_text="by the path rule")
     blocked_by = models.CharField(
         max_length=40, blank=True, help_text="the rule by which an open pull request has no run"
@@ -246,7 +246,7 @@ class Report(Leased):
     )
     sent = models.CharField(max_length=64, blank=True)
     is_overtaken = models.BooleanField(
-        default=False, help_text="an older iteration's status came after the last one sent"
+        default=False, help_text="an older revision's status came after the last one sent"
     )
     is_pending = models.BooleanField(default=False, help_text="the provider was told so")
     thread_id = models.BigIntegerField(null=True, blank=True)
@@ -265,9 +265,9 @@ class Report(Leased):
                 name="one_status_per_commit",
             ),
             models.UniqueConstraint(
-                fields=["pull_request", "iteration", "name"],
+                fields=["pull_request", "revision", "name"],
                 condition=Q(what=What.PULL_REQUEST_STATUS.value),
-                name="one_status_per_iteration",
+                name="one_status_per_revision",
             ),
             models.UniqueConstraint(
                 fields=["pull_request", "name"],
@@ -292,7 +292,7 @@ class Report(Leased):
         if self.what == What.COMMENT:
             return f"Comment of {self.name} on {self.pull_request}"
         if self.what == What.PULL_REQUEST_STATUS:
-            return f"Status {self.name} of {self.pull_request}, iteration {self.iteration}"
+            return f"Status {self.name} of {self.pull_request}, revision {self.revision}"
         return f"Status {self.name} of commit {self.sha[:8]}"
 
     @property

@@ -24,6 +24,17 @@ from stacks.rules.states import (
     State,
 )
 from vcs_integrations.models import Repository
+from vcs_integrations.providers.events import PullRequestStatus, TrialMerge
+
+
+class PullRequestQuerySet(models.QuerySet["PullRequest"]):
+    def open_to(self, stack: Stack) -> Self:
+        """Those that would be merged into the branch that a stack tracks."""
+        return self.filter(
+            repository=stack.repository_id,
+            target_branch=stack.branch,
+            status=PullRequestStatus.OPEN,
+        )
 
 
 class PullRequest(models.Model):
@@ -45,9 +56,11 @@ class PullRequest(models.Model):
     source_branch = models.CharField(max_length=500, blank=True)
     target_branch = models.CharField(max_length=500)
     source_sha = models.CharField(max_length=64, blank=True)
-    merge_status = models.CharField(max_length=40, blank=True)
-    iteration = models.PositiveIntegerField(default=0, help_text="the newest one that was read")
+    trial_merge = models.CharField(max_length=20, blank=True)
+    revision = models.PositiveIntegerField(default=0, help_text="the newest one that was read")
     version = models.PositiveIntegerField(default=0, help_text="how often it was stored")
+
+    objects = PullRequestQuerySet.as_manager()
 
     class Meta:
         ordering = ("-number",)
@@ -55,11 +68,15 @@ class PullRequest(models.Model):
             models.UniqueConstraint(
                 fields=["repository", "number"], name="one_pull_request_per_number"
             ),
+            models.CheckConstraint(
+                condition=Q(status__in=[*PullRequestStatus], trial_merge__in=[*TrialMerge]),
+                name="pull_request_words",
+            ),
         )
         indexes = (
             models.Index(
                 fields=["repository", "target_branch"],
-                condition=Q(status="active"),
+                condition=Q(status=PullRequestStatus.OPEN.value),
                 name="pull_request_open",
             ),
         )
@@ -73,8 +90,12 @@ class PullRequest(models.Model):
         return integration.provider.pull_request_url(self.repository.web_url, self.number)
 
     @property
+    def is_open(self) -> bool:
+        return self.status == PullRequestStatus.OPEN
+
+    @property
     def has_conflicts(self) -> bool:
-        return self.merge_status == "conflicts"
+        return self.trial_merge == TrialMerge.CONFLICTS
 
 
 class RunQuerySet(LeasedQuerySet["Run"]):
@@ -135,11 +156,11 @@ class Run(Leased):
     message = models.CharField(max_length=200, blank=True, help_text="its first line")
     author = models.CharField(max_length=255, blank=True)
     branch = models.CharField(max_length=500, blank=True)
-    push_id = models.BigIntegerField(null=True, blank=True)
+    position = models.BigIntegerField(null=True, blank=True)
     pull_request = models.ForeignKey(
         PullRequest, null=True, blank=True, on_delete=models.SET_NULL, related_name="runs"
     )
-    iteration = models.PositiveIntegerField(null=True, blank=True)
+    revision = models.PositiveIntegerField(null=True, blank=True)
     repeats = models.ForeignKey(
         "self", null=True, blank=True, on_delete=models.SET_NULL, related_name="repeated_by"
     )
@@ -196,7 +217,7 @@ class Run(Leased):
     tracked_sha = models.CharField(
         max_length=64, blank=True, help_text="the tracked branch's newest commit then"
     )
-    tracked_push_id = models.BigIntegerField(
+    tracked_position = models.BigIntegerField(
         null=True, blank=True, help_text="the push of the newest tracked run then"
     )
     state_version = models.PositiveIntegerField(
@@ -210,7 +231,7 @@ class Run(Leased):
         constraints = (
             models.UniqueConstraint(fields=["stack", "number"], name="one_run_per_number"),
             models.UniqueConstraint(
-                fields=["stack", "repository", "push_id"],
+                fields=["stack", "repository", "position"],
                 condition=Q(kind=Kind.TRACKED.value, repeats=None),
                 name="one_tracked_run_per_push",
             ),
@@ -229,7 +250,7 @@ class Run(Leased):
             ),
             models.CheckConstraint(
                 condition=Q(kind=Kind.PROPOSED.value)
-                | Q(push_id__isnull=False)
+                | Q(position__isnull=False)
                 | Q(repeats__isnull=False),
                 name="tracked_runs_know_their_push",
             ),
@@ -241,7 +262,7 @@ class Run(Leased):
         )
         indexes = (
             models.Index(fields=["stack", "sha"], name="run_by_commit"),
-            models.Index(fields=["stack", "branch", "push_id"], name="run_by_push"),
+            models.Index(fields=["stack", "branch", "position"], name="run_by_push"),
             # Read by workers all the time
             models.Index(
                 fields=["state"], condition=~Q(state__in=sorted(ENDED)), name="run_unfinished"
@@ -278,7 +299,7 @@ class Run(Leased):
         source = self.pull_request
         return bool(
             source
-            and source.status == "active"
+            and source.is_open
             and (source.source_sha, source.target_branch) == (self.sha, self.stack.branch)
         )
 
@@ -286,7 +307,7 @@ class Run(Leased):
     def is_of_fork(self) -> bool:
         """Whether its code comes from a fork: nobody of the repository pushed it."""
         source = self.pull_request
-        return bool(source and source.is_from_fork and not self.push_id)
+        return bool(source and source.is_from_fork and not self.position)
 
     @property
     def changes(self) -> Changes | None:

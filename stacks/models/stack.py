@@ -25,7 +25,7 @@ HEAD_FIELDS = [
     "head_authored_at",
     "head_read_at",
     "branch_gone_at",
-    "head_push_id",
+    "head_position",
 ]
 # So long nothing may move before pull requests are planned again.
 QUIET = timedelta(seconds=30)
@@ -114,7 +114,7 @@ class Stack(models.Model):
 
     # Since when it follows this branch: what was pushed before starts nothing
     followed_at = models.DateTimeField(default=timezone.now)
-    followed_push_id = models.BigIntegerField(null=True, blank=True)
+    followed_position = models.BigIntegerField(null=True, blank=True)
     plans_older = models.BooleanField(
         null=True,
         blank=True,
@@ -128,7 +128,7 @@ class Stack(models.Model):
     )
 
     # The tracked branch's newest commit; its push orders it, so that it never moves backwards
-    head_push_id = models.BigIntegerField(null=True, blank=True)
+    head_position = models.BigIntegerField(null=True, blank=True)
     head_sha = models.CharField(max_length=64, blank=True)
     head_message = models.TextField(blank=True)
     head_author = models.CharField(max_length=255, blank=True)
@@ -207,23 +207,23 @@ class Stack(models.Model):
         """The first line of the head commit's message."""
         return self.head_message.strip().partition("\n")[0][:200]
 
-    def move_head(self, push_id: int, commit: RemoteCommit) -> None:
+    def move_head(self, position: int, commit: RemoteCommit) -> None:
         """Take a commit as the tracked branch's newest one; `save_head` stores it."""
         self.head_sha, self.head_message = commit.sha[:64], commit.message[:10_000]
         self.head_author, self.head_authored_at = commit.author[:255], commit.authored_at
         self.branch_gone_at = None
-        self.head_push_id = push_id
+        self.head_position = position
 
-    def lose_head(self, push_id: int) -> None:
+    def lose_head(self, position: int) -> None:
         """Take the tracked branch as deleted; what was its head stays to be seen."""
         self.branch_gone_at = self.branch_gone_at or timezone.now()
-        self.head_push_id = push_id
+        self.head_position = position
 
     def save_head(self) -> None:
         """Store the head, unless a later push or another branch is followed by now."""
         self.head_read_at = timezone.now()
         same = Stack.objects.filter(pk=self.pk, repository=self.repository, branch=self.branch)
-        same.filter(Q(head_push_id=None) | Q(head_push_id__lte=self.head_push_id)).update(
+        same.filter(Q(head_position=None) | Q(head_position__lte=self.head_position)).update(
             **{field: getattr(self, field) for field in HEAD_FIELDS}
         )
 
@@ -237,7 +237,7 @@ class Stack(models.Model):
             self.runs.move_to(State.CANCELED)
             self.head_sha = self.head_message = self.head_author = ""
             self.head_authored_at = self.head_read_at = self.branch_gone_at = None
-            self.head_push_id = self.followed_push_id = None
+            self.head_position = self.followed_position = None
             self.followed_at = timezone.now()
             self.plans_older = self.plan_older_at = self.plan_again_at = None
             self.repository, self.branch = repository, branch

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from hashlib import sha256
+from typing import Any
 
 from django.contrib import messages
 from django.core.paginator import Paginator
@@ -93,10 +94,10 @@ def _open_pull_requests(found: Stack) -> list[tuple[PullRequest, Run | None]]:
     """
     newest = found.runs.filter(pull_request=OuterRef("pk")).order_by("-number")
     answers = found.reports.filter(
-        what=What.PULL_REQUEST_STATUS, pull_request=OuterRef("pk"), iteration=OuterRef("iteration")
+        what=What.PULL_REQUEST_STATUS, pull_request=OuterRef("pk"), revision=OuterRef("revision")
     )
-    rows = list(
-        found.repository.pull_requests.filter(status="active", target_branch=found.branch)
+    rows: list[Any] = list(  # with what the query adds
+        PullRequest.objects.open_to(found)
         .select_related("repository__integration")
         .annotate(
             newest_run=Subquery(newest.values("pk")[:1]),

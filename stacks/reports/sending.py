@@ -48,7 +48,7 @@ OF_ONE_REPORT = {
 }
 HOLD_WHILE_UNREACHABLE = timedelta(seconds=15)
 HOLD_UNTIL_MENDED = timedelta(minutes=1)
-# What Azure DevOps may answer to a post to a closed pull request; which, is not documented.
+# What a provider may answer to a post to a closed pull request; which, is not documented.
 MAY_MEAN_CLOSED = {Problem.REFUSED, Problem.PERMISSION_DENIED, Problem.NOT_FOUND}
 
 
@@ -87,7 +87,7 @@ def send(report: Report) -> None:
     """
     told = comment_for(report) if report.what == What.COMMENT else status_for(report)
     if told and _is_news(report, told):
-        if report.pull_request and report.pull_request.status != "active":
+        if report.pull_request and not report.pull_request.is_open:
             raise Refused(f"{report.pull_request} is {report.pull_request.status}.")
         client = report.repository.integration.client(SENDING)
         try:
@@ -130,18 +130,18 @@ def _post_to_commit(report: Report, status: StatusReport, client: Client) -> Non
 def _post_to_pull_request(
     report: Report, one: PullRequest, status: StatusReport, client: Client
 ) -> None:
-    where, iteration = (report.repository.external_id, one.number), report.iteration or 1
+    where, revision = (report.repository.external_id, one.number), report.revision or 1
     posted = client.pull_request_statuses(*where) if report.is_uncertain else []
     comparable = (
         other
         for other in reversed(posted)
         if (other.report.genre, other.report.name) == (status.genre, status.name)
-        and (other.iteration or 0) <= iteration
+        and (other.revision or 0) <= revision
     )
     last = next(comparable, None)
-    if last is None or last.report != status or last.iteration not in {None, iteration}:
+    if last is None or last.report != status or last.revision not in {None, revision}:
         _note_uncertain(report)
-        client.create_pull_request_status(*where, iteration, status)
+        client.create_pull_request_status(*where, revision, status)
     Report.objects.renew_overtaken(report)
 
 
@@ -150,7 +150,7 @@ def _comment(report: Report, one: PullRequest, told: CommentReport, client: Clie
     where = (report.repository.external_id, one.number)
     # Unlike a status, it may be taken of a pull request that is closed.
     now = client.pull_request(*where)
-    if now.status != "active":
+    if not now.is_open:
         raise Refused(f"{one} is {now.status}.")
     known = report.thread_id
     found = _newest_of_ours(client.first_comments(*where), told) if report.is_uncertain else None
@@ -227,7 +227,7 @@ def _as_refusal(report: Report, error: ProviderError, client: Client) -> Refused
         return None
     if report.pull_request:
         now = client.pull_request(report.repository.external_id, report.pull_request.number)
-        if now.status != "active":
+        if not now.is_open:
             return Refused(f"{report.pull_request} is {now.status}.")
     return Refused(str(error)) if error.problem == Problem.REFUSED else None
 

@@ -21,7 +21,7 @@ from stacks.rules.changes import count_destroying
 from stacks.rules.states import DOES_NOT_COUNT, Kind, State
 from stacks.rules.triggers import Rule
 from vcs_integrations.providers.base import Status, StatusReport
-from vcs_integrations.providers.events import Iteration
+from vcs_integrations.providers.events import Revision
 
 # No limit is documented; longer ones would be cut on most pages in any case.
 LONGEST_DESCRIPTION = 250
@@ -119,8 +119,8 @@ def plan_of(run: Run) -> str:
     return "\n".join(lines)
 
 
-def report_iteration(
-    stack: Stack, pull_request: PullRequest, iteration: Iteration, rule: Rule
+def report_revision(
+    stack: Stack, pull_request: PullRequest, revision: Revision, rule: Rule
 ) -> None:
     """Have it reported where a decision about a pull request's newest commit starts no run.
 
@@ -129,11 +129,11 @@ def report_iteration(
     """
     has_to_wait = rule == Rule.BEFORE_STACK and stack.plans_older is not None
     if has_to_wait or rule in {Rule.SAME_COMMIT, Rule.OUTSIDE_PROJECT_ROOT, *BLOCKED}:
-        Report.objects.add_iteration(
+        Report.objects.add_revision(
             stack,
             pull_request,
-            iteration.number,
-            iteration.source_sha,
+            revision.number,
+            revision.source_sha,
             is_ignored=rule == Rule.OUTSIDE_PROJECT_ROOT,
             blocked_by=rule if has_to_wait or rule in BLOCKED else "",
         )
@@ -150,7 +150,7 @@ def status_for(report: Report) -> StatusReport | None:
 def comment_for(report: Report) -> CommentReport | None:
     """Return the comment of a stack on a pull request; None where there is nothing to tell.
 
-    A comment is begun with a first result, and then says what became of later iterations.
+    A comment is begun with a first result, and then says what became of later revisions.
     """
     stack = report.stack
     if stack is None:
@@ -355,7 +355,7 @@ def _status_of_all(report: Report) -> StatusReport | None:
     if report.what == What.COMMIT_STATUS:
         parts = parts.filter(repository=report.repository, sha=report.sha)
     else:
-        parts = parts.filter(pull_request=report.pull_request, iteration=report.iteration)
+        parts = parts.filter(pull_request=report.pull_request, revision=report.revision)
     found = [
         (part, status)
         for part in parts.select_related("stack", "repository").order_by("name")
@@ -397,7 +397,7 @@ def _counted(statuses: Sequence[StatusReport]) -> str:
 
 def _details(report: Report, run: Run) -> str:
     link = f"[Run {run.number}]({settings.PUBLIC_URL}{run.get_absolute_url()})"
-    return f"\n{link} of commit {run.sha[:8]}, iteration {report.iteration}\n"
+    return f"\n{link} of commit {run.sha[:8]}, revision {report.revision}\n"
 
 
 def _folded_plan(run: Run, room: int) -> str:

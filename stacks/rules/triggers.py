@@ -12,7 +12,12 @@ from enum import StrEnum
 from typing import Protocol
 
 from stacks.rules import globs
-from vcs_integrations.providers.events import Iteration, PullRequestFacts, RefChanged
+from vcs_integrations.providers.events import (
+    PullRequestFacts,
+    PullRequestStatus,
+    RefChanged,
+    Revision,
+)
 
 
 class Rule(StrEnum):
@@ -34,8 +39,8 @@ class Rule(StrEnum):
     DRAFT = "draft"
     SAME_SOURCE = "same_source"
     CONFLICTS = "conflicts"
-    COMPLETED = "completed"
-    ABANDONED = "abandoned"
+    MERGED = "merged"
+    CLOSED = "closed"
 
 
 RULE_TEXTS = {
@@ -55,8 +60,8 @@ RULE_TEXTS = {
     Rule.DRAFT: "Draft",
     Rule.SAME_SOURCE: "No new commit",
     Rule.CONFLICTS: "Conflicts",
-    Rule.COMPLETED: "Completed",
-    Rule.ABANDONED: "Abandoned",
+    Rule.MERGED: "Merged",
+    Rule.CLOSED: "Closed",
 }
 
 
@@ -95,7 +100,7 @@ class Settings(Protocol):
     runs_forks: bool
     pull_requests_only: bool
     followed_at: datetime
-    followed_push_id: int | None
+    followed_position: int | None
     plans_older: bool | None
 
 
@@ -104,7 +109,7 @@ class Undecided:
     """It depends on which files changed, and they were not read."""
 
 
-# Whether the stack has decided about this iteration, as it follows its branch now.
+# Whether the stack has decided about this revision, as it follows its branch now.
 IsAnswered = Callable[[], bool]
 # Whether one more pull request that is older than its stack may be planned now.
 HasRoom = Callable[[], bool]
@@ -153,35 +158,35 @@ def decide_ref(
 def decide_pull_request(
     stack: Settings,
     now: PullRequestFacts,
-    iteration: Iteration,
+    revision: Revision,
     *,
     before: PullRequestFacts | None,
-    is_new_iteration: bool,
+    is_new_revision: bool,
     is_answered: IsAnswered,
     run_of_commit: int | None,
     has_room: HasRoom,
     paths: ChangedPaths | None,
 ) -> Decision | Undecided:
-    """Decide what a pull request's newest iteration means for a stack.
+    """Decide what a pull request's newest revision means for a stack.
 
-    `before` is the pull request as it was last read, `is_new_iteration` says that it had not
-    this iteration then, and `run_of_commit` is the number of the proposed run that counts for
+    `before` is the pull request as it was last read, `is_new_revision` says that it had not
+    this revision then, and `run_of_commit` is the number of the proposed run that counts for
     its source commit. `paths` is None where they were not read.
     """
     name = f"Pull request {now.number}"
     if now.target_branch != stack.branch:
         return other_target(stack, now)
-    if now.status != "active":
-        rule = Rule.COMPLETED if now.status == "completed" else Rule.ABANDONED
+    if not now.is_open:
+        rule = Rule.MERGED if now.status == PullRequestStatus.MERGED else Rule.CLOSED
         return Decision(rule, f"{name} is {now.status}: its unfinished proposed runs are canceled.")
     if blocked := _blocked(stack, now, paths):
         return blocked
     has_news = before is not None and _is_news(before, now)
-    if before is not None and not is_new_iteration and not has_news and is_answered():
+    if before is not None and not is_new_revision and not has_news and is_answered():
         return _without_news(name, before, now)
     if run_of_commit:
         return _same_commit(run_of_commit)
-    if _is_older(iteration, stack.followed_at) and not is_answered():
+    if _is_older(revision, stack.followed_at) and not is_answered():
         may_run = has_news or (stack.plans_older and has_room())
         return _decide_older(stack, name, paths) if may_run else _older_waits(stack, name)
     return _unless_outside(stack, Rule.PROPOSED, f"{name} proposes it.", paths)
@@ -255,15 +260,15 @@ def decided_before() -> Decision:
     return Decision(Rule.SAME_PUSH, "This push was decided on before. Replay it to decide again.")
 
 
-def decide_past_iteration(
+def decide_past_revision(
     stack: Settings,
     now: PullRequestFacts,
-    iteration: Iteration,
+    revision: Revision,
     *,
     has_run: bool,
     paths: ChangedPaths | None,
 ) -> Decision | Undecided | None:
-    """Decide about an iteration that was followed by another before anybody looked.
+    """Decide about an revision that was followed by another before anybody looked.
 
     Its run is recorded as superseded, as it would be had its event come in time. None where
     there is nothing to record. `paths` is None where they were not read.
@@ -272,7 +277,7 @@ def decide_past_iteration(
         now.is_draft and not stack.runs_drafts
     )
     is_ours = now.target_branch == stack.branch and not unwanted
-    if not is_ours or has_run or _is_older(iteration, stack.followed_at):
+    if not is_ours or has_run or _is_older(revision, stack.followed_at):
         return None
     decision = _unless_outside(
         stack,
@@ -338,9 +343,9 @@ def _outside(stack: Settings, count: int) -> str:
 
 
 def _without_news(name: str, before: PullRequestFacts, now: PullRequestFacts) -> Decision:
-    if now.merge_status == "conflicts":
+    if now.has_conflicts:
         return Decision(Rule.CONFLICTS, f"{name} can't be merged: it has conflicts.")
-    if before.merge_status != now.merge_status:
+    if before.trial_merge != now.trial_merge:
         return Decision(Rule.SAME_SOURCE, f"{name} was tried to be merged; its commit is the same.")
     return Decision(
         Rule.SAME_SOURCE,
@@ -354,19 +359,19 @@ def _is_news(before: PullRequestFacts, now: PullRequestFacts) -> bool:
     return (
         before.source_sha != now.source_sha
         or before.target_branch != now.target_branch
-        or before.status != "active"
+        or not before.is_open
         or (before.is_draft and not now.is_draft)
     )
 
 
 def _is_before(stack: Settings, event: RefChanged) -> bool:
-    if stack.followed_push_id is not None:
-        return event.push_id <= stack.followed_push_id
+    if stack.followed_position is not None:
+        return event.position <= stack.followed_position
     return event.pushed_at is not None and event.pushed_at < stack.followed_at
 
 
-def _is_older(iteration: Iteration, moment: datetime) -> bool:
-    return iteration.created_at is not None and iteration.created_at < moment
+def _is_older(revision: Revision, moment: datetime) -> bool:
+    return revision.created_at is not None and revision.created_at < moment
 
 
 def _same_push(number: int) -> Decision:

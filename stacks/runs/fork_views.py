@@ -3,13 +3,13 @@
 from typing import cast
 
 from django.contrib import messages
-from django.contrib.auth.models import User
 from django.db import transaction
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_http_methods
 
 from accounts.audit.records import Verb, record
+from accounts.models import User
 from stacks.lifecycle.forks import NotAllowed, allow, check, pull_request_of, read
 from stacks.models import Stack
 from vcs_integrations.providers.base import ProviderError

@@ -4,7 +4,6 @@ from hashlib import sha256
 from typing import Any, cast
 
 from django.contrib import messages
-from django.contrib.auth.models import User
 from django.db import transaction
 from django.db.models.functions import Length
 from django.http import HttpRequest, HttpResponse
@@ -14,6 +13,7 @@ from django.utils.safestring import SafeString
 from django.views.decorators.http import require_http_methods, require_safe
 
 from accounts.audit.records import Verb, record
+from accounts.models import User
 from core.http import HtmxHttpRequest, post_or_redirect
 from stacks.execution.output.logs import as_html, as_text
 from stacks.lifecycle.actions import Action, NotPossible, act, actions_for, refuses_confirmation
@@ -171,7 +171,7 @@ def _version(context: dict[str, Any]) -> str:
         found.failure,
         found.warnings,
         found.worker,
-        found.iteration,
+        found.revision,
         context["actions"],
         context["doubts"],
         context["refusal"],

@@ -17,7 +17,7 @@ KEEP_BRANCHES = KEEP_FILES = 60
 class Head:
     """A branch's newest commit, None where the branch is gone, and the push that brought it."""
 
-    push_id: int
+    position: int
     commit: RemoteCommit | None
 
 
@@ -60,9 +60,9 @@ def follow_from_now(stack: Stack) -> ProviderError | None:
         newest = client.newest_push(stack.repository.external_id)
     except ProviderError as error:
         return error
-    stack.followed_push_id = newest.push_id if newest else 0
+    stack.followed_position = newest.position if newest else 0
     Stack.objects.filter(pk=stack.pk, followed_at=stack.followed_at).update(
-        followed_push_id=stack.followed_push_id
+        followed_position=stack.followed_position
     )
     return read_head(stack)
 
@@ -83,17 +83,17 @@ def head_of_branch(client: Client, repository_id: str, name: str) -> Head:
     newest = client.newest_push(repository_id, ref=ref)
     moves = [change for change in newest.changes if change.ref == ref] if newest else []
     if newest and moves:
-        push_id, sha = newest.push_id, moves[0].new_sha
+        position, sha = newest.position, moves[0].new_sha
     else:  # imported, perhaps: there is no push that tells of it
         branch = client.branch(repository_id, name)
-        push_id, sha = 0, branch.sha if branch else ""
-    return Head(push_id, client.commit(repository_id, sha) if sha else None)
+        position, sha = 0, branch.sha if branch else ""
+    return Head(position, client.commit(repository_id, sha) if sha else None)
 
 
 def note_head(stack: Stack, head: Head) -> None:
     """Store where the tracked branch of a stack is."""
     if head.commit:
-        stack.move_head(head.push_id, head.commit)
+        stack.move_head(head.position, head.commit)
     else:
-        stack.lose_head(head.push_id)
+        stack.lose_head(head.position)
     stack.save_head()

@@ -7,11 +7,11 @@ import zlib
 from typing import Any
 
 from django import forms
-from django.contrib.auth.models import User
 from django.core.files.uploadedfile import UploadedFile
 from django.core.files.uploadhandler import MemoryFileUploadHandler
 from django.db import transaction
 
+from accounts.models import User
 from core.encryption import decrypting
 from stacks.models import Backend, Stack, StateLock, StateUpload, StateVersion
 from stacks.rules.states import HOLDS_STACK, Kind

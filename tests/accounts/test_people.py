@@ -5,10 +5,11 @@ from typing import Any
 
 import pytest
 import time_machine
-from django.contrib.auth.models import Group, User
+from django.contrib.auth.models import Group
 from django.test import Client
 
 from accounts.forms import OwnEmailForm
+from accounts.models import User
 from accounts.roles import Role, role_of
 from tests.conftest import PASSWORD, make_person, over_https, signed_in
 

@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 from django.conf import settings
-from django.contrib.auth.models import User
 from django.contrib.sessions.models import Session
 from django.core.management import call_command
 from django.test import Client
 from django.utils import timezone
 
+from accounts.models import User
 from tests.conftest import over_https, signed_in
 
 COOKIE = settings.SESSION_COOKIE_NAME

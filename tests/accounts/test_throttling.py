@@ -3,9 +3,9 @@
 from typing import Any
 
 import pytest
-from django.contrib.auth.models import User
 from django.test import Client
 
+from accounts.models import User
 from tests.conftest import PASSWORD, make_person, signed_in
 
 HOME, ELSEWHERE = "198.51.100.7", "203.0.113.9"

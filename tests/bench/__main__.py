@@ -101,10 +101,10 @@ def measure_repository_field() -> None:
     import django
 
     django.setup()
-    from django.contrib.auth.models import User
     from django.test import Client
     from django.test.utils import override_settings
 
+    from accounts.models import User
     from vcs_integrations.models import Integration, Repository
 
     integration = Integration.objects.get()

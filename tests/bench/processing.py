@@ -61,7 +61,7 @@ def make_stacks(count: int, on: range) -> None:
             repository=made[number % len(made)],
             branch="main",
             path_rule=False,
-            followed_push_id=0,
+            followed_position=0,
         )
         for number in range(count)
     )

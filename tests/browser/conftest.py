@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from urllib.parse import urlsplit
 
 import pytest
-from django.contrib.auth.models import Group, User
+from django.contrib.auth.models import Group
 from django.test import Client
 from playwright.sync_api import (
     Browser,
@@ -19,6 +19,7 @@ from playwright.sync_api import (
 )
 from playwright.sync_api import Request as BrowserRequest
 
+from accounts.models import User
 from accounts.roles import Role
 from tests.chromium import find
 

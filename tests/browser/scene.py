@@ -6,12 +6,12 @@ from datetime import timedelta
 from typing import TypeVar
 
 import pytest
-from django.contrib.auth.models import User
 from django.db import connection
 from django.test import Client
 from django.utils import timezone
 from playwright.sync_api import FilePayload, Page, expect
 
+from accounts.models import User
 from stacks.models import (
     Decision,
     LogChunk,
@@ -135,13 +135,13 @@ class Scene:
                 number=number,
                 title=title,
                 author="Ann Admin",
-                status="active",
+                status="open",
                 is_draft=number == 12,
                 is_from_fork=number == 13,
-                merge_status="conflicts" if number == 14 else "succeeded",
+                trial_merge="conflicts" if number == 14 else "clean",
                 source_branch="feature/network",
                 target_branch="main",
-                iteration=2,
+                revision=2,
             )
             for number, title in ((12, "Add a subnet"), (13, LONG_NAME), (14, "Remove a peering"))
         ]
@@ -162,9 +162,9 @@ class Scene:
                 message=LONG_NAME if number == 30 else "Add a subnet for the bastion hosts",
                 author="Ann Admin",
                 branch="feature/network" if is_proposed else "main",
-                push_id=number,
+                position=number,
                 pull_request=pull_requests[number % 3] if is_proposed else None,
-                iteration=2 if is_proposed else None,
+                revision=2 if is_proposed else None,
                 is_reconciled=number == 34,
                 note="Which files changed is not known, so it runs in any case: it was not found.",
             )
@@ -733,10 +733,10 @@ def _older(scene: Scene, count: int) -> Stack:
             number=number,
             title=LONG_NAME if number == 2 else "Add a subnet",
             author="Ann Admin",
-            status="active",
+            status="open",
             source_branch=f"feature/{number}",
             target_branch="main",
-            iteration=1,
+            revision=1,
         )
     return stack
 

@@ -5,9 +5,9 @@ import subprocess
 from pathlib import Path
 from urllib.parse import quote, urlsplit
 
-from django.contrib.auth.models import User
 from playwright.sync_api import Locator, Page, expect
 
+from accounts.models import User
 from tests.conftest import PASSWORD
 from tests.emulator import Emulator
 from tests.emulator.model import Organization

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from django.contrib.auth.models import User
 from playwright.sync_api import Page, expect
 
+from accounts.models import User
 from stacks.models import Stack
 from stacks.sources.heads import follow_from_now
 from tests.browser.test_journey import (

@@ -1,9 +1,9 @@
 """Everything works in a browser that runs no scripts."""
 
 import pytest
-from django.contrib.auth.models import User
 from playwright.sync_api import Page, expect
 
+from accounts.models import User
 from stacks.deciding.planning import plan_next
 from stacks.deciding.reconciliation import reconcile_next
 from stacks.models import Stack

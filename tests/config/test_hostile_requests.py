@@ -7,13 +7,13 @@ from unittest.mock import patch
 
 import pytest
 from axes.models import AccessAttempt
-from django.contrib.auth.models import User
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.db import OperationalError, connection
 from django.test import Client, RequestFactory
 from pytest_django import Settings
 
 from accounts.client_address import client_address
+from accounts.models import User
 from tests.conftest import PASSWORD, make_integration, over_https
 from tests.emulator import Emulator
 from tests.emulator.model import Organization

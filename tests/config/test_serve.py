@@ -101,7 +101,7 @@ def test_the_product_starts_answers_ends_and_keeps_its_data(tree: Path) -> None:
         assert wait_for(lambda: answers(f"{site}/healthz"), 300)
         assert env_file.read_text() == written
         with sqlite3.connect(database) as data:
-            assert data.execute("SELECT username FROM auth_user").fetchall() == [("root",)]
+            assert data.execute("SELECT username FROM accounts_user").fetchall() == [("root",)]
         data.close()
         # The end of one process ends all, rather than leaving half of it.
         worker = next(

@@ -50,7 +50,7 @@ def deliver(integration: Integration, received_at: datetime | None = None) -> No
 
 
 def webhooks_arrive(client: Client) -> bool:
-    return "Azure DevOps delivers events." in client.get("/").content.decode()
+    return "Webhooks arrive." in client.get("/").content.decode()
 
 
 def test_nothing_needs_attention_where_all_is_well(member: Client, stack: Stack) -> None:

@@ -5,7 +5,6 @@
 from typing import Any, cast
 
 from django import forms
-from django.contrib.auth.models import User
 from django.db.models import QuerySet
 from django.http import StreamingHttpResponse
 from django.http.response import HttpResponseBase
@@ -22,6 +21,7 @@ from accounts.audit.records import (
     lines,
     matching,
 )
+from accounts.models import User
 from accounts.roles import admin_required
 from core.http import HtmxHttpRequest
 from core.keyset import keyset_page

@@ -3,7 +3,6 @@
 from typing import cast
 
 from django.contrib import messages
-from django.contrib.auth.models import User
 from django.db import transaction
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
@@ -11,6 +10,7 @@ from django.utils import timezone
 from django.views.decorators.http import require_http_methods, require_safe
 
 from accounts.audit.records import Verb, lines, record
+from accounts.models import User
 from accounts.roles import admin_required
 from core.http import HtmxHttpRequest, post_or_redirect
 from vcs_integrations.audit.views import actions_on

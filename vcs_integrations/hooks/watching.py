@@ -1,8 +1,7 @@
-"""Watching over the service hooks, on a schedule: read, and mended where an admin asked for it.
+"""Watching over the service hooks, on a schedule: read, and repaired where an admin asked for it.
 
-Azure DevOps tells nobody when it stops delivering, and keeps nothing for later (product
-documentation, "Troubleshoot service hooks"). Whatever a hook missed until it was mended is
-found by the reconciliation that is asked for then.
+A provider may tell nobody when it stops delivering, and keep nothing for later. Whatever a hook
+missed until it was repaired is found by the reconciliation that is asked for then.
 """
 
 import logging

@@ -8,7 +8,7 @@ from core.encrypted_fields import EncryptedTextField
 
 
 def new_webhook_password() -> str:
-    """Return a password with 256 random bits, which Azure DevOps takes: no whitespace, short."""
+    """Return a password with 256 random bits, short and without whitespace for any provider."""
     return secrets.token_urlsafe(32)
 
 

@@ -6,7 +6,7 @@ from django.db import models
 from django.urls import reverse
 from django.utils import timezone
 
-# Azure DevOps took 6 to 8 seconds from an event to its request; after this it has not sent it.
+# A provider takes some seconds from an event to its request; after this it has not sent it.
 WAITED_FOR = timedelta(seconds=60)
 
 

@@ -89,7 +89,7 @@ class Repository(Leased):
     gone_at = models.DateTimeField(null=True, blank=True)
 
     # Reconciliation: how far it has read; it is due as soon as a stack needs it
-    seen_push_id = models.BigIntegerField(null=True, blank=True)
+    seen_position = models.BigIntegerField(null=True, blank=True)
     seen_pull_request = models.BigIntegerField(default=0)
     pushed_at = models.DateTimeField(null=True, blank=True, help_text="the newest push read")
     reconciled_at = models.DateTimeField(null=True, blank=True)

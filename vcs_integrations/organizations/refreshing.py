@@ -229,7 +229,7 @@ def _move_repositories(source: Integration, target: Integration) -> None:
         fields = [relation.field for relation in Repository._meta.related_objects]
         left_behind = [one for one in fields if not _move_related(one, repository, twin)]
         # What was read of the one may not have been read of the other.
-        Repository.objects.filter(pk=twin.pk).update(due_at=timezone.now(), seen_push_id=None)
+        Repository.objects.filter(pk=twin.pk).update(due_at=timezone.now(), seen_position=None)
         if not left_behind:
             repository.delete()
 

@@ -1,9 +1,14 @@
-"""The providers that work, by key."""
+"""The providers that `VCS_PROVIDERS` in the settings names, by key."""
 
-from vcs_integrations.providers.azure_devops.provider import AzureDevOps
+from django.conf import settings
+from django.utils.module_loading import import_string
+
 from vcs_integrations.providers.base import Provider
 
-PROVIDERS: dict[str, Provider] = {AzureDevOps.key: AzureDevOps()}
+PROVIDERS: dict[str, Provider] = {
+    provider.key: provider()
+    for provider in (import_string(path) for path in settings.VCS_PROVIDERS)
+}
 
 
 def provider_by_slug(slug: str) -> Provider | None:

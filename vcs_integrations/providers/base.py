@@ -16,12 +16,12 @@ from typing import ClassVar, Protocol
 from vcs_integrations.providers.events import (
     Hint,
     Ignored,
-    Iteration,
     Malformed,
     PullRequestFacts,
     Push,
     RefChanged,
     RemoteCommit,
+    Revision,
 )
 
 
@@ -243,7 +243,7 @@ class RemoteNotification:
 
 
 class Status(StrEnum):
-    """What the provider is told of a commit or of a pull request's iteration."""
+    """What the provider is told of a commit or of a pull request's revision."""
 
     PENDING = "pending"
     SUCCEEDED = "succeeded"
@@ -268,13 +268,13 @@ class StatusReport:
 
 @dataclass(frozen=True)
 class RemoteStatus:
-    """A status that the provider holds of a pull request; an iteration that is not told is None.
+    """A status that the provider holds of a pull request; an revision that is not told is None.
 
     A status of another's making may have a word that is none of ours: `report.status` is None.
     """
 
     external_id: int
-    iteration: int | None
+    revision: int | None
     report: StatusReport
 
 
@@ -410,7 +410,7 @@ class Patience:
 
 # Somebody is waiting: Save, Test, a branch list.
 INTERACTIVE = Patience(seconds_per_call=6, seconds_in_all=6, retries=0)
-# Azure DevOps may delay an answer by 30 s ("Rate and usage limits").
+# A provider may delay an answer by half a minute where it limits calls.
 BACKGROUND = Patience(seconds_per_call=40, seconds_in_all=600, retries=2, obeys_pauses=True)
 
 
@@ -459,11 +459,11 @@ class Client(Protocol):
         """Return how many commits of `base` are not in `head`."""
         ...
 
-    def push(self, repository_id: str, push_id: int) -> list[RefChanged]:
+    def push(self, repository_id: str, position: int) -> list[RefChanged]:
         """Return what one push changed."""
         ...
 
-    def pushes_since(self, repository_id: str, push_id: int, *, ref: str = "") -> Iterator[Push]:
+    def pushes_since(self, repository_id: str, position: int, *, ref: str = "") -> Iterator[Push]:
         """Yield the pushes after one, the newest first; those of one ref, if it is named."""
         ...
 
@@ -475,14 +475,14 @@ class Client(Protocol):
         """Return one pull request."""
         ...
 
-    def iterations(self, repository_id: str, number: int) -> list[Iteration]:
-        """Return a pull request's iterations, the oldest first."""
+    def revisions(self, repository_id: str, number: int) -> list[Revision]:
+        """Return a pull request's revisions, the oldest first."""
         ...
 
-    def iteration_changes(
-        self, repository_id: str, number: int, iteration: int
+    def revision_changes(
+        self, repository_id: str, number: int, revision: int
     ) -> list[RemoteChange]:
-        """Return all files that a pull request changes as of an iteration."""
+        """Return all files that a pull request changes as of an revision."""
         ...
 
     def pull_requests(self, repository_id: str, status: str) -> Iterator[PullRequestFacts]:
@@ -498,9 +498,9 @@ class Client(Protocol):
         ...
 
     def create_pull_request_status(
-        self, repository_id: str, number: int, iteration: int, report: StatusReport
+        self, repository_id: str, number: int, revision: int, report: StatusReport
     ) -> None:
-        """Add a status to an iteration of a pull request."""
+        """Add a status to an revision of a pull request."""
         ...
 
     def pull_request_statuses(self, repository_id: str, number: int) -> list[RemoteStatus]:
@@ -573,8 +573,15 @@ class Provider(Protocol):
     events: ClassVar[Mapping[str, str]]
     # The one of them that tells of pushes.
     push_event: ClassVar[str]
+    # The headers of a webhook request that are worth keeping; none of them is secret.
+    kept_headers: ClassVar[Sequence[str]]
     # How long a comment may be, in UTF-16 code units.
     longest_comment: ClassVar[int]
+
+    @property
+    def own_servers(self) -> Sequence[str]:
+        """The addresses of servers of their own that operators listed for it."""
+        ...
 
     def parse_organization_url(self, text: str) -> OrganizationUrl:
         """Reduce what was typed or pasted to an organization, or raise InvalidOrganizationUrl."""

@@ -6,6 +6,7 @@ says what to read. A reconciliation finds facts. Both then go the same way.
 
 from dataclasses import dataclass
 from datetime import datetime
+from enum import StrEnum
 
 BRANCHES = "refs/heads/"
 TAGS = "refs/tags/"
@@ -30,11 +31,11 @@ class RemoteCommit:
 class RefChanged:
     """A push created, moved or deleted a ref; the old or the new sha is then empty.
 
-    `push_id` orders the pushes of a repository. `commit` is the new one, where it is told.
+    `position` orders the pushes of a repository. `commit` is the new one, where it is told.
     """
 
     repository_id: str
-    push_id: int
+    position: int
     ref: str
     old_sha: str
     new_sha: str
@@ -65,7 +66,7 @@ class Push:
     """One push and all that it changed; nothing, where that is not told."""
 
     repository_id: str
-    push_id: int
+    position: int
     pushed_at: datetime | None
     changes: tuple[RefChanged, ...]
 
@@ -75,37 +76,62 @@ class Push:
         return bool(self.changes) and not any(one.is_branch_or_tag for one in self.changes)
 
 
+class PullRequestStatus(StrEnum):
+    """What became of a pull request."""
+
+    OPEN = "open"
+    MERGED = "merged"
+    CLOSED = "closed"
+
+
+class TrialMerge(StrEnum):
+    """What came of merging a pull request for a trial, as far as the provider tells it."""
+
+    UNKNOWN = ""
+    PENDING = "pending"
+    CLEAN = "clean"
+    CONFLICTS = "conflicts"
+    FAILED = "failed"
+
+
 @dataclass(frozen=True)
 class PullRequestFacts:
     """A pull request as the provider describes it at one moment.
 
-    `status` is active, completed or abandoned. Branches are short names; the source branch
-    of a fork's pull request lives in the fork. `merge_status` is the provider's own word.
+    Branches are short names; the source branch of a fork's pull request lives in the fork.
     """
 
     number: int
     title: str
     author: str
-    status: str
+    status: PullRequestStatus
     is_draft: bool
     is_from_fork: bool
     source_branch: str
     target_branch: str
     source_sha: str
-    merge_status: str
+    trial_merge: TrialMerge
     created_at: datetime | None = None
+
+    @property
+    def is_open(self) -> bool:
+        return self.status == PullRequestStatus.OPEN
+
+    @property
+    def has_conflicts(self) -> bool:
+        return self.trial_merge == TrialMerge.CONFLICTS
 
 
 @dataclass(frozen=True)
-class Iteration:
+class Revision:
     """One state of a pull request's source: its commit, and the push that brought it.
 
-    `old_target` is the branch that was the target before, where the iteration is its change.
+    `old_target` is the branch that was the target before, where the revision is its change.
     """
 
     number: int
     source_sha: str
-    push_id: int | None
+    position: int | None
     created_at: datetime | None
     old_target: str = ""
 
@@ -132,7 +158,7 @@ class PushAnnounced:
     """
 
     repository_id: str
-    push_id: int
+    position: int
     claims: tuple[RefChanged, ...] = ()
 
 

@@ -1,8 +1,7 @@
 """The webhook endpoint: the only view that strangers reach.
 
-Authenticate, store, answer. What a delivery leads to is decided later, by the worker. The
-answers are chosen for how Azure DevOps takes them (product documentation, "Troubleshoot
-service hooks"): only 503 is sent again within minutes, and 410 ends a subscription.
+Authenticate, store, answer. What a delivery leads to is decided later, by the worker. What a
+provider makes of an answer differs: some send again after 503 only, and give up a hook after 410.
 """
 
 import logging
@@ -25,14 +24,6 @@ from vcs_integrations.providers.base import Envelope, Outcome, Provider, digest
 
 logger = logging.getLogger(__name__)
 
-KEPT_HEADERS = (
-    "Content-Type",
-    "Content-Length",
-    "User-Agent",
-    "Request-Id",
-    "X-VSS-ActivityId",
-    "X-VSS-SubscriptionId",
-)
 CHUNK = 64 * 1024
 PASSWORD_MISSING = "The webhook password is missing."
 PASSWORD_WRONG = "The webhook password is wrong."
@@ -160,7 +151,7 @@ def _store(
         repository_name=envelope.repository_name,
         project_id=envelope.project_id,
         password_mark=mark,
-        headers=_kept_headers(request),
+        headers=_kept_headers(provider, request),
         body=body,
         body_digest=digest(body),
         due_at=timezone.now() if envelope.outcome == Outcome.STORED else None,
@@ -180,9 +171,9 @@ def _is_identified(envelope: Envelope) -> bool:
     return envelope.subscription_id is not None and envelope.notification_id is not None
 
 
-def _kept_headers(request: HttpRequest) -> dict[str, str]:
+def _kept_headers(provider: Provider, request: HttpRequest) -> dict[str, str]:
     """Return the headers worth keeping; Authorization is not among them."""
-    sent = {name: request.headers.get(name, "")[:200] for name in KEPT_HEADERS}
+    sent = {name: request.headers.get(name, "")[:200] for name in provider.kept_headers}
     return {name: value.replace("\0", "") for name, value in sent.items() if value}
 
 

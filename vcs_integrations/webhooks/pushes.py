@@ -25,13 +25,13 @@ AHEAD = Patience(seconds_per_call=10, seconds_in_all=20, retries=0, obeys_pauses
 
 
 def read_push(
-    integration: Integration, repository_id: str, push_id: int, client: Callable[[], Client]
+    integration: Integration, repository_id: str, position: int, client: Callable[[], Client]
 ) -> Sequence[RefChanged]:
     """Return what a push changed, from memory or with one call. Raises ProviderError."""
-    key = _key(integration, repository_id, push_id)
+    key = _key(integration, repository_id, position)
     changes: Sequence[RefChanged] | None = cache.get(key)
     if changes is None:
-        changes = client().push(repository_id, push_id)
+        changes = client().push(repository_id, position)
         cache.set(key, changes, KEEP_PUSHES)
     return changes
 
@@ -41,14 +41,14 @@ def read_ahead(deliveries: Sequence[Delivery]) -> None:
 
     What can't be read this way is left to each delivery.
     """
-    push_ids = {event.push_id for delivery in deliveries for event in _announced(delivery)}
-    if len(push_ids) < WORTH_A_LIST:
+    positions = {event.position for delivery in deliveries for event in _announced(delivery)}
+    if len(positions) < WORTH_A_LIST:
         return
     integration, repository_id = deliveries[0].integration, deliveries[0].repository_id
     if not integration.repositories.in_use().filter(external_id=repository_id).exists():
         return
     with suppress(ProviderError):
-        _read_together(integration, repository_id, push_ids)
+        _read_together(integration, repository_id, positions)
 
 
 def _announced(delivery: Delivery) -> list[PushAnnounced]:
@@ -60,22 +60,24 @@ def _announced(delivery: Delivery) -> list[PushAnnounced]:
     return [event for event in events if isinstance(event, PushAnnounced)]
 
 
-def _read_together(integration: Integration, repository_id: str, push_ids: Collection[int]) -> None:
+def _read_together(
+    integration: Integration, repository_id: str, positions: Collection[int]
+) -> None:
     """Remember what pushes changed, as far as they are listed, with the commits.
 
     So are those remembered that are listed with them: in a backlog their deliveries come next.
     Raises ProviderError.
     """
     client = integration.client(AHEAD)
-    keys = {push_id: _key(integration, repository_id, push_id) for push_id in push_ids}
+    keys = {position: _key(integration, repository_id, position) for position in positions}
     known: dict[str, Sequence[RefChanged]] = cache.get_many(keys.values())
-    missing = [push_id for push_id in push_ids if keys[push_id] not in known]
+    missing = [position for position in positions if keys[position] not in known]
     if missing:
         # In no more calls than it would take to read them one by one.
         most = min(len(missing) * LISTED_PER_CALL, MOST_LISTED)
         newest = islice(client.pushes_since(repository_id, min(missing) - 1), most)
         listed = {
-            _key(integration, repository_id, one.push_id): one.changes
+            _key(integration, repository_id, one.position): one.changes
             for one in newest
             if one.changes
         }
@@ -102,5 +104,5 @@ def _commits(
     return {commit.sha: commit for commit in read}
 
 
-def _key(integration: Integration, repository_id: str, push_id: int) -> str:
-    return f"push:{integration.pk}:{repository_id}:{push_id}"
+def _key(integration: Integration, repository_id: str, position: int) -> str:
+    return f"push:{integration.pk}:{repository_id}:{position}"

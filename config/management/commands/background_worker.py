@@ -53,8 +53,8 @@ END_WITHIN = 4
 
 class Command(BaseCommand):
     help = (
-        "Run background work: process deliveries, reconcile, report to Azure DevOps, look after "
-        "service hooks, mail notices, tidy up. "
+        "Run background work: process deliveries, reconcile, report to providers, keep "
+        "service hooks, send email, tidy up. "
         "`make run` starts it beside the web server."
     )
 

@@ -12,13 +12,13 @@ from stacks.execution.isolation.sandbox import Stopped
 from stacks.models import Run
 from stacks.rules.states import Kind
 from vcs_integrations.providers.base import BACKGROUND, ProviderError
-from vcs_integrations.providers.events import BRANCHES, PullRequestFacts
+from vcs_integrations.providers.events import BRANCHES, PullRequestFacts, TrialMerge
 
-# Azure DevOps tries a merge within seconds after a push, or after somebody asked for the pull
-# request; until then it is "queued".
+# A provider may merge for a trial seconds after a push, or only once somebody asks for the pull
+# request.
 PATIENCE = 30  # seconds
 ASK_EVERY = 2
-NOT_TRIED_YET = {"", "notSet", "queued"}
+NOT_TRIED_YET = {TrialMerge.UNKNOWN, TrialMerge.PENDING}
 LONGEST = 200  # characters of the file that names a merge
 
 
@@ -68,7 +68,7 @@ def _source_of_merge(git: Git) -> MergeSource | None:
         return MergeSource(tracked_ref=f"{BRANCHES}{run.stack.branch}")
     now = _pull_request_once_tried(git, run.pull_request.number)
     is_ours = now and (now.source_sha, now.target_branch) == (run.sha, run.stack.branch)
-    if now and is_ours and now.merge_status != workspace.CONFLICTS:
+    if now and is_ours and not now.has_conflicts:
         return MergeSource(ref=ref)
     return None
 
@@ -81,7 +81,7 @@ def _pull_request_once_tried(git: Git, number: int) -> PullRequestFacts | None:
     try:
         while True:
             now = client.pull_request(repository.external_id, number)
-            if now.merge_status not in NOT_TRIED_YET or time.monotonic() > until:
+            if now.trial_merge not in NOT_TRIED_YET or time.monotonic() > until:
                 return now
             git.log.say("Waiting for the merge of the pull request to be tried")
             _pause(git)

@@ -23,6 +23,7 @@ from urllib.parse import urlsplit
 from django.conf import settings
 
 from stacks.execution.isolation.system import SYSTEM_PATH
+from vcs_integrations.providers import PROVIDERS
 
 PROGRAMS = ("pasta", "nft", "nsenter", "setpriv")
 TUNNEL = Path("/dev/net/tun")
@@ -33,7 +34,7 @@ START_SECONDS = 20
 NOBODY = 65534
 # The addresses inside are reserved for tests of network devices, so that none of them is in use.
 ADDRESS, GATEWAY, RESOLVER = "198.18.0.2", "198.18.0.1", "198.18.1.1"
-# Private and special networks, and the address at which Azure serves a machine's own settings.
+# Private and special networks, and the address at which a cloud serves a machine's own settings.
 CLOSED = (
     "0.0.0.0/8",
     "10.0.0.0/8",
@@ -330,9 +331,10 @@ def services_of_operator() -> list[tuple[IPv4Address, int]]:
 
 
 def hosts_of_operator() -> Iterator[tuple[str, int]]:
-    """Yield host and port of Stackhook, of Azure DevOps Servers and of proxies."""
+    """Yield host and port of Stackhook, of own servers of providers and of proxies."""
+    servers = [url for provider in PROVIDERS.values() for url in provider.own_servers]
     proxies = [os.environ[name] for name in PROXIES if os.environ.get(name)]
-    for url in (settings.PUBLIC_URL, *settings.AZURE_DEVOPS_SERVERS, *proxies):
+    for url in (settings.PUBLIC_URL, *servers, *proxies):
         with suppress(ValueError):  # programs can't use such a proxy, either
             parts = urlsplit(url if "://" in url else f"http://{url}")
             yield parts.hostname or "", parts.port or PORTS.get(parts.scheme, 80)

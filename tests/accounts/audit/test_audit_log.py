@@ -9,16 +9,15 @@ from typing import Any
 import pytest
 from auditlog.models import LogEntry
 from django.conf import settings as product
-from django.contrib.auth.models import User
 from django.contrib.contenttypes.models import ContentType
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.db import OperationalError, connection
-from django.db.migrations.executor import MigrationExecutor
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from accounts.audit.records import Line, Verb, entries, entries_about, lines
+from accounts.models import User
 from stacks.models import Run, RunAction, Stack, StackVariable, StateLock
 from stacks.rules.states import State
 from tests.addresses import World, make_stack, make_world
@@ -585,6 +584,8 @@ def test_ten_thousand_entries_cost_as_many_queries_as_ten(
 ) -> None:
     pages = [LOG, f"{LOG}?person=bob", f"{LOG}?verb=tested&thing=stack", linked.get_absolute_url()]
     fill(10)
+    for page in pages:  # what is remembered of models' kinds is read once
+        admin.get(page)
     few = [queries(admin, page) for page in pages]
     fill(9_990)
     assert entries().count() == 10_000
@@ -631,27 +632,3 @@ def test_the_page_of_an_integration_has_what_was_done_to_it(world: World, admin:
 
 def text_of(response: Any) -> str:
     return str(response.content.decode())
-
-
-# From before there was a log
-
-
-@pytest.mark.django_db(transaction=True)
-def test_who_saw_a_password_before_is_carried_over() -> None:
-    before, after = [("vcs_integrations", "0005_notices")], MigrationExecutor(connection)
-    newest = after.loader.graph.leaf_nodes()
-    try:
-        after.migrate(before)
-        apps = MigrationExecutor(connection).loader.project_state(before).apps
-        integration = apps.get_model("vcs_integrations", "Integration").objects.create(
-            provider_key="azure_devops", organization_name="fabrikam", name="Ours"
-        )
-        at = timezone.now() - timedelta(days=3)
-        reveals = apps.get_model("vcs_integrations", "PasswordReveal").objects
-        reveals.create(integration=integration, username="zoe")
-        reveals.update(at=at)
-    finally:
-        MigrationExecutor(connection).migrate(newest)
-    [line] = lines(list(entries_about(Integration.objects.get())), User())
-    assert (line.person, line.did, line.at) == ("zoe", "Revealed the webhook password", at)
-    assert line.thing == OURS == str(Integration.objects.get())

@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 import time_machine
-from django.contrib.auth.models import User
 from django.contrib.contenttypes.models import ContentType
 from django.core.management import call_command
 from django.db import OperationalError
@@ -14,6 +13,7 @@ from django.test import Client
 
 from accounts.audit.records import Line, entries, lines
 from accounts.audit.refusals import prune_refusals
+from accounts.models import User
 from tests.addresses import make_stack
 from tests.conftest import PASSWORD, make_integration, over_https, signed_in
 from tests.emulator.model import Organization
@@ -209,7 +209,7 @@ def test_it_is_exported_as_json_lines(admin: Client, bob: User, endpoint: Integr
             "person": "bob",
             "address": ADDRESS,
             "thing": "bob",
-            "thing_kind": "auth.user",
+            "thing_kind": "accounts.user",
             "thing_id": bob.pk,
             "count": 1,
         }.items()

@@ -18,7 +18,7 @@ def made_up(name: str, repository_id: str, number: int, **resource: Any) -> byte
 
 
 def made_up_push(
-    repository_id: str, number: int, push_id: int, ref: str, old: str, new: str
+    repository_id: str, number: int, position: int, ref: str, old: str, new: str
 ) -> bytes:
     """Return the payload of a push of one ref."""
     commit = {"commitId": new, "comment": "Trust me", "author": {"name": "The boss"}}
@@ -27,7 +27,7 @@ def made_up_push(
         "git_push__one_commit",
         repository_id,
         number,
-        pushId=push_id,
+        pushId=position,
         commits=[commit],
         refUpdates=[update],
     )

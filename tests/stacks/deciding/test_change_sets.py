@@ -161,7 +161,7 @@ def check(remote: Repository, client: AzureDevOpsClient) -> int:
     assert sorted(found.changes, key=str) == sorted(expected, key=str)
     assert found.merge_base == remote.git.merge_base(base, head)
     one = remote.open_pull_request("topic", "main")
-    proposed = client.iteration_changes(remote.id, one.id, 1)
+    proposed = client.revision_changes(remote.id, one.id, 1)
     assert sorted(proposed, key=str) == sorted(expected, key=str)
     remote.pull_requests.clear()
     return len(expected)
@@ -223,18 +223,18 @@ class Seen:
         """Return what the newest push of a branch changed."""
         return self.of_push(branch, self.repository.pushes[-1].id)
 
-    def of_push(self, branch: str, push_id: int) -> set[str]:
+    def of_push(self, branch: str, position: int) -> set[str]:
         """Return what a push of a branch changed."""
-        changed = self.changed(branch, push_id)
+        changed = self.changed(branch, position)
         assert not changed.unknown_because
         return set(changed.paths)
 
-    def changed(self, branch: str, push_id: int) -> ChangedPaths:
-        push = next(push for push in self.repository.pushes if push.id == push_id)
+    def changed(self, branch: str, position: int) -> ChangedPaths:
+        push = next(push for push in self.repository.pushes if push.id == position)
         ref = f"refs/heads/{branch}"
         moved = next(update for update in push.ref_updates if update.name == ref)
         old, new = (sha if sha != NO_OBJECT else "" for sha in (moved.old, moved.new))
-        event = RefChanged(self.repository.id, push_id, ref, old, new)
+        event = RefChanged(self.repository.id, position, ref, old, new)
         return Facts(self.stack.integration).read_paths_of_push(self.stack, event)
 
 
@@ -275,10 +275,10 @@ def test_a_new_branch_without_new_commits_shows_nothing(seen: Seen) -> None:
 def test_a_new_branch_shows_the_same_after_it_was_merged(seen: Seen) -> None:
     repository = seen.repository
     repository.push({"a.tf": "1"}, "topic")
-    push_id = repository.pushes[-1].id
+    position = repository.pushes[-1].id
     repository.push_refs({"refs/heads/main": repository.sha("topic")})
     repository.push({"b.tf": "1"})
-    assert seen.of_push("topic", push_id) == {"a.tf"}
+    assert seen.of_push("topic", position) == {"a.tf"}
 
 
 def test_a_rewritten_branch_shows_all_it_has_beyond_the_tracked_one(seen: Seen) -> None:
@@ -324,10 +324,10 @@ def test_commits_that_are_gone_are_said_to_be_unknown(seen: Seen) -> None:
     repository = seen.repository
     repository.push({"a.tf": "1"}, "topic")
     repository.push({"b.tf": "1"}, "topic")
-    push_id = repository.pushes[-1].id
+    position = repository.pushes[-1].id
     repository.delete_branch("topic")
     repository.prune()
-    assert seen.changed("topic", push_id).unknown_because
+    assert seen.changed("topic", position).unknown_because
 
 
 @pytest.mark.parametrize(

@@ -54,18 +54,18 @@ class Forger:
         assert answer.status_code == 200
         return Delivery.objects.latest("pk")
 
-    def push(self, push_id: int, ref: str, old: str, new: str, number: int = 0) -> Delivery:
+    def push(self, position: int, ref: str, old: str, new: str, number: int = 0) -> Delivery:
         number = number or self.next_number
-        return self.post(made_up_push(self.repository.id, number, push_id, ref, old, new))
+        return self.post(made_up_push(self.repository.id, number, position, ref, old, new))
 
-    def tell(self, push_id: int) -> Delivery:
+    def tell(self, position: int) -> Delivery:
         """Post what a hook would have sent about a real push."""
-        push = next(push for push in self.repository.pushes if push.id == push_id)
+        push = next(push for push in self.repository.pushes if push.id == position)
         updates = [
             {"name": one.name, "oldObjectId": one.old, "newObjectId": one.new}
             for one in push.ref_updates
         ]
-        return self.send("git_push__one_commit", pushId=push_id, refUpdates=updates, commits=[])
+        return self.send("git_push__one_commit", pushId=position, refUpdates=updates, commits=[])
 
 
 @pytest.fixture
@@ -87,8 +87,8 @@ def everything(stack: Stack) -> list[Any]:
     return [
         list(stack.runs.order_by("pk").values()),
         list(stack.repository.pull_requests.values()),
-        list(Report.objects.order_by("pk").values("what", "sha", "iteration", "is_ignored")),
-        (stack.head_sha, stack.head_push_id, stack.branch_gone_at, stack.followed_push_id),
+        list(Report.objects.order_by("pk").values("what", "sha", "revision", "is_ignored")),
+        (stack.head_sha, stack.head_position, stack.branch_gone_at, stack.followed_position),
     ]
 
 
@@ -427,7 +427,7 @@ def test_a_push_costs_one_call_for_all_stacks_and_all_deliveries_of_it(
             repository=following.repository,
             branch="main",
             path_rule=False,
-            followed_push_id=following.followed_push_id,
+            followed_position=following.followed_position,
         )
     repository.push({"main.tf": "2"})
     calls()

@@ -49,7 +49,7 @@ class Inbox:
             name="Network", repository=repository, branch="main", path_rule=False
         )
         # As if it had followed the branch long before anything of this was pushed.
-        self.set(followed_push_id=1, followed_at="2026-01-01T00:00:00Z")
+        self.set(followed_position=1, followed_at="2026-01-01T00:00:00Z")
         self.notification = 0
         # What the API answers, by the end of the path in lower case
         self.there: dict[str, object] = {"": {"id": REPOSITORY}}
@@ -114,7 +114,7 @@ def test_a_push_of_the_tracked_branch_moves_the_head_and_starts_a_tracked_run(
     inbox.receive("git_push__one_commit")
     assert inbox.runs == [("tracked", MAIN_SHA, "queued")]
     assert inbox.stack.head_sha.startswith(MAIN_SHA)
-    assert inbox.stack.head_push_id == 104
+    assert inbox.stack.head_position == 104
     assert inbox.stack.head_message
 
 
@@ -196,13 +196,13 @@ def test_a_pull_request_that_deletes_runs_unless_the_path_is_known_to_be_elsewhe
     change: dict[str, Any], rule: str, note: str
 ) -> None:
     created = json.loads((PAYLOADS / "git_pullrequest_created__active.json").read_bytes())
-    iteration = {"id": 1, "sourceRefCommit": {"commitId": TOPIC_SHA.ljust(40, "0")}}
+    revision = {"id": 1, "sourceRefCommit": {"commitId": TOPIC_SHA.ljust(40, "0")}}
     changes = {"changeEntries": [{"changeType": "delete", **change}], "nextSkip": 0}
     url = f"https://dev.azure.com/fabrikam/_apis/git/repositories/{REPOSITORY}"
     with responses.RequestsMock(assert_all_requests_are_fired=False) as calls:
         calls.get(re.compile(f"{url}/commits/"), json=NOT_FOUND, status=404)
         calls.get(f"{url}/pullrequests/41", json=created["resource"])
-        calls.get(f"{url}/pullRequests/41/iterations", json={"value": [iteration]})
+        calls.get(f"{url}/pullRequests/41/iterations", json={"value": [revision]})
         calls.get(f"{url}/pullRequests/41/iterations/1/changes", json=changes)
         inbox = Inbox()
         inbox.set(path_rule=True, project_root="network")
@@ -218,7 +218,7 @@ def test_a_created_pull_request_starts_a_proposed_run_tied_to_it(inbox: Inbox) -
     assert inbox.runs == [("proposed", TOPIC_SHA, "queued")]
     [run] = inbox.stack.runs.all()
     assert run.pull_request
-    assert (run.pull_request.number, run.iteration) == (41, 1)
+    assert (run.pull_request.number, run.revision) == (41, 1)
     assert run.branch == "topic/größe"
 
 
@@ -260,12 +260,14 @@ def test_votes_reviewers_title_and_description_start_nothing(
     assert delivery.outcome == "no_run"
 
 
-@pytest.mark.parametrize("end", ["completed", "abandoned"])
-def test_a_pull_request_that_ends_cancels_its_unfinished_runs(inbox: Inbox, end: str) -> None:
+@pytest.mark.parametrize(("end", "rule"), [("completed", "merged"), ("abandoned", "closed")])
+def test_a_pull_request_that_ends_cancels_its_unfinished_runs(
+    inbox: Inbox, end: str, rule: str
+) -> None:
     inbox.receive("git_pullrequest_created__active")
     inbox.receive(f"git_pullrequest_updated__{end}")
     assert inbox.runs == [("proposed", TOPIC_SHA, "canceled")]
-    assert inbox.rule == end
+    assert inbox.rule == rule
 
 
 def test_its_finished_runs_stay_finished(inbox: Inbox) -> None:
@@ -347,7 +349,7 @@ def test_push_and_pull_request_of_one_commit_are_one_run(inbox: Inbox, order: li
     assert inbox.runs == [("proposed", TOPIC_SHA, "queued")]
     [run] = inbox.stack.runs.all()
     assert run.pull_request
-    assert (run.push_id, run.pull_request.number) == (105, 41)
+    assert (run.position, run.pull_request.number) == (105, 41)
     assert inbox.rule == "same_commit"
 
 
@@ -364,7 +366,7 @@ def test_a_push_that_comes_late_is_superseded_and_leaves_the_head(inbox: Inbox) 
     inbox.receive("git_push__one_commit")
     assert inbox.runs[2] == ("tracked", MAIN_SHA, "superseded")
     assert inbox.stack.head_sha.startswith("a511f5")
-    assert inbox.stack.head_push_id == 108
+    assert inbox.stack.head_position == 108
 
 
 def test_a_newer_push_supersedes_the_tracked_run_that_nobody_confirmed(inbox: Inbox) -> None:
@@ -399,7 +401,7 @@ def test_pull_requests_only_leaves_pushes_of_other_branches_out(inbox: Inbox) ->
 
 
 def test_what_was_pushed_before_the_stack_starts_nothing(inbox: Inbox) -> None:
-    inbox.set(followed_push_id=104)
+    inbox.set(followed_position=104)
     inbox.receive("git_push__one_commit")
     assert (inbox.runs, inbox.rule) == ([], "before_stack")
 
@@ -469,7 +471,7 @@ def test_two_stacks_decide_each_for_itself(inbox: Inbox) -> None:
         repository=inbox.stack.repository,
         branch="release/1",
         path_rule=False,
-        followed_push_id=1,
+        followed_position=1,
     )
     delivery = inbox.receive("git_push__several_refs")
     kinds = {(run.stack.name, run.kind) for run in [*inbox.stack.runs.all(), *other.runs.all()]}
@@ -494,5 +496,5 @@ def test_pull_requests_are_kept_as_they_were_last_read(inbox: Inbox) -> None:
     inbox.receive("git_pullrequest_created__active")
     inbox.receive("git_pullrequest_updated__completed")
     row = PullRequest.objects.get()
-    assert (row.number, row.status, row.version) == (41, "completed", 2)
+    assert (row.number, row.status, row.version) == (41, "merged", 2)
     assert row.title == "Größere Knoten"

@@ -33,7 +33,7 @@ def work() -> None:
 
 
 def runs_by_push(stack: Stack) -> list[int]:
-    return sorted(run.push_id for run in stack.runs.all() if run.push_id is not None)
+    return sorted(run.position for run in stack.runs.all() if run.position is not None)
 
 
 @pytest.mark.parametrize(("hours", "status"), [(36, "disabledBySystem"), (30, "onProbation")])

@@ -272,7 +272,7 @@ def test_a_fault_of_ours_holds_up_no_other_delivery(
     decide = pushes.decide
 
     def stumbles(stack: Stack, pushed: Sequence[pushes.Pushed]) -> list[Decision | None]:
-        if any(one.change.push_id == repository.pushes[-2].id for one in pushed):
+        if any(one.change.position == repository.pushes[-2].id for one in pushed):
             raise ZeroDivisionError
         return decide(stack, pushed)
 
@@ -585,7 +585,7 @@ def test_a_stack_that_moved_to_another_repository_counts_its_pushes_anew(
     )
     stack = Stack.objects.with_repository().get()
     pushed = RefChanged(
-        "other", stack.runs.get().push_id or 0, "refs/heads/main", "", "1" * 40, None, ELSEWHERE
+        "other", stack.runs.get().position or 0, "refs/heads/main", "", "1" * 40, None, ELSEWHERE
     )
     stack.follow(other, "main")
     decide_events(integration, [pushed])
@@ -750,7 +750,7 @@ def test_a_replay_keeps_the_run_that_a_delivery_started(
     assert (created.outcome, created.reason) == ("run", "Run 1 of Network")
 
 
-def test_many_iterations_that_nobody_saw_are_read_in_one_go(
+def test_many_revisions_that_nobody_saw_are_read_in_one_go(
     following: Stack, repository: Repository, emulator: Emulator
 ) -> None:
     Stack.objects.update(pull_requests_only=True)

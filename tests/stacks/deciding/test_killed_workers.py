@@ -37,7 +37,7 @@ for stack in json.loads(os.environ["STACKS"]):
     repository, _ = Repository.objects.get_or_create(
         integration=integration, external_id=stack.pop("repository")
     )
-    Stack.objects.create(repository=repository, followed_push_id=0, **stack)
+    Stack.objects.create(repository=repository, followed_position=0, **stack)
 # What there is on paper only comes by deliveries.
 Repository.objects.filter(stacks__path_rule=False).update(due_at="2100-01-01T00:00:00Z")
 password = integration.read_credentials().webhook_password
@@ -74,13 +74,13 @@ class History:
             | behavior
         )
 
-    def expect(self, repository: str, branch: str, push_id: int, sha: str) -> None:
+    def expect(self, repository: str, branch: str, position: int, sha: str) -> None:
         """Note what a push means for the stacks of its repository, the pushes in their order."""
         for stack in self.stacks:
             if stack["repository"] != repository:
                 continue
             if stack["branch"] == branch:
-                self.runs.add((stack["name"], TRACKED, str(push_id)))
+                self.runs.add((stack["name"], TRACKED, str(position)))
                 self.heads[stack["name"]] = sha
             else:
                 self.runs.add((stack["name"], PROPOSED, sha))
@@ -126,9 +126,9 @@ class Killed:
     @property
     def runs(self) -> list[RunKey]:
         return [
-            (name, kind, str(push_id) if kind == TRACKED else sha)
-            for name, kind, push_id, sha in self.database.ask(
-                "SELECT s.name, r.kind, r.push_id, r.sha FROM stacks_run r "
+            (name, kind, str(position) if kind == TRACKED else sha)
+            for name, kind, position, sha in self.database.ask(
+                "SELECT s.name, r.kind, r.position, r.sha FROM stacks_run r "
                 "JOIN stacks_stack s ON s.id = r.stack_id"
             )
         ]
@@ -199,9 +199,9 @@ def happen_on_paper(
         sha = f"{number:040x}"
         branches = chance.sample(["main", "release", "topic"], chance.choice(branches_at_once))
         refs = [f"refs/heads/{branch}" for branch in branches] + ["refs/tags/v1"]
-        push_id = repository.push_on_paper(dict.fromkeys(refs, sha)).id
+        position = repository.push_on_paper(dict.fromkeys(refs, sha)).id
         resource = payload["resource"]
-        resource["pushId"] = push_id
+        resource["pushId"] = position
         resource["repository"]["id"] = repository.id
         resource["commits"][0]["commitId"] = sha
         resource["refUpdates"] = [
@@ -209,10 +209,10 @@ def happen_on_paper(
         ]
         for subscription in range(1 + number % hooks):
             payload["subscriptionId"] = str(UUID(int=subscription + 1))
-            payload["notificationId"] = push_id
+            payload["notificationId"] = position
             history.bodies.append(json.dumps(payload).encode())
         for branch in branches:
-            history.expect(repository.id, branch, push_id, sha)
+            history.expect(repository.id, branch, position, sha)
 
 
 @pytest.fixture

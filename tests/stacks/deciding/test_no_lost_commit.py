@@ -110,10 +110,10 @@ class Forgery:
                 pullRequestId=1 + self.number,
             )
         is_real = self.kind == "borrows a push"
-        push_id = chosen(remote.pushes, self.number).id if is_real else 1_000_000 + notification
+        position = chosen(remote.pushes, self.number).id if is_real else 1_000_000 + notification
         new = NOTHING if self.kind == "deletes" else sha
         ref = f"refs/heads/{self.branch}"
-        return made_up_push(remote.id, notification, push_id, ref, "1" * 40, new)
+        return made_up_push(remote.id, notification, position, ref, "1" * 40, new)
 
 
 @dataclass(frozen=True)
@@ -238,7 +238,7 @@ class World:
         runs = Run.objects.filter(stack__repository=self.repository)
         proposed = runs.filter(kind=Kind.PROPOSED).exclude(state__in=DOES_NOT_COUNT)
         assert not doubles(proposed, "stack", "sha")
-        assert not doubles(runs.filter(kind=Kind.TRACKED), "stack", "push_id")
+        assert not doubles(runs.filter(kind=Kind.TRACKED), "stack", "position")
         assert not doubles(runs.filter(kind=Kind.TRACKED, state=State.QUEUED), "stack")
         self.rest()
         for run in self.deciding:

@@ -67,9 +67,9 @@ def test_a_pull_request_that_is_older_than_its_stack_is_planned_and_passes_the_p
     stack = Stack.objects.get()
     repository.require_status("stackhook/network")
     work()
-    # Its newest iteration alone
+    # Its newest revision alone
     [run] = stack.runs.all()
-    assert (run.kind, run.message, run.iteration) == ("proposed", "Newest", 2)
+    assert (run.kind, run.message, run.revision) == ("proposed", "Newest", 2)
     assert run.note == f"Pull request {one.id} was open before the stack followed main."
     [decision] = stack.decisions.all()
     assert (decision.rule, decision.sentence, decision.run) == ("proposed", run.note, run)

@@ -89,11 +89,11 @@ def test_trial_merges_are_passed_over(following: Stack, repository: Repository) 
     repository.open_pull_request("topic")
     assert look(following) == ["proposed"]
     row = following.repository
-    assert (row.seen_push_id, row.pushed_at) == (repository.pushes[-1].id, pushed_at)
+    assert (row.seen_position, row.pushed_at) == (repository.pushes[-1].id, pushed_at)
     repository.push_trial_merge(1, repository.sha("topic"))
     assert look(following) == []
     row.refresh_from_db()
-    assert (row.seen_push_id, row.pushed_at) == (repository.pushes[-1].id, pushed_at)
+    assert (row.seen_position, row.pushed_at) == (repository.pushes[-1].id, pushed_at)
 
 
 def test_a_stack_made_after_a_trial_merge_follows_its_branch(
@@ -101,8 +101,8 @@ def test_a_stack_made_after_a_trial_merge_follows_its_branch(
 ) -> None:
     repository.open_pull_request("feature/network")
     assert follow_from_now(stack) is None
-    assert (stack.head_sha, stack.head_push_id) == (repository.sha("main"), 1)
-    assert stack.followed_push_id == repository.pushes[-1].id
+    assert (stack.head_sha, stack.head_position) == (repository.sha("main"), 1)
+    assert stack.followed_position == repository.pushes[-1].id
     repository.push({"main.tf": "2"})
     assert look(stack)[0] == "tracked"
 
@@ -119,7 +119,7 @@ def test_the_tracked_branch_is_gone_and_back(following: Stack, repository: Repos
     assert following.head_sha == sha
 
 
-def test_a_pull_request_with_its_iterations(following: Stack, repository: Repository) -> None:
+def test_a_pull_request_with_its_revisions(following: Stack, repository: Repository) -> None:
     Stack.objects.update(pull_requests_only=True)
     repository.push({"a.tf": "1"}, branch="topic", message="First")
     one = repository.open_pull_request("topic", title="A topic")
@@ -133,7 +133,7 @@ def test_a_pull_request_with_its_iterations(following: Stack, repository: Reposi
     ]
     newest = following.runs.order_by("-number")[0]
     assert newest.pull_request
-    assert (newest.pull_request.title, newest.iteration) == ("A topic", 3)
+    assert (newest.pull_request.title, newest.revision) == ("A topic", 3)
     assert look(following) == []
 
 
@@ -154,7 +154,7 @@ def test_one_that_was_open_and_ended_meanwhile(following: Stack, repository: Rep
     one = repository.open_pull_request("topic")
     look(following)
     one.abandon()
-    assert look(following) == ["abandoned"]
+    assert look(following) == ["closed"]
     assert runs(following) == [("proposed", "First", "canceled")]
     one.reactivate()
     look(following)

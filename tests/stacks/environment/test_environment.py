@@ -1,11 +1,9 @@
 """The environment of a stack's runs: variables, some of them secret."""
 
 import html
-from importlib import import_module
 from typing import Any
 
 import pytest
-from django.apps import apps
 from django.db import connection
 from django.test import Client
 from pytest_django import Settings
@@ -367,15 +365,6 @@ def test_proposed_runs_find_no_secret_unless_an_admin_says_so(
     admin.post(path, keep)
     assert environment_of(stack, Kind.PROPOSED)[0] == {"TF_VAR_region": "westeurope"}
     assert former_secrets_of(stack) == [SECRET]
-
-
-def test_secrets_of_before_stay_available_to_proposed_runs(member: Client, stack: Stack) -> None:
-    add(member, "TF_VAR_region", "westeurope")
-    add(member, "ARM_CLIENT_SECRET", SECRET, is_secret="on")
-    import_module("stacks.migrations.0017_secrets_of_tracked_runs").keep_available(apps, None)
-    assert environment_of(stack, Kind.PROPOSED)[0]["ARM_CLIENT_SECRET"] == SECRET
-    assert not StackVariable.objects.get(name="TF_VAR_region").is_for_proposed
-    assert "Proposed runs can read ARM_CLIENT_SECRET" in words(member)
 
 
 def test_what_is_secret_once_more_is_for_tracked_runs(

@@ -111,7 +111,7 @@ def pushed(
         repository=stack.repository,
         sha=sha,
         branch=branch,
-        push_id=number,
+        position=number,
     )
 
 
@@ -148,7 +148,7 @@ def queued(stack: Stack, sha: str, **changes: object) -> Run:
     number = stack.runs.count() + 1
     values = {
         "stack": stack, "number": number, "kind": Kind.TRACKED, "repository": stack.repository,
-        "sha": sha, "branch": "main", "push_id": number,
+        "sha": sha, "branch": "main", "position": number,
     }  # fmt: skip
     return Run.objects.create(**values | changes)
 

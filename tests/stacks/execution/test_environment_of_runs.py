@@ -3,9 +3,9 @@
 import json
 from hashlib import sha256
 
-from django.contrib.auth.models import User
 from django.test import Client
 
+from accounts.models import User
 from stacks.environment.variables import change, remove
 from stacks.execution.output.logs import as_text
 from stacks.execution.output.masking import MASK, MOST_PARTS

@@ -2,9 +2,9 @@
 
 import html
 
-from django.contrib.auth.models import User
 from django.test import Client
 
+from accounts.models import User
 from stacks.execution.output.masking import MASK
 from stacks.lifecycle.actions import Action, act
 from stacks.models import Stack, StackVariable

@@ -54,7 +54,7 @@ stack = Stack.objects.get()
 number = stack.runs.count() + 1
 Run.objects.create(
     stack=stack, number=number, kind="tracked", repository=stack.repository,
-    sha=os.environ["SHA"], branch="main", push_id=number,
+    sha=os.environ["SHA"], branch="main", position=number,
 )
 """
 STATE = """

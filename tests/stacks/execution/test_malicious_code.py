@@ -14,10 +14,10 @@ from pathlib import Path
 
 import pytest
 from django.conf import settings as configured
-from django.contrib.auth.models import User
 from django.db import connections
 from pytest_django import Settings
 
+from accounts.models import User
 from stacks.execution import queue
 from stacks.execution.isolation.sandbox import sandbox
 from stacks.execution.output.logs import as_html, as_text
@@ -412,10 +412,10 @@ def test_a_forks_code_does_not_run_unless_that_is_allowed(
     repository.fork("infrastructure.eve")
     sha = repository.push({"main.tf": HTTP_BACKEND}, branch="main")
     request = PullRequest.objects.create(
-        repository=stack.repository, number=7, status="active", is_from_fork=True,
+        repository=stack.repository, number=7, status="open", is_from_fork=True,
         target_branch="main", source_branch="evil",
     )  # fmt: skip
-    of_fork = {"kind": Kind.PROPOSED, "push_id": None, "pull_request": request, "branch": "evil"}
+    of_fork = {"kind": Kind.PROPOSED, "position": None, "pull_request": request, "branch": "evil"}
     refused = queued(stack, sha, **of_fork)
     (done,) = work()
     assert (done.pk, done.state) == (refused.pk, State.FAILED)
@@ -441,7 +441,7 @@ def test_a_commit_of_a_fork_that_a_member_allowed_runs_and_no_later_one(
     assert (done.sha, done.state) == (proposed.source_commit, State.FINISHED), done.failure
     proposed.push({"main.tf": HTTP_BACKEND + "# worse"})
     look(stack)
-    later = {"kind": Kind.PROPOSED, "push_id": None, "pull_request": request}
+    later = {"kind": Kind.PROPOSED, "position": None, "pull_request": request}
     queued(stack, proposed.source_commit, **later)
     (done,) = work()
     assert (done.state, "fork" in done.failure) == (State.FAILED, True)

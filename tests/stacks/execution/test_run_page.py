@@ -3,15 +3,13 @@
 import re
 from datetime import timedelta
 from hashlib import sha256
-from importlib import import_module
 from typing import Any
 
 import pytest
-from django.apps import apps
-from django.contrib.auth.models import User
 from django.test import Client
 from django.utils import timezone
 
+from accounts.models import User
 from stacks.models import LogChunk, PlanFile, Run, RunAction, Stack
 from stacks.rules.states import State
 from stacks.runs.views import LOG_SHOWN
@@ -139,16 +137,6 @@ def test_a_plan_is_shown_as_counts_and_as_a_list(member: Client, run: Run) -> No
     assert page.count('data-label="New value"') == 1  # phones show no label without a value
     Run.objects.update(plan={"resources": [], "outputs": [], "left_out": 0})
     assert "No changes: what there is matches the code." in text(member.get(PAGE))
-
-
-def test_the_outputs_of_runs_from_before_are_counted(member: Client, run: Run) -> None:
-    make_run(run.stack, 2, state=State.FINISHED)
-    outputs = [{"name": name, "action": "add", "value": "1"} for name in "ab"]
-    Run.objects.filter(pk=run.pk).update(
-        added=0, changed=0, destroyed=0, plan={"resources": [], "outputs": outputs}
-    )
-    import_module("stacks.migrations.0012_counts_and_errors").count_outputs(apps, None)
-    assert "2 outputs" in text(member.get("/stacks/network/"))
 
 
 @pytest.mark.parametrize(

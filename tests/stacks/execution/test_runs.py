@@ -9,10 +9,10 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from django.contrib.auth.models import User
 from django.utils import timezone
 from pytest_django import Settings
 
+from accounts.models import User
 from stacks.execution import job, queue
 from stacks.execution.isolation.sandbox import LimitReached, Limits, sandbox
 from stacks.execution.output.logs import Log, as_text
@@ -174,7 +174,7 @@ def test_a_tool_that_is_not_there_is_named(stack: Stack, repository: Repository)
 def queued(stack: Stack, number: int, kind: Kind = Kind.TRACKED, **changes: object) -> Run:
     values = {
         "stack": stack, "number": number, "kind": kind, "repository": stack.repository,
-        "sha": f"{number:040x}", "branch": "main", "push_id": number,
+        "sha": f"{number:040x}", "branch": "main", "position": number,
     }  # fmt: skip
     return Run.objects.create(**values | changes)
 

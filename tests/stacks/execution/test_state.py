@@ -4,10 +4,10 @@ import json
 import re
 
 import pytest
-from django.contrib.auth.models import User
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 
+from accounts.models import User
 from stacks.execution.output.logs import as_text
 from stacks.execution.tools.backends import FILE
 from stacks.lifecycle.actions import Action, NotPossible, act

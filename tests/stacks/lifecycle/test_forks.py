@@ -3,10 +3,10 @@
 from typing import Any
 
 import pytest
-from django.contrib.auth.models import User
 from django.test import Client
 
 from accounts.audit.records import entries
+from accounts.models import User
 from stacks.lifecycle.actions import refuses_retry
 from stacks.lifecycle.forks import NotAllowed, allow, is_refused, pull_request_of, read
 from stacks.models import Stack
@@ -115,7 +115,7 @@ def test_a_later_push_to_the_fork_is_blocked_again(
         repository=following.repository,
         sha=proposed.source_commit,
         pull_request=newest(following).pull_request,
-        iteration=2,
+        revision=2,
         state=State.FAILED,
     )
     assert is_refused(later)

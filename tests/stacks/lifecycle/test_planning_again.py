@@ -3,10 +3,10 @@
 from typing import Any
 
 import pytest
-from django.contrib.auth.models import User
 from django.test import Client
 from django.utils import timezone
 
+from accounts.models import User
 from stacks.lifecycle import forks
 from stacks.lifecycle.basis import basis_now
 from stacks.lifecycle.planning_again import LOOK_AGAIN_AFTER, MOST_AT_ONCE, plan_again_next
@@ -99,7 +99,7 @@ def test_what_main_moved_under_is_planned_again_once_main_is_applied(
     finish(tracked)
     work()
     again = newest(stack)
-    assert (again.repeats, again.sha, again.pull_request, again.iteration) == (
+    assert (again.repeats, again.sha, again.pull_request, again.revision) == (
         old, old.sha, old.pull_request, 1,
     )  # fmt: skip
     assert again.note == "Planned again: main moved."

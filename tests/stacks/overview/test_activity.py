@@ -104,7 +104,7 @@ def test_other_stacks_decisions_are_not_among_them(
         ("no_run", [3, 2]),
         ("fork", [3]),
         ("tracked", [1]),
-        ("abandoned", []),
+        ("closed", []),
         ("nonsense", [3, 2, 1]),
         ("\0", [3, 2, 1]),
     ],

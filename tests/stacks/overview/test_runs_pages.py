@@ -30,10 +30,10 @@ def pull_request(stack: Stack, number: int, **changes: Any) -> PullRequest:
     values = {
         "title": f"Change {number}",
         "author": "Ann Admin",
-        "status": "active",
+        "status": "open",
         "source_branch": f"feature/{number}",
         "target_branch": stack.branch,
-        "iteration": 1,
+        "revision": 1,
     }
     return PullRequest.objects.create(
         repository=stack.repository, number=number, **values | changes
@@ -41,7 +41,7 @@ def pull_request(stack: Stack, number: int, **changes: Any) -> PullRequest:
 
 
 def proposed(stack: Stack, number: int, one: PullRequest, **changes: Any) -> Run:
-    values = {"kind": Kind.PROPOSED, "branch": one.source_branch, "push_id": None, "iteration": 1}
+    values = {"kind": Kind.PROPOSED, "branch": one.source_branch, "position": None, "revision": 1}
     return make_run(stack, number, pull_request=one, **values | changes)
 
 
@@ -163,11 +163,11 @@ def test_open_pull_requests_to_the_tracked_branch_are_listed_with_their_newest_r
     member: Client, stack: Stack, linked: Integration
 ) -> None:
     first = pull_request(stack, 7, is_draft=True)
-    pull_request(stack, 8, is_from_fork=True, merge_status="conflicts", author="")
-    pull_request(stack, 9, status="completed")
+    pull_request(stack, 8, is_from_fork=True, trial_merge="conflicts", author="")
+    pull_request(stack, 9, status="merged")
     pull_request(stack, 10, target_branch="release")
     proposed(stack, 1, first, state=State.SUPERSEDED)
-    proposed(stack, 2, first, state=State.FAILED, iteration=2)
+    proposed(stack, 2, first, state=State.FAILED, revision=2)
     other = Stack.objects.create(name="Other", repository=stack.repository, branch="main")
     proposed(other, 3, first)
     page = text(member.get(STACK))
@@ -223,7 +223,7 @@ def move(stack: Stack) -> None:
 
 
 def enrich(stack: Stack) -> None:
-    Run.objects.update(pull_request=pull_request(stack, 8, status="completed"))
+    Run.objects.update(pull_request=pull_request(stack, 8, status="merged"))
 
 
 def open_one(stack: Stack) -> None:
@@ -292,7 +292,7 @@ def test_the_live_part_does_not_have_the_head_read_again(member: Client, stack: 
 def test_a_run_shows_all_that_is_known_of_it(member: Client, stack: Stack) -> None:
     one = pull_request(stack, 7, title="Widen <it>")
     proposed(
-        stack, 5, one, push_id=41, iteration=3, note="Which files changed is not known.",
+        stack, 5, one, position=41, revision=3, note="Which files changed is not known.",
         author="Zoë", is_reconciled=True, sha="abcdef12" * 5,
     )  # fmt: skip
     page = text(member.get(f"{STACK}runs/5/"))
@@ -304,7 +304,7 @@ def test_a_run_shows_all_that_is_known_of_it(member: Client, stack: Stack) -> No
         "Zoë",
         "feature/7",
         "<dd>41</dd>",
-        "7 Widen &lt;it&gt;</a>, iteration 3",
+        "7 Widen &lt;it&gt;</a>, revision 3",
         "Which files changed is not known.",
         "Reconciliation: no webhook told of it",
         " UTC, ",
@@ -322,7 +322,7 @@ def test_a_superseded_run_says_what_took_its_place(member: Client, stack: Stack)
 
 def test_a_repeated_run_names_the_one_it_repeats(member: Client, stack: Stack) -> None:
     first = make_run(stack, 1)
-    make_run(stack, 2, repeats=first, push_id=1)
+    make_run(stack, 2, repeats=first, position=1)
     page = text(member.get(f"{STACK}runs/2/"))
     assert f'<a href="{STACK}runs/1/">Run 1</a>' in page
 
@@ -378,9 +378,7 @@ def grow(stack: Stack, linked: Integration, first: int, last: int) -> None:
     delivery = Delivery.objects.create(integration=linked, outcome="run", body=b"{}")
     numbers = range(first, last + 1)
     requests = PullRequest.objects.bulk_create(
-        PullRequest(
-            repository=stack.repository, number=number, status="active", target_branch="main"
-        )
+        PullRequest(repository=stack.repository, number=number, status="open", target_branch="main")
         for number in numbers
     )
     Run.objects.bulk_create(

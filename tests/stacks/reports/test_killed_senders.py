@@ -19,7 +19,7 @@ from tests.conftest import make_integration
 integration = make_integration(os.environ["ORGANIZATION"], os.environ["TOKEN"])
 repository = integration.repositories.get()
 Stack.objects.create(
-    name="Network", repository=repository, branch="main", path_rule=False, followed_push_id=1
+    name="Network", repository=repository, branch="main", path_rule=False, followed_position=1
 )
 """
 

@@ -168,7 +168,7 @@ def test_a_report_and_the_move_are_stored_together_or_not_at_all(
 # Pull requests
 
 
-def test_a_pull_request_has_the_status_on_its_iteration(
+def test_a_pull_request_has_the_status_on_its_revision(
     opened: PullRequest, following: Stack, repository: Repository
 ) -> None:
     repository.require_status(NETWORK)
@@ -202,7 +202,7 @@ def test_a_run_of_a_push_is_reported_on_the_pull_request_that_comes_later(
     assert "Run 2 finished" in thread.comments[0].content
 
 
-def test_the_iteration_is_the_one_of_the_run(
+def test_the_revision_is_the_one_of_the_run(
     opened: PullRequest, following: Stack, repository: Repository
 ) -> None:
     send_all()
@@ -228,7 +228,7 @@ def test_a_run_that_was_given_up_satisfies_no_policy(
         opened.complete()
 
 
-def test_an_iteration_that_the_path_rule_ignores_does_not_block_the_pull_request(
+def test_an_revision_that_the_path_rule_ignores_does_not_block_the_pull_request(
     following: Stack, repository: Repository
 ) -> None:
     repository.require_status(NETWORK)
@@ -264,7 +264,7 @@ def test_two_pull_requests_of_one_commit_have_the_status_of_its_run(
 
 
 @pytest.mark.parametrize("reset_on_push", [True, False])
-def test_the_newest_iteration_has_the_last_word(
+def test_the_newest_revision_has_the_last_word(
     opened: PullRequest, following: Stack, repository: Repository, reset_on_push: bool
 ) -> None:
     policy = repository.require_status(NETWORK, reset_on_push=reset_on_push)
@@ -283,7 +283,7 @@ def test_the_newest_iteration_has_the_last_word(
         sha=first.sha,
         repeats=first,
         pull_request=first.pull_request,
-        iteration=1,
+        revision=1,
     )
     move(again, *TO_PLAN, State.FINISHED)
     send_all()
@@ -421,7 +421,7 @@ def test_a_comment_is_begun_with_a_result_and_edited_in_place(
     move(newest(following), *TO_PLAN, State.FINISHED)
     send_all()
     assert "Run 2 finished" in comment.content
-    assert "iteration 2" in comment.content
+    assert "revision 2" in comment.content
     assert [len(one.comments) for one in opened.threads] == [1]
 
 

@@ -109,7 +109,7 @@ def test_the_comment_that_arrived_without_an_answer_is_edited_later(
     assert "Run 2 finished" in thread.comments[0].content
 
 
-def test_an_older_iterations_same_words_are_not_taken_for_the_newer_ones(
+def test_an_older_revisions_same_words_are_not_taken_for_the_newer_ones(
     following: Stack, emulator: Emulator, repository: Repository
 ) -> None:
     Stack.objects.update(path_rule=True, project_root="infra")
@@ -244,7 +244,7 @@ def test_what_another_worker_sends_is_left_to_it(sha: str) -> None:
         assert send_next()
 
 
-def test_the_statuses_of_a_pull_request_go_in_the_order_of_its_iterations(
+def test_the_statuses_of_a_pull_request_go_in_the_order_of_its_revisions(
     opened: PullRequest, following: Stack, emulator: Emulator
 ) -> None:
     emulator.faults.add("server-error", path=f"pullRequests/{opened.id}/statuses", times=1)

@@ -1,21 +1,13 @@
-"""Extra globs: as git reads a .gitignore, and what became of those of the old meaning."""
+"""Extra globs: they mean what git reads in a .gitignore."""
 
 import random
 import subprocess
-from collections.abc import Callable
-from fnmatch import fnmatchcase
-from importlib import import_module
 from pathlib import Path
 
 import pytest
-from django.apps import apps
 
-from stacks.models import Stack
 from stacks.rules.globs import matching, plain
 from tests.emulator.git import environment
-
-gitignore_globs = import_module("stacks.migrations.0010_gitignore_globs")
-translated: Callable[[list[str]], list[str]] = gitignore_globs.translated
 
 
 @pytest.mark.parametrize(
@@ -107,66 +99,3 @@ def test_single_globs_match_what_git_ignores(tmp_path: Path) -> None:
         assert "[!" in glob or found == expected, (glob, found - expected)
         compared += 1
     assert compared > 50
-
-
-# What became of the old meaning
-
-
-@pytest.mark.parametrize(
-    ("old", "new"),
-    [
-        (["modules/*"], ["modules/**"]),
-        (["*.tf"], ["*.tf"]),
-        (["*"], ["*"]),
-        (["**/x.tf"], ["*/**/x.tf"]),
-        (["modules/*/main.tf"], ["modules/*/**/main.tf"]),
-        (["env/live.tfvars"], ["env/live.tfvars"]),
-        (["main.tf"], ["/main.tf"]),
-        (["infra*"], ["/infra*"]),
-        (["*modules*"], ["*modules*"]),
-        (["!docs/**"], ["/!docs/**"]),
-        (["#a/b"], ["/#a/b"]),
-        (["a*b"], ["/a*b", "a*/**/*b"]),
-        (["a?b"], ["/a?b", "a/b"]),
-        (["a[!b]c"], ["/a[!b]c", "a/c"]),
-        (["[^ab]"], ["/[ab^]"]),
-        (["a[b"], [r"/a\[b"]),
-        (["[z-a]x"], ["/?x"]),
-        (["live/a*b*c*d*e"], ["live/a*"]),
-        (["a//b", "*.md"], ["*.md"]),
-    ],
-)
-def test_a_glob_of_the_old_meaning_becomes(old: list[str], new: list[str]) -> None:
-    assert translated(old) == new
-    assert [plain(glob) for glob in new] == new
-
-
-def test_no_glob_matches_less_than_before() -> None:
-    chance = random.Random(2)  # noqa: S311
-    compared = 0
-    for _ in range(8000):
-        glob = pick(chance, "aab/.*?[]!^-#xb", 9).lstrip("/")
-        glob = f"{glob}*" if glob.endswith("/") else glob
-        new = translated([glob])
-        assert [plain(one) for one in new] == new
-        paths = [a_path(chance, "aabx.!#^-[]") for _ in range(20)]
-        before = {path for path in paths if fnmatchcase(path, glob)}
-        assert set(matching(new, paths)) >= before, (glob, new)
-        compared += len(before)
-    assert compared > 2000
-
-
-def test_as_many_globs_as_a_stack_takes_stay_so_many() -> None:
-    old = [f"m{number}*a?b" for number in range(50)]
-    new = translated(old)
-    assert len(new) == 50
-    assert list(matching(new, ["m7/x/a/b"])) == ["m7/x/a/b"]
-
-
-@pytest.mark.django_db
-def test_the_globs_of_stacks_are_translated(stack: Stack) -> None:
-    Stack.objects.update(extra_globs=["modules/*", "*.tfvars"])
-    Stack.objects.create(name="None", repository=stack.repository, branch="main")
-    gitignore_globs.translate_globs(apps, None)
-    found = Stack.objects.order_by("name").values_list("extra_globs", flat=True)
-    assert list(found) == [["modules/**", "*.tfvars"], []]

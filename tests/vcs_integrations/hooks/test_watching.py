@@ -6,11 +6,11 @@ from unittest import mock
 
 import pytest
 import time_machine
-from django.contrib.auth.models import User
 from django.test import Client
 from django.utils import timezone
 from pytest_django import Settings
 
+from accounts.models import User
 from tests.conftest import make_integration
 from tests.emulator import Emulator
 from tests.emulator.model import Organization, Project

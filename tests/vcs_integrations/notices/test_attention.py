@@ -4,7 +4,6 @@ import re
 from datetime import date, timedelta
 
 import pytest
-from django.contrib.auth.models import User
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
@@ -12,6 +11,7 @@ from django.utils import timezone
 from django.utils.html import strip_tags
 from pytest_django import Settings
 
+from accounts.models import User
 from tests.conftest import signed_in
 from tests.emulator import Emulator
 from vcs_integrations.models import Delivery, Integration, MailState, NoticeKind, NoticeMail

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 import time_machine
-from django.contrib.auth.models import User
 from django.core import mail
 from django.core.mail.backends.smtp import EmailBackend
 from django.db import IntegrityError, connection, transaction
@@ -15,6 +14,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from pytest_django import Settings
 
+from accounts.models import User
 from accounts.roles import Role
 from config.management.commands.background_worker import tidy
 from tests.conftest import make_person
@@ -663,7 +663,7 @@ def test_the_worker_looks_at_tokens_and_mails(tmp_path: Path) -> None:
 STATES = "SELECT state FROM vcs_integrations_noticemail"
 ENDS_TOMORROW = """
 from datetime import timedelta
-from django.contrib.auth.models import User
+from accounts.models import User
 from django.utils import timezone
 from vcs_integrations.models import Integration
 User.objects.create_superuser("root", "root@example.com")

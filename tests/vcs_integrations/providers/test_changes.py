@@ -11,7 +11,7 @@ from vcs_integrations.providers.base import Patience, Problem, ProviderError, Re
 
 ORGANIZATION = "https://dev.azure.com/fabrikam"
 REPOSITORY = f"{ORGANIZATION}/_apis/git/repositories/r"
-ITERATION = f"{REPOSITORY}/pullRequests/8/iterations/1/changes"
+REVISION = f"{REPOSITORY}/pullRequests/8/iterations/1/changes"
 Read = Callable[[list[dict[str, Any]]], list[RemoteChange]]
 
 
@@ -19,10 +19,10 @@ def client() -> AzureDevOpsClient:
     return AzureDevOpsClient(ORGANIZATION, "token", Patience(5, 10, 0))
 
 
-def of_iteration(entries: list[dict[str, Any]]) -> list[RemoteChange]:
+def of_revision(entries: list[dict[str, Any]]) -> list[RemoteChange]:
     with responses.RequestsMock() as azure:
-        azure.get(ITERATION, json={"changeEntries": entries, "nextSkip": 0, "nextTop": 0})
-        return client().iteration_changes("r", 8, 1)
+        azure.get(REVISION, json={"changeEntries": entries, "nextSkip": 0, "nextTop": 0})
+        return client().revision_changes("r", 8, 1)
 
 
 def of_comparison(entries: list[dict[str, Any]]) -> list[RemoteChange]:
@@ -33,7 +33,7 @@ def of_comparison(entries: list[dict[str, Any]]) -> list[RemoteChange]:
     return list(found.changes)
 
 
-both = pytest.mark.parametrize("read", [of_iteration, of_comparison])
+both = pytest.mark.parametrize("read", [of_revision, of_comparison])
 
 
 def entry(words: object, path: object = None, **more: object) -> dict[str, Any]:
@@ -136,6 +136,6 @@ def test_folders_and_the_sources_of_renames_are_left_out_where_the_files_are_lis
 def test_a_list_whose_next_page_is_not_told_is_no_answer(following: object) -> None:
     answer = {"changeEntries": [entry("edit", "/a.tf")], "nextSkip": following}
     with responses.RequestsMock() as azure, pytest.raises(ProviderError) as raised:
-        azure.get(ITERATION, json=answer)
-        client().iteration_changes("r", 8, 1)
+        azure.get(REVISION, json=answer)
+        client().revision_changes("r", 8, 1)
     assert raised.value.problem == Problem.NOT_THE_PROVIDER

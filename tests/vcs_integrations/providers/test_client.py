@@ -12,7 +12,6 @@ from urllib.parse import quote
 import pytest
 import responses
 from hypothesis import example, given
-from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from tests.emulator import Emulator
@@ -427,7 +426,6 @@ def test_a_netrc_entry_does_not_replace_the_token(
 
 # Wrong shapes
 
-unhurried = hypothesis_settings(deadline=None)
 
 texts = st.sampled_from(["a\0b", "\ud800", "x" * 5000, "", "9999-99-99T99:99:99Z", "heads/\r\n"])
 values = st.recursive(
@@ -510,7 +508,6 @@ def test_a_wrong_shape_is_a_diagnosis(body: bytes) -> None:
     assert use_everything(body, {}) == []
 
 
-@unhurried
 @given(
     answer=values | collections | objects,
     continuation=st.none()

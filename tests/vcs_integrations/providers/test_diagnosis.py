@@ -31,7 +31,6 @@ from cryptography.x509.oid import NameOID
 from django.contrib.messages import get_messages
 from django.test import Client
 from hypothesis import given
-from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from pytest_django import Settings
 
@@ -364,8 +363,8 @@ CALLS: dict[str, Callable[[AzureDevOpsClient], object]] = {
     "list the pushes": lambda client: client.newest_push("r"),
     "read the pull request": lambda client: client.pull_request("r", 1),
     "list the pull requests": lambda client: [*client.pull_requests("r", "all")],
-    "list the pull request's iterations": lambda client: client.iterations("r", 1),
-    "list the pull request's changes": lambda client: client.iteration_changes("r", 1, 1),
+    "list the pull request's iterations": lambda client: client.revisions("r", 1),
+    "list the pull request's changes": lambda client: client.revision_changes("r", 1, 1),
     "read the commit's statuses": lambda client: client.commit_statuses("r", "c"),
     "post the commit's status": lambda client: client.create_commit_status("r", "c", A_STATUS),
     "read the pull request's statuses": lambda client: client.pull_request_statuses("r", 1),
@@ -885,12 +884,10 @@ def test_a_small_answer_that_unpacks_to_a_huge_one_is_bounded() -> None:
 
 # Whatever comes
 
-unhurried = hypothesis_settings(deadline=None)
 
 LATIN = st.characters(max_codepoint=255, exclude_categories=["Cc"])
 
 
-@unhurried
 @given(
     status=st.integers(100, 999),
     reason=st.text(LATIN, max_size=20),

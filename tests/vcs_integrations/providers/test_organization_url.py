@@ -6,7 +6,6 @@ from urllib.parse import quote, unquote, urlsplit
 
 import pytest
 from hypothesis import example, given
-from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from vcs_integrations.providers.azure_devops.organization_url import (
@@ -21,7 +20,6 @@ SERVERS = (
     "http://devops.example.com:8080",
     "https://devops.example.com:8443/ado",
 )
-unhurried = hypothesis_settings(deadline=None)
 NEW = "https://dev.azure.com/fabrikam"
 OLD = "https://fabrikam.visualstudio.com"
 FIFTY = "a" * 50
@@ -382,7 +380,6 @@ def check(text: str) -> OrganizationUrl | None:
     return found
 
 
-@unhurried
 @given(any_text | address_like | behind_a_good_host)
 @example("ssh://x@vs-ssh.visualstudio.com/v3/Fabrikam/Web/shop")
 @example("https://\u212aelvin.visualstudio.com")
@@ -447,7 +444,6 @@ FORMS = {
 
 
 @pytest.mark.parametrize("form", FORMS.values(), ids=FORMS.keys())
-@unhurried
 @given(project=NAMES, repository=NAMES)
 @example(project="v3", repository="v3")
 @example(project="Platform Team", repository="infra structure")
@@ -508,7 +504,6 @@ def test_what_names_no_repository_is_none(text: str) -> None:
     assert parse_repository_url(text, SERVERS) is None
 
 
-@unhurried
 @given(any_text | address_like | behind_a_good_host)
 def test_whatever_is_searched_for_never_fails(text: str) -> None:
     found = parse_repository_url(text, SERVERS)

@@ -50,7 +50,7 @@ def claims(name: str, **changes: Any) -> tuple[RefChanged, ...]:
 
 def test_a_push_is_announced_with_ref_commits_and_order() -> None:
     [event] = claims("git_push__one_commit")
-    assert (event.repository_id, event.push_id, event.branch) == (REPOSITORY, 104, "main")
+    assert (event.repository_id, event.position, event.branch) == (REPOSITORY, 104, "main")
     assert event.old_sha.startswith("fa51ee")
     assert event.new_sha.startswith("298a79")
     assert event.commit is not None
@@ -122,18 +122,18 @@ def test_resource_version_2_is_read_like_1_or_as_no_details() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "status", "is_draft", "is_from_fork", "merge_status"),
+    ("name", "status", "is_draft", "is_from_fork", "trial_merge"),
     [
-        ("git_pullrequest_created__active", "active", False, False, "queued"),
-        ("git_pullrequest_created__draft", "active", True, False, "queued"),
-        ("git_pullrequest_created__fork", "active", False, True, "queued"),
-        ("git_pullrequest_merged__conflicts", "active", False, False, "conflicts"),
-        ("git_pullrequest_updated__abandoned", "abandoned", False, False, "succeeded"),
-        ("git_pullrequest_updated__completed", "completed", False, False, "succeeded"),
+        ("git_pullrequest_created__active", "open", False, False, "pending"),
+        ("git_pullrequest_created__draft", "open", True, False, "pending"),
+        ("git_pullrequest_created__fork", "open", False, True, "pending"),
+        ("git_pullrequest_merged__conflicts", "open", False, False, "conflicts"),
+        ("git_pullrequest_updated__abandoned", "closed", False, False, "clean"),
+        ("git_pullrequest_updated__completed", "merged", False, False, "clean"),
     ],
 )
 def test_a_pull_request_is_claimed_to_be_something(
-    name: str, status: str, is_draft: bool, is_from_fork: bool, merge_status: str
+    name: str, status: str, is_draft: bool, is_from_fork: bool, trial_merge: str
 ) -> None:
     [event] = events(name)
     assert isinstance(event, PullRequestChanged)
@@ -143,7 +143,7 @@ def test_a_pull_request_is_claimed_to_be_something(
     assert event.number == facts.number
     assert (facts.source_branch, facts.target_branch) == ("topic/größe", "main")
     assert (facts.status, facts.is_draft) == (status, is_draft)
-    assert (facts.is_from_fork, facts.merge_status) == (is_from_fork, merge_status)
+    assert (facts.is_from_fork, facts.trial_merge) == (is_from_fork, trial_merge)
     assert facts.source_sha.startswith("53d54a")
 
 

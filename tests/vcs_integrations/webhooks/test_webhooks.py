@@ -21,7 +21,6 @@ from typing import Any
 import pytest
 from django.apps import apps
 from django.conf import settings as configured
-from django.contrib.auth.models import User
 from django.core.handlers.wsgi import WSGIHandler
 from django.db import connection
 from django.test import Client
@@ -32,6 +31,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from pytest_django import Settings
 
+from accounts.models import User
 from tests.addresses import make_run, make_stack, make_state_version
 from tests.emulator.samples import sample_event
 from tests.payloads import PAYLOADS

@@ -40,11 +40,11 @@ from vcs_integrations.providers.base import (
     StatusReport,
 )
 from vcs_integrations.providers.events import (
-    Iteration,
     PullRequestFacts,
     Push,
     RefChanged,
     RemoteCommit,
+    Revision,
 )
 
 # A list of 10,000 repositories has about 6 MB.
@@ -236,19 +236,19 @@ class AzureDevOpsClient:
             raise diagnosis.not_azure_devops(self._host, "the counts of commits are missing")
         return behind
 
-    def push(self, repository_id: str, push_id: int) -> list[RefChanged]:
+    def push(self, repository_id: str, position: int) -> list[RefChanged]:
         """Return what one push changed ("Pushes - Get")."""
         params = {"includeRefUpdates": "true", "includeCommits": "10"}
-        push, _ = self._get(_git(repository_id, f"pushes/{push_id}"), params)
-        if shapes.positive_integer(push, "pushId") != push_id:
+        push, _ = self._get(_git(repository_id, f"pushes/{position}"), params)
+        if shapes.positive_integer(push, "pushId") != position:
             raise diagnosis.not_azure_devops(self._host, "the push that was asked for is missing")
         return shapes.ref_changes(repository_id, push)
 
-    def pushes_since(self, repository_id: str, push_id: int, *, ref: str = "") -> Iterator[Push]:
+    def pushes_since(self, repository_id: str, position: int, *, ref: str = "") -> Iterator[Push]:
         """Yield pushes, the newest first ("Pushes - List")."""
         for item in self._numbered_pages(_git(repository_id, "pushes"), _of_ref(ref), PER_PAGE):
             push = shapes.push(repository_id, item)
-            if push and push.push_id <= push_id:
+            if push and push.position <= position:
                 return
             if push:
                 yield push
@@ -267,17 +267,17 @@ class AzureDevOpsClient:
             raise diagnosis.not_azure_devops(self._host, "the pull request is missing")
         return facts
 
-    def iterations(self, repository_id: str, number: int) -> list[Iteration]:
+    def revisions(self, repository_id: str, number: int) -> list[Revision]:
         """Return a pull request's iterations ("Pull Request Iterations - List")."""
         answer = self._get(_git(repository_id, f"pullRequests/{number}/iterations"), {})
-        found = [iteration for item in self._values(answer) if (iteration := _iteration(item))]
-        return sorted(found, key=lambda iteration: iteration.number)
+        found = [revision for item in self._values(answer) if (revision := _revision(item))]
+        return sorted(found, key=lambda revision: revision.number)
 
-    def iteration_changes(
-        self, repository_id: str, number: int, iteration: int
+    def revision_changes(
+        self, repository_id: str, number: int, revision: int
     ) -> list[RemoteChange]:
         """Return what a pull request changes ("Pull Request Iteration Changes - Get")."""
-        path = _git(repository_id, f"pullRequests/{number}/iterations/{iteration}/changes")
+        path = _git(repository_id, f"pullRequests/{number}/iterations/{revision}/changes")
         params = {"$top": str(CHANGES_PER_PAGE), "$compareTo": "0"}
         found: list[Json] = []
         skip: int | None = 0
@@ -306,14 +306,14 @@ class AzureDevOpsClient:
         return [_status_report(item) for item in self._values(answer)]
 
     def create_pull_request_status(
-        self, repository_id: str, number: int, iteration: int, report: StatusReport
+        self, repository_id: str, number: int, revision: int, report: StatusReport
     ) -> None:
-        """Add a status to an iteration ("Pull Request Statuses - Create").
+        """Add a status to an revision ("Pull Request Statuses - Create").
 
-        A policy that is reset by new changes refuses a status that names no iteration.
+        A policy that is reset by new changes refuses a status that names no revision.
         """
         path = _git(repository_id, f"pullRequests/{number}/statuses")
-        self._send("POST", path, _status_body(report) | {"iterationId": iteration})
+        self._send("POST", path, _status_body(report) | {"iterationId": revision})
 
     def pull_request_statuses(self, repository_id: str, number: int) -> list[RemoteStatus]:
         """Return all statuses of a pull request ("Pull Request Statuses - List")."""
@@ -321,7 +321,7 @@ class AzureDevOpsClient:
         found = [
             RemoteStatus(
                 external_id=shapes.positive_integer(item, "id") or 0,
-                iteration=shapes.positive_integer(item, "iterationId"),
+                revision=shapes.positive_integer(item, "iterationId"),
                 report=_status_report(item),
             )
             for item in self._values(answer)
@@ -686,15 +686,15 @@ def _skip(params: dict[str, str], count: int) -> dict[str, str]:
     return params | {"$skip": str(count)} if count else params
 
 
-def _iteration(item: Json) -> Iteration | None:
+def _revision(item: Json) -> Revision | None:
     number = shapes.positive_integer(item, "id")
     sha = shapes.sha(child(item, "sourceRefCommit"), "commitId")
     if number is None or not sha:
         return None
-    return Iteration(
+    return Revision(
         number=number,
         source_sha=sha,
-        push_id=shapes.positive_integer(child(item, "push"), "pushId"),
+        position=shapes.positive_integer(child(item, "push"), "pushId"),
         created_at=read_date(text(item, "createdDate")),
         old_target=shapes.branch(text(item, "oldTargetRefName"))[:500],
     )

@@ -1,6 +1,6 @@
 """Azure DevOps as a provider: what the rest of the product calls."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import ClassVar
 from urllib.parse import quote
 
@@ -41,14 +41,26 @@ class AzureDevOps:
     hooks_help: ClassVar[str] = diagnosis.HOOK_ADMINS
     events: ClassVar[Mapping[str, str]] = webhook.EVENTS
     push_event: ClassVar[str] = webhook.PUSH
+    kept_headers: ClassVar[Sequence[str]] = (
+        "Content-Type",
+        "Content-Length",
+        "User-Agent",
+        "Request-Id",
+        "X-VSS-ActivityId",
+        "X-VSS-SubscriptionId",
+    )
     # "A discussion comment cannot be longer than 150000 characters", it says.
     longest_comment: ClassVar[int] = 150_000
 
+    @property
+    def own_servers(self) -> Sequence[str]:
+        return list(settings.AZURE_DEVOPS_SERVERS)
+
     def parse_organization_url(self, text: str) -> OrganizationUrl:
-        return organization_url.parse_organization_url(text, settings.AZURE_DEVOPS_SERVERS)
+        return organization_url.parse_organization_url(text, self.own_servers)
 
     def parse_repository_url(self, text: str) -> RepositoryPath | None:
-        return organization_url.parse_repository_url(text, settings.AZURE_DEVOPS_SERVERS)
+        return organization_url.parse_repository_url(text, self.own_servers)
 
     def client(self, organization_url: str, token: str, patience: Patience) -> Client:
         try:

@@ -12,9 +12,11 @@ from vcs_integrations.providers.base import RemoteChange
 from vcs_integrations.providers.events import (
     BRANCHES,
     PullRequestFacts,
+    PullRequestStatus,
     Push,
     RefChanged,
     RemoteCommit,
+    TrialMerge,
 )
 
 Json = dict[str, Any]
@@ -22,6 +24,21 @@ Json = dict[str, Any]
 LARGEST_BIGINT = 2**63 - 1
 RENAMES = {"rename", "targetrename"}
 SHA = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
+
+# The words of pull requests ("Pull Requests - Get Pull Request").
+STATUSES = {
+    "active": PullRequestStatus.OPEN,
+    "completed": PullRequestStatus.MERGED,
+    "abandoned": PullRequestStatus.CLOSED,
+}
+TRIAL_MERGES = {
+    "notSet": TrialMerge.UNKNOWN,
+    "queued": TrialMerge.PENDING,
+    "succeeded": TrialMerge.CLEAN,
+    "conflicts": TrialMerge.CONFLICTS,
+    "rejectedByPolicy": TrialMerge.FAILED,
+    "failure": TrialMerge.FAILED,
+}
 
 
 def text(item: Json, key: str) -> str:
@@ -78,16 +95,16 @@ def sha(item: Json, key: str) -> str:
 
 def ref_changes(repository_id: str, push: Json) -> list[RefChanged]:
     """Return the refs that a push changed; empty where it does not tell all of them."""
-    push_id = positive_integer(push, "pushId")
+    position = positive_integer(push, "pushId")
     updates = children(push, "refUpdates")
     told = isinstance(push.get("refUpdates"), list) and len(updates) == len(push["refUpdates"])
-    if push_id is None or not told or not all(_is_whole(update) for update in updates):
+    if position is None or not told or not all(_is_whole(update) for update in updates):
         return []
     commits = {sha(one, "commitId"): commit(one) for one in children(push, "commits")}
     return [
         RefChanged(
             repository_id=repository_id,
-            push_id=push_id,
+            position=position,
             ref=text(update, "name"),
             old_sha=sha(update, "oldObjectId"),
             new_sha=(new_sha := sha(update, "newObjectId")),
@@ -100,11 +117,11 @@ def ref_changes(repository_id: str, push: Json) -> list[RefChanged]:
 
 def push(repository_id: str, item: Json) -> Push | None:
     """Return a push of a list, or None where its id is missing."""
-    push_id = positive_integer(item, "pushId")
-    if push_id is None:
+    position = positive_integer(item, "pushId")
+    if position is None:
         return None
     changes = tuple(ref_changes(repository_id, item))
-    return Push(repository_id, push_id, read_date(text(item, "date")), changes)
+    return Push(repository_id, position, read_date(text(item, "date")), changes)
 
 
 def commit(item: Json) -> RemoteCommit:
@@ -123,8 +140,8 @@ def pull_request(item: Json) -> PullRequestFacts | None:
     number = positive_integer(item, "pullRequestId")
     target = branch(text(item, "targetRefName"))
     source_sha = sha(child(item, "lastMergeSourceCommit"), "commitId")
-    status = text(item, "status")
-    if number is None or not target or status not in {"active", "completed", "abandoned"}:
+    status = STATUSES.get(text(item, "status"))
+    if number is None or not target or status is None:
         return None
     return PullRequestFacts(
         number=number,
@@ -136,7 +153,7 @@ def pull_request(item: Json) -> PullRequestFacts | None:
         source_branch=branch(text(item, "sourceRefName"))[:500],
         target_branch=target[:500],
         source_sha=source_sha,
-        merge_status=line(item, "mergeStatus", 40),
+        trial_merge=TRIAL_MERGES.get(text(item, "mergeStatus"), TrialMerge.UNKNOWN),
         created_at=read_date(text(item, "creationDate")),
     )
 

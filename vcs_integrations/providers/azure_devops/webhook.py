@@ -108,10 +108,10 @@ def parse(body: bytes) -> list[Hint] | Ignored | Malformed:
 
 def _push(resource: dict[str, Any]) -> list[Hint]:
     repository_id = _repository_id(resource)
-    push_id = positive_integer(resource, "pushId")
-    if not repository_id or push_id is None:
+    position = positive_integer(resource, "pushId")
+    if not repository_id or position is None:
         return []
-    return [PushAnnounced(repository_id, push_id, (*ref_changes(repository_id, resource),))]
+    return [PushAnnounced(repository_id, position, (*ref_changes(repository_id, resource),))]
 
 
 def _pull_request(resource: dict[str, Any]) -> list[Hint]:

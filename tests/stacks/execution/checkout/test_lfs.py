@@ -91,7 +91,7 @@ def test_files_of_git_lfs_in_a_submodule_are_of_its_repository(
     sha = committed(repository, entries)
     run = Run.objects.create(
         stack=stack, number=1, kind=Kind.PROPOSED, repository=stack.repository, sha=sha,
-        branch="main", push_id=1,
+        branch="main", position=1,
     )  # fmt: skip
     (done,) = work()
     assert done.state == State.FINISHED, (done.failure, as_text(log_of(run)))

@@ -183,12 +183,12 @@ def test_a_fork_gets_no_submodules_even_where_forks_run(
 ) -> None:
     Stack.objects.update(runs_forks=True)
     request = PullRequest.objects.create(
-        repository=stack.repository, number=7, status="active", is_from_fork=True,
+        repository=stack.repository, number=7, status="open", is_from_fork=True,
         target_branch="main", source_branch="evil",
     )  # fmt: skip
     sha = committed(repository, with_submodule(shared.clone_url, shared.tip()))
     emulator.reset_requests()
-    done, _ = run_of(stack, sha, push_id=None, pull_request=request, branch="evil")
+    done, _ = run_of(stack, sha, position=None, pull_request=request, branch="evil")
     assert done.failure.startswith(
         "The code has the submodule “modules/shared”, and a fork's submodules are not fetched"
     )

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 from django.conf import settings as configured
-from django.contrib.auth.models import User
 from django.core.management import CommandError, call_command
 from pytest_django import Settings
 
+from accounts.models import User
 from config import environment
 from stacks.execution.isolation import network
 from stacks.execution.isolation.sandbox import has_processes, sandbox

@@ -3,9 +3,9 @@
 from collections.abc import Callable
 
 import pytest
-from django.contrib.auth.models import User
 from pytest_django import Settings
 
+from accounts.models import User
 from stacks.execution.output.logs import as_text
 from stacks.lifecycle.actions import Action, act
 from stacks.models import Stack
