@@ -24,6 +24,7 @@ TESTS = [
     "tests/vcs_integrations/notices/test_notices.py",
     "tests/vcs_integrations/hooks/test_watching.py",
     "tests/vcs_integrations/webhooks/test_webhooks.py",
+    "tests/vcs_integrations/webhooks/test_storing.py",
 ]
 
 

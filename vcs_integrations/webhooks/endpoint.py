@@ -10,7 +10,7 @@ from typing import Any
 
 from django.conf import settings
 from django.contrib.auth.decorators import login_not_required
-from django.db import DatabaseError, IntegrityError, InterfaceError
+from django.db import DatabaseError, InterfaceError
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 from django.views.decorators.csrf import csrf_exempt
@@ -20,7 +20,8 @@ from accounts.audit.records import SecurityEvent
 from accounts.audit.refusals import record_refusal
 from vcs_integrations.models import Delivery, Integration, password_mark
 from vcs_integrations.providers import provider_by_slug
-from vcs_integrations.providers.base import Envelope, Outcome, Provider, digest
+from vcs_integrations.providers.base import Outcome, Provider, digest
+from vcs_integrations.webhooks.storing import store
 
 logger = logging.getLogger(__name__)
 
@@ -76,7 +77,8 @@ def _receive(request: HttpRequest, provider_slug: str, endpoint: str) -> HttpRes
     body = _read_body(request)
     if body is None:
         return _answer(413, "The body is larger than 4 MB.")
-    delivery = _store(integration, provider, request, body, mark)
+    delivery = _delivery(integration, provider, request, body, mark)
+    store(delivery)
     return _answer(200, delivery.outcome_text)
 
 
@@ -136,11 +138,11 @@ def _find(provider_slug: str, endpoint: str) -> Integration | None:
     return integration.joined_to or integration
 
 
-def _store(
+def _delivery(
     integration: Integration, provider: Provider, request: HttpRequest, body: bytes, mark: str
 ) -> Delivery:
     envelope = provider.read_envelope(body)
-    delivery = Delivery(
+    return Delivery(
         integration=integration,
         outcome=envelope.outcome,
         reason=envelope.reason[:200],
@@ -156,19 +158,6 @@ def _store(
         body_digest=digest(body),
         due_at=timezone.now() if envelope.outcome == Outcome.STORED else None,
     )
-    try:
-        delivery.save(force_insert=True)
-    except IntegrityError:
-        if not _is_identified(envelope):
-            raise
-        delivery.outcome, delivery.due_at = Outcome.DUPLICATE, None
-        delivery.reason = f"Notification {envelope.notification_id} was received before"
-        delivery.save(force_insert=True)
-    return delivery
-
-
-def _is_identified(envelope: Envelope) -> bool:
-    return envelope.subscription_id is not None and envelope.notification_id is not None
 
 
 def _kept_headers(provider: Provider, request: HttpRequest) -> dict[str, str]:
