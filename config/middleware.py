@@ -7,6 +7,7 @@ from django.conf import settings
 from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
+from django.urls import Resolver404, resolve
 from django.utils.cache import add_never_cache_headers
 from django.utils.deprecation import MiddlewareMixin
 
@@ -39,6 +40,28 @@ class ToleranceMiddleware(MiddlewareMixin):
         if not isinstance(error, OperationalError | InterfaceError):
             return None
         return render(request, "503.html", status=503)
+
+
+class WebhooksMiddleware:
+    """Answer webhooks here: programs have no session, sign no form and read no messages.
+
+    A page below the same path, if there ever is one, goes the way of all pages.
+    """
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        if not request.path_info.startswith("/webhooks/"):
+            return self.get_response(request)
+        try:
+            view, args, kwargs = resolve(request.path_info)
+        except Resolver404:
+            return self.get_response(request)
+        if getattr(view, "login_required", True) or not getattr(view, "csrf_exempt", False):
+            return self.get_response(request)
+        response: HttpResponse = view(request, *args, **kwargs)
+        return response
 
 
 class StrangersBodyMiddleware(MiddlewareMixin):

@@ -114,8 +114,11 @@ MIDDLEWARE = [
     "csp.middleware.CSPMiddleware",
     "config.middleware.NoStoreMiddleware",
     "config.middleware.ToleranceMiddleware",
-    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django.middleware.common.CommonMiddleware",
+    "config.middleware.WebhooksMiddleware",
+    # What follows is for pages only.
+    "django.contrib.sessions.middleware.SessionMiddleware",
     "config.middleware.StrangersBodyMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
@@ -123,7 +126,6 @@ MIDDLEWARE = [
     "accounts.roles.SignInRequiredMiddleware",
     "accounts.roles.RoleRequiredMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
-    "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
     "axes.middleware.AxesMiddleware",
 ]

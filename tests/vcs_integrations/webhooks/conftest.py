@@ -49,7 +49,9 @@ class Endpoint:
         )
         self.integration.give_credentials("token0canary0token")
         self.password = self.integration.read_credentials().webhook_password
-        self.path = reverse("integrations:webhook", args=["azure-devops", self.integration.endpoint_uuid])
+        self.path = reverse(
+            "integrations:webhook", args=["azure-devops", self.integration.endpoint_uuid]
+        )
         self.client = Client(raise_request_exception=True)
 
     def post(self, body: bytes | dict[str, Any] = b"{}", **options: Any) -> Any:

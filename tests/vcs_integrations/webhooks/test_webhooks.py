@@ -22,13 +22,16 @@ from django.apps import apps
 from django.conf import settings as configured
 from django.core.handlers.wsgi import WSGIHandler
 from django.db import connection
+from django.http import HttpRequest, HttpResponse
 from django.test import Client
+from django.urls import path as route
 from django.utils import timezone
 from hypothesis import HealthCheck, example, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from accounts.models import User
+from config import urls as config_urls
 from tests.addresses import make_run, make_stack, make_state_version
 from tests.emulator.samples import sample_event
 from tests.vcs_integrations.webhooks.conftest import (
@@ -507,6 +510,29 @@ def test_no_redirect_to_https_and_none_to_the_slash(endpoint: Endpoint) -> None:
     assert endpoint.post(secure=False).status_code == 200
     assert endpoint.post(path=endpoint.path.rstrip("/")).status_code == 200
     assert endpoint.post(authorization=None, path=endpoint.path.rstrip("/")).status_code == 401
+
+
+def a_page(request: HttpRequest) -> HttpResponse:
+    return HttpResponse("for people")
+
+
+urlpatterns = [*config_urls.urlpatterns, route("webhooks/page/", a_page)]
+
+
+@pytest.mark.urls(__name__)
+def test_a_page_below_webhooks_would_still_ask_to_sign_in(admin: Client, stranger: Client) -> None:
+    assert stranger.get("/webhooks/page/").status_code == 302
+    assert admin.get("/webhooks/page/").content == b"for people"
+
+
+def test_a_webhook_is_answered_without_a_session_and_with_the_headers_of_pages(
+    endpoint: Endpoint, stranger: Client
+) -> None:
+    answer, page = endpoint.post(PUSH), stranger.get("/sign-in/")
+    assert "Vary" not in answer  # no cookie was looked for
+    for name in ("Content-Security-Policy", "X-Frame-Options", "X-Content-Type-Options"):
+        assert set(answer[name].split("; ")) == set(page[name].split("; "))
+    assert "no-store" in answer["Cache-Control"]
 
 
 def test_an_upper_case_id_is_the_same_endpoint(endpoint: Endpoint) -> None:
