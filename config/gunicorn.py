@@ -19,6 +19,9 @@ except ImproperlyConfigured as error:
     sys.exit(f"Stackhook can't start: {error}")
 
 threads = 4
+# In seconds. Whoever stores webhooks has waited for the disk, and others wait for that thread: by
+# default, a thread that computes would hold it up for 5 ms each time.
+sys.setswitchinterval(0.0005)
 worker_class = Worker
 # Static files too wait in memory until they are read, not in a thread.
 sendfile = False
