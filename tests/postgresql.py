@@ -44,8 +44,8 @@ def installed() -> Path | None:
 
 
 @contextmanager
-def postgresql(*options: str) -> Iterator[PostgreSQL]:
-    """Run a new, empty server with some options of `postgres`; it is gone afterwards.
+def postgresql(*options: str, **variables: str) -> Iterator[PostgreSQL]:
+    """Run a new, empty server with some options of `postgres` and variables; it is gone afterwards.
 
     The programs refuse to run as root, so they then run as a user who may do nothing else.
     """
@@ -61,7 +61,14 @@ def postgresql(*options: str) -> Iterator[PostgreSQL]:
         command = [str(programs / program), "-D", str(folder / "data"), *arguments]
         log = folder / "log"
         with log.open("a") as output:
-            done = subprocess.run(command, cwd=folder, user=user, stdout=output, stderr=output)
+            done = subprocess.run(
+                command,
+                cwd=folder,
+                env=os.environ | variables,
+                user=user,
+                stdout=output,
+                stderr=output,
+            )
         assert done.returncode == 0, log.read_text()
 
     listen = f"-c listen_addresses='' -c unix_socket_directories='{folder}'"

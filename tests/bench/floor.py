@@ -14,22 +14,16 @@ from django.db import IntegrityError, connection, models, transaction
 from django.http import HttpRequest, HttpResponse
 from django.urls import path
 
+from config import environment
+
+database = environment.database("BENCH_DATABASE", "")
 settings.configure(
     ALLOWED_HOSTS=["127.0.0.1"],
     ROOT_URLCONF=__name__,
     INSTALLED_APPS=[],
     DEFAULT_AUTO_FIELD="django.db.models.BigAutoField",
     DATABASES={
-        "default": {
-            "ENGINE": "django.db.backends.sqlite3",
-            "NAME": os.environ["BENCH_DATABASE"],
-            "CONN_MAX_AGE": None,
-            "OPTIONS": {
-                "transaction_mode": "IMMEDIATE",
-                "timeout": 5,
-                "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;",
-            },
-        }
+        "default": environment.database("BENCH_DATABASE", "") | {"CONN_HEALTH_CHECKS": False}
     },
 )
 django.setup()
