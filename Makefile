@@ -36,7 +36,7 @@ check: setup
 	$(CHECK_ENV) $(BIN)/python manage.py makemigrations --check --dry-run
 	$(CHECK_ENV) $(BIN)/python manage.py check --deploy --fail-level WARNING
 
-# What `make test` does with 200 histories; it takes hours.
+# What `make test` does with 100 histories; it takes hours.
 proof: setup
 	HISTORIES=10000 $(BIN)/python -m pytest --numprocesses auto tests/stacks/deciding/test_no_lost_commit.py
 

@@ -48,14 +48,14 @@ def sign_in(site: str, username: str, password: str) -> requests.Session:
 
 def send(session: requests.Session, url: str, **form: str) -> None:
     """Fill in the form of a page and send it."""
-    page = session.get(url, timeout=5).text
+    page = session.get(url, timeout=60).text
     found = re.search(r'name="csrfmiddlewaretoken" value="(\w+)"', page)
     assert found
-    assert session.post(url, form | {"csrfmiddlewaretoken": found[1]}, timeout=10).ok
+    assert session.post(url, form | {"csrfmiddlewaretoken": found[1]}, timeout=60).ok
 
 
 def heading(session: requests.Session, url: str) -> str:
-    return session.get(url, timeout=5).text.split("<h1>")[1].split("</h1>")[0]
+    return session.get(url, timeout=60).text.split("<h1>")[1].split("</h1>")[0]
 
 
 def test_the_product_starts_answers_ends_and_keeps_its_data(tree: Path) -> None:
@@ -70,7 +70,7 @@ def test_the_product_starts_answers_ends_and_keeps_its_data(tree: Path) -> None:
         assert sorted(keys) == ["FIELD_ENCRYPTION_KEY", "SECRET_KEY"]
         assert keys["SECRET_KEY"] != keys["FIELD_ENCRYPTION_KEY"]
         assert answers(f"{site}/sign-in/")
-        styles = requests.get(f"{site}/sign-in/", timeout=5).text
+        styles = requests.get(f"{site}/sign-in/", timeout=60).text
         asset = re.search(r'href="(/static/css/tokens[^"]*)"', styles)
         assert asset and answers(f"{site}{asset[1]}")
 

@@ -45,7 +45,7 @@ from vcs_integrations.models import Delivery, Integration, Repository
 from vcs_integrations.providers.base import ProviderError
 from vcs_integrations.webhooks import processing
 
-HISTORIES = int(os.environ.get("HISTORIES", "200"))
+HISTORIES = int(os.environ.get("HISTORIES", "100"))
 PARTS = 4
 EVENTS = (
     "git.push",

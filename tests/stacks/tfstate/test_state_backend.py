@@ -219,7 +219,7 @@ def test_of_many_who_lock_at_once_one_succeeds(site: str, run: Run) -> None:
             address_of(run.stack),
             auth=(username_of(run), password),
             json={"ID": lock_id},
-            timeout=30,
+            timeout=600,
         )
         return answer.status_code
 
@@ -542,7 +542,7 @@ class Workspace:
             },
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=600,
         )
 
 

@@ -70,7 +70,7 @@ def memory_taken(answer: bytes) -> int:
     """Return how many megabytes a process takes in which an answer is refused as too large."""
     with RawServer(answer) as server:
         done = subprocess.run(
-            [sys.executable, "-c", MEASURE, server.url], capture_output=True, text=True, timeout=60
+            [sys.executable, "-c", MEASURE, server.url], capture_output=True, text=True, timeout=600
         )
     assert done.returncode == 0, done.stderr
     problem, megabytes = done.stdout.split()

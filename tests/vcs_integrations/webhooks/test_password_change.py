@@ -51,7 +51,7 @@ def send(hook: RemoteHook, url: str, number: int) -> int:
         url,
         data=json.dumps(body),
         headers={"Authorization": f"Basic {base64.b64encode(secret.encode()).decode()}"},
-        timeout=30,
+        timeout=600,
     )
     return answer.status_code
 

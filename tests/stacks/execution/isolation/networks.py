@@ -108,7 +108,7 @@ def reached_places() -> dict[str, list[str]]:
     command = ["unshare", "--net", "--mount", sys.executable, "-m", MODULE, "worker"]
     variables = KEYS | OPERATOR | {"DJANGO_SETTINGS_MODULE": "config.settings"}
     done = subprocess.run(
-        command, env=environment(**variables), capture_output=True, text=True, timeout=120
+        command, env=environment(**variables), capture_output=True, text=True, timeout=1200
     )
     assert done.returncode == 0, done.stderr
     found: dict[str, list[str]] = json.loads(done.stdout)
