@@ -225,7 +225,7 @@ LOGGING = {
     "root": {"handlers": ["stderr"], "level": "INFO"},
     "loggers": {
         "django": {"handlers": [], "level": "INFO", "propagate": True},
-        # Addresses of strangers' requests are no news; answers below 500 stay quiet.
+        # Addresses that strangers ask for are of no interest; answers below 500 stay quiet.
         "django.request": {"level": "ERROR"},
         "django.security.DisallowedHost": {"level": "CRITICAL"},
         # A token must not reach a log by way of a library's debug output.

@@ -23,7 +23,7 @@ from vcs_integrations.providers import PROVIDERS
 # The worker takes up what is due every few seconds; later than this it is not running.
 WORKER_IS_LATE = timedelta(minutes=5)
 PROJECTS_NAMED = 5
-# Once or twice happens; then something has to be mended.
+# Once or twice happens; then something has to be fixed.
 TRIES_TOLD = 3
 
 
@@ -34,7 +34,7 @@ def home(request: HttpRequest) -> HttpResponse:
     integrations = list(linked.prefetch_related(before))
     reader_is_admin = is_admin(request)
     stacks = Stack.objects.with_repository()
-    hooks_are_missing = any(_has_hooks_to_make_anew(one) for one in integrations)
+    hooks_are_missing = any(_has_hooks_to_recreate(one) for one in integrations)
     context = {
         "integrations": integrations,
         "providers": [provider.name for provider in PROVIDERS.values()],
@@ -56,7 +56,7 @@ def home(request: HttpRequest) -> HttpResponse:
 
 
 def _about(integration: Integration, reader_is_admin: bool) -> list[Attention]:
-    """Return what is wrong with an integration; members can't mend it, but should know."""
+    """Return what is wrong with an integration; members can't fix it, but should know."""
     url = reverse("integrations:list")
     found: list[Attention | None] = []
     if integration.duplicate_of:
@@ -65,7 +65,7 @@ def _about(integration: Integration, reader_is_admin: bool) -> list[Attention]:
         found.append(Attention(text, detail, url, "VCS providers", is_error=True))
     else:
         found.append(connection_failure(integration, reader_is_admin=reader_is_admin))
-    if _has_hooks_to_make_anew(integration):
+    if _has_hooks_to_recreate(integration):
         text = "Service hooks have to be set up again"
         detail = f"{integration} was unlinked meanwhile, and its webhook password is new."
         if reader_is_admin:
@@ -78,8 +78,8 @@ def _about(integration: Integration, reader_is_admin: bool) -> list[Attention]:
     return list(filter(None, found))
 
 
-def _has_hooks_to_make_anew(integration: Integration) -> bool:
-    """Say whether hooks of before it was unlinked have not been made anew."""
+def _has_hooks_to_recreate(integration: Integration) -> bool:
+    """Say whether hooks of before it was unlinked have not been created again."""
     return not integration.duplicate_of and bool(integration.subscriptions.all())
 
 

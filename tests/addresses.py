@@ -163,7 +163,7 @@ def make_hooks(integration: Integration) -> None:
         integration=integration,
         project_name="Web",
         event_type="git.push",
-        kind=HookAction.Kind.MADE_ANEW,
+        kind=HookAction.Kind.RECREATED,
         reason="It is on probation: its events are dropped",
     )
 

@@ -30,7 +30,7 @@ class Verb(TextChoices):
     PASSWORD_REVEALED = "password_revealed", "Revealed the webhook password"
     PASSWORD_ROTATED = "password_rotated", "Changed the webhook password"
     HOOKS_CREATED = "hooks_created", "Had service hooks created"
-    HOOKS_LEFT = "hooks_left", "Ended the mending of service hooks"
+    HOOKS_LEFT = "hooks_left", "Stopped repairing service hooks"
     HOOK_TESTED = "hook_tested", "Tested a service hook"
     UNLINKED = "unlinked", "Unlinked"
     REPLAYED = "replayed", "Replayed deliveries"

@@ -35,7 +35,7 @@ from vcs_integrations.providers.events import (
 from vcs_integrations.webhooks.consumer import Outdated
 
 # A reconciliation meets these again and again; only a delivery has to be answered with them.
-WITHOUT_NEWS = {
+NOTHING_NEW = {
     Rule.OTHER_TARGET,
     Rule.BEFORE_STACK,
     Rule.SAME_SOURCE,
@@ -228,7 +228,7 @@ def _record_newest(stack: Stack, reading: Reading) -> list[Decision]:
     if not now.is_open:
         # Also the runs from when it targeted another branch.
         cancel_proposed(stack, row)
-    if reading.delivery is None and decision.rule in WITHOUT_NEWS:
+    if reading.delivery is None and decision.rule in NOTHING_NEW:
         return recorded
     names_run = decision.starts_run or decision.rule in {Rule.SAME_COMMIT, Rule.CONFLICTS}
     told = Decision.objects.record(

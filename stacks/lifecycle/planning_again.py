@@ -58,7 +58,7 @@ def _plan_again(stack: Stack) -> bool:
             run.pull_request, run.revision = pull_request, pull_request.revision
             repeat(run, note=f"Planned again: {because}.")
         else:
-            _tell_outdated(run)
+            _report_outdated(run)
             is_done = is_done and not may_be
     return is_done
 
@@ -77,6 +77,6 @@ def _outdated(stack: Stack) -> Iterator[tuple[Run, PullRequest, str]]:
             yield run, rows[run.sha], because
 
 
-def _tell_outdated(run: Run) -> None:
+def _report_outdated(run: Run) -> None:
     """Have it reported, unless the provider was told already that its result is open."""
     Report.objects.filter(is_pending=False).renew_about([run])

@@ -233,7 +233,7 @@ class Migration(migrations.Migration):
                 ('decided_at', models.DateTimeField(default=django.utils.timezone.now, help_text='when the stack last decided about the commit')),
                 ('state', models.CharField(choices=[('waiting', 'Waiting'), ('sent', 'Sent'), ('refused', 'Refused')], default='waiting', max_length=20)),
                 ('version', models.PositiveIntegerField(default=1)),
-                ('news_at', models.DateTimeField(default=django.utils.timezone.now)),
+                ('changed_at', models.DateTimeField(default=django.utils.timezone.now)),
                 ('due_at', models.DateTimeField(blank=True, default=django.utils.timezone.now, null=True)),
                 ('problem', models.CharField(blank=True, max_length=500)),
                 ('failed_at', models.DateTimeField(blank=True, null=True)),

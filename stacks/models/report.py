@@ -87,7 +87,7 @@ class ReportQuerySet(LeasedQuerySet["Report"]):
         return may.exclude(comes_first)
 
     def renew(self) -> int:
-        """Have them sent anew, since there may be something new to tell; return how many.
+        """Have them sent again, since there may be something new to tell; return how many.
 
         The provider's refusals stay.
         """
@@ -110,7 +110,7 @@ class ReportQuerySet(LeasedQuerySet["Report"]):
         newer.renew()
 
     def renew_about(self, runs: Iterable["Run"]) -> None:
-        """Have all sent anew that tells of these runs, alone or with others."""
+        """Have all sent again that tells of these runs, alone or with others."""
         runs = list(runs)
         ours = Q(stack__in={run.stack_id for run in runs}) | Q(name=ALL_STACKS)
         self.filter(
@@ -171,30 +171,30 @@ class ReportQuerySet(LeasedQuerySet["Report"]):
             "name": stack.slug if stack else ALL_STACKS,
             "repository": runs[0].repository,
         }
-        news = _news(stack)
+        changes = _renewed(stack)
         shas = {run.sha: None for run in runs}  # in their order
         there = self.filter(**place, sha__in=shas)
         known = set(there.values_list("sha", flat=True))
         if known:
-            there.update(**news, version=F("version") + 1)
-        self.bulk_create(Report(**place, sha=sha, **news) for sha in shas if sha not in known)
+            there.update(**changes, version=F("version") + 1)
+        self.bulk_create(Report(**place, sha=sha, **changes) for sha in shas if sha not in known)
 
     def _put(
         self, stack: "Stack | None", what: What, place: dict[str, Any], about: dict[str, Any]
     ) -> None:
         place |= {"what": what, "name": stack.slug if stack else ALL_STACKS}
-        news = about | _news(stack)
-        if not self.filter(**place).update(**news, version=F("version") + 1):
-            self.create(**place, **news)
+        changes = about | _renewed(stack)
+        if not self.filter(**place).update(**changes, version=F("version") + 1):
+            self.create(**place, **changes)
 
 
-def _news(stack: "Stack | None") -> dict[str, Any]:
+def _renewed(stack: "Stack | None") -> dict[str, Any]:
     return {"stack": stack, "decided_at": timezone.now()} | _waiting_from_now()
 
 
 def _waiting_from_now() -> dict[str, Any]:
     now = timezone.now()
-    return {"state": ReportState.WAITING, "news_at": now, "due_at": now}
+    return {"state": ReportState.WAITING, "changed_at": now, "due_at": now}
 
 
 class Report(Leased):
@@ -237,7 +237,7 @@ class Report(Leased):
         max_length=20, choices=ReportState.choices, default=ReportState.WAITING
     )
     version = models.PositiveIntegerField(default=1)
-    news_at = models.DateTimeField(default=timezone.now)
+    changed_at = models.DateTimeField(default=timezone.now)
     due_at = models.DateTimeField(null=True, blank=True, default=timezone.now)
     problem = models.CharField(max_length=500, blank=True)
     failed_at = models.DateTimeField(null=True, blank=True)

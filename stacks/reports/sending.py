@@ -47,7 +47,7 @@ OF_ONE_REPORT = {
     Problem.REFUSED,
 }
 HOLD_WHILE_UNREACHABLE = timedelta(seconds=15)
-HOLD_UNTIL_MENDED = timedelta(minutes=1)
+HOLD_UNTIL_FIXED = timedelta(minutes=1)
 # What a provider may answer to a post to a closed pull request; which, is not documented.
 MAY_MEAN_CLOSED = {Problem.REFUSED, Problem.PERMISSION_DENIED, Problem.NOT_FOUND}
 
@@ -86,7 +86,7 @@ def send(report: Report) -> None:
     Raises Refused, or ProviderError where it may succeed later.
     """
     told = comment_for(report) if report.what == What.COMMENT else status_for(report)
-    if told and _is_news(report, told):
+    if told and _differs(report, told):
         if report.pull_request and not report.pull_request.is_open:
             raise Refused(f"{report.pull_request} is {report.pull_request.status}.")
         client = report.repository.integration.client(SENDING)
@@ -99,7 +99,7 @@ def send(report: Report) -> None:
     _settle(report)
 
 
-def _is_news(report: Report, told: StatusReport | CommentReport) -> bool:
+def _differs(report: Report, told: StatusReport | CommentReport) -> bool:
     """Say whether the provider was not told before, as the last thing there."""
     if digest_of(told) == report.sent and not report.is_overtaken:
         return False
@@ -233,7 +233,7 @@ def _as_refusal(report: Report, error: ProviderError, client: Client) -> Refused
 
 
 def _settle(report: Report) -> None:
-    """Note that the provider knows; where there are news since it was claimed, it waits on."""
+    """Note that the provider knows; where something changed since it was claimed, it waits on."""
     with transaction.atomic():
         is_ours = report.release(
             report.due_at,
@@ -250,7 +250,7 @@ def _settle(report: Report) -> None:
 
 
 def _refuse(report: Report, because: str) -> None:
-    """Note that the provider will not take it, unless there are news since it was claimed."""
+    """Note that the provider will not take it, unless something changed since it was claimed."""
     with transaction.atomic():
         now = timezone.now()
         if report.release(report.due_at, problem=because[:500], failed_at=now):
@@ -283,7 +283,7 @@ def _hold(error: ProviderError) -> timedelta | None:
         return timedelta(seconds=error.retry_after)
     if error.problem in OF_ONE_REPORT:
         return None
-    return HOLD_WHILE_UNREACHABLE if error.is_transient else HOLD_UNTIL_MENDED
+    return HOLD_WHILE_UNREACHABLE if error.is_transient else HOLD_UNTIL_FIXED
 
 
 def _try_later(report: Report, because: str) -> None:

@@ -29,7 +29,7 @@ def reports(request: HttpRequest, pk: int) -> HttpResponse:
     context = {
         "integration": found,
         "count": waiting.count(),
-        "waiting": waiting.order_by("news_at", "pk")[:REPORTS_SHOWN],
+        "waiting": waiting.order_by("changed_at", "pk")[:REPORTS_SHOWN],
         "last_problem": problems.first(),
         "refused": ours.refused().order_by("-failed_at", "-pk")[:REPORTS_SHOWN],
         "held_until": held_until if held_until and held_until > timezone.now() else None,

@@ -181,13 +181,13 @@ def decide_pull_request(
         return Decision(rule, f"{name} is {now.status}: its unfinished proposed runs are canceled.")
     if blocked := _blocked(stack, now, paths):
         return blocked
-    has_news = before is not None and _is_news(before, now)
-    if before is not None and not is_new_revision and not has_news and is_answered():
-        return _without_news(name, before, now)
+    may_ask = before is not None and _may_ask(before, now)
+    if before is not None and not is_new_revision and not may_ask and is_answered():
+        return _nothing_new(name, before, now)
     if run_of_commit:
         return _same_commit(run_of_commit)
     if _is_older(revision, stack.followed_at) and not is_answered():
-        may_run = has_news or (stack.plans_older and has_room())
+        may_run = may_ask or (stack.plans_older and has_room())
         return _decide_older(stack, name, paths) if may_run else _older_waits(stack, name)
     return _unless_outside(stack, Rule.PROPOSED, f"{name} proposes it.", paths)
 
@@ -342,7 +342,7 @@ def _outside(stack: Settings, count: int) -> str:
     return f"None of the {count} changed paths is {where}{globs}."
 
 
-def _without_news(name: str, before: PullRequestFacts, now: PullRequestFacts) -> Decision:
+def _nothing_new(name: str, before: PullRequestFacts, now: PullRequestFacts) -> Decision:
     if now.has_conflicts:
         return Decision(Rule.CONFLICTS, f"{name} can't be merged: it has conflicts.")
     if before.trial_merge != now.trial_merge:
@@ -354,7 +354,7 @@ def _without_news(name: str, before: PullRequestFacts, now: PullRequestFacts) ->
     )
 
 
-def _is_news(before: PullRequestFacts, now: PullRequestFacts) -> bool:
+def _may_ask(before: PullRequestFacts, now: PullRequestFacts) -> bool:
     """Say whether a change can ask for a run: code, target, draft no more, or active again."""
     return (
         before.source_sha != now.source_sha

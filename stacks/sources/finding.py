@@ -85,7 +85,7 @@ def find_branch(repository: Repository, text: str) -> str:
     try:
         names = [branch.name for branch in branches_of(repository)]
         if wanted not in names:  # perhaps made after they were read
-            names = [branch.name for branch in branches_of(repository, anew=True)]
+            names = [branch.name for branch in branches_of(repository, fresh=True)]
     except ProviderError as error:
         raise ValidationError(f"The branches could not be read. {error}") from error
     if wanted in names:

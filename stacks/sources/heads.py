@@ -21,13 +21,13 @@ class Head:
     commit: RemoteCommit | None
 
 
-def branches_of(repository: Repository, *, anew: bool = False) -> list[RemoteBranch]:
+def branches_of(repository: Repository, *, fresh: bool = False) -> list[RemoteBranch]:
     """Return a repository's branches, remembered for a minute. Raises ProviderError.
 
-    With `anew` they are read whatever is remembered.
+    With `fresh` they are read whatever is remembered.
     """
     key = f"branches:{repository.pk}"
-    branches: list[RemoteBranch] | None = None if anew else cache.get(key)
+    branches: list[RemoteBranch] | None = None if fresh else cache.get(key)
     if branches is None:
         branches = repository.integration.client(INTERACTIVE).branches(repository.external_id)
         cache.set(key, branches, KEEP_BRANCHES)

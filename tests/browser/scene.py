@@ -397,7 +397,7 @@ def _providers_retrying(scene: Scene) -> None:
 def _providers_linked_again(scene: Scene) -> None:
     _left_over(scene)
     scene.admin(PROVIDERS)
-    expect(scene.page.get_by_text("Make these service hooks anew.")).to_be_visible()
+    expect(scene.page.get_by_text("Create these service hooks again.")).to_be_visible()
 
 
 @state("providers, for a member")
@@ -697,7 +697,7 @@ def _reports(scene: Scene) -> None:
     stack = scene.busy_stack()
     hour_ago = timezone.now() - timedelta(hours=1)
     failing = Report.objects.filter(pk__in=Report.objects.values("pk")[:20])
-    failing.update(failures=3, problem=DOWN.cause, failed_at=hour_ago, news_at=hour_ago)
+    failing.update(failures=3, problem=DOWN.cause, failed_at=hour_ago, changed_at=hour_ago)
     refused = Report.objects.filter(pull_request__number=13)
     refused.update(state="refused", problem="Pull request 13 is completed.", failed_at=hour_ago)
     Report.objects.filter(stack=stack, sha__startswith="a").update(name=LONG_NAME)

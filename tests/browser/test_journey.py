@@ -74,7 +74,7 @@ def test_an_admin_links_receives_a_push_creates_a_stack_unlinks_and_links_again(
     expect(page.get_by_role("row", name="Network")).to_contain_text("Detached")
 
     link(page, organization.url, token)
-    expect(page.get_by_text("Make these service hooks anew.")).to_be_visible()
+    expect(page.get_by_text("Create these service hooks again.")).to_be_visible()
     assert fact(page, "Webhook endpoint") == endpoint
     assert reveal(page) != password
     page.goto(stack_address)

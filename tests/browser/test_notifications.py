@@ -193,7 +193,7 @@ def test_the_test_button_says_at_once_that_all_is_well(
     assert admin_page.evaluate("window.isSamePage") is True
 
 
-def test_the_test_button_says_what_is_wrong_and_how_to_mend_it(
+def test_the_test_button_says_what_is_wrong_and_how_to_repair_it(
     admin_page: Page, integration: Integration, emulator: Emulator
 ) -> None:
     admin_page.goto(PROVIDERS)

@@ -271,7 +271,7 @@ def test_with_a_wrong_key_one_sentence_stands_where_the_secret_is_needed(
     assert words(response).count(sentence) in {1, 2}
 
 
-def test_entering_the_token_again_mends_a_lost_key(
+def test_entering_the_token_again_repairs_a_lost_key(
     world: World, admin: Client, settings: Settings, token: str
 ) -> None:
     settings.FIELD_ENCRYPTION_KEY = "a wrong key"

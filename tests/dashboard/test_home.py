@@ -76,7 +76,7 @@ def test_deliveries_to_a_former_link_do_not_count(
     assert webhooks_arrive(member)
 
 
-def test_hooks_that_have_to_be_made_anew_are_named_until_their_events_come(
+def test_hooks_that_have_to_be_recreated_are_named_until_their_events_come(
     admin: Client, member: Client, world: Integration
 ) -> None:
     world.subscriptions.create(
@@ -91,7 +91,7 @@ def test_hooks_that_have_to_be_made_anew_are_named_until_their_events_come(
     assert str(world) in notice.detail
     assert not notice.is_error
     assert notice.url == world.get_absolute_url()
-    assert "Make these service hooks anew." in admin.get(notice.url).content.decode()
+    assert "Create these service hooks again." in admin.get(notice.url).content.decode()
     [notice] = member.get("/").context["notices"]
     assert notice.text == "Service hooks have to be set up again"
     assert notice.url == "/settings/vcs-providers/"

@@ -30,7 +30,7 @@ class Card:
     integration: Integration
     projects: list[tuple[str, str]] = field(default_factory=list)  # name, service-hooks page
     more_projects: list[tuple[str, str]] = field(default_factory=list)
-    hooks_to_make_anew: list["HookOfProject"] = field(default_factory=list)
+    hooks_to_recreate: list["HookOfProject"] = field(default_factory=list)
     reconciliation: "Reconciliation | None" = None
     backlog: "Backlog | None" = None
     hooks: "HookCounts | None" = None
@@ -97,7 +97,7 @@ def cards_of(integrations: list[Integration]) -> list[Card]:
             integration=one,
             projects=with_pages(one, projects[one.pk])[:PROJECTS_ON_A_CARD],
             more_projects=with_pages(one, projects[one.pk])[PROJECTS_ON_A_CARD:MOST_PROJECTS],
-            hooks_to_make_anew=hooks_of_projects(
+            hooks_to_recreate=hooks_of_projects(
                 one,
                 [hook for hook in one.subscriptions.all() if hook.is_of_before],
                 projects[one.pk],
@@ -155,7 +155,7 @@ def _backlogs(integrations: list[Integration]) -> dict[int, Backlog]:
         .values("integration_id")
         .annotate(
             waiting=Count("reports"),
-            since=Min("reports__news_at"),
+            since=Min("reports__changed_at"),
             failing=Count("reports", filter=Q(reports__failures__gt=0)),
             problem=Subquery(tried.order_by("-reports__failed_at").values("reports__problem")[:1]),
         )

@@ -98,7 +98,7 @@ class IntegrationForm(forms.Form):
         )
 
     def blame(self, error: ProviderError) -> None:
-        """Show why connecting failed at the field that can mend it."""
+        """Show why connecting failed at the field that can fix it."""
         field = "token"
         if error.problem in ADDRESS_PROBLEMS and "organization_url" in self.fields:
             field = "organization_url"

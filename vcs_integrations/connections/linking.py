@@ -15,7 +15,11 @@ from django.utils import timezone
 
 from vcs_integrations.models import Integration
 from vcs_integrations.organizations import checkup
-from vcs_integrations.organizations.refreshing import begin_anew, check_same_organization, take_in
+from vcs_integrations.organizations.refreshing import (
+    check_same_organization,
+    start_over,
+    store_connection,
+)
 from vcs_integrations.providers.base import (
     INTERACTIVE,
     Finding,
@@ -89,7 +93,7 @@ def link(
             integration.save()
             integration.notices.all().withdraw()  # of before it was unlinked
             integration.give_credentials(token)
-            begin_anew(integration)
+            start_over(integration)
             if failure:
                 integration.record_failure(failure)
     except IntegrityError:  # somebody linked it in this moment
@@ -98,7 +102,7 @@ def link(
             _refuse_double(provider, external_id=organization_id)
         raise
     if connection:
-        take_in(integration, connection)
+        store_connection(integration, connection)
     integration.repositories.hurry()  # what happened while it was unlinked
     return integration, failure
 
@@ -113,7 +117,7 @@ def describe(integration: Integration, details: Details) -> None:
 def replace_token(integration: Integration, token: str, *, all_the_same: bool = False) -> bool:
     """Try a new token and store it in place of the old one.
 
-    Returns whether the webhook password had to be made anew, too, because the stored one
+    Returns whether the webhook password had to be created again, too, because the stored one
     can't be decrypted. Keeping the old token, raises ProviderError where the new one fails,
     LacksRights where it can't do what the old one can, unless it is wanted all the same.
     """
@@ -130,14 +134,14 @@ def replace_token(integration: Integration, token: str, *, all_the_same: bool = 
             raise LacksRights(lost)
     password_is_new = _store_token(integration, token)
     integration.record_token_owner(connection.owner)
-    take_in(integration, connection)
+    store_connection(integration, connection)
     checkup.keep(integration, examination)
-    begin_anew(integration)
+    start_over(integration)
     return password_is_new
 
 
 def _store_token(integration: Integration, token: str) -> bool:
-    """Store a token in place of the old one; say whether the password had to be made anew.
+    """Store a token in place of the old one; say whether the password had to be created again.
 
     Raises ProviderError where the integration was unlinked in this moment.
     """

@@ -97,7 +97,7 @@ def _remove_hooks(integration: Integration, client: Client) -> ProviderError | N
     except ProviderError as error:
         return failure or error
     integration.subscriptions.filter(external_id__in=left).update(removed_at=None)
-    # Ours are made anew by themselves.
+    # Ours are created again by themselves.
     integration.subscriptions.filter(is_ours=True, removed_at__isnull=False).delete()
     return failure
 

@@ -31,8 +31,8 @@ def _note_projects(integration: Integration, new: QuerySet[Delivery]) -> None:
     for project_id, event_type, at in newest:
         if event_type == integration.provider.push_event:
             integration.projects.filter(external_id=project_id).update(delivered_at=at)
-        made_anew = integration.subscriptions.of_before().filter(event_type=event_type)
-        made_anew.filter(project_id=project_id).delete()
+        recreated = integration.subscriptions.of_before().filter(event_type=event_type)
+        recreated.filter(project_id=project_id).delete()
 
 
 def _note_passwords(integration: Integration, new: QuerySet[Delivery]) -> None:

@@ -1,6 +1,6 @@
 """What admins are told of service hooks: refused, not delivering, breaking, and gone silent.
 
-Each is told once until it is mended. Nothing is told of projects that are left alone.
+Each is told once until it is fixed. Nothing is told of projects that are left alone.
 """
 
 from collections.abc import Collection, Mapping
@@ -23,24 +23,24 @@ from vcs_integrations.notices.records import give, withdraw
 # A push is told within seconds; clocks differ by less than this.
 DELIVERIES_MAY_TAKE = timedelta(minutes=15)
 CLOCKS_DIFFER_BY = timedelta(minutes=5)
-# Mended so many times in a day, a hook has a cause that this does not mend.
+# Repaired so many times in a day, a hook has a cause that repairing does not remove.
 TOO_OFTEN = 3
 MAILED_AT_ONCE = 3
 Said = tuple[str, str]  # subject and text
 
 
-def tell_of_hooks(integration: Integration) -> None:
+def notify_of_hooks(integration: Integration) -> None:
     """Tell what is wrong now, and withdraw what is not any more."""
     hooks = [one for one in overview_of(integration).used if not one.project.is_left_alone]
-    _tell(integration, NoticeKind.HOOKS_REFUSED, _refused(integration, hooks))
-    _tell(integration, NoticeKind.HOOKS_UNWELL, _unwell(integration, hooks))
+    _notify(integration, NoticeKind.HOOKS_REFUSED, _refused(integration, hooks))
+    _notify(integration, NoticeKind.HOOKS_UNWELL, _unwell(integration, hooks))
     silent = _silent(integration, hooks)
     _note_silence(integration, silent)
-    _tell(integration, NoticeKind.PROJECT_SILENT, _in_words(integration, silent))
+    _notify(integration, NoticeKind.PROJECT_SILENT, _in_words(integration, silent))
 
 
-def _tell(integration: Integration, kind: NoticeKind, told: Mapping[str, Said]) -> None:
-    """Give what is new and withdraw what is mended; of many at once a few are mailed."""
+def _notify(integration: Integration, kind: NoticeKind, told: Mapping[str, Said]) -> None:
+    """Give what is new and withdraw what is fixed; of many at once a few are mailed."""
     stand = integration.notices.standing().filter(kind=kind).values_list("key", flat=True)
     standing = set(stand)
     new = [key for key in told if key not in standing]
@@ -66,34 +66,34 @@ def _refused(integration: Integration, hooks: list[ProjectHooks]) -> dict[str, S
 
 def _unwell(integration: Integration, hooks: list[ProjectHooks]) -> dict[str, Said]:
     """Return what does not deliver and is not kept, and what breaks again and again."""
-    often = _mended_often(integration)
+    often = _repaired_often(integration)
     told = {}
     for one in hooks:
         project = one.project
         if project.external_id in often:
             subject = f"The service hooks of {project} in {integration} keep breaking"
-            text = "They were mended several times since yesterday. Test one: it may show why."
+            text = "They were repaired several times since yesterday. Test one: it may show why."
             told[project.external_id] = (subject, text)
         elif one.dead and not project.keeps_hooks:
             subject = f"A service hook of {project} in {integration} does not deliver"
-            text = f"{one.dead[0].why}. Press Create hooks there, and Stackhook makes it anew."
+            text = f"{one.dead[0].why}. Press Create hooks there, and Stackhook creates it again."
             told[project.external_id] = (subject, text)
     return told
 
 
-def _mended_often(integration: Integration) -> set[str]:
-    """Return the ids of projects one of whose hooks was mended often of late."""
+def _repaired_often(integration: Integration) -> set[str]:
+    """Return the ids of projects one of whose hooks was repaired often of late."""
     lately = integration.hook_actions.filter(at__gte=timezone.now() - timedelta(days=1))
-    kinds = [HookAction.Kind.MADE_ANEW, HookAction.Kind.CORRECTED]
-    mended = lately.filter(Q(kind__in=kinds) | Q(reason=REMOVED_BY_SOMEBODY))
-    counted = mended.order_by().values("project_id", "event_type").annotate(count=Count("pk"))
+    kinds = [HookAction.Kind.RECREATED, HookAction.Kind.CORRECTED]
+    repaired = lately.filter(Q(kind__in=kinds) | Q(reason=REMOVED_BY_SOMEBODY))
+    counted = repaired.order_by().values("project_id", "event_type").annotate(count=Count("pk"))
     return {row["project_id"] for row in counted if row["count"] >= TOO_OFTEN}
 
 
 def _silent(integration: Integration, hooks: list[ProjectHooks]) -> dict[Project, datetime]:
     """Return the projects that used to deliver and did not tell of the newest push, with its time.
 
-    Nothing is expected of what was pushed before the hooks were mended, or by a hook that is
+    Nothing is expected of what was pushed before the hooks were repaired, or by a hook that is
     known not to work.
     """
     used = Repository.objects.to_reconcile().filter(integration=integration).order_by()
@@ -114,8 +114,8 @@ def _last_heard(integration: Integration, project: Project) -> datetime | None:
     """Return until when a project delivered or had a reason not to; None if it never did."""
     if project.delivered_at is None:
         return None
-    mended_at = project.mended_at or integration.linked_at
-    return max(project.delivered_at, mended_at, integration.linked_at)
+    repaired_at = project.repaired_at or integration.linked_at
+    return max(project.delivered_at, repaired_at, integration.linked_at)
 
 
 def _note_silence(integration: Integration, silent: Mapping[Project, datetime]) -> None:

@@ -1,6 +1,6 @@
-"""The service hooks of a linked organization: read, compared with what they should be, mended.
+"""The service hooks of a linked organization: read, compared with what they should be, repaired.
 
-Any hook that posts to an endpoint of ours counts, whoever made it. Hooks are made and mended
+Any hook that posts to an endpoint of ours counts, whoever made it. Hooks are made and repaired
 in those projects alone whose hooks an admin asked Stackhook to keep. Nothing here relies on
 what was done before: whatever a killed worker left behind is read and finished the next time.
 """
@@ -95,11 +95,11 @@ def read_hooks(integration: Integration, client: Client) -> Reading:
     seen = [row.pk for row in gone if row.project_id not in reading.unreadable]
     integration.subscriptions.filter(pk__in=seen).delete()
     rows = _store(integration, found.values())
-    _forget_hooks_made_anew(integration, rows)
+    _forget_recreated_hooks(integration, rows)
     return reading
 
 
-def _forget_hooks_made_anew(integration: Integration, present: Sequence[Subscription]) -> None:
+def _forget_recreated_hooks(integration: Integration, present: Sequence[Subscription]) -> None:
     """Forget the hooks of before the last unlinking that are gone or there again."""
     integration.subscriptions.left_over().delete()
     there = {(hook.event_type, hook.project_id) for hook in present}
@@ -134,7 +134,7 @@ def _store(integration: Integration, remotes: Collection[RemoteSubscription]) ->
         row = known.get(remote.external_id) or Subscription(
             integration=integration, external_id=remote.external_id
         )
-        row.take_in(remote, integration.endpoint_urls, integration.password_mark)
+        row.update_from(remote, integration.endpoint_urls, integration.password_mark)
         rows.append(row)
     with transaction.atomic():
         # What was read before somebody unlinked it in this moment is not stored.
@@ -169,13 +169,13 @@ def _steps_for_event(
         return
     if any(hook.state in NOT_UNDERSTOOD for hook in hooks):
         return
-    # One that somebody made for all projects is theirs to mend.
+    # One that somebody made for all projects is theirs to repair.
     dead = [hook for hook in hooks if hook.is_dead and hook.project_id]
     broken = next(iter([*ours, *dead]), None)
     if broken is None:
         yield Step(Kind.CREATED, event_type, _why_created(hooks, was_removed=was_removed))
     else:
-        kind = Kind.MADE_ANEW if broken.is_dead else Kind.CORRECTED
+        kind = Kind.RECREATED if broken.is_dead else Kind.CORRECTED
         yield Step(kind, event_type, broken.why, broken)
 
 
@@ -191,7 +191,7 @@ def carry_out(project: Project, step: Step, client: Client) -> None:
         if _correct(project, step.hook, client):
             project.record(step.kind, step.reason, step.event_type)
             return
-        step = replace(step, kind=Kind.MADE_ANEW)
+        step = replace(step, kind=Kind.RECREATED)
     if step.kind != Kind.REMOVED:
         _create(project, step, client)
     if step.hook:

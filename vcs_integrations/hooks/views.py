@@ -16,7 +16,7 @@ from vcs_integrations.hooks.counting import forget_old_password
 from vcs_integrations.hooks.overview import hooks_behind, is_being_read, overview_of
 from vcs_integrations.models import HookTest, Integration, NoticeKind, Project
 from vcs_integrations.notices.records import withdraw
-from vcs_integrations.organizations.refreshing import begin_anew
+from vcs_integrations.organizations.refreshing import start_over
 from vcs_integrations.providers.base import ProviderError
 from vcs_integrations.webhooks.password import change_webhook_password
 
@@ -62,7 +62,7 @@ def keep_hooks(request: HtmxHttpRequest, pk: int) -> HttpResponse:
         if names:
             record(request, Verb.HOOKS_CREATED, found, f"Of {whose}")
     if names:
-        messages.success(request, f"The worker looks after the hooks of {whose} now")
+        messages.success(request, f"The worker checks the hooks of {whose} now")
     else:
         messages.warning(request, PROJECT_IS_GONE)
     asked_on = request.POST.get("next", "")
@@ -79,7 +79,7 @@ def _keep(found: Integration, chosen: str) -> list[str]:
     names = [project.name for project in projects]
     kept = [project.pk for project in projects]
     found.projects.filter(pk__in=kept).update(keeps_hooks=True, is_left_alone=False)
-    begin_anew(found)
+    start_over(found)
     return names
 
 
@@ -102,10 +102,10 @@ def _leave(request: HttpRequest, left: Project) -> None:
     with transaction.atomic():
         one = found.projects.filter(pk=left.pk)
         one.update(keeps_hooks=False, is_left_alone=True)
-        one.begin_anew()
+        one.start_over()
         withdraw(found, *ABOUT_HOOKS, key=left.external_id)
         record(request, Verb.HOOKS_LEFT, found, f"Of {left}")
-    messages.success(request, f"The hooks of {left} stay as they are and are not mended any more")
+    messages.success(request, f"The hooks of {left} stay as they are and are not repaired any more")
 
 
 @require_http_methods(["GET", "HEAD", "POST"])

@@ -15,7 +15,7 @@ from django.utils import timezone
 
 from core.leases import Keeping, LeaseLost
 from vcs_integrations.hooks.counting import count_deliveries, end_overlap
-from vcs_integrations.hooks.notices import tell_of_hooks
+from vcs_integrations.hooks.notices import notify_of_hooks
 from vcs_integrations.hooks.plan import REFUSALS, Reading, carry_out, read_hooks, steps_for
 from vcs_integrations.models import (
     HookAction,
@@ -39,7 +39,7 @@ TRY_REFUSED_AGAIN_AFTER = timedelta(days=1)
 
 
 def watch_next() -> bool:
-    """Look after the hooks of one organization that is due; False where none is."""
+    """Check the hooks of one organization that is due; False where none is."""
     claimed = HookWatch.objects.claim(LEASE).select_related("integration").first()
     if claimed is None:
         return False
@@ -55,12 +55,12 @@ def watch_next() -> bool:
         raise
     except Exception:  # a fault of ours must not hold up the other organizations
         logger.exception("Looking after the hooks of %s failed", integration)
-        _retry_later(claimed, "Stackhook failed to look after the hooks; its log says why.")
+        _retry_later(claimed, "Stackhook failed to check the hooks; its log says why.")
     return True
 
 
 def watch(claimed: HookWatch) -> None:
-    """Read the hooks of an organization and mend those that are kept.
+    """Read the hooks of an organization and repair those that are kept.
 
     Raises ProviderError where the provider can't be asked, having noted when to try again, and
     LeaseLost where somebody else goes on.
@@ -71,11 +71,11 @@ def watch(claimed: HookWatch) -> None:
         client = integration.client(BACKGROUND)
         reading = read_hooks(integration, client)
         integration.note_good_call()
-        trouble = _mend_all(claimed, reading, client)
+        trouble = _repair_all(claimed, reading, client)
     except ProviderError as error:
         _retry_later(claimed, str(error), error.retry_after)
         raise
-    tell_of_hooks(integration)
+    notify_of_hooks(integration)
     end_overlap(integration)
     Integration.objects.filter(pk=integration.pk).update(hooks_read_at=timezone.now())
     if trouble:
@@ -92,18 +92,18 @@ def prune_record() -> None:
     HookTest.objects.filter(asked_at__lt=oldest).delete()
 
 
-def _mend_all(claimed: HookWatch, reading: Reading, client: Client) -> ProviderError | None:
-    """Mend project by project; return the last trouble that another project need not have."""
+def _repair_all(claimed: HookWatch, reading: Reading, client: Client) -> ProviderError | None:
+    """Repair project by project; return the last trouble that another project need not have."""
     integration = claimed.integration
     hooks: defaultdict[str, list[Subscription]] = defaultdict(list)
     for hook in integration.subscriptions.present().select_related("integration"):
         hooks[hook.project_id].append(hook)
     trouble = None
-    for pk in integration.projects.to_mend().values_list("pk", flat=True):
+    for pk in integration.projects.to_repair().values_list("pk", flat=True):
         # As it is now: an admin may have said otherwise since the last one was begun.
         project = Project.objects.select_related("integration").get(pk=pk)
         try:
-            _mend(claimed, project, [*hooks[project.external_id], *hooks[""]], reading, client)
+            _repair(claimed, project, [*hooks[project.external_id], *hooks[""]], reading, client)
         except ProviderError as error:
             if error.problem != Problem.UNAVAILABLE:
                 raise
@@ -111,14 +111,14 @@ def _mend_all(claimed: HookWatch, reading: Reading, client: Client) -> ProviderE
     return trouble
 
 
-def _mend(
+def _repair(
     claimed: HookWatch,
     project: Project,
     hooks: Sequence[Subscription],
     reading: Reading,
     client: Client,
 ) -> None:
-    """Mend the hooks of a project. Raises ProviderError where the provider is in trouble."""
+    """Repair the hooks of a project. Raises ProviderError where the provider is in trouble."""
     refusal = reading.unreadable.get(project.external_id) if project.keeps_hooks else None
     steps = [] if refusal else list(steps_for(project, hooks, reading))
     if not project.keeps_hooks:  # those of ours there get a new password, and no more
@@ -136,7 +136,7 @@ def _mend(
                     break
     finally:
         if steps:  # what happened while a hook did not deliver
-            project.note_mending()
+            project.note_repair()
     if refusal:
         _note_refusal(project, refusal)
     elif project.refusal_cause:

@@ -52,16 +52,16 @@ MAIL_TEXTS = {
 
 class NoticeQuerySet(models.QuerySet["Notice"]):
     def standing(self) -> Self:
-        """Those whose cause is not mended."""
+        """Those whose cause is not fixed."""
         return self.filter(withdrawn_at=None)
 
     def withdraw(self) -> None:
-        """Note that the cause of those that stand is mended."""
+        """Note that the cause of those that stand is fixed."""
         self.standing().update(withdrawn_at=timezone.now())
 
 
 class Notice(models.Model):
-    """Something that admins are told of an integration, once until its cause is mended."""
+    """Something that admins are told of an integration, once until its cause is fixed."""
 
     integration = models.ForeignKey(
         "vcs_integrations.Integration", on_delete=models.CASCADE, related_name="notices"
@@ -71,9 +71,7 @@ class Notice(models.Model):
     subject = models.CharField(max_length=200)
     text = models.CharField(max_length=1000)
     at = models.DateTimeField(default=timezone.now)
-    withdrawn_at = models.DateTimeField(
-        null=True, blank=True, help_text="when its cause was mended"
-    )
+    withdrawn_at = models.DateTimeField(null=True, blank=True, help_text="when its cause was fixed")
 
     objects = NoticeQuerySet.as_manager()
 

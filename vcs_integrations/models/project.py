@@ -19,11 +19,11 @@ class ProjectQuerySet(models.QuerySet["Project"]):
         """Those where something was refused that is not tried again yet."""
         return self.filter(retry_at__gt=timezone.now())
 
-    def to_mend(self) -> Self:
+    def to_repair(self) -> Self:
         """Those that are there, but for what was refused, which is tried rarely."""
         return self.there().filter(Q(retry_at=None) | Q(retry_at__lte=timezone.now()))
 
-    def begin_anew(self) -> None:
+    def start_over(self) -> None:
         """Try at once what was refused; what an earlier token or link left behind is forgotten."""
         self.update(retry_at=None, refusal_cause="", refusal_fix="", silent_since=None)
 
@@ -60,7 +60,7 @@ class ProjectQuerySet(models.QuerySet["Project"]):
 
 
 class Project(models.Model):
-    """A project of a linked organization, and how its service hooks are looked after."""
+    """A project of a linked organization, and how its service hooks are managed."""
 
     integration = models.ForeignKey(
         # The constraint below serves look-ups by integration, too.
@@ -73,7 +73,7 @@ class Project(models.Model):
     name = models.CharField(max_length=255)
     is_gone = models.BooleanField(default=False)
     keeps_hooks = models.BooleanField(
-        default=False, help_text="Stackhook makes its hooks and mends them"
+        default=False, help_text="Stackhook makes its hooks and repairs them"
     )
     is_left_alone = models.BooleanField(
         default=False, help_text="an admin wants nothing done or said about its hooks"
@@ -84,9 +84,9 @@ class Project(models.Model):
     refusal_fix = models.CharField(max_length=500, blank=True)
     retry_at = models.DateTimeField(null=True, blank=True)
 
-    # Whether it delivers: the last webhook of a push, when hooks were mended, and a push of
+    # Whether it delivers: the last webhook of a push, when hooks were repaired, and a push of
     # which no webhook came
-    mended_at = models.DateTimeField(null=True, blank=True)
+    repaired_at = models.DateTimeField(null=True, blank=True)
     delivered_at = models.DateTimeField(null=True, blank=True)
     silent_since = models.DateTimeField(null=True, blank=True)
 
@@ -126,7 +126,7 @@ class Project(models.Model):
             reason=reason[:500],
         )
 
-    def note_mending(self) -> None:
-        """Note that hooks were mended, and have the repositories that stacks use read at once."""
-        Project.objects.filter(pk=self.pk).update(mended_at=timezone.now())
+    def note_repair(self) -> None:
+        """Note that hooks were repaired, and have the repositories that stacks use read at once."""
+        Project.objects.filter(pk=self.pk).update(repaired_at=timezone.now())
         self.integration.repositories.filter(project_id=self.external_id).hurry()

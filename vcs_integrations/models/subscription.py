@@ -81,7 +81,7 @@ class SubscriptionQuerySet(models.QuerySet["Subscription"]):
         return self.present().filter(~Q(password_mark=mark) | Q(has_wrong_password=True))
 
     def of_before(self) -> Self:
-        """Those of before the last unlinking, which have to be made anew."""
+        """Those of before the last unlinking, which have to be created again."""
         return self.filter(is_of_before=True)
 
     def left_over(self) -> Self:
@@ -136,7 +136,7 @@ class Subscription(models.Model):
 
     @property
     def is_dead(self) -> bool:
-        """Whether nothing is delivered by it, so that it has to be made anew."""
+        """Whether nothing is delivered by it, so that it has to be created again."""
         return self.state in DEAD_STATES
 
     @property
@@ -159,7 +159,9 @@ class Subscription(models.Model):
             return f"{text}: it is limited by {self.filters}"
         return text
 
-    def take_in(self, remote: RemoteSubscription, endpoints: Collection[str], mark: str) -> None:
+    def update_from(
+        self, remote: RemoteSubscription, endpoints: Collection[str], mark: str
+    ) -> None:
         """Note what was read; `endpoints` are our URLs, `mark` is the present password's."""
         self.event_type, self.project_id = remote.event_type, remote.project_id
         self.owner, self.filters = remote.owner, remote.filters
@@ -192,7 +194,7 @@ class HookAction(models.Model):
 
     class Kind(models.TextChoices):
         CREATED = "created", "Created"
-        MADE_ANEW = "made_anew", "Made anew"
+        RECREATED = "recreated", "Created again"
         CORRECTED = "corrected", "Corrected"
         REMOVED = "removed", "Removed"
         REFUSED = "refused", "Refused"
@@ -214,7 +216,7 @@ class HookAction(models.Model):
         ordering = ("-pk",)
         constraints = (
             models.CheckConstraint(
-                condition=Q(kind__in=["created", "made_anew", "corrected", "removed", "refused"]),
+                condition=Q(kind__in=["created", "recreated", "corrected", "removed", "refused"]),
                 name="hook_action_kind",
             ),
         )

@@ -29,7 +29,7 @@ MOST_READ = 50
 
 @dataclass(frozen=True)
 class Attention:
-    """Something that needs attention: what it is, and where it can be mended."""
+    """Something that needs attention: what it is, and where it can be fixed."""
 
     text: str
     detail: str
@@ -110,7 +110,7 @@ def token_end(one: Integration, *, reader_is_admin: bool) -> Attention | None:
 
 
 def standing_notices(integrations: list[Integration], *, reader_is_admin: bool) -> list[Attention]:
-    """Return what else was told of integrations and is not mended yet."""
+    """Return what else was told of integrations and is not fixed yet."""
     standing = Notice.objects.standing()
     found = standing.filter(integration__in=integrations, kind__in=STANDING_KINDS)
     return [

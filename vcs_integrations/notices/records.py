@@ -47,7 +47,7 @@ def give(
 
 
 def withdraw(integration: Integration, *kinds: NoticeKind, key: str | None = None) -> None:
-    """Note that the cause of notices is mended, all of these kinds or the one with that key.
+    """Note that the cause of notices is fixed, all of these kinds or the one with that key.
 
     They stay in the record alone, mails that wait are not sent, and the next time it is told
     again.
@@ -60,7 +60,7 @@ def look_at_tokens() -> None:
     """Tell of tokens that end soon or have ended, each stage once for a date.
 
     A stage that passed while no worker looked is left out. With another date what was told of
-    the one before is mended, and not told again should it come back.
+    the one before is fixed, and not told again should it come back.
     """
     for told in Notice.objects.standing().filter(kind__in=OF_TOKEN).select_related("integration"):
         if not told.key.startswith(str(told.integration.token_expires_on)):
@@ -79,8 +79,8 @@ def look_at_tokens() -> None:
             give(integration, kind, key, subject, text)
 
 
-def tell_of_refusal(integration: Integration, error: ProviderError) -> None:
-    """Tell of a failure that takes a person to mend, once until a call is good again."""
+def notify_of_refusal(integration: Integration, error: ProviderError) -> None:
+    """Tell of a failure that takes a person to fix, once until a call is good again."""
     if error.is_transient:
         return
     is_key = error.problem == Problem.WRONG_KEY
@@ -89,7 +89,7 @@ def tell_of_refusal(integration: Integration, error: ProviderError) -> None:
 
 
 def prune_notices() -> None:
-    """Delete the notices that were mended long ago, with their mails."""
+    """Delete the notices that were fixed long ago, with their mails."""
     oldest = timezone.now() - timedelta(days=settings.DELIVERY_RETENTION_DAYS)
     Notice.objects.filter(withdrawn_at__lt=oldest).delete()
 

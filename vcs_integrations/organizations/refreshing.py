@@ -11,7 +11,7 @@ from django.db.models import Field
 from django.utils import timezone
 
 from vcs_integrations.models import Credentials, HookState, Integration, NoticeKind, Repository
-from vcs_integrations.notices.records import tell_of_refusal, withdraw
+from vcs_integrations.notices.records import notify_of_refusal, withdraw
 from vcs_integrations.organizations.repositories import (
     store_projects,
     store_repositories,
@@ -39,9 +39,9 @@ def refresh(integration: Integration, patience: Patience) -> ProviderError | Non
         check_same_organization(integration, connection.organization_id)
     except ProviderError as error:
         if integration.record_failure(error):
-            tell_of_refusal(integration, error)
+            notify_of_refusal(integration, error)
         return error
-    take_in(integration, connection)
+    store_connection(integration, connection)
     return None
 
 
@@ -116,7 +116,7 @@ def _follow_rename(integration: Integration, patience: Patience) -> Connection |
     return connection
 
 
-def take_in(integration: Integration, connection: Connection) -> None:
+def store_connection(integration: Integration, connection: Connection) -> None:
     """Store what a good look at the organization showed."""
     if connection.organization_id and not integration.external_id:
         integration = _learn_id(integration, connection.organization_id)
@@ -197,13 +197,13 @@ def join(integration: Integration, predecessor: Integration) -> Integration:
     integration.notices.update(integration=predecessor)
     _move_repositories(integration, predecessor)
     store_projects(predecessor)
-    begin_anew(predecessor)
+    start_over(predecessor)
     return predecessor
 
 
-def begin_anew(integration: Integration) -> None:
-    """Have hooks looked after at once, and forget what was refused to an earlier token or link."""
-    integration.projects.begin_anew()
+def start_over(integration: Integration) -> None:
+    """Have hooks checked at once, and forget what was refused to an earlier token or link."""
+    integration.projects.start_over()
     integration.subscriptions.filter(state=HookState.UNSEEN).delete()
     Integration.objects.filter(pk=integration.pk).hurry_watch()
 

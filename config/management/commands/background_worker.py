@@ -1,4 +1,4 @@
-"""The background worker: processes deliveries, reconciles, reports, mends hooks, mails, tidies up.
+"""The background worker: processes deliveries, reconciles, reports, repairs hooks, mails.
 
 Any number may run side by side on PostgreSQL, one on SQLite. It may be killed at any point:
 what it had taken is taken again, by another or by itself.

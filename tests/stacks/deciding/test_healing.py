@@ -1,4 +1,4 @@
-"""A hook that failed for long: what it lost is made up for once it is mended."""
+"""A hook that failed for long: what it lost is made up for once it is repaired."""
 
 import pytest
 import time_machine
@@ -70,7 +70,7 @@ def test_after_a_probation_no_run_is_missing_and_none_is_double(
     assert runs_by_push(stack) == pushed
     action = kept.hook_actions.filter(event_type="git.push").first()
     assert action
-    assert action.kind == HookAction.Kind.MADE_ANEW
+    assert action.kind == HookAction.Kind.RECREATED
     assert all(one.status == "enabled" for one in organization.subscriptions)
 
     # From now on webhooks come again, and what they tell is not found a second time.

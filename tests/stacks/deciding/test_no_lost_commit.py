@@ -3,7 +3,7 @@
 Two worlds follow one repository of the emulator. In the one every delivery arrives at once and
 is processed at once. In the other deliveries are lost, doubled, late and shuffled, others are
 forged, the provider is away, for more than an hour perhaps, workers are killed or hang, and
-reconciliation mends it in the end. `make proof` runs more histories.
+reconciliation repairs it in the end. `make proof` runs more histories.
 """
 
 from __future__ import annotations

@@ -263,7 +263,7 @@ def test_a_new_token_brings_the_repositories_at_once(
 def test_a_failure_that_began_before_a_success_does_not_hide_it(integration: Integration) -> None:
     stale = Integration.objects.get()
     integration.record_success()
-    stale.record_failure(ProviderError(Problem.TOKEN_REFUSED, "Refused.", "Mend it."))
+    stale.record_failure(ProviderError(Problem.TOKEN_REFUSED, "Refused.", "Repair it."))
     integration.refresh_from_db()
     assert integration.problem == ""
 

@@ -34,7 +34,7 @@ def test_create_hooks_of_one_project(
     organization.add_project("Other").add_repository("other", {"a": "1"})
     assert "Create hooks" in section(admin, read)
     told = post(admin, read, "keep", project=project.id)
-    assert told == ["The worker looks after the hooks of Platform Team now"]
+    assert told == ["The worker checks the hooks of Platform Team now"]
     assert "The worker looks at them now" in section(admin, read)
     watch(Integration.objects.get().hook_watch)
     page = section(admin, read)
@@ -52,7 +52,7 @@ def test_create_hooks_of_all_projects(
     organization.add_project("Other").add_repository("other", {"a": "1"})
     admin.post(f"{integration.get_absolute_url()}test/")  # lists the new repository
     told = post(admin, integration, "keep", project="all")
-    assert told[-1] == "The worker looks after the hooks of 2 projects now"
+    assert told[-1] == "The worker checks the hooks of 2 projects now"
     watch(Integration.objects.get().hook_watch)
     assert len(organization.subscriptions) == 8
 
@@ -69,7 +69,7 @@ def test_leave_alone(
     post(admin, read, "keep", project=project.id)
     watch(Integration.objects.get().hook_watch)
     told = post(admin, read, "leave", project=project.id)
-    assert told == ["The hooks of Platform Team stay as they are and are not mended any more"]
+    assert told == ["The hooks of Platform Team stay as they are and are not repaired any more"]
     organization.unsubscribe(organization.subscriptions[0])
     watch(Integration.objects.get().hook_watch)
     assert len(organization.subscriptions) == 3
@@ -157,7 +157,8 @@ def test_linking_again_makes_the_hooks_anew(
     watch(again.hook_watch)
     assert len(organization.subscriptions) == 4
     assert (
-        "Make these service hooks anew" not in admin.get(again.get_absolute_url()).content.decode()
+        "Create these service hooks again"
+        not in admin.get(again.get_absolute_url()).content.decode()
     )
 
 
@@ -168,7 +169,7 @@ def test_all_projects_leaves_out_what_is_left_alone(
     admin.post(f"{integration.get_absolute_url()}test/")
     post(admin, integration, "leave", project=project.id)
     told = post(admin, integration, "keep", project="all")
-    assert told == ["The worker looks after the hooks of Other now"]
+    assert told == ["The worker checks the hooks of Other now"]
 
 
 def test_a_double_has_no_section_of_its_own(admin: Client, read: Integration) -> None:

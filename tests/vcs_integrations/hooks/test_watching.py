@@ -1,4 +1,4 @@
-"""Service hooks that look after themselves, against an Azure DevOps that does what it can."""
+"""Service hooks that manage themselves, against an Azure DevOps that does what it can."""
 
 from collections.abc import Callable
 from datetime import timedelta
@@ -111,22 +111,22 @@ Breakage = Callable[[Organization, RemoteHook], object]
 BROKEN: dict[str, tuple[Breakage, str, str]] = {
     "on probation": (
         lambda _, hook: hook.set_status("onProbation"),
-        "made_anew",
+        "recreated",
         "It is on probation: its events are dropped",
     ),
     "disabled by a person": (
         lambda _, hook: disable(hook, "Bo Builder"),
-        "made_anew",
+        "recreated",
         "It was disabled by Bo Builder",
     ),
     "disabled by the system": (
         lambda _, hook: hook.set_status("disabledBySystem"),
-        "made_anew",
+        "recreated",
         "It was disabled after failures",
     ),
     "its owner left": (
         lambda _, hook: hook.set_status("disabledByInactiveIdentity"),
-        "made_anew",
+        "recreated",
         "It was disabled: its owner left or lost rights. Its owner is Ann Admin",
     ),
     "another URL": (
@@ -180,7 +180,7 @@ def test_after_one_cycle_the_hook_is_right_and_the_record_names_the_reason(
     assert kept.hook_actions.count() == 5
 
 
-def test_a_dead_hook_made_by_hand_is_made_anew_where_hooks_are_kept(
+def test_a_dead_hook_made_by_hand_is_recreated_where_hooks_are_kept(
     kept: Integration, organization: Organization, project: Project
 ) -> None:
     ours = next(one for one in organization.subscriptions if one.event_type == "git.push")
@@ -338,7 +338,7 @@ def subjects(integration: Integration) -> list[str]:
     return [notice.subject for notice in integration.notices.standing()]
 
 
-def test_what_is_refused_is_told_once_until_it_is_mended(
+def test_what_is_refused_is_told_once_until_it_is_repaired(
     integration: Integration, organization: Organization
 ) -> None:
     organization.deny("Ann Admin", "edit_subscriptions")
@@ -367,10 +367,10 @@ def test_a_broken_hook_that_nobody_keeps_is_told(
 
 
 def long_ago(integration: Integration) -> None:
-    """Let the linking and the mending be long ago."""
+    """Let the linking and the repairing be long ago."""
     day = timezone.now() - timedelta(days=1)
     Integration.objects.update(linked_at=day)
-    integration.projects.update(mended_at=day)
+    integration.projects.update(repaired_at=day)
 
 
 def test_a_project_that_used_to_deliver_and_is_silent_is_told(kept: Integration) -> None:
@@ -432,7 +432,7 @@ def test_what_was_done_long_ago_is_forgotten(kept: Integration) -> None:
     assert kept.hook_actions.count() == 0
 
 
-@pytest.mark.parametrize("excuse", ["mended since", "linked since", "left alone", "other events"])
+@pytest.mark.parametrize("excuse", ["repaired since", "linked since", "left alone", "other events"])
 def test_a_project_with_a_reason_is_not_silent(kept: Integration, excuse: str) -> None:
     long_ago(kept)
     hour = timedelta(hours=1)
@@ -445,8 +445,8 @@ def test_a_project_with_a_reason_is_not_silent(kept: Integration, excuse: str) -
         received_at=timezone.now() - 3 * hour,
         body=b"{}",
     )
-    if excuse == "mended since":
-        kept.projects.update(mended_at=timezone.now() - hour)
+    if excuse == "repaired since":
+        kept.projects.update(repaired_at=timezone.now() - hour)
     elif excuse == "linked since":
         Integration.objects.update(linked_at=timezone.now() - hour)
     elif excuse == "left alone":
@@ -514,7 +514,7 @@ def test_what_may_be_made_and_not_removed_is_made_and_recorded_in_one_cycle(
     look_after(integration)
     assert all("ok" in found for found in states(integration).values())
     kinds = [action.kind for action in integration.hook_actions.all()]
-    assert kinds.count("made_anew") == 4
+    assert kinds.count("recreated") == 4
     assert kinds.count("refused") == 1
 
 

@@ -46,7 +46,7 @@ def tell(integration: Integration, kind: NoticeKind, key: str = "p") -> None:
 # The banner
 
 
-def test_a_refusal_stands_on_every_page_of_admins_until_it_is_mended(
+def test_a_refusal_stands_on_every_page_of_admins_until_it_is_fixed(
     admin: Client, member: Client, integration: Integration, emulator: Emulator
 ) -> None:
     test = f"/settings/vcs-providers/{integration.pk}/test/"
@@ -60,7 +60,7 @@ def test_a_refusal_stands_on_every_page_of_admins_until_it_is_mended(
     assert banner(admin) == []
 
 
-def test_what_mends_itself_is_not_in_it(admin: Client, linked: Integration) -> None:
+def test_what_fixes_itself_is_not_in_it(admin: Client, linked: Integration) -> None:
     linked.record_failure(DOWN)
     assert banner(admin) == []
     Integration.objects.update(token_expires_on=timezone.now().date())
@@ -206,11 +206,11 @@ def test_the_page_of_notices_says_what_was_told_and_who_was_mailed(
     text = strip_tags(admin.get(path).content.decode())
     assert "E-mailed to 1 admin." in text
     assert f"To be e-mailed to 1 admin. {late}" in text
-    assert "mended just now" not in text
+    assert "fixed just now" not in text
     withdraw(linked, NoticeKind.PROJECT_SILENT)
     text = " ".join(strip_tags(admin.get(path).content.decode()).split())
     assert "p of Ours is silent" in text and "E-mailed to 1 admin." in text
-    assert "just now mended just now" in text
+    assert "just now fixed just now" in text
 
 
 @pytest.mark.parametrize("path", ["/settings/people/", "/settings/vcs-providers/{}/notices/"])

@@ -26,7 +26,7 @@ from tests.processes import wait_for
 from tests.smtp import CUT, HANG, MailServer, mail_server
 from vcs_integrations.connections import linking
 from vcs_integrations.connections.unlinking import unlink
-from vcs_integrations.hooks.notices import tell_of_hooks
+from vcs_integrations.hooks.notices import notify_of_hooks
 from vcs_integrations.models import Integration, MailState, Notice, NoticeKind, NoticeMail
 from vcs_integrations.notices import records as notices
 from vcs_integrations.notices.mailing import send_next_mail
@@ -188,7 +188,7 @@ def test_the_first_refusal_is_told_and_the_next_only_after_it_worked(
     assert subjects() == told
 
 
-def test_what_mends_itself_is_not_told(integration: Integration, emulator: Emulator) -> None:
+def test_what_fixes_itself_is_not_told(integration: Integration, emulator: Emulator) -> None:
     emulator.faults.add("unavailable")
     refresh(integration, BACKGROUND)
     assert Integration.objects.get().problem == "unavailable"
@@ -220,7 +220,7 @@ def test_replacing_the_token_takes_the_refusal_back(
     integration: Integration, organization: Organization, ann: User
 ) -> None:
     integration.record_failure(REFUSED)
-    notices.tell_of_refusal(integration, REFUSED)
+    notices.notify_of_refusal(integration, REFUSED)
     linking.replace_token(integration, organization.add_token())
     assert subjects() == []
     send_all()
@@ -255,10 +255,10 @@ def test_two_of_a_kind_never_stand_at_once(linked: Integration) -> None:
     again.save()
 
 
-def test_what_is_told_of_hooks_costs_the_same_however_much_was_mended(linked: Integration) -> None:
+def test_what_is_told_of_hooks_costs_the_same_however_much_was_fixed(linked: Integration) -> None:
     def cost() -> int:
         with CaptureQueriesContext(connection) as queries:
-            tell_of_hooks(linked)
+            notify_of_hooks(linked)
         return len(queries)
 
     before = cost()
@@ -269,13 +269,13 @@ def test_what_is_told_of_hooks_costs_the_same_however_much_was_mended(linked: In
     assert cost() == before
 
 
-def test_what_was_mended_long_ago_is_removed(
+def test_what_was_fixed_long_ago_is_removed(
     linked: Integration, ann: User, clock: time_machine.Traveller, settings: Settings
 ) -> None:
     settings.DELIVERY_RETENTION_DAYS = 90
     give_one(linked, "stands")
-    give_one(linked, "mended")
-    withdraw(linked, NoticeKind.HOOKS_REFUSED, key="mended")
+    give_one(linked, "fixed")
+    withdraw(linked, NoticeKind.HOOKS_REFUSED, key="fixed")
     clock.shift(timedelta(days=89))
     tidy()
     assert Notice.objects.count() == 2
@@ -350,13 +350,13 @@ def test_without_a_mail_server_nothing_is_sent_neither_then_nor_later(
 ) -> None:
     settings.SENDS_EMAIL = False
     give_one(linked)
-    settings.SENDS_EMAIL = True  # what it said may be long mended by then
+    settings.SENDS_EMAIL = True  # what it said may be long fixed by then
     give_one(linked)
     assert send_all() == 0
     assert mail.outbox == []
 
 
-def test_what_was_mended_or_concerns_somebody_no_more_is_not_mailed(
+def test_what_was_fixed_or_concerns_somebody_no_more_is_not_mailed(
     linked: Integration, ann: User, clock: time_machine.Traveller
 ) -> None:
     Integration.objects.update(token_expires_on=ends_in(14))
