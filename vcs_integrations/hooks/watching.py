@@ -54,7 +54,7 @@ def watch_next() -> bool:
     except (OperationalError, InterfaceError):  # it is claimed again once the database is well
         raise
     except Exception:  # a fault of ours must not hold up the other organizations
-        logger.exception("Looking after the hooks of %s failed", integration)
+        logger.exception("Checking the hooks of %s failed", integration)
         _retry_later(claimed, "Stackhook failed to check the hooks; its log says why.")
     return True
 
