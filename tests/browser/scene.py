@@ -699,7 +699,7 @@ def _reports(scene: Scene) -> None:
     failing = Report.objects.filter(pk__in=Report.objects.values("pk")[:20])
     failing.update(failures=3, problem=DOWN.cause, failed_at=hour_ago, changed_at=hour_ago)
     refused = Report.objects.filter(pull_request__number=13)
-    refused.update(state="refused", problem="Pull request 13 is completed.", failed_at=hour_ago)
+    refused.update(state="refused", problem="Pull request 13 is merged.", failed_at=hour_ago)
     Report.objects.filter(stack=stack, sha__startswith="a").update(name=LONG_NAME)
     scene.admin(f"{scene.integration.get_absolute_url()}reports/")
 

@@ -308,7 +308,7 @@ def test_a_completed_pull_request_takes_nothing_any_more(
     assert opened.threads == []
     refused = Report.objects.filter(pull_request__number=opened.id)
     assert [one.state for one in refused] == [ReportState.REFUSED, ReportState.REFUSED]
-    assert {one.problem for one in refused} == {f"Pull request {opened.id} is completed."}
+    assert {one.problem for one in refused} == {f"Pull request {opened.id} is merged."}
     hurry()
     send_all()
     assert not Report.objects.waiting().exists()

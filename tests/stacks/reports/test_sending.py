@@ -267,7 +267,7 @@ def test_whatever_a_closed_pull_request_answers_is_final(
     emulator.faults.add(fault, path="/statuses", times=1)
     send_all()
     [report] = Report.objects.all()
-    assert (report.state, report.problem) == ("refused", f"Pull request {opened.id} is abandoned.")
+    assert (report.state, report.problem) == ("refused", f"Pull request {opened.id} is closed.")
 
 
 def test_a_permission_that_is_missing_is_waited_for(
