@@ -4,7 +4,8 @@ of admins, and for the start page.
 
 from dataclasses import dataclass
 
-from django.db.models import Case, Q, When
+from django.db.models import Case, F, FilteredRelation, Q, When, Window
+from django.db.models.functions import RowNumber
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils import timezone
@@ -46,7 +47,7 @@ class Banner:
 
 
 def banner(request: HttpRequest) -> dict[str, object]:
-    """Tell templates of admins what needs attention, with two queries where it is shown."""
+    """Tell templates of admins what needs attention, with one query where it is shown."""
     if hasattr(request, "user") and is_admin(request):
         return {"banner": SimpleLazyObject(_banner)}
     return {}
@@ -56,17 +57,27 @@ def _banner() -> Banner:
     today = timezone.now().date()
     ends = Q(token_expires_on__lte=today + EXPIRY_NOTICE)
     fails = ~Q(problem__in=["", *TRANSIENT]) | Q(token_expires_on__lt=today)
-    usable = Integration.objects.usable()
-    urgent = usable.filter(~Q(problem="") | ends).order_by(
-        Case(When(fails, then=0), default=1), "pk"
+    newest_first = Window(RowNumber(), partition_by="pk", order_by="-standing__pk")
+    standing = FilteredRelation(
+        "notices",
+        condition=Q(notices__kind__in=STANDING_KINDS, notices__withdrawn_at__isnull=True),
+    )
+    # An integration comes once more for each notice that stands. However many stand, what is cut
+    # off are notices, and neither an organization nor, first of all, one that fails.
+    rows = (
+        Integration.objects.usable()
+        .annotate(standing=standing)
+        .annotate(notice_subject=F("standing__subject"), place=newest_first)
+        .filter(~Q(problem="") | ends | Q(notice_subject__isnull=False))
+        .order_by("place", Case(When(fails, then=0), default=1), "pk")[:MOST_READ]
     )
     found: list[Attention | None] = []
-    for one in urgent[:MOST_READ]:
-        failure = None if one.is_retrying else connection_failure(one, reader_is_admin=True)
-        found.append(failure or token_end(one, reader_is_admin=True))
-    standing = Notice.objects.standing().filter(integration__in=usable, kind__in=STANDING_KINDS)
-    for notice in standing.select_related("integration")[:MOST_READ]:
-        found.append(_standing(notice.integration, notice.subject, "", reader_is_admin=True))
+    for one in rows:
+        if vars(one)["place"] == 1:
+            failure = None if one.is_retrying else connection_failure(one, reader_is_admin=True)
+            found.append(failure or token_end(one, reader_is_admin=True))
+        if subject := vars(one)["notice_subject"]:
+            found.append(_standing(one, subject, "", reader_is_admin=True))
     shown = sorted(filter(None, found), key=lambda one: not one.is_error)
     return Banner(shown[:IN_THE_BANNER], len(shown[IN_THE_BANNER:]))
 
