@@ -286,11 +286,6 @@ class Job:
             _note(self.run, merging.fields_of_fetched(self.git))
         lfs.complete(self.git, submodules.complete(self.git))
         self.folder = f"{workspace.CODE}/{self.stack.project_root}".rstrip("/")
-        if self._try("test", "-d", self.sandbox.path("workspace", self.folder)):
-            raise JobFailed(
-                f"The commit has no folder “{self.stack.project_root}”. Change the project root of "
-                f"the stack, or add the folder."
-            )
         root = self._look_into_root()
         if self.stack.backend == Backend.STACKHOOK:
             self._check_no_state(root)
@@ -322,9 +317,15 @@ class Job:
         Raises JobFailed without configuration: Terraform would plan to destroy everything, as the
         file that names our backend hides from it that there is none.
         """
-        listing, _ = self.sandbox.collect(
-            project_root.LIST, {}, self._is_unwanted, LARGEST_LISTING, self.folder
+        folder = self.sandbox.path("workspace", self.folder)
+        listing, code = self.sandbox.collect(
+            ["sh", "-c", project_root.LIST, "list", folder], {}, self._is_unwanted, LARGEST_LISTING
         )
+        if code == project_root.NO_FOLDER:
+            raise JobFailed(
+                f"The commit has no folder “{self.stack.project_root}”. Change the project root of "
+                f"the stack, or add the folder."
+            )
         root = project_root.read_listing(listing)
         if not root.configuration(Tool(self.stack.tool)):
             where = f"“{self.stack.project_root}”" if self.stack.project_root else "the repository"
@@ -442,11 +443,9 @@ class Job:
         """Put a file of ours into the project root; inside, where no link leads out of it."""
         given = self.sandbox.give(name, content)
         target = self.sandbox.path("workspace", f"{self.folder}/{name}")
-        if self._try("cp", "-T", "--remove-destination", given, target):
+        command = ["cp", "-T", "--remove-destination", given, target]
+        if self.sandbox.collect(command, {}, self._is_unwanted, MEGABYTE)[1]:
             raise JobFailed(f"The commit has a folder named {name}, which Stackhook needs itself.")
-
-    def _try(self, *command: str) -> int:
-        return self.sandbox.collect(command, {}, self._is_unwanted, MEGABYTE)[1]
 
     def _execute(self, command: Sequence[str], limits: Limits) -> int:
         """Run a command in the project root, into the log."""

@@ -38,6 +38,8 @@ def claim_next(worker: str) -> Run | None:
     What was confirmed comes first, then tracked runs, then proposed ones, each the oldest first.
     """
     give_back_lost()
+    if not Run.objects.filter(state__in=[State.QUEUED, State.CONFIRMED]).exists():  # mostly
+        return None
     return _claim_confirmed(worker) or _claim_queued(worker)
 
 
@@ -49,6 +51,8 @@ def is_wanted(run: Run) -> bool:
 def give_back_lost() -> None:
     """See to the runs whose worker does not work any more."""
     lost = Run.objects.filter(lease_until__lt=timezone.now())
+    if not lost.exists():  # mostly
+        return
     planning = lost.filter(state__in=PLANNING)
     for run in planning.filter(attempts__gte=MOST_ATTEMPTS):
         _end(run, State.FAILED, failure=PLAN_WAS_LOST, plan_ended_at=timezone.now())

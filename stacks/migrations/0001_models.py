@@ -377,7 +377,11 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name='run',
-            index=models.Index(condition=models.Q(('state__in', ['canceled', 'discarded', 'failed', 'finished', 'superseded']), _negated=True), fields=['state'], name='run_unfinished'),
+            index=models.Index(fields=['state'], name='run_by_state'),
+        ),
+        migrations.AddIndex(
+            model_name='run',
+            index=models.Index(condition=models.Q(('lease_until__isnull', False)), fields=['lease_until'], name='run_leased'),
         ),
         migrations.AddConstraint(
             model_name='run',

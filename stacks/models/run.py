@@ -264,8 +264,11 @@ class Run(Leased):
             models.Index(fields=["stack", "sha"], name="run_by_commit"),
             models.Index(fields=["stack", "branch", "position"], name="run_by_push"),
             # Read by workers all the time
+            models.Index(fields=["state"], name="run_by_state"),
             models.Index(
-                fields=["state"], condition=~Q(state__in=sorted(ENDED)), name="run_unfinished"
+                fields=["lease_until"],
+                condition=Q(lease_until__isnull=False),
+                name="run_leased",
             ),
         )
 

@@ -1,6 +1,6 @@
 """Runs the measurements and prints them; exits 0 whatever they are.
 
-python -m tests.bench [--deliveries 500000] [--only webhooks|field|processing]
+python -m tests.bench [--deliveries 500000] [--only webhooks|field|processing|runs]
 """
 
 import argparse
@@ -36,7 +36,7 @@ SLOW_DISK_MS = 2
 def main() -> None:
     options = argparse.ArgumentParser(prog="python -m tests.bench")
     options.add_argument("--deliveries", type=int, default=500_000, help="stored before")
-    options.add_argument("--only", choices=["webhooks", "field", "processing"])
+    options.add_argument("--only", choices=["webhooks", "field", "processing", "runs"])
     given = options.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         os.environ |= {
@@ -56,6 +56,8 @@ def main() -> None:
             measure_repository_field()
         if given.only in {None, "processing"}:
             measure_processing(Path(folder))
+        if given.only in {None, "runs"}:
+            measure_runs(Path(folder))
 
 
 def measure_webhooks(folder: Path, path: str, deliveries: int) -> None:
@@ -231,6 +233,18 @@ def time_processing(name: str, database: str) -> None:
     show("the same with 10000 stacks on 1000 repositories, to 10", many / few, ">= 0.95")
 
 
+def measure_runs(folder: Path) -> None:
+    """Time the way from a push to the status of its plan, if Terraform is there."""
+    if not shutil.which("terraform"):
+        say("  (Terraform is not installed, so no run is measured)")
+        return
+    variables = {"DATABASE_URL": f"sqlite:///{folder}/runs.sqlite3", "PORT": str(free_port())}
+    run([sys.executable, "manage.py", "migrate", "-v", "0"], **variables)
+    ours, bare = json.loads(run([sys.executable, "-m", "tests.bench.runs"], **variables))
+    show("push to status, beyond the bare commands, seconds", ours - bare, "<= 0.4")
+    say(f"  (push to status {ours:.2f} s, bare commands {bare:.2f} s)")
+
+
 def prepare_endpoint(**variables: str) -> str:
     """Make the product's database with one integration; return its endpoint's path."""
     run([sys.executable, "manage.py", "migrate", "-v", "0"], **variables)
@@ -286,9 +300,7 @@ def new_body() -> Callable[[int], bytes]:
 @contextmanager
 def serving(application: str, how: list[str], **variables: str) -> Iterator[str]:
     """Serve an application with gunicorn; yield its address."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     options = [*how, "-b", f"127.0.0.1:{port}", "--log-level", "error", "--preload"]
     options += ["--no-control-socket"]
     command = [sys.executable, "-m", "gunicorn", *options, application]
@@ -299,6 +311,13 @@ def serving(application: str, how: list[str], **variables: str) -> Iterator[str]
     finally:
         process.terminate()
         process.wait(10)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
 
 
 def wait_for(port: int) -> None:

@@ -18,9 +18,12 @@ SUFFIXES = {
 STATE = "terraform.tfstate"
 # Where the `local` backend keeps the states of workspaces, each in a folder.
 WORKSPACES = "terraform.tfstate.d"
-# Prints type and path of all that is in the current folder, and in the folder of workspaces.
-LIST = ["find", ".", "-mindepth", "1", "-maxdepth", "2", "-printf", r"%y %P\0"]
-LIST += ["!", "-name", WORKSPACES, "-prune"]
+# Prints type and path of all that is in the folder $1, and in its folder of workspaces.
+NO_FOLDER = 66
+LIST = rf"""
+test -d "$1" || exit {NO_FOLDER}
+exec find "$1/" -mindepth 1 -maxdepth 2 -printf '%y %P\0' ! -name {WORKSPACES} -prune
+"""
 
 
 @dataclass(frozen=True)
