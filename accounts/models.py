@@ -1,7 +1,94 @@
-"""People who sign in."""
+"""People who sign in, and the audit log of what they did."""
 
 from django.contrib.auth.models import AbstractUser
+from django.db import models
+from django.db.models import Q
 
 
 class User(AbstractUser):
     """A person. A model of our own from the start, since it can't be replaced later."""
+
+
+class Verb(models.TextChoices):
+    """What a person did."""
+
+    LINKED = "linked", "Linked"
+    EDITED = "edited", "Edited"
+    TESTED = "tested", "Tested"
+    TOKEN_REPLACED = "token_replaced", "Replaced the token"
+    PASSWORD_REVEALED = "password_revealed", "Revealed the webhook password"
+    PASSWORD_ROTATED = "password_rotated", "Changed the webhook password"
+    HOOKS_CREATED = "hooks_created", "Had service hooks created"
+    HOOKS_LEFT = "hooks_left", "Stopped repairing service hooks"
+    HOOK_TESTED = "hook_tested", "Tested a service hook"
+    UNLINKED = "unlinked", "Unlinked"
+    REPLAYED = "replayed", "Replayed deliveries"
+    RECONCILED = "reconciled", "Had repositories reconciled"
+    STACK_CREATED = "stack_created", "Created a stack"
+    STACK_CHANGED = "stack_changed", "Changed a stack"
+    STACK_DELETED = "stack_deleted", "Deleted a stack"
+    ENVIRONMENT_CHANGED = "environment_changed", "Changed an environment"
+    STATE_DOWNLOADED = "state_downloaded", "Downloaded a state"
+    STATE_UPLOADED = "state_uploaded", "Uploaded a state"
+    STATE_UNLOCKED = "state_unlocked", "Unlocked a state"
+    RUN_CONFIRMED = "run_confirmed", "Confirmed a run"
+    RUN_DISCARDED = "run_discarded", "Discarded a run"
+    RUN_CANCELED = "run_canceled", "Canceled a run"
+    FORK_ALLOWED = "fork_allowed", "Allowed a commit of a fork"
+    PULL_REQUESTS_PLANNED = "pull_requests_planned", "Had open pull requests planned"
+    RUN_RETRIED = "run_retried", "Retried a run"
+    PERSON_ADDED = "person_added", "Added a person"
+    PERSON_CHANGED = "person_changed", "Changed a person"
+    PERSON_REMOVED = "person_removed", "Removed a person"
+
+
+class SecurityEvent(models.TextChoices):
+    """Who came in and went out, and what was refused."""
+
+    SIGNED_IN = "signed_in", "Signed in"
+    SIGNED_OUT = "signed_out", "Signed out"
+    PASSWORD_WRONG = "password_wrong", "Wrong password"
+    THROTTLED = "throttled", "Too many wrong passwords"
+    ACCESS_REFUSED = "access_refused", "Access refused"
+    WEBHOOK_REFUSED = "webhook_refused", "Webhook password refused"
+    RUN_PASSWORD_REFUSED = "run_password_refused", "Run password refused"
+
+
+class AuditEntry(models.Model):
+    """Something that a person did, or that was refused.
+
+    It refers to nothing, so that it stays when the person or the thing is removed: `person` is a
+    username, empty where nobody known acted, and `thing` the name that the thing had. A refusal
+    happened `count` times between `at` and `until`.
+    """
+
+    verb = models.CharField(max_length=40, choices=[*Verb.choices, *SecurityEvent.choices])
+    person = models.CharField(max_length=150)
+    address = models.GenericIPAddressField(null=True)
+    thing_kind = models.CharField(max_length=100)  # the label of its model, like "stacks.stack"
+    thing_id = models.BigIntegerField(null=True)
+    thing = models.TextField()
+    note = models.TextField()
+    at = models.DateTimeField()
+    until = models.DateTimeField()
+    count = models.PositiveIntegerField(default=1)
+
+    # The URL of the thing, where it has one; `with_pages` sets it.
+    page = ""
+
+    class Meta:
+        constraints = (
+            models.CheckConstraint(
+                condition=Q(verb__in=[*Verb.values, *SecurityEvent.values]),
+                name="audit_entry_verb",
+            ),
+        )
+        indexes = (
+            models.Index(fields=["verb", "-id"], name="audit_entry_by_verb"),
+            models.Index(fields=["thing_kind", "thing_id", "-id"], name="audit_entry_by_thing"),
+            # Read by the counting of refusals, and by their pruning.
+            models.Index(fields=["verb", "person", "at"], name="audit_entry_by_hour"),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.person}: {self.get_verb_display()} {self.thing}"

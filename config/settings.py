@@ -103,7 +103,6 @@ INSTALLED_APPS = [
     "django.contrib.sessions",
     "django.contrib.staticfiles",
     "django.forms",
-    "auditlog",
     "axes",
     "csp",
     "django_htmx",

@@ -11,7 +11,6 @@ from urllib.parse import quote
 import pytest
 import requests
 import responses
-from auditlog.models import LogEntry
 from django.conf import settings as product
 from django.contrib.sessions.models import Session
 from django.core import signing
@@ -21,6 +20,7 @@ from django.utils import timezone
 from pytest_django import Settings
 
 from accounts.audit.records import entries
+from accounts.models import AuditEntry
 from tests.addresses import World, clients, make_world, routes
 from tests.conftest import PASSWORD, over_https
 from tests.emulator import Emulator
@@ -213,7 +213,7 @@ def test_no_page_and_no_log_line_about_an_exception_holds_a_secret(
         raise RuntimeError("broken on purpose")
 
     monkeypatch.setattr(AzureDevOpsClient, "connect", fail)
-    monkeypatch.setattr(LogEntry.objects, "log_create", fail)
+    monkeypatch.setattr(AuditEntry, "save", fail)
     path = f"{VCS}{integration.pk}/"
     for response in (
         admin.post(f"{path}edit/", {"token": new_token}),

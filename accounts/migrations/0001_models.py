@@ -50,5 +50,25 @@ class Migration(migrations.Migration):
                 ('objects', django.contrib.auth.models.UserManager()),
             ],
         ),
+        migrations.CreateModel(
+            name='AuditEntry',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('verb', models.CharField(choices=[('linked', 'Linked'), ('edited', 'Edited'), ('tested', 'Tested'), ('token_replaced', 'Replaced the token'), ('password_revealed', 'Revealed the webhook password'), ('password_rotated', 'Changed the webhook password'), ('hooks_created', 'Had service hooks created'), ('hooks_left', 'Stopped repairing service hooks'), ('hook_tested', 'Tested a service hook'), ('unlinked', 'Unlinked'), ('replayed', 'Replayed deliveries'), ('reconciled', 'Had repositories reconciled'), ('stack_created', 'Created a stack'), ('stack_changed', 'Changed a stack'), ('stack_deleted', 'Deleted a stack'), ('environment_changed', 'Changed an environment'), ('state_downloaded', 'Downloaded a state'), ('state_uploaded', 'Uploaded a state'), ('state_unlocked', 'Unlocked a state'), ('run_confirmed', 'Confirmed a run'), ('run_discarded', 'Discarded a run'), ('run_canceled', 'Canceled a run'), ('fork_allowed', 'Allowed a commit of a fork'), ('pull_requests_planned', 'Had open pull requests planned'), ('run_retried', 'Retried a run'), ('person_added', 'Added a person'), ('person_changed', 'Changed a person'), ('person_removed', 'Removed a person'), ('signed_in', 'Signed in'), ('signed_out', 'Signed out'), ('password_wrong', 'Wrong password'), ('throttled', 'Too many wrong passwords'), ('access_refused', 'Access refused'), ('webhook_refused', 'Webhook password refused'), ('run_password_refused', 'Run password refused')], max_length=40)),
+                ('person', models.CharField(max_length=150)),
+                ('address', models.GenericIPAddressField(null=True)),
+                ('thing_kind', models.CharField(max_length=100)),
+                ('thing_id', models.BigIntegerField(null=True)),
+                ('thing', models.TextField()),
+                ('note', models.TextField()),
+                ('at', models.DateTimeField()),
+                ('until', models.DateTimeField()),
+                ('count', models.PositiveIntegerField(default=1)),
+            ],
+            options={
+                'indexes': [models.Index(fields=['verb', '-id'], name='audit_entry_by_verb'), models.Index(fields=['thing_kind', 'thing_id', '-id'], name='audit_entry_by_thing'), models.Index(fields=['verb', 'person', 'at'], name='audit_entry_by_hour')],
+                'constraints': [models.CheckConstraint(condition=models.Q(('verb__in', ['linked', 'edited', 'tested', 'token_replaced', 'password_revealed', 'password_rotated', 'hooks_created', 'hooks_left', 'hook_tested', 'unlinked', 'replayed', 'reconciled', 'stack_created', 'stack_changed', 'stack_deleted', 'environment_changed', 'state_downloaded', 'state_uploaded', 'state_unlocked', 'run_confirmed', 'run_discarded', 'run_canceled', 'fork_allowed', 'pull_requests_planned', 'run_retried', 'person_added', 'person_changed', 'person_removed', 'signed_in', 'signed_out', 'password_wrong', 'throttled', 'access_refused', 'webhook_refused', 'run_password_refused'])), name='audit_entry_verb')],
+            },
+        ),
         migrations.RunPython(make_groups, migrations.RunPython.noop),
     ]

@@ -2,7 +2,7 @@
 
 # It is not beside the log in accounts, which may not import integrations.
 
-from typing import Any, cast
+from typing import cast
 
 from django import forms
 from django.db.models import QuerySet
@@ -18,10 +18,10 @@ from accounts.audit.records import (
     entries,
     entries_about,
     json_lines,
-    lines,
     matching,
+    with_pages,
 )
-from accounts.models import User
+from accounts.models import AuditEntry, User
 from accounts.roles import admin_required
 from core.http import HtmxHttpRequest
 from core.keyset import keyset_page
@@ -45,7 +45,7 @@ class AuditFilter(forms.Form):
         queryset=Integration.objects.all(), required=False, widget=forms.HiddenInput
     )
 
-    def chosen(self) -> "QuerySet[Any]":
+    def chosen(self) -> QuerySet[AuditEntry]:
         """Return those of the entries that are to be shown."""
         self.is_valid()
         names = ("person", "verb", "thing")
@@ -64,14 +64,14 @@ class AuditFilter(forms.Form):
         return any(self.cleaned_data.values())
 
 
-def entries_of(integration: Integration) -> "QuerySet[Any]":
+def entries_of(integration: Integration) -> QuerySet[AuditEntry]:
     """Return what happened to an integration, and to links that turned out to be the same."""
     return entries_about(integration, *integration.joined.all())
 
 
-def actions_on(integration: Integration) -> "QuerySet[Any]":
+def actions_on(integration: Integration) -> QuerySet[AuditEntry]:
     """Return what people did to an integration, without the webhooks that were refused."""
-    return entries_of(integration).exclude(additional_data__verb=SecurityEvent.WEBHOOK_REFUSED)
+    return entries_of(integration).exclude(verb=SecurityEvent.WEBHOOK_REFUSED)
 
 
 @require_safe
@@ -81,14 +81,14 @@ def audit_log(request: HtmxHttpRequest) -> HttpResponseBase:
     if "export" in request.GET:
         return _export(form.chosen())
     page = keyset_page(request, form.chosen(), "pk", ENTRIES_ON_A_PAGE)
-    context = {"form": form, "page": page, "log": lines(page.rows, cast(User, request.user))}
+    context = {"form": form, "page": page, "log": with_pages(page.rows, cast(User, request.user))}
     template = "audit_list" if request.htmx else "audit_log"
     response = render(request, f"vcs_integrations/audit/{template}.html", context)
     patch_vary_headers(response, ["HX-Request"])  # one address, a page and a part of it
     return response
 
 
-def _export(log: "QuerySet[Any]") -> StreamingHttpResponse:
+def _export(log: QuerySet[AuditEntry]) -> StreamingHttpResponse:
     """Answer with entries as JSON lines (https://jsonlines.org)."""
     return StreamingHttpResponse(
         json_lines(log),

@@ -9,7 +9,7 @@ from django.shortcuts import redirect, render
 from django.utils import timezone
 from django.views.decorators.http import require_http_methods, require_safe
 
-from accounts.audit.records import Verb, lines, record
+from accounts.audit.records import Verb, record, with_pages
 from accounts.models import User
 from accounts.roles import admin_required
 from core.http import HtmxHttpRequest, post_or_redirect
@@ -47,7 +47,7 @@ def integration(request: HttpRequest, pk: int) -> HttpResponse:
         "checkup": looked_at,
         "rights": checkup.by_right(looked_at.findings) if looked_at else [],
         "deliveries": deliveries_of(found)[:10],
-        "log": lines(list(actions_on(found)[:ENTRIES_ON_A_CARD]), cast(User, request.user)),
+        "log": with_pages(list(actions_on(found)[:ENTRIES_ON_A_CARD]), cast(User, request.user)),
         **integration_hooks(found),
     }
     return render(request, "vcs_integrations/connections/integration.html", context)

@@ -219,8 +219,8 @@ def test_with_a_click_they_are_planned_ten_at_a_time(
         "12 open pull requests will be planned"
     ]
     member.post(f"{STACK}plan-older/")  # twice is once
-    [entry] = entries().filter(additional_data__verb="pull_requests_planned")
-    assert (entry.object_repr, entry.additional_data["note"]) == ("Network", "12 pull requests")
+    [entry] = entries().filter(verb="pull_requests_planned")
+    assert (entry.thing, entry.note) == ("Network", "12 pull requests")
     work()
     assert stack.runs.count() == 10
     page = text(member.get(STACK))

@@ -95,7 +95,7 @@ def refusal(response: Any) -> str:
 
 
 def note() -> str:
-    return str(entries()[0].additional_data["note"])
+    return entries()[0].note
 
 
 # Who sets them

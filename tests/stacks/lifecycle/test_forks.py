@@ -80,8 +80,8 @@ def test_a_member_allows_exactly_this_commit_once(
     assert "<strong>Allowed</strong> by bob" in text(response)
     [decision] = run.decisions.all()
     assert (decision.rule, decision.subject) == ("allowed", f"Pull request {proposed.id}")
-    [entry] = entries().filter(additional_data__verb="fork_allowed")
-    assert entry.additional_data["person"] == "bob"
+    [entry] = entries().filter(verb="fork_allowed")
+    assert entry.person == "bob"
     assert not is_refused(run)
     send_all()
     move(run, *TO_PLAN, State.FINISHED)

@@ -134,8 +134,8 @@ def test_an_admin_unlocks_the_state_while_its_run_goes_on(
     assert StateLock.objects.exists()
     admin.post(UNLOCK, {"lock_id": lock.lock_id})
     assert not StateLock.objects.exists()
-    (entry,) = entries().filter(additional_data__verb=Verb.STATE_UNLOCKED)
-    assert entry.additional_data["note"] == f"Run 1 held the lock and was {taken_while}"
+    (entry,) = entries().filter(verb=Verb.STATE_UNLOCKED)
+    assert entry.note == f"Run 1 held the lock and was {taken_while}"
 
 
 def test_an_admin_unlocks_what_a_broken_off_run_left(

@@ -21,21 +21,15 @@ make_integration(os.environ["ORGANIZATION"], os.environ["TOKEN"])
 """
 OLD_AND_YOUNG = """
 from datetime import timedelta
-from auditlog.models import LogEntry
-from django.contrib.contenttypes.models import ContentType
+from accounts.models import AuditEntry
 from django.contrib.sessions.models import Session
 from django.utils import timezone
 now = timezone.now()
 for key, days in (("old", -1), ("young", 1)):
     Session.objects.create(session_key=key, session_data="", expire_date=now + timedelta(days=days))
 for days in (91, 89):
-    LogEntry.objects.create(
-        content_type=ContentType.objects.get_for_model(Session),
-        object_repr=f"{days} days",
-        action=LogEntry.Action.ACCESS,
-        timestamp=now - timedelta(days=days),
-        additional_data={"verb": "webhook_refused", "person": "", "note": ""},
-    )
+    at = now - timedelta(days=days)
+    AuditEntry.objects.create(verb="webhook_refused", thing=f"{days} days", at=at, until=at)
 """
 
 
@@ -110,7 +104,7 @@ def test_it_tidies_old_sessions_and_refusals_and_keeps_the_young(
     database.run(OLD_AND_YOUNG)
     with worker(database):
         assert wait_for(lambda: database.sessions() == ["young"])
-        refusals = "SELECT object_repr FROM auditlog_logentry"
+        refusals = "SELECT thing FROM accounts_auditentry"
         assert wait_for(lambda: database.ask(refusals) == [("89 days",)])
 
 
