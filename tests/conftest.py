@@ -46,8 +46,8 @@ def empty_cache() -> None:
 @pytest.fixture(autouse=True)
 def nothing_remembered() -> None:
     """A pause that one test was asked for, or an old version, is not kept in the next."""
-    azure_devops._resumes_at.clear()
-    azure_devops._spoken.clear()
+    azure_devops.resume_times.clear()
+    azure_devops.spoken_versions.clear()
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from unittest import mock
 
 from django.db import connection
 
-from vcs_integrations.providers.azure_devops.client import AzureDevOpsClient
+from vcs_integrations.providers.azure_devops import deadlines
 from vcs_integrations.providers.base import Problem, ProviderError
 
 
@@ -33,15 +33,15 @@ def killed_at(number: int | None, *, also_after_calls: bool = False) -> Iterator
         count()
         return execute(*arguments)
 
-    def call(client: AzureDevOpsClient, *arguments: Any, **options: Any) -> Any:
+    def call(*arguments: Any) -> Any:
         count()
-        answer = really_call(client, *arguments, **options)
+        answer = really_call(*arguments)
         if also_after_calls:
             count()
         return answer
 
-    really_call = AzureDevOpsClient._call
-    with connection.execute_wrapper(query), mock.patch.object(AzureDevOpsClient, "_call", call):
+    really_call = deadlines.within
+    with connection.execute_wrapper(query), mock.patch.object(deadlines, "within", call):
         try:
             yield
         except Killed:
@@ -52,8 +52,8 @@ def killed_at(number: int | None, *, also_after_calls: bool = False) -> Iterator
 def away() -> Iterator[None]:
     """Let every call to the provider fail at once, as while it is down."""
 
-    def call(*arguments: Any, **options: Any) -> Any:
+    def call(*arguments: Any) -> Any:
         raise ProviderError(Problem.UNAVAILABLE, "It is down.", "Wait.")
 
-    with mock.patch.object(AzureDevOpsClient, "_call", call):
+    with mock.patch.object(deadlines, "within", call):
         yield

@@ -68,37 +68,37 @@ class Scene:
         self.site = site
         self.watch = watch
 
-    def _fixture(self, name: str, kind: type[T]) -> T:
+    def fixture(self, name: str, kind: type[T]) -> T:
         value = self._request.getfixturevalue(name)
         assert isinstance(value, kind)
         return value
 
     @property
     def emulator(self) -> Emulator:
-        return self._fixture("emulator", Emulator)
+        return self.fixture("emulator", Emulator)
 
     @property
     def organization(self) -> Organization:
-        return self._fixture("organization", Organization)
+        return self.fixture("organization", Organization)
 
     @property
     def token(self) -> str:
-        return self._fixture("token", str)
+        return self.fixture("token", str)
 
     @property
     def integration(self) -> Integration:
-        return self._fixture("integration", Integration)
+        return self.fixture("integration", Integration)
 
     def do_things(self) -> None:
         """Let alice do some things that are logged."""
-        client = signed_in(self._fixture("alice", User))
+        client = signed_in(self.fixture("alice", User))
         ours = f"{PROVIDERS}{self.integration.pk}/"
         client.post(f"{ours}reveal/")
         client.post(f"{ours}test/")
         client.post(f"{ours}edit/", {"name": LONG_NAME})
 
     def sign_in(self, username: str) -> User:
-        person = self._fixture(username, User)
+        person = self.fixture(username, User)
         sign_in(self.page, self.site, person)
         return person
 
@@ -252,7 +252,7 @@ def _own_password_with_errors(scene: Scene) -> None:
 @state("people")
 def _people(scene: Scene) -> None:
     scene.sign_in("bob")
-    scene._fixture("charlie", User)
+    scene.fixture("charlie", User)
     name = "a.person.with.a.very.long.name@fabrikam.example"
     User.objects.create_superuser(name, email=name)
     scene.admin("/settings/people/")

@@ -91,7 +91,7 @@ class Faults:
 
     def answer(self, request: Request) -> Response | None:
         """Return what a fault answers to this request; None lets it pass."""
-        fault = self._take(request.path)
+        fault = self.take(request.path)
         if fault is None:
             return None
         request.get_data()  # what is not read would be taken for the next request
@@ -107,7 +107,7 @@ class Faults:
 
         "Rate and usage limits": Retry-After, or a limit of which nothing remains until a time.
         """
-        fault = self._take(request.path, is_done=True)
+        fault = self.take(request.path, is_done=True)
         if fault and fault.name == "lost-answer":
             raise ConnectionResetError("cut on demand")
         if fault:
@@ -117,7 +117,7 @@ class Faults:
             if fault.times is None or fault.times % 2:
                 response.headers["Retry-After"] = str(seconds)
 
-    def _take(self, path: str, *, is_done: bool = False) -> Fault | None:
+    def take(self, path: str, *, is_done: bool = False) -> Fault | None:
         with self._lock:
             fitting = (one for one in self._active if re.search(one.path, path))
             fault = next((f for f in fitting if (f.name in _AFTERWARDS) == is_done), None)

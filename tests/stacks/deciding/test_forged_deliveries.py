@@ -394,7 +394,7 @@ def test_after_an_hour_of_silence_nothing_is_believed_and_nothing_lost(
 
 def resume() -> None:
     """Let the time come at which what waits is tried again."""
-    azure_devops._resumes_at.clear()
+    azure_devops.resume_times.clear()
     Delivery.objects.waiting().update(due_at=timezone.now())
 
 

@@ -155,14 +155,14 @@ def test_azure_devops_that_is_away_when_the_stack_is_made_is_asked_again(
     assert reconcile_next()
     assert not plan_next()
     emulator.faults.clear()
-    azure_devops._resumes_at.clear()  # the time is over
+    azure_devops.resume_times.clear()  # the time is over
     OurRepository.objects.hurry()
     assert reconcile_next()
     emulator.faults.add("unavailable")
     assert plan_next()
     assert not plan_next()
     emulator.faults.clear()
-    azure_devops._resumes_at.clear()
+    azure_devops.resume_times.clear()
     work()
     assert messages(stack) == ["Change 1"]
 

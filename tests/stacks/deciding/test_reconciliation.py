@@ -2,6 +2,7 @@
 
 from datetime import timedelta
 from io import StringIO
+from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
@@ -19,6 +20,7 @@ from vcs_integrations.models import Delivery, Integration
 from vcs_integrations.models import Repository as OurRepository
 from vcs_integrations.organizations.refreshing import refresh
 from vcs_integrations.providers.azure_devops import client as azure_devops
+from vcs_integrations.providers.azure_devops.client import AzureDevOpsClient
 from vcs_integrations.providers.base import INTERACTIVE, Problem, ProviderError
 
 
@@ -235,7 +237,7 @@ def test_it_is_put_off_when_azure_devops_is_away_and_done_when_it_is_back(
     assert ours.due_at
     assert ours.due_at - timezone.now() > timedelta(seconds=100)
     emulator.faults.clear()
-    azure_devops._resumes_at.clear()  # the time is over
+    azure_devops.resume_times.clear()  # the time is over
     assert look(following) == ["tracked"]
     ours.refresh_from_db()
     assert ours.failures == 0
@@ -248,7 +250,7 @@ def test_a_good_answer_that_asks_to_wait_is_obeyed(
 
     def sleep(seconds: float) -> None:
         waited.append(seconds)
-        azure_devops._resumes_at.clear()  # the time is over
+        azure_devops.resume_times.clear()  # the time is over
 
     monkeypatch.setattr("time.sleep", sleep)
     emulator.faults.add("delayed", seconds=7, times=2)
@@ -327,12 +329,15 @@ def test_a_stack_that_follows_another_branch_begins_anew(
 def test_who_asks_while_it_is_read_gets_another_look(
     following: Stack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def correct_heads(*rest: object) -> None:
+    branch = AzureDevOpsClient.branch
+
+    def read_as_somebody_asks(*about: Any) -> Any:
         OurRepository.objects.hurry()
+        return branch(*about)
 
     look(following)
     assert not OurRepository.objects.due().exists()
-    monkeypatch.setattr(reconciliation, "_correct_heads", correct_heads)
+    monkeypatch.setattr(AzureDevOpsClient, "branch", read_as_somebody_asks)
     look(following)
     assert OurRepository.objects.due().exists()
 

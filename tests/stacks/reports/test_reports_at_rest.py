@@ -139,7 +139,7 @@ def unreliable(
     emulator: Emulator, chance: random.Random, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Unreliable]:
     found = Unreliable(chance)
-    monkeypatch.setattr(emulator.faults, "_take", found.take)
+    monkeypatch.setattr(emulator.faults, "take", found.take)
     yield found
 
 

@@ -171,7 +171,7 @@ def test_nothing_is_sent_while_azure_devops_asks_to_wait(
     asked = len(emulator.requests)
     with time_machine.travel(timezone.now() + timedelta(seconds=seconds - 5)):
         assert not send_next()
-    azure_devops._resumes_at.clear()  # the time is over, also for the client
+    azure_devops.resume_times.clear()  # the time is over, also for the client
     with time_machine.travel(timezone.now() + timedelta(seconds=seconds + 5)):
         send_all()
     assert len(emulator.requests) > asked

@@ -347,14 +347,14 @@ def test_what_changes_something_is_done_once_whatever_version_was_refused(
     emulator.speak("6.0")
     one = open_pull_request(repository)
     made = client.create_thread(repository.id, one.id, "first")
-    client_module._spoken.clear()
+    client_module.spoken_versions.clear()
     client.edit_comment(repository.id, one.id, made.thread_id, made.comment_id, "second")
-    client_module._spoken.clear()
+    client_module.spoken_versions.clear()
     hook = Hook("git.push", project.id, "http://127.0.0.1:1/hook", "u", "p")
     external_id = client.create_subscription(hook)
-    client_module._spoken.clear()
+    client_module.spoken_versions.clear()
     client.replace_subscription(external_id, hook)
-    client_module._spoken.clear()
+    client_module.spoken_versions.clear()
     client.remove_subscription(external_id)
     assert [thread.comments[0].content for thread in one.threads] == ["second"]
     assert repository.organization.subscriptions == []

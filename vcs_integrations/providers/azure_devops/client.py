@@ -76,9 +76,9 @@ STATUS_WORDS = {
 
 # When an organization may be called again, by time.monotonic(): what one client of this process
 # was asked, all of them obey.
-_resumes_at: dict[str, float] = {}
+resume_times: dict[str, float] = {}
 # The version of the REST API that an organization was found to speak, for the whole process.
-_spoken: dict[str, str] = {}
+spoken_versions: dict[str, str] = {}
 
 
 class _Session(requests.Session):
@@ -456,13 +456,13 @@ class AzureDevOpsClient:
             return self.repositories()
         except ProviderError as error:
             is_unknown = error.problem == Problem.ORGANIZATION_UNKNOWN
-            if not is_unknown or self._base in _spoken or not own_server(self._base):
+            if not is_unknown or self._base in spoken_versions or not own_server(self._base):
                 raise
-            _spoken[self._base] = versions.OLDEST
+            spoken_versions[self._base] = versions.OLDEST
             try:
                 return self.repositories()
             except ProviderError:
-                _spoken.pop(self._base, None)
+                spoken_versions.pop(self._base, None)
                 raise error from None
 
     def _branches(self, repository_id: str, prefix: str) -> Iterator[RemoteBranch]:
@@ -587,7 +587,7 @@ class AzureDevOpsClient:
 
         Where the version is refused nothing was done, so any request is sent again in an older one.
         """
-        version = _spoken.get(self._base, versions.NEWEST)
+        version = spoken_versions.get(self._base, versions.NEWEST)
         while True:
             suffix = "-preview" if is_preview else ""
             asked = {"api-version": f"{version}{suffix}"} | params
@@ -603,7 +603,7 @@ class AzureDevOpsClient:
         if problem and not gone_without_text:
             raise problem
         if "api-version" not in params:
-            _spoken[self._base] = version
+            spoken_versions[self._base] = version
         return response, body
 
     def _answer(
@@ -638,7 +638,7 @@ class AzureDevOpsClient:
         if pause := diagnosis.pause_asked(response):
             resumes_at = time.monotonic() + pause
             # Answers may come in another order than they were sent: the longest pause counts.
-            _resumes_at[self._base] = max(resumes_at, _resumes_at.get(self._base, 0))
+            resume_times[self._base] = max(resumes_at, resume_times.get(self._base, 0))
         return response, body
 
     def _rest(self) -> None:
@@ -649,7 +649,7 @@ class AzureDevOpsClient:
         if not self._patience.obeys_pauses:
             return
         # Another thread may be asked for a longer pause while this one waits.
-        while (seconds := _resumes_at.get(self._base, 0) - time.monotonic()) > 0:
+        while (seconds := resume_times.get(self._base, 0) - time.monotonic()) > 0:
             if seconds > LONGEST_REST:
                 raise diagnosis.throttled(int(seconds) + 1)
             time.sleep(seconds)
