@@ -4,7 +4,6 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
 from uuid import uuid4
 
 from django.test import Client
@@ -13,8 +12,16 @@ from django.utils import timezone
 
 from accounts.models import User
 from accounts.roles import Role
-from stacks.models import PullRequest, Run, Stack, StackVariable, StateLock, StateVersion
-from stacks.rules.states import Kind, State
+from stacks.models import PullRequest, Run, Stack, StackVariable, StateVersion
+from stacks.rules.states import State
+from tests.builders import (
+    make_fork,
+    make_lock,
+    make_run,
+    make_stack,
+    make_state_version,
+    store_integration,
+)
 from tests.conftest import make_person, over_https, signed_in
 from vcs_integrations.models import (
     Delivery,
@@ -22,7 +29,6 @@ from vcs_integrations.models import (
     HookState,
     HookTest,
     Integration,
-    Repository,
     Subscription,
     Verdict,
 )
@@ -93,12 +99,9 @@ class World:
 
 def make_world(integration: Integration) -> World:
     """Add to a linked integration whatever else can be looked at."""
-    unlinked = Integration.objects.create(
-        provider_key="azure_devops",
+    unlinked = store_integration(
+        "left",
         name="Left",
-        organization_url="https://dev.azure.com/left",
-        organization_name="left",
-        organization_key="dev.azure.com/left",
         external_id=str(uuid4()),
         unlinked_at=timezone.now() - timedelta(days=1),
     )
@@ -165,80 +168,6 @@ def make_hooks(integration: Integration) -> None:
         event_type="git.push",
         kind=HookAction.Kind.RECREATED,
         reason="It is on probation: its events are dropped",
-    )
-
-
-def make_stack(integration: Integration, name: str) -> Stack:
-    repository, _ = Repository.objects.get_or_create(
-        integration=integration,
-        external_id=f"repository-of-{integration.pk}",
-        defaults={
-            "name": "tools",
-            "project_id": "p",
-            "project_name": "Web",
-            "search_text": "web/tools",
-            "default_branch": "main",
-        },
-    )
-    return Stack.objects.create(name=name, repository=repository, branch="main")
-
-
-def make_fork(stack: Stack) -> PullRequest:
-    """Store a pull request of a fork to a stack's branch."""
-    return PullRequest.objects.create(
-        repository=stack.repository,
-        number=13,
-        title="An idea",
-        author="Eve",
-        status="open",
-        is_from_fork=True,
-        source_branch="idea",
-        target_branch=stack.branch,
-        source_sha="f" * 40,
-        revision=1,
-    )
-
-
-def make_run(stack: Stack, number: int, **changes: Any) -> Run:
-    """Store a run, of a push with the same number unless the changes say otherwise."""
-    run = new_run(stack, number, **changes)
-    run.save()
-    return run
-
-
-def new_run(stack: Stack, number: int, **changes: Any) -> Run:
-    """Return a run that is not stored yet."""
-    values = {
-        "kind": Kind.TRACKED,
-        "repository": stack.repository,
-        "sha": f"{number:040x}",
-        "message": "Add a subnet",
-        "branch": stack.branch,
-        "position": number,
-    }
-    return Run(stack=stack, number=number, **values | changes)
-
-
-def make_state_version(
-    run: Run, number: int, content: bytes = b'{"version": 4}', **changes: Any
-) -> StateVersion:
-    """Store a version of the state of a run's stack."""
-    values = {"serial": number, "lineage": "a", "size": len(content), "digest": str(number)}
-    version = StateVersion.objects.create(
-        stack=run.stack, run=run, number=number, **values | changes
-    )
-    version.keep(content)
-    return version
-
-
-def make_lock(run: Run) -> StateLock:
-    """Lock the state of a run's stack, as the run's program does to apply."""
-    return StateLock.objects.create(
-        stack=run.stack,
-        run=run,
-        taken_while=State.APPLYING,
-        lock_id="a-lock",
-        info={"ID": "a-lock"},
     )
 
 

@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Iterator
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -11,19 +10,17 @@ import pytest
 from django.contrib.auth.models import Group
 from django.core.cache import cache
 from django.test import Client, override_settings
-from django.utils import timezone
 from pytest_django import Settings
 from pytest_django.live_server_helper import LiveServer
 
 from accounts.forms import give_role
 from accounts.models import User
 from accounts.roles import Role
+from tests.builders import make_integration, store_integration
 from tests.emulator import Emulator
 from tests.emulator.model import Organization, Project, Repository
 from tests.postgresql import PostgreSQL, postgresql
-from vcs_integrations.connections.linking import Details, link
 from vcs_integrations.models import Integration
-from vcs_integrations.providers import PROVIDERS
 from vcs_integrations.providers.azure_devops import client as azure_devops
 
 # Playwright keeps an event loop in this thread, which Django takes for asynchronous code.
@@ -147,13 +144,7 @@ def token(organization: Organization) -> str:
 @pytest.fixture
 def linked(db: None) -> Integration:
     """An organization that is linked, and that nobody answers for."""
-    return Integration.objects.create(
-        provider_key="azure_devops",
-        name="Ours",
-        organization_url="https://dev.azure.com/fabrikam",
-        organization_name="fabrikam",
-        organization_key="dev.azure.com/fabrikam",
-    )
+    return store_integration(name="Ours")
 
 
 @pytest.fixture
@@ -169,15 +160,6 @@ def make_person(username: str, role: Role | None) -> User:
         Group.objects.get_or_create(name=role)
         give_role(person, role)
     return person
-
-
-def make_integration(url: str, token: str, name: str = "") -> Integration:
-    """Link an organization as the set-up form does."""
-    provider = PROVIDERS["azure_devops"]
-    expires_on = timezone.now().date() + timedelta(days=200)
-    address = provider.parse_organization_url(url)
-    integration, _ = link(provider, address, token, Details(name, "", expires_on))
-    return integration
 
 
 def over_https(**options: Any) -> Client:

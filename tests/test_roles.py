@@ -12,7 +12,8 @@ from accounts.forms import give_role
 from accounts.models import User
 from accounts.roles import Role
 from tests.addresses import ROLES, World, clients, make_world, routes
-from tests.conftest import make_integration, signed_in
+from tests.builders import make_integration
+from tests.conftest import signed_in
 from vcs_integrations.models import Integration
 
 PAGE = "page"

@@ -27,8 +27,8 @@ from stacks.rules.states import HOLDS_STACK, TRACKED_ONLY, Kind
 from stacks.rules.states import State as RunState
 from stacks.rules.triggers import Rule
 from stacks.sources.heads import follow_from_now
-from tests.addresses import make_lock, make_state_version
 from tests.browser.conftest import Watch, sign_in
+from tests.builders import make_lock, make_run, make_stack, make_state_version
 from tests.conftest import signed_in
 from tests.emulator import Emulator
 from tests.emulator.model import Organization
@@ -117,10 +117,9 @@ class Scene:
 
     def stack(self, name: str = "Network") -> Stack:
         repository = self.integration.repositories.get()
-        return Stack.objects.create(
-            name=name,
-            repository=repository,
-            branch="main",
+        return make_stack(
+            repository,
+            name,
             description="VNets and peerings",
             project_root="infra/network",
             labels=["azure", "prod"],
@@ -152,17 +151,15 @@ class Scene:
                 state = RunState.SUPERSEDED
             is_proposed = state not in TRACKED_ONLY and (number % 2 == 0 or state in HOLDS_STACK)
             held = held or (not is_proposed and state in HOLDS_STACK)
-            Run.objects.create(
-                stack=stack,
-                number=number,
+            make_run(
+                stack,
+                number,
                 kind=Kind.PROPOSED if is_proposed else Kind.TRACKED,
                 state=state,
-                repository=stack.repository,
                 sha=f"{number:040x}"[::-1],
                 message=LONG_NAME if number == 30 else "Add a subnet for the bastion hosts",
                 author="Ann Admin",
                 branch="feature/network" if is_proposed else "main",
-                position=number,
                 pull_request=pull_requests[number % 3] if is_proposed else None,
                 revision=2 if is_proposed else None,
                 is_reconciled=number == 34,

@@ -7,7 +7,7 @@ import pytest
 from playwright.sync_api import Locator, Page, expect
 
 from tests.browser.conftest import Watch, held
-from tests.conftest import make_integration
+from tests.builders import make_integration
 from tests.emulator.model import Organization
 from vcs_integrations.models import Integration
 

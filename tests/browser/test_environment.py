@@ -3,8 +3,8 @@
 from playwright.sync_api import Page
 
 from stacks.environment.variables import environment_of
-from stacks.models import Stack
 from stacks.rules.states import Kind
+from tests.builders import make_stack
 from vcs_integrations.models import Integration
 
 
@@ -13,7 +13,7 @@ def test_a_value_is_kept_as_it_was_pasted_also_when_it_is_opened_and_saved_again
 ) -> None:
     key = "\n\n-----BEGIN KEY-----\n  a\tb  \n-----END KEY-----\n\n"
     page, repository = member_page, integration.repositories.get()
-    stack = Stack.objects.create(name="Network", repository=repository, branch="main")
+    stack = make_stack(repository)
     for name, value in (("TF_VAR_key", key), ("TF_VAR_empty", "")):
         page.goto("/stacks/network/environment/")
         page.get_by_label("Name", exact=True).fill(name)

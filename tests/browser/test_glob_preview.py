@@ -4,6 +4,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from stacks.models import Stack
+from tests.builders import make_stack
 from tests.emulator.model import Repository
 from vcs_integrations.models import Integration
 
@@ -13,9 +14,7 @@ def behavior(integration: Integration, repository: Repository) -> str:
     """The address of a stack's behavior; its repository has three files on main."""
     repository.push({"modules/vpc.tf": "1", "docs/a.md": "1"})
     row = integration.repositories.get(name="infrastructure")
-    stack = Stack.objects.create(
-        name="Network", repository=row, branch="main", extra_globs=["modules/**/*.tf"]
-    )
+    stack = make_stack(row, extra_globs=["modules/**/*.tf"])
     return f"{stack.get_absolute_url()}behavior/"
 
 

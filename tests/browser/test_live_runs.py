@@ -5,15 +5,15 @@ from playwright.sync_api import BrowserContext, Page, Route, expect
 
 from stacks.models import Run, Stack
 from stacks.rules.states import State
-from tests.addresses import make_run
 from tests.browser.conftest import PATIENCE, Watch
+from tests.builders import make_run, make_stack
 from vcs_integrations.models import Delivery, Integration
 
 
 @pytest.fixture
 def stack(integration: Integration) -> Stack:
     repository = integration.repositories.get()
-    return Stack.objects.create(name="Network", repository=repository, branch="main")
+    return make_stack(repository)
 
 
 def requests(page: Page) -> list[str]:

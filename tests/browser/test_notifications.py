@@ -6,8 +6,8 @@ from itertools import pairwise
 from playwright.sync_api import BrowserContext, Locator, Page, expect
 
 from accounts.audit.records import entries_about
-from stacks.models import Stack
 from tests.browser.conftest import held
+from tests.builders import make_stack
 from tests.emulator import Emulator
 from tests.emulator.model import Organization, Repository
 from vcs_integrations.models import Integration
@@ -266,7 +266,7 @@ def test_a_stack_page_reads_the_head_commit_by_itself(
     admin_page: Page, integration: Integration, repository: Repository
 ) -> None:
     stored = integration.repositories.get()
-    stack = Stack.objects.create(name="Network", repository=stored, branch="main")
+    stack = make_stack(stored)
     sha = repository.push({"main.tf": "# new"}, message="The newest commit")
     admin_page.goto(stack.get_absolute_url())
     expect(admin_page.get_by_text("The newest commit")).to_be_visible()

@@ -5,7 +5,6 @@ from pathlib import Path
 from playwright.sync_api import Page, expect
 
 from accounts.models import User
-from stacks.models import Stack
 from stacks.sources.heads import follow_from_now
 from tests.browser.test_journey import (
     add_the_four_hooks,
@@ -16,6 +15,7 @@ from tests.browser.test_journey import (
     reveal,
     sign_in_with_the_form,
 )
+from tests.builders import make_stack
 from tests.emulator import Emulator
 from tests.emulator.model import Organization
 from tests.emulator.model import Repository as Remote
@@ -41,9 +41,7 @@ def test_a_push_is_planned_reported_confirmed_and_applied(
     link(page, organization.url, token)
     add_the_four_hooks(azure_devops, organization, fact(page, "Webhook endpoint"), reveal(page))
     push_with_git(organization, token, tmp_path)
-    stack = Stack.objects.create(
-        name="Network", repository=Repository.objects.get(name="infrastructure"), branch="main"
-    )
+    stack = make_stack(Repository.objects.get(name="infrastructure"))
     assert follow_from_now(stack) is None
     page.goto(stack.get_absolute_url())
     expect(page.get_by_text("No run yet")).to_be_visible()

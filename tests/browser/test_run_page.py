@@ -3,16 +3,16 @@
 import pytest
 from playwright.sync_api import Page, expect
 
-from stacks.models import LogChunk, Run, Stack
+from stacks.models import LogChunk, Run
 from stacks.rules.states import State
-from tests.addresses import make_run
+from tests.builders import make_run, make_stack
 from vcs_integrations.models import Integration
 
 
 @pytest.fixture
 def run(integration: Integration) -> Run:
     repository = integration.repositories.get()
-    stack = Stack.objects.create(name="Network", repository=repository, branch="main")
+    stack = make_stack(repository)
     return make_run(stack, 1, state=State.PLANNING)
 
 

@@ -8,6 +8,7 @@ from stacks.deciding.planning import plan_next
 from stacks.deciding.reconciliation import reconcile_next
 from stacks.models import Stack
 from stacks.sources.heads import follow_from_now
+from tests.builders import make_stack
 from tests.conftest import PASSWORD
 from tests.emulator import Emulator
 from tests.emulator.model import Organization, Repository
@@ -147,9 +148,7 @@ def test_a_member_plans_what_is_older_than_a_stack_and_allows_a_commit_of_a_fork
     for number in range(11):
         repository.push({f"{number}.tf": "1"}, f"topic/{number}", f"Change {number}")
         repository.open_pull_request(f"topic/{number}")
-    stack = Stack.objects.create(
-        name="Network", repository=integration.repositories.get(), branch="main"
-    )
+    stack = make_stack(integration.repositories.get())
     assert follow_from_now(stack) is None
     assert reconcile_next()
     page.goto(stack.get_absolute_url())
@@ -175,7 +174,7 @@ def test_a_member_confirms_where_a_first_secret_is_sent(
     member_page: Page, integration: Integration
 ) -> None:
     page, repository = member_page, integration.repositories.get()
-    stack = Stack.objects.create(name="Network", repository=repository, branch="main")
+    stack = make_stack(repository)
     stack.variables.create(name="VAULT_ADDR", value="https://vault.example")
     page.goto("/stacks/network/environment/")
     page.get_by_label("Name", exact=True).fill("TF_VAR_password")

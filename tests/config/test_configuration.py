@@ -18,7 +18,7 @@ from pytest_django import Settings
 
 from config import environment
 from tests.addresses import ROLES, World, clients, make_world
-from tests.conftest import make_integration
+from tests.builders import make_integration
 from tests.processes import KEYS, copy_tree, free_port, run
 
 SHOW = """

@@ -6,7 +6,7 @@ from django.test import Client
 from pytest_django import Settings
 
 from tests.addresses import World, clients, make_world, routes
-from tests.conftest import make_integration
+from tests.builders import make_integration
 
 
 @pytest.fixture

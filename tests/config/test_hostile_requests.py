@@ -14,7 +14,8 @@ from pytest_django import Settings
 
 from accounts.client_address import client_address
 from accounts.models import User
-from tests.conftest import PASSWORD, make_integration, over_https
+from tests.builders import make_integration
+from tests.conftest import PASSWORD, over_https
 from tests.emulator import Emulator
 from tests.emulator.model import Organization
 from vcs_integrations.connections.unlinking import unlink

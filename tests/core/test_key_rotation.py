@@ -19,7 +19,8 @@ from core.encryption import WrongKey, decrypting, newest_mark
 from core.key_rotation import SecretField, secret_fields
 from stacks.models import FormerSecret, PlanFile, StackVariable, StateUpload, StateVersion
 from stacks.rules.states import State
-from tests.addresses import World, clients, make_run, make_world
+from tests.addresses import World, clients, make_world
+from tests.builders import make_run
 from tests.killing import killed_at
 from vcs_integrations.models import Credentials, Integration
 

@@ -15,9 +15,9 @@ from tests.processes import KEYS, running
 
 FILL = """
 from stacks.models import StackVariable
-from tests.addresses import make_stack
-from vcs_integrations.models import Credentials, Integration
-integration = Integration.objects.create(provider_key="azure_devops", name="Ours")
+from tests.builders import make_stack, store_integration
+from vcs_integrations.models import Credentials
+integration = store_integration()
 Credentials.objects.create(integration=integration, token="a token", webhook_password="a password")
 stack = make_stack(integration, "Network")
 for number in range(400):

@@ -13,8 +13,7 @@ from django.utils import timezone
 from core.leases import Keeping, Leased, LeaseLost
 from stacks.models import Report, Stack
 from stacks.models.report import What
-from tests.addresses import make_run, make_stack
-from tests.conftest import make_integration
+from tests.builders import make_integration, make_run, make_stack
 from tests.emulator.model import Organization
 from vcs_integrations.models import Delivery, Notice, NoticeMail, Repository
 from vcs_integrations.providers.base import Outcome

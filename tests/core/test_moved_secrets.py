@@ -33,7 +33,8 @@ from stacks.models import (
     StateVersion,
 )
 from stacks.rules.states import Kind
-from tests.addresses import World, make_run, make_world
+from tests.addresses import World, make_world
+from tests.builders import make_run
 from vcs_integrations.models import Credentials, Integration
 
 STATE = b'{"version": 4, "password": "of-a-resource-somewhere"}'

@@ -13,7 +13,7 @@ from django.utils import timezone
 from stacks.models import Report, Stack
 from stacks.sources.heads import follow_from_now
 from tests.addresses import World, make_world
-from tests.conftest import make_integration
+from tests.builders import make_integration, make_stack, store_integration
 from tests.emulator import Emulator
 from tests.emulator.model import Organization, Repository
 from tests.stacks.reports.sender import look
@@ -178,7 +178,7 @@ def test_detached_stacks_are_counted(member: Client, stack: Stack, world: Integr
     repository = world.repositories.get()
     unlink(world)
     assert notices(member) == ["1 stack is detached"]
-    Stack.objects.create(name="Another", repository=repository, branch="main")
+    make_stack(repository, "Another")
     assert notices(member) == ["2 stacks are detached"]
 
 
@@ -204,13 +204,7 @@ def test_a_worker_that_does_not_take_up_work_is_noticed(
 
 
 def test_a_double_link_is_named(admin: Client, world: Integration, emulator: Emulator) -> None:
-    double = Integration.objects.create(
-        provider_key="azure_devops",
-        name="Double",
-        organization_url="https://dev.azure.com/double",
-        organization_name="double",
-        duplicate_of=world,
-    )
+    double = store_integration("double", duplicate_of=world)
     [notice] = admin.get("/").context["notices"]
     assert notice.text == f"{double.organization_url} is the same organization as another link"
     assert "“fabrikam” is used" in notice.detail
@@ -219,7 +213,7 @@ def test_a_double_link_is_named(admin: Client, world: Integration, emulator: Emu
 def test_the_newest_stacks_are_offered(member: Client, world: Integration) -> None:
     repository = world.repositories.get()
     for number in range(7):
-        Stack.objects.create(name=f"S{number}", repository=repository, branch="main")
+        make_stack(repository, f"S{number}")
     found = member.get("/").context
     assert [stack.name for stack in found["newest_stacks"]] == ["S6", "S5", "S4", "S3", "S2"]
     assert found["stack_count"] == 7

@@ -6,6 +6,7 @@ import pytest
 from django.test import Client
 
 from stacks.models import Stack
+from tests.builders import make_stack
 from tests.emulator.model import Organization, Repository
 from vcs_integrations.models import Integration
 
@@ -32,7 +33,7 @@ def world(integration: Integration, repository: Repository) -> Integration:
 @pytest.fixture
 def stack(world: Integration) -> Stack:
     repository = world.repositories.get(name="infrastructure")
-    return Stack.objects.create(name="Network", repository=repository, branch="main")
+    return make_stack(repository)
 
 
 def remote(organization: Organization, project: str, name: str) -> Repository:

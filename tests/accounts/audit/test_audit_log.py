@@ -18,7 +18,8 @@ from accounts.audit.records import Verb, entries, entries_about, with_pages
 from accounts.models import AuditEntry, User
 from stacks.models import Run, RunAction, Stack, StackVariable, StateLock
 from stacks.rules.states import State
-from tests.addresses import World, make_stack, make_world
+from tests.addresses import World, make_world
+from tests.builders import make_stack, store_integration
 from tests.conftest import PASSWORD, signed_in
 from tests.emulator.model import Organization
 from tests.stacks.conftest import create
@@ -607,9 +608,7 @@ def test_the_page_of_an_integration_has_what_was_done_to_it(world: World, admin:
     assert "Nothing yet: who tests it" in words(admin.get(page))
     stack(admin, "environment/", name="TF_VAR_a", value="b")
     at(world, admin, "reveal/")
-    joined = Integration.objects.create(
-        provider_key="azure_devops", unlinked_at=timezone.now(), joined_to=world.integration
-    )
+    joined = store_integration("old", unlinked_at=timezone.now(), joined_to=world.integration)
     AuditEntry.objects.filter(thing=OURS).update(thing_id=joined.pk)
     at(world, admin, "test/")
     assert [entry.thing_id for entry in entries_about(world.integration)] == [world.integration.pk]
@@ -619,11 +618,7 @@ def test_the_page_of_an_integration_has_what_was_done_to_it(world: World, admin:
         "Revealed the webhook password",
     ]
     Integration.objects.filter(pk=world.integration.pk).update(organization_name="renamed")
-    another = Integration.objects.create(
-        provider_key="azure_devops",
-        organization_name="renamed-too",
-        organization_key="dev.azure.com/renamed-too",
-    )
+    another = store_integration("renamed-too")
     admin.post(f"{VCS}{another.pk}/test/")
     [path] = re.findall(r'<a href="([^"]*)">All of it in the audit log', text_of(admin.get(page)))
     everything = admin.get(path)

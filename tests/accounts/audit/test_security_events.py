@@ -13,8 +13,8 @@ from django.test import Client
 from accounts.audit.records import entries, with_pages
 from accounts.audit.refusals import prune_refusals
 from accounts.models import AuditEntry, User
-from tests.addresses import make_stack
-from tests.conftest import PASSWORD, make_integration, over_https, signed_in
+from tests.builders import make_integration, make_stack
+from tests.conftest import PASSWORD, over_https, signed_in
 from tests.emulator.model import Organization
 from vcs_integrations.models import Integration
 

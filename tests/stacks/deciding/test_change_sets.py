@@ -14,6 +14,7 @@ from pytest_django import Settings
 from stacks.deciding.facts import Facts
 from stacks.models import Stack
 from stacks.rules.triggers import ChangedPaths, is_affected
+from tests.builders import make_stack
 from tests.emulator import Emulator
 from tests.emulator.git import NO_OBJECT
 from tests.emulator.model import Repository
@@ -241,7 +242,7 @@ class Seen:
 @pytest.fixture
 def seen(integration: Integration, repository: Repository, settings: Settings) -> Seen:
     row = integration.repositories.get(name="infrastructure")
-    return Seen(repository, Stack.objects.create(name="Network", repository=row, branch="main"))
+    return Seen(repository, make_stack(row))
 
 
 def test_a_push_on_top_shows_what_was_pushed(seen: Seen) -> None:

@@ -1,6 +1,5 @@
 """Deliveries of somebody who knows the webhook password: whatever they claim changes nothing."""
 
-import base64
 import json
 import uuid
 from collections.abc import Callable, Iterator
@@ -9,15 +8,16 @@ from typing import Any
 
 import pytest
 from django.test import Client
-from django.urls import reverse
 from django.utils import timezone
 
 from stacks.deciding.reconciliation import reconcile, reconcile_next
 from stacks.models import Decision, Report, Stack
 from stacks.rules.states import State
 from stacks.sources.heads import follow_from_now
+from tests.builders import make_stack
 from tests.emulator import Emulator
 from tests.emulator.model import SYSTEM, Repository
+from tests.endpoint import Endpoint
 from tests.stacks.deciding.forgeries import NOTHING, made_up, made_up_push
 from tests.stacks.reports.sender import look
 from vcs_integrations.models import Delivery, Integration
@@ -43,15 +43,7 @@ class Forger:
         return self.post(made_up(name, self.repository.id, number or self.next_number, **resource))
 
     def post(self, body: bytes) -> Delivery:
-        password = self.integration.read_credentials().webhook_password
-        credentials = base64.b64encode(f":{password}".encode()).decode()
-        answer = Client().post(
-            reverse("integrations:webhook", args=["azure-devops", self.integration.endpoint_uuid]),
-            body,
-            content_type="application/json",
-            headers={"Authorization": f"Basic {credentials}", "X-Forwarded-Proto": "https"},
-        )
-        assert answer.status_code == 200
+        assert Endpoint(self.integration).post(body).status_code == 200
         return Delivery.objects.latest("pk")
 
     def push(self, position: int, ref: str, old: str, new: str, number: int = 0) -> Delivery:
@@ -422,10 +414,9 @@ def test_a_push_costs_one_call_for_all_stacks_and_all_deliveries_of_it(
 ) -> None:
     Stack.objects.update(path_rule=False)
     for number in range(4):
-        Stack.objects.create(
-            name=f"Another {number}",
-            repository=following.repository,
-            branch="main",
+        make_stack(
+            following.repository,
+            f"Another {number}",
             path_rule=False,
             followed_position=following.followed_position,
         )

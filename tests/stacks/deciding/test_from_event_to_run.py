@@ -4,7 +4,6 @@ The API answers here with the push or pull request of each request, as it was wh
 received, and that it finds nothing else.
 """
 
-import base64
 import copy
 import json
 import re
@@ -14,11 +13,11 @@ from urllib.parse import urlsplit
 
 import pytest
 import responses
-from django.test import Client
-from django.urls import reverse
 
 from stacks.models import PullRequest, Stack
 from stacks.rules.states import State
+from tests.builders import make_repository, make_stack
+from tests.endpoint import Endpoint
 from tests.payloads import PAYLOADS
 from vcs_integrations.models import Delivery, Integration, Repository
 from vcs_integrations.webhooks.processing import process_due, replay
@@ -33,21 +32,9 @@ class Inbox:
     """A linked organization with one stack, and requests that Azure DevOps posts to it."""
 
     def __init__(self) -> None:
-        self.integration = Integration.objects.create(
-            provider_key="azure_devops",
-            name="fabrikam",
-            organization_url="https://dev.azure.com/fabrikam",
-            organization_name="fabrikam",
-            organization_key="dev.azure.com/fabrikam",
-        )
-        self.integration.give_credentials("a token that nobody knows")
-        self.password = self.integration.read_credentials().webhook_password
-        repository = Repository.objects.create(
-            integration=self.integration, external_id=REPOSITORY, name="infrastructure"
-        )
-        self.stack = Stack.objects.create(
-            name="Network", repository=repository, branch="main", path_rule=False
-        )
+        self.endpoint = Endpoint()
+        repository = make_repository(self.endpoint.integration, REPOSITORY)
+        self.stack = make_stack(repository, path_rule=False)
         # As if it had followed the branch long before anything of this was pushed.
         self.set(followed_position=1, followed_at="2026-01-01T00:00:00Z")
         self.notification = 0
@@ -73,14 +60,7 @@ class Inbox:
         return Delivery.objects.latest("pk")
 
     def post(self, body: bytes) -> None:
-        credentials = base64.b64encode(f":{self.password}".encode()).decode()
-        answer = Client().post(
-            reverse("integrations:webhook", args=["azure-devops", self.integration.endpoint_uuid]),
-            body,
-            content_type="application/json",
-            headers={"Authorization": f"Basic {credentials}"},
-        )
-        assert answer.status_code == 200
+        assert self.endpoint.post(body).status_code == 200
 
     def answer(self, request: Any) -> tuple[int, dict[str, str], str]:
         """Answer a call to the API."""
@@ -466,12 +446,8 @@ def test_a_replay_of_what_was_superseded_stays_superseded(inbox: Inbox) -> None:
 
 
 def test_two_stacks_decide_each_for_itself(inbox: Inbox) -> None:
-    other = Stack.objects.create(
-        name="Release",
-        repository=inbox.stack.repository,
-        branch="release/1",
-        path_rule=False,
-        followed_position=1,
+    other = make_stack(
+        inbox.stack.repository, "Release", branch="release/1", path_rule=False, followed_position=1
     )
     delivery = inbox.receive("git_push__several_refs")
     kinds = {(run.stack.name, run.kind) for run in [*inbox.stack.runs.all(), *other.runs.all()]}

@@ -20,6 +20,7 @@ from stacks.models import Decision, Report, Run, Stack
 from stacks.models.report import ReportState, What
 from stacks.rules.states import IllegalMove, State
 from stacks.sources.heads import follow_from_now
+from tests.builders import make_repository, make_stack
 from tests.emulator import Emulator
 from tests.emulator.delivery import WebhookRequest
 from tests.emulator.model import Organization, Repository
@@ -470,9 +471,7 @@ def test_a_target_that_changed_unseen_has_its_run_as_well(
     following: Stack, repository: Repository, emulator: Emulator
 ) -> None:
     Stack.objects.update(pull_requests_only=True)
-    release = Stack.objects.create(
-        name="Release", repository=following.repository, branch="release", pull_requests_only=True
-    )
+    release = make_stack(following.repository, "Release", branch="release", pull_requests_only=True)
     repository.push_refs({"refs/heads/release": "main"})
     follow_from_now(release)
     repository.push({"a.tf": "1"}, branch="topic", message="First")
@@ -580,9 +579,7 @@ def test_a_stack_that_moved_to_another_repository_counts_its_pushes_anew(
     Stack.objects.update(path_rule=False)
     repository.push({"main.tf": "2"}, message="Here")
     deliver(emulator)
-    other = OurRepository.objects.create(
-        integration=integration, external_id="other", name="other", search_text="other"
-    )
+    other = make_repository(integration, "other", name="other")
     stack = Stack.objects.with_repository().get()
     pushed = RefChanged(
         "other", stack.runs.get().position or 0, "refs/heads/main", "", "1" * 40, None, ELSEWHERE

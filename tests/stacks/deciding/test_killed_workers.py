@@ -29,15 +29,12 @@ RunKey = tuple[str, str, str]
 
 LINK = """
 import json, os, sys
-from stacks.models import Stack
-from tests.conftest import make_integration
+from tests.builders import make_integration, make_repository, make_stack
 from vcs_integrations.models import Repository
 integration = make_integration(os.environ["ORGANIZATION"], os.environ["TOKEN"])
 for stack in json.loads(os.environ["STACKS"]):
-    repository, _ = Repository.objects.get_or_create(
-        integration=integration, external_id=stack.pop("repository")
-    )
-    Stack.objects.create(repository=repository, followed_position=0, **stack)
+    repository = make_repository(integration, stack.pop("repository"))
+    make_stack(repository, followed_position=0, **stack)
 # What there is on paper only comes by deliveries.
 Repository.objects.filter(stacks__path_rule=False).update(due_at="2100-01-01T00:00:00Z")
 password = integration.read_credentials().webhook_password

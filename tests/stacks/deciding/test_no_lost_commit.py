@@ -8,7 +8,6 @@ reconciliation repairs it in the end. `make proof` runs more histories.
 
 from __future__ import annotations
 
-import base64
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
@@ -19,8 +18,6 @@ from typing import Any
 import pytest
 from django.core.cache import cache
 from django.db.models import Count
-from django.test import Client
-from django.urls import reverse
 from django.utils import timezone
 from hypothesis import HealthCheck, given, seed, settings
 from hypothesis import strategies as st
@@ -34,10 +31,12 @@ from stacks.lifecycle.planning_again import may_be_planned_again, plan_again_nex
 from stacks.models import Decision, PullRequest, Run, Stack
 from stacks.rules.states import DOES_NOT_COUNT, ENDED, Kind, State
 from stacks.sources.heads import follow_from_now
+from tests.builders import make_repository, make_stack, store_integration
 from tests.emulator import Emulator
 from tests.emulator.delivery import WebhookRequest
 from tests.emulator.model import Organization, Project
 from tests.emulator.model import Repository as Remote
+from tests.endpoint import Endpoint
 from tests.killing import away, killed_at
 from tests.stacks.deciding.forgeries import NOTHING, made_up, made_up_push
 from tests.stacks.deciding.histories import BRANCHES, History, Step, chosen, openings, steps
@@ -153,27 +152,11 @@ class World:
     """Stacks that follow a repository, and what arrives of it."""
 
     def __init__(self, name: str, remote: Remote, token: str) -> None:
-        self.integration = Integration.objects.create(
-            provider_key="azure_devops",
-            name=name,
-            organization_url=remote.organization.url,
-            organization_name=remote.organization.name,
-            organization_key=name,
-        )
-        self.integration.give_credentials(token)
-        password = self.integration.read_credentials().webhook_password
-        encoded = base64.b64encode(f":{password}".encode()).decode()
-        self.client = Client(headers={"Authorization": f"Basic {encoded}"})
-        self.path = reverse(
-            "integrations:webhook", args=["azure-devops", self.integration.endpoint_uuid]
-        )
-        self.repository = Repository.objects.create(
-            integration=self.integration, external_id=remote.id, name=remote.name
-        )
+        self.integration = store_integration(name, token, organization_url=remote.organization.url)
+        self.endpoint = Endpoint(self.integration)
+        self.repository = make_repository(self.integration, remote.id, name=remote.name)
         for key, own in STACKS.items():
-            changes = {"branch": "main"} | own
-            stack = Stack(name=f"{key} ({name})", repository=self.repository, **changes)
-            stack.save()
+            stack = make_stack(self.repository, f"{key} ({name})", **own)
             assert follow_from_now(stack) is None
         # Commits of pull requests that are older than the stacks
         self.older = {one.source_commit for one in remote.pull_requests if one.is_active}
@@ -181,8 +164,7 @@ class World:
 
     def receive(self, body: bytes) -> None:
         """Have a webhook request arrive."""
-        answer = self.client.post(self.path, body, content_type="application/json")
-        assert answer.status_code == 200
+        assert self.endpoint.post(body).status_code == 200
 
     @property
     def stacks(self) -> dict[str, Stack]:

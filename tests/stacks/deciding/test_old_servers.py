@@ -3,10 +3,9 @@
 import pytest
 from django.test import Client
 
-from stacks.models import Stack
 from stacks.rules.states import State
 from stacks.sources.heads import follow_from_now
-from tests.conftest import make_integration
+from tests.builders import make_integration, make_stack
 from tests.emulator import Emulator
 from tests.emulator.model import Organization, Project, Repository
 from tests.stacks.reports.sender import TO_PLAN, look, move, newest, send_all, told
@@ -46,9 +45,7 @@ def test_everything_works_on_an_older_server(
     emulator.speak(latest, released, hides_newer=hides_newer)
     integration = make_integration(organization.url, token)
     assert integration.external_id == organization.id
-    stack = Stack.objects.create(
-        name="Network", repository=integration.repositories.get(), branch="main", path_rule=False
-    )
+    stack = make_stack(integration.repositories.get(), path_rule=False)
     assert follow_from_now(stack) is None
     integration.projects.update(keeps_hooks=True)
     watch(integration.hook_watch)

@@ -12,6 +12,7 @@ from stacks.deciding.reconciliation import reconcile_next
 from stacks.models import Stack
 from stacks.rules.states import State
 from stacks.sources.heads import follow_from_now
+from tests.builders import make_stack
 from tests.emulator import Emulator
 from tests.emulator.model import Repository
 from tests.emulator.pull_requests import PullRequest
@@ -44,7 +45,7 @@ def work() -> None:
 def follow(repository: Repository, **settings: Any) -> Stack:
     """Make a stack as the form does."""
     ours = OurRepository.objects.get(external_id=repository.id)
-    stack = Stack.objects.create(name="Network", repository=ours, branch="main", **settings)
+    stack = make_stack(ours, **settings)
     assert follow_from_now(stack) is None
     return stack
 
@@ -105,7 +106,7 @@ def test_a_stack_beside_another_plans_what_is_known_already(
     assert follow_from_now(stack) is None
     opened(repository, 1)
     look(stack)
-    other = Stack.objects.create(name="Other", repository=stack.repository, branch="main")
+    other = make_stack(stack.repository, "Other")
     assert follow_from_now(other) is None
     work()
     assert messages(other) == ["Change 1"]

@@ -10,7 +10,7 @@ from stacks.deciding.reconciliation import reconcile_next
 from stacks.models import Report, Stack
 from stacks.reports.sending import send_next
 from stacks.sources.heads import follow_from_now
-from tests.conftest import make_integration
+from tests.builders import make_integration, make_stack
 from tests.emulator import Emulator
 from tests.emulator.model import Organization
 from tests.processes import wait_for
@@ -35,10 +35,7 @@ def large(emulator: Emulator, transactional_db: None) -> tuple[Organization, Int
             project.add_repository(name, {"main.tf": "1"})
     integration = make_integration(organization.url, organization.add_token({"vso.code_write"}))
     for number, repository in enumerate(integration.repositories.all()):
-        stack = Stack(name=f"Stack {number}", repository=repository, branch="main")
-        stack.path_rule = False
-        stack.save()
-        follow_from_now(stack)
+        follow_from_now(make_stack(repository, f"Stack {number}", path_rule=False))
     return organization, integration
 
 

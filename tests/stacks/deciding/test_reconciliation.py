@@ -13,6 +13,7 @@ from stacks.deciding import reconciliation
 from stacks.deciding.reconciliation import reconcile, reconcile_next
 from stacks.models import Stack
 from stacks.sources.heads import follow_from_now
+from tests.builders import make_stack
 from tests.emulator import Emulator
 from tests.emulator.model import Organization, Repository
 from vcs_integrations.connections.unlinking import unlink
@@ -203,9 +204,7 @@ def test_ten_stacks_of_one_branch_cost_no_more_than_one(
 ) -> None:
     look(following)
     for number in range(10):
-        copy = Stack.objects.create(
-            name=f"Copy {number}", repository=following.repository, branch="main"
-        )
+        copy = make_stack(following.repository, f"Copy {number}")
         follow_from_now(copy)
     look(following)
     emulator.reset_requests()

@@ -17,7 +17,7 @@ from accounts.audit.records import entries
 from stacks.environment.variables import environment_of
 from stacks.models import Run, Stack, StackVariable
 from stacks.rules.states import Kind, State
-from tests.addresses import make_run, make_stack, make_state_version
+from tests.builders import make_run, make_stack, make_state_version
 from tests.stacks.conftest import errors
 from tests.test_secrets import holds, shown
 from vcs_integrations.models import Integration

@@ -12,7 +12,7 @@ from core.encryption import WrongKey
 from stacks.environment.variables import change, environment_of, former_secrets_of
 from stacks.models import Stack, StackVariable
 from stacks.rules.states import Kind
-from tests.addresses import make_run, make_state_version
+from tests.builders import make_run, make_stack, make_state_version
 from tests.stacks.conftest import errors
 from tests.test_secrets import database_text, holds, logged, shown
 from vcs_integrations.models import Integration
@@ -57,7 +57,7 @@ def test_what_people_add_is_what_runs_find(member: Client, stack: Stack) -> None
 def test_each_stack_has_an_environment_of_its_own(
     member: Client, stack: Stack, world: Integration
 ) -> None:
-    other = Stack.objects.create(name="Other", repository=stack.repository, branch="main")
+    other = make_stack(stack.repository, "Other")
     add(member, "TF_VAR_A", "1")
     assert environment_of(other, Kind.TRACKED) == ({}, [])
     variable = StackVariable.objects.get()

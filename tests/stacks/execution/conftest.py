@@ -4,6 +4,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -14,6 +15,7 @@ from pytest_django.live_server_helper import LiveServer
 from stacks.execution import job, queue
 from stacks.models import Backend, Run, Stack, StackVariable
 from stacks.rules.states import Kind, State
+from tests.builders import make_run, make_stack
 from tests.emulator.model import Repository
 from tests.stacks.execution.state_server import StateServer, state_server
 from tests.stacks.execution.tools.terraforms import installed, packaged
@@ -65,12 +67,7 @@ def own_backend() -> Iterator[StateServer]:
 @pytest.fixture
 def stack(integration: Integration, repository: Repository, own_backend: StateServer) -> Stack:
     """A stack of the repository's branch main, whose code names its backend."""
-    stack = Stack.objects.create(
-        name="Network",
-        repository=integration.repositories.get(name="infrastructure"),
-        branch="main",
-        backend=Backend.OWN,
-    )
+    stack = make_stack(integration.repositories.get(name="infrastructure"), backend=Backend.OWN)
     address = own_backend.address(uuid4().hex)
     StackVariable.objects.create(stack=stack, name="TF_HTTP_ADDRESS", value=address)
     return stack
@@ -103,16 +100,7 @@ def pushed(
     """Push files, and return a queued run of that commit."""
     branch = "main" if kind == Kind.TRACKED else "feature"
     sha = repository.push(files, branch=branch)
-    number = stack.runs.count() + 1
-    return Run.objects.create(
-        stack=stack,
-        number=number,
-        kind=kind,
-        repository=stack.repository,
-        sha=sha,
-        branch=branch,
-        position=number,
-    )
+    return make_run(stack, kind=kind, sha=sha, branch=branch)
 
 
 def committed(repository: Repository, entries: Mapping[str, tuple[str, str | None]]) -> str:
@@ -144,13 +132,8 @@ def written_tree(repository: Repository, entries: Mapping[str, tuple[str, str | 
     return git.run("mktree", "-z", "--missing", stdin=listed.encode()).decode().strip()
 
 
-def queued(stack: Stack, sha: str, **changes: object) -> Run:
-    number = stack.runs.count() + 1
-    values = {
-        "stack": stack, "number": number, "kind": Kind.TRACKED, "repository": stack.repository,
-        "sha": sha, "branch": "main", "position": number,
-    }  # fmt: skip
-    return Run.objects.create(**values | changes)
+def queued(stack: Stack, sha: str, **changes: Any) -> Run:
+    return make_run(stack, sha=sha, **changes)
 
 
 def work(worker: str = "here") -> list[Run]:

@@ -35,27 +35,16 @@ POINTS = [
 ]
 SETTLED = "('finished', 'failed', 'discarded', 'canceled', 'superseded')"
 LINK = """
-import os, sys
-from stacks.models import Stack
-from tests.conftest import make_integration
-from vcs_integrations.models import Repository
+import os
+from tests.builders import make_integration, make_repository, make_stack
 integration = make_integration(os.environ["ORGANIZATION"], os.environ["TOKEN"])
-repository, _ = Repository.objects.update_or_create(
-    integration=integration,
-    external_id=os.environ["REPOSITORY"],
-    defaults={"name": "infrastructure", "project_name": "Platform Team", "project_id": "p"},
-)
-Stack.objects.create(name="Network", repository=repository, branch="main", autodeploy=True)
+make_stack(make_repository(integration, os.environ["REPOSITORY"]), autodeploy=True)
 """
 START = """
 import os
-from stacks.models import Run, Stack
-stack = Stack.objects.get()
-number = stack.runs.count() + 1
-Run.objects.create(
-    stack=stack, number=number, kind="tracked", repository=stack.repository,
-    sha=os.environ["SHA"], branch="main", position=number,
-)
+from stacks.models import Stack
+from tests.builders import make_run
+make_run(Stack.objects.get(), sha=os.environ["SHA"])
 """
 STATE = """
 import sys

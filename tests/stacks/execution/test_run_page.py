@@ -13,7 +13,7 @@ from accounts.models import User
 from stacks.models import LogChunk, PlanFile, Run, RunAction, Stack
 from stacks.rules.states import State
 from stacks.runs.views import LOG_SHOWN
-from tests.addresses import make_run, make_stack
+from tests.builders import make_run, make_stack
 from vcs_integrations.models import Integration
 
 PAGE = "/stacks/network/runs/1/"

@@ -21,6 +21,7 @@ from stacks.execution.tools import terraform
 from stacks.lifecycle.actions import Action, NotPossible, act, actions_for
 from stacks.models import PlanFile, Run, Stack, StackVariable
 from stacks.rules.states import Kind, State
+from tests.builders import make_run, make_stack
 from tests.emulator.model import Repository
 from tests.stacks.execution.conftest import (
     HTTP_BACKEND,
@@ -171,14 +172,6 @@ def test_a_tool_that_is_not_there_is_named(stack: Stack, repository: Repository)
 # Which may go
 
 
-def queued(stack: Stack, number: int, kind: Kind = Kind.TRACKED, **changes: object) -> Run:
-    values = {
-        "stack": stack, "number": number, "kind": kind, "repository": stack.repository,
-        "sha": f"{number:040x}", "branch": "main", "position": number,
-    }  # fmt: skip
-    return Run.objects.create(**values | changes)
-
-
 def taken(worker: str = "here") -> int | None:
     run = queue.claim_next(worker)
     return run.number if run else None
@@ -188,9 +181,9 @@ def test_one_tracked_run_at_a_time_holds_its_stack_and_proposed_ones_go_beside(
     stack: Stack,
 ) -> None:
     for number, kind in ((1, Kind.PROPOSED), (2, Kind.TRACKED), (3, Kind.TRACKED)):
-        queued(stack, number, kind)
-    other = Stack.objects.create(name="Other", repository=stack.repository, branch="main")
-    queued(other, 4)
+        make_run(stack, number, kind=kind)
+    other = make_stack(stack.repository, "Other")
+    make_run(other, 4)
     assert [taken(), taken(), taken(), taken()] == [2, 4, 1, None]
     Run.objects.filter(number=2).update(state=State.UNCONFIRMED, lease_until=None)
     assert taken() is None
@@ -202,7 +195,7 @@ def test_one_tracked_run_at_a_time_holds_its_stack_and_proposed_ones_go_beside(
 
 
 def test_runs_of_an_unlinked_organization_wait(stack: Stack) -> None:
-    queued(stack, 1)
+    make_run(stack, 1)
     stack.integration.unlinked_at = timezone.now()
     stack.integration.save()
     assert taken() is None
@@ -216,7 +209,7 @@ def died(run: Run) -> None:
 
 
 def test_what_a_dead_worker_planned_is_planned_again_but_not_for_ever(stack: Stack) -> None:
-    run = queued(stack, 1)
+    run = make_run(stack, 1)
     for worker in ("first", "second", "third"):
         assert taken(worker) == 1
         assert taken("another") is None
@@ -228,7 +221,7 @@ def test_what_a_dead_worker_planned_is_planned_again_but_not_for_ever(stack: Sta
 
 
 def test_what_a_dead_worker_applied_is_never_applied_again(stack: Stack) -> None:
-    run = queued(stack, 1, state=State.CONFIRMED)
+    run = make_run(stack, 1, state=State.CONFIRMED)
     assert taken("first") == 1
     died(run)
     assert taken("second") is None
@@ -251,7 +244,7 @@ def test_a_worker_that_lost_its_run_does_not_move_it(stack: Stack, repository: R
 
 
 def test_each_state_offers_what_can_be_done(stack: Stack) -> None:
-    run = queued(stack, 1)
+    run = make_run(stack, 1)
     offered = {}
     for state in State:
         run.state = state
@@ -272,7 +265,7 @@ def test_each_state_offers_what_can_be_done(stack: Stack) -> None:
 
 
 def test_a_retry_repeats_the_newest_tracked_run_alone(stack: Stack, bob: User) -> None:
-    old, new = queued(stack, 1, state=State.FAILED), queued(stack, 2, state=State.FAILED)
+    old, new = make_run(stack, 1, state=State.FAILED), make_run(stack, 2, state=State.FAILED)
     with pytest.raises(NotPossible, match="newer"):
         act(old, Action.RETRY, bob, "")
     again = act(new, Action.RETRY, bob, "Once more")
@@ -282,7 +275,7 @@ def test_a_retry_repeats_the_newest_tracked_run_alone(stack: Stack, bob: User) -
 
 
 def test_of_two_who_act_at_once_one_is_told(stack: Stack, bob: User) -> None:
-    run = queued(stack, 1, state=State.UNCONFIRMED)
+    run = make_run(stack, 1, state=State.UNCONFIRMED)
     same = Run.objects.get(pk=run.pk)
     act(run, Action.DISCARD, bob, "")
     with pytest.raises(NotPossible, match="Run 1 is discarded"):

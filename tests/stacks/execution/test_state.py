@@ -15,6 +15,7 @@ from stacks.models import Run, Stack
 from stacks.reports.texts import describe
 from stacks.rules.states import Kind, State
 from stacks.sources.heads import follow_from_now
+from tests.builders import make_stack
 from tests.conftest import signed_in
 from tests.emulator.model import Repository
 from tests.stacks.execution.conftest import THREE, log_of, pushed, work
@@ -294,7 +295,7 @@ def test_a_stale_plan_is_not_applied(
 ) -> None:
     run = pushed(kept, repository, {"main.tf": THREE})
     work()
-    other = Stack.objects.create(name="Other", repository=kept.repository, branch="main")
+    other = make_stack(kept.repository, "Other")
     pushed(other, repository, {"main.tf": THREE})
     Stack.objects.filter(pk=other.pk).update(autodeploy=True)
     work()

@@ -12,6 +12,7 @@ from stacks.lifecycle.forks import NotAllowed, allow, is_refused, pull_request_o
 from stacks.models import Stack
 from stacks.rules.states import State
 from stacks.sources.heads import follow_from_now
+from tests.builders import make_run, make_stack
 from tests.conftest import signed_in
 from tests.emulator import Emulator
 from tests.emulator.model import Repository
@@ -109,10 +110,10 @@ def test_a_later_push_to_the_fork_is_blocked_again(
     assert following.runs.count() == 1
     assert told(proposed.latest_statuses(iteration=2)) == [("error", BLOCKED)]
     assert proposed.statuses[-1].target_url == f"{PUBLIC}{page(proposed)}"
-    later = following.runs.create(
-        number=9,
+    later = make_run(
+        following,
+        9,
         kind="proposed",
-        repository=following.repository,
         sha=proposed.source_commit,
         pull_request=newest(following).pull_request,
         revision=2,
@@ -231,13 +232,7 @@ def test_one_status_for_all_stacks_says_what_blocks(
 ) -> None:
     Integration.objects.update(reports_all_stacks_at_once=True)
     if count == 2:
-        other = Stack.objects.create(
-            name="Other",
-            repository=following.repository,
-            branch="main",
-            path_rule=False,
-            runs_forks=True,
-        )
+        other = make_stack(following.repository, "Other", path_rule=False, runs_forks=True)
         assert follow_from_now(other) is None
     fork = repository.fork("fork")
     fork.push({"fork.tf": "1"}, "idea", start="main")

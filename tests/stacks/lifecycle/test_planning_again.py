@@ -13,6 +13,7 @@ from stacks.lifecycle.planning_again import LOOK_AGAIN_AFTER, MOST_AT_ONCE, plan
 from stacks.models import Run, Stack, StateVersion
 from stacks.rules.states import Kind, State
 from stacks.sources.heads import follow_from_now
+from tests.builders import make_stack
 from tests.emulator.model import Repository
 from tests.emulator.pull_requests import PullRequest
 from tests.stacks.reports.sender import (
@@ -32,7 +33,7 @@ from vcs_integrations.models import Repository as OurRepository
 @pytest.fixture
 def stack(integration: Integration, repository: Repository) -> Stack:
     ours = OurRepository.objects.get(external_id=repository.id)
-    stack = Stack.objects.create(name="Network", repository=ours, branch="main")
+    stack = make_stack(ours)
     assert follow_from_now(stack) is None
     return stack
 
@@ -149,7 +150,7 @@ def test_a_long_branch_leaves_a_note_that_can_be_stored(
     branch = "/".join(["branch"] * 71)
     repository.push({"main.tf": "1"}, branch)
     ours = OurRepository.objects.get(external_id=repository.id)
-    stack = Stack.objects.create(name="Network", repository=ours, branch=branch)
+    stack = make_stack(ours, branch=branch)
     assert follow_from_now(stack) is None
     repository.push({"feature.tf": "1"}, "feature")
     repository.open_pull_request("feature", branch)

@@ -9,7 +9,7 @@ from django.test import Client
 from stacks.models import Decision, Stack
 from stacks.overview.views import DECISIONS_ON_A_PAGE
 from stacks.rules.triggers import RULE_TEXTS, Rule
-from tests.addresses import make_run, make_stack
+from tests.builders import make_run, make_stack
 from vcs_integrations.models import Delivery, Integration
 
 ACTIVITY = "/stacks/network/activity/"

@@ -14,7 +14,7 @@ from django.utils import timezone
 from stacks.models import Decision, PullRequest, Run, Stack
 from stacks.overview.views import DECISIONS_ON_A_PAGE, PULL_REQUESTS_SHOWN, RUNS_ON_A_PAGE
 from stacks.rules.states import Kind, State
-from tests.addresses import make_run, make_stack, new_run
+from tests.builders import make_run, make_stack, new_run
 from vcs_integrations.models import Delivery, Integration
 
 STACK = "/stacks/network/"
@@ -168,7 +168,7 @@ def test_open_pull_requests_to_the_tracked_branch_are_listed_with_their_newest_r
     pull_request(stack, 10, target_branch="release")
     proposed(stack, 1, first, state=State.SUPERSEDED)
     proposed(stack, 2, first, state=State.FAILED, revision=2)
-    other = Stack.objects.create(name="Other", repository=stack.repository, branch="main")
+    other = make_stack(stack.repository, "Other")
     proposed(other, 3, first)
     page = text(member.get(STACK))
     assert rows(page, "pull-request-table") == [

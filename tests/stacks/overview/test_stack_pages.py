@@ -9,8 +9,7 @@ from django.test import Client
 from django.utils import timezone
 
 from stacks.models import Stack
-from tests.addresses import make_stack
-from tests.conftest import make_integration
+from tests.builders import make_integration, make_stack
 from tests.emulator import Emulator
 from tests.emulator.model import Organization, Repository
 from tests.stacks.conftest import INFRASTRUCTURE, errors, remote, source
@@ -43,7 +42,7 @@ def several(world: Integration) -> None:
         ("Network", "feature/network", ["PROD", "Europa"]),
         ("100% _done_", "main", []),
     ):
-        Stack.objects.create(name=name, branch=branch, labels=labels, repository=repository)
+        make_stack(repository, name, branch=branch, labels=labels)
 
 
 @pytest.mark.parametrize(

@@ -14,13 +14,9 @@ COMMITS = 80
 KILLS = 6
 FOLLOW = """
 import os
-from stacks.models import Stack
-from tests.conftest import make_integration
+from tests.builders import make_integration, make_stack
 integration = make_integration(os.environ["ORGANIZATION"], os.environ["TOKEN"])
-repository = integration.repositories.get()
-Stack.objects.create(
-    name="Network", repository=repository, branch="main", path_rule=False, followed_position=1
-)
+make_stack(integration.repositories.get(), path_rule=False, followed_position=1)
 """
 
 

@@ -10,6 +10,7 @@ from stacks.models.report import ReportState
 from stacks.reports.texts import comment_for, describe, plan_of
 from stacks.rules.states import Kind, State
 from stacks.sources.heads import follow_from_now
+from tests.builders import make_run, make_stack
 from tests.emulator.model import Repository
 from tests.emulator.pull_requests import PullRequest, PullRequestError
 from tests.stacks.reports.sender import TO_PLAN, hurry, look, move, newest, send_all, told
@@ -38,9 +39,7 @@ def opened(following: Stack, repository: Repository) -> PullRequest:
 
 def add_stack(first: Stack, name: str, **settings: Any) -> Stack:
     """Add a stack of the same branch."""
-    made = Stack.objects.create(
-        name=name, repository=first.repository, branch="main", path_rule=False, **settings
-    )
+    made = make_stack(first.repository, name, path_rule=False, **settings)
     assert follow_from_now(made) is None
     return made
 
@@ -120,13 +119,7 @@ def test_a_result_outlasts_a_later_run_of_the_commit_that_came_to_nothing(
     sha = repository.push({"main.tf": "2"})
     look(following)
     move(newest(following), *TO_PLAN, State.FINISHED)
-    again = following.runs.create(
-        number=2,
-        kind=Kind.TRACKED,
-        repository=following.repository,
-        sha=sha,
-        repeats=newest(following),
-    )
+    again = make_run(following, sha=sha, position=None, repeats=newest(following))
     send_all()
     assert told(repository.statuses[sha]) == [("pending", "Run 2 waits for its turn")]
     move(again, State.CANCELED)
@@ -276,10 +269,9 @@ def test_the_newest_revision_has_the_last_word(
     move(newest(following), *TO_PLAN, State.FAILED)
     send_all()
     # Somebody repeats the older one, whose status comes last then.
-    again = following.runs.create(
-        number=3,
+    again = make_run(
+        following,
         kind=Kind.PROPOSED,
-        repository=following.repository,
         sha=first.sha,
         repeats=first,
         pull_request=first.pull_request,
@@ -573,5 +565,4 @@ def test_a_failure_says_why() -> None:
 
 @pytest.mark.django_db
 def test_no_stack_takes_the_name_of_the_status_of_all(linked: Integration) -> None:
-    repository = linked.repositories.create(external_id="1", name="a")
-    assert Stack.objects.create(name="All", repository=repository, branch="main").slug == "all-2"
+    assert make_stack(linked, "All").slug == "all-2"

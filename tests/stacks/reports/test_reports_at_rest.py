@@ -16,6 +16,7 @@ import pytest
 from stacks.models import Report, Run, Stack
 from stacks.rules.states import ENDED, MOVES, TRACKED_ONLY, Kind, State
 from stacks.sources.heads import follow_from_now
+from tests.builders import make_stack
 from tests.emulator import Emulator
 from tests.emulator.faults import Fault
 from tests.emulator.git import GitError
@@ -149,9 +150,7 @@ def test_at_rest_every_active_pull_request_shows_what_there_is(
 ) -> None:
     settings: list[dict[str, Any]] = [{"project_root": "infra"}, {"path_rule": False}]
     for number, own in enumerate(settings):
-        made = Stack.objects.create(
-            name=f"Stack {number}", repository=stack.repository, branch="main", **own
-        )
+        made = make_stack(stack.repository, f"Stack {number}", **own)
         assert follow_from_now(made) is None
     stack.delete()
     stacks = list(Stack.objects.order_by("name"))

@@ -6,7 +6,7 @@ from django.test import Client
 
 from stacks.models import Run, Stack
 from stacks.rules.states import UNDER_WAY, State
-from tests.addresses import make_run
+from tests.builders import make_run
 from tests.stacks.conftest import BACKEND, create, errors, step
 from vcs_integrations.models import Integration
 

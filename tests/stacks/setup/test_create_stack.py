@@ -11,7 +11,7 @@ from django.test.utils import CaptureQueriesContext
 from pytest_django import DjangoAssertNumQueries
 
 from stacks.models import Stack
-from tests.conftest import make_integration
+from tests.builders import make_integration, store_integration
 from tests.emulator import Emulator
 from tests.emulator.model import Organization, Repository
 from tests.stacks.conftest import (
@@ -753,11 +753,8 @@ def test_creating_a_stack_costs_few_queries(member: Client, ten_thousand: Integr
 
 def test_organizations_of_one_name_are_told_apart(member: Client, world: Integration) -> None:
     assert f">{world}<" in member.get(NEW).content.decode()
-    twin = Integration.objects.create(
-        provider_key="azure_devops",
-        name="Another",
+    twin = store_integration(
         organization_url="https://tfs.example.com/fabrikam",
-        organization_name="fabrikam",
         organization_key="https://tfs.example.com/fabrikam",
     )
     page = member.get(NEW).content.decode()

@@ -25,7 +25,7 @@ from stacks.execution.queue import claim_next, give_back_lost
 from stacks.models import Run, Stack, StateLock, StateVersion
 from stacks.rules.states import ENDED, Kind, State
 from stacks.tfstate.backend import address_of, issue_credential, limit_apply, username_of
-from tests.addresses import make_run, make_stack
+from tests.builders import make_run, make_stack
 from tests.conftest import over_https
 from tests.test_secrets import database_text, holds, logged
 from vcs_integrations.models import Integration

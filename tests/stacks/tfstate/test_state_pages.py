@@ -27,7 +27,7 @@ from stacks.models import (
     prune_uploads,
 )
 from stacks.rules.states import State
-from tests.addresses import make_lock, make_run, make_state_version
+from tests.builders import make_lock, make_run, make_state_version
 from tests.conftest import make_person, signed_in
 
 VERSIONS = "/stacks/network/state/versions/"

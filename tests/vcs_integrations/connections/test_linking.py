@@ -8,7 +8,7 @@ from django.test import Client
 from django.utils import timezone
 from pytest_django import Settings
 
-from tests.conftest import make_integration
+from tests.builders import make_integration
 from tests.emulator import Emulator
 from tests.emulator.model import Organization
 from vcs_integrations.connections.linking import AlreadyLinked

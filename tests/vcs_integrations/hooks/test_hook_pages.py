@@ -3,6 +3,7 @@
 import pytest
 from django.test import Client
 
+from tests.builders import store_integration
 from tests.emulator.model import Organization, Project
 from vcs_integrations.connections.unlinking import unlink
 from vcs_integrations.hooks.watching import watch
@@ -173,9 +174,7 @@ def test_all_projects_leaves_out_what_is_left_alone(
 
 
 def test_a_double_has_no_section_of_its_own(admin: Client, read: Integration) -> None:
-    double = Integration.objects.create(
-        provider_key="azure_devops", name="Double", organization_key="x", duplicate_of=read
-    )
+    double = store_integration("double", duplicate_of=read)
     assert 'id="hooks"' not in admin.get(double.get_absolute_url()).content.decode()
     assert admin.get(f"{double.get_absolute_url()}hooks/").status_code == 404
 

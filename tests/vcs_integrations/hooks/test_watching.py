@@ -11,7 +11,7 @@ from django.utils import timezone
 from pytest_django import Settings
 
 from accounts.models import User
-from tests.conftest import make_integration
+from tests.builders import make_integration
 from tests.emulator import Emulator
 from tests.emulator.model import Organization, Project
 from tests.emulator.model import Subscription as RemoteHook

@@ -12,6 +12,7 @@ from django.utils.html import strip_tags
 from pytest_django import Settings
 
 from accounts.models import User
+from tests.builders import store_integration
 from tests.conftest import signed_in
 from tests.emulator import Emulator
 from vcs_integrations.models import Delivery, Integration, MailState, NoticeKind, NoticeMail
@@ -30,13 +31,7 @@ def banner(client: Client, path: str = PAGE) -> list[str]:
 
 
 def make_another(number: int) -> Integration:
-    return Integration.objects.create(
-        provider_key="azure_devops",
-        name=f"Another {number}",
-        organization_url=f"https://dev.azure.com/another-{number}",
-        organization_name=f"another-{number}",
-        organization_key=f"dev.azure.com/another-{number}",
-    )
+    return store_integration(f"another-{number}", name=f"Another {number}")
 
 
 def tell(integration: Integration, kind: NoticeKind, key: str = "p") -> None:

@@ -665,11 +665,7 @@ ENDS_TOMORROW = """
 from datetime import timedelta
 from accounts.models import User
 from django.utils import timezone
-from vcs_integrations.models import Integration
+from tests.builders import store_integration
 User.objects.create_superuser("root", "root@example.com")
-Integration.objects.create(
-    provider_key="azure_devops", name="Ours", organization_url="https://dev.azure.com/fabrikam",
-    organization_name="fabrikam", organization_key="dev.azure.com/fabrikam",
-    token_expires_on=timezone.now().date() + timedelta(days=1),
-)
+store_integration(token_expires_on=timezone.now().date() + timedelta(days=1))
 """

@@ -15,7 +15,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from tests.conftest import make_integration
+from tests.builders import make_integration
 from tests.emulator import Emulator
 from tests.emulator.model import Organization, Project, Repository
 from vcs_integrations.connections.unlinking import unlink

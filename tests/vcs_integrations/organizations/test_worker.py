@@ -16,7 +16,6 @@ from tests.processes import run, wait_for
 
 LINK = """
 import os
-from tests.conftest import make_integration
 make_integration(os.environ["ORGANIZATION"], os.environ["TOKEN"])
 """
 OLD_AND_YOUNG = """

@@ -4,7 +4,7 @@ import pytest
 from django.test import Client
 from pytest_django import Settings
 
-from vcs_integrations.models import Integration
+from tests.builders import store_integration
 from vcs_integrations.providers.azure_devops.endpoint import refuses_endpoint
 
 REFUSED = {
@@ -76,13 +76,7 @@ def test_every_reason_is_said() -> None:
 def test_the_card_says_it(
     admin: Client, settings: Settings, public_url: str, is_refused: bool
 ) -> None:
-    Integration.objects.create(
-        provider_key="azure_devops",
-        name="fabrikam",
-        organization_url="https://dev.azure.com/fabrikam",
-        organization_name="fabrikam",
-        organization_key="dev.azure.com/fabrikam",
-    )
+    store_integration()
     settings.PUBLIC_URL = public_url
     page = admin.get("/settings/vcs-providers/").content.decode()
     assert ("127.0.0.1 is a loopback address" in page) == is_refused

@@ -1,9 +1,7 @@
 """An endpoint that webhooks are posted to, in this process or at the real web server."""
 
-import base64
 import contextlib
 import http.client
-import json
 import os
 import socket
 import subprocess
@@ -16,12 +14,10 @@ from typing import Any
 import pytest
 from django.conf import settings as configured
 from django.db import connection
-from django.test import Client
-from django.urls import reverse
 from pytest_django import Settings
 
+from tests.endpoint import Endpoint, basic
 from tests.payloads import PAYLOADS
-from vcs_integrations.models import Integration
 
 BY_NAME = {path.stem: path for path in PAYLOADS.glob("*.json")}
 uses_sqlite = pytest.mark.skipif(
@@ -34,40 +30,6 @@ def payload(name: str) -> bytes:
 
 
 PUSH = payload("git_push__one_commit")
-
-
-class Endpoint:
-    """A linked organization's endpoint, its password, and a stranger who posts to it."""
-
-    def __init__(self) -> None:
-        self.integration = Integration.objects.create(
-            provider_key="azure_devops",
-            name="fabrikam",
-            organization_url="https://dev.azure.com/fabrikam",
-            organization_name="fabrikam",
-            organization_key="dev.azure.com/fabrikam",
-        )
-        self.integration.give_credentials("token0canary0token")
-        self.password = self.integration.read_credentials().webhook_password
-        self.path = reverse(
-            "integrations:webhook", args=["azure-devops", self.integration.endpoint_uuid]
-        )
-        self.client = Client(raise_request_exception=True)
-
-    def post(self, body: bytes | dict[str, Any] = b"{}", **options: Any) -> Any:
-        """Post as Azure DevOps does; `authorization=None` sends none, `path` goes elsewhere."""
-        authorization = options.pop("authorization", basic(self.password))
-        headers = options.pop("headers", {})
-        if authorization is not None:
-            headers["Authorization"] = authorization
-        path = options.pop("path", self.path)
-        data = body if isinstance(body, bytes) else json.dumps(body).encode()
-        kind = "application/json; charset=utf-8"
-        return self.client.post(path, data, content_type=kind, headers=headers, **options)
-
-
-def basic(password: str, user: str = "") -> str:
-    return "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from stacks.models import Decision, Run, Stack
-from tests.addresses import make_run, make_stack
+from tests.builders import make_repository, make_run, make_stack, store_integration
 from tests.payloads import PAYLOADS
 from vcs_integrations.models import Delivery, Integration, Repository
 from vcs_integrations.providers.base import Outcome
@@ -268,9 +268,7 @@ def test_a_selection_that_makes_no_sense_replays_nothing(
 
 def test_no_other_integrations_deliveries_are_replayed(admin: Client, linked: Integration) -> None:
     delivery = deliver(linked)
-    other = Integration.objects.create(
-        provider_key="azure_devops", name="Theirs", organization_key="dev.azure.com/other"
-    )
+    other = store_integration("other")
     admin.post(f"{ledger(other)}replay/", {"delivery": delivery.pk})
     assert admin.post(f"{ledger(other)}{delivery.pk}/replay/").status_code == 404
     assert waiting() == set()
@@ -344,7 +342,7 @@ def test_an_admin_has_the_repositories_read_that_stacks_use(
     assert response.redirect_chain == [(linked.get_absolute_url(), 302)]
     assert Repository.objects.due().count() == 1
     assert linked in Integration.objects.due()  # also what they are called now
-    Repository.objects.create(integration=linked, external_id="2", search_text="2", due_at=later)
+    make_repository(linked, "2", due_at=later)
     response = admin.post(address, follow=True)
     assert said(response) == [f"The worker reads 2 repositories now; {WHERE}"]
 
@@ -363,15 +361,9 @@ def test_the_card_tells_when_repositories_were_read_and_which_could_not_be(
     assert '1 repository, <span class="quiet">not all read yet</span>' in card(member)
     long_ago = timezone.now() - timedelta(hours=1)
     Repository.objects.update(reconciled_at=long_ago)
-    Repository.objects.create(
-        integration=linked,
-        external_id="2",
-        search_text="2",
-        due_at=timezone.now(),
-        reconciled_at=timezone.now(),
-        failures=3,
-    )
-    unused = Repository.objects.create(integration=linked, external_id="3", search_text="3")
+    now = timezone.now()
+    make_repository(linked, "2", due_at=now, reconciled_at=now, failures=3)
+    unused = make_repository(linked, "3")
     assert "2 repositories, read <time" in card(member)
     assert "an hour ago</time>" in card(member)
     assert "1 could not be read</span>" in card(member)

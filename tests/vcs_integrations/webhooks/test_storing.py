@@ -18,14 +18,9 @@ import pytest
 from django.db import connection
 from pytest_django import DjangoAssertNumQueries
 
+from tests.endpoint import Endpoint
 from tests.processes import wait_for
-from tests.vcs_integrations.webhooks.conftest import (
-    PUSH,
-    Endpoint,
-    Served,
-    uses_sqlite,
-    worker_of,
-)
+from tests.vcs_integrations.webhooks.conftest import PUSH, Served, uses_sqlite, worker_of
 from vcs_integrations.models import Delivery
 from vcs_integrations.providers.base import Outcome
 

@@ -32,14 +32,13 @@ from hypothesis import strategies as st
 
 from accounts.models import User
 from config import urls as config_urls
-from tests.addresses import make_run, make_stack, make_state_version
+from tests.builders import make_run, make_stack, make_state_version
 from tests.emulator.samples import sample_event
+from tests.endpoint import Endpoint, basic
 from tests.vcs_integrations.webhooks.conftest import (
     BY_NAME,
     PUSH,
-    Endpoint,
     Served,
-    basic,
     payload,
     uses_sqlite,
     worker_of,

@@ -11,6 +11,7 @@ from stacks.execution.checkout import lfs
 from stacks.execution.output.logs import as_text
 from stacks.models import Run, Stack
 from stacks.rules.states import Kind, State
+from tests.builders import make_run
 from tests.emulator import Emulator
 from tests.emulator.lfs import add_object, pointer
 from tests.emulator.model import Organization, Repository
@@ -89,10 +90,7 @@ def test_files_of_git_lfs_in_a_submodule_are_of_its_repository(
         "sub": (SUBMODULE, inside),
     }
     sha = committed(repository, entries)
-    run = Run.objects.create(
-        stack=stack, number=1, kind=Kind.PROPOSED, repository=stack.repository, sha=sha,
-        branch="main", position=1,
-    )  # fmt: skip
+    run = make_run(stack, kind=Kind.PROPOSED, sha=sha)
     (done,) = work()
     assert done.state == State.FINISHED, (done.failure, as_text(log_of(run)))
     assert seen(done) == '"of the submodule"'

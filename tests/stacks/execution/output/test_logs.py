@@ -14,7 +14,7 @@ from stacks.execution.output.masking import MASK, Masker
 from stacks.execution.output.terminal import harmless
 from stacks.execution.tools.terraform import read_plan
 from stacks.models import Run, Stack
-from tests.addresses import make_run, make_stack
+from tests.builders import make_run, make_stack
 from tests.stacks.execution.conftest import log_of
 from vcs_integrations.models import Integration
 

@@ -17,7 +17,7 @@ from stacks.execution.output.logs import Log
 from stacks.execution.output.masking import MASK, MOST_PARTS, Masker
 from stacks.execution.output.terminal import harmless
 from stacks.models import Run
-from tests.addresses import make_run, make_stack
+from tests.builders import make_run, make_stack
 from tests.stacks.execution.conftest import log_of
 from vcs_integrations.models import Integration
 

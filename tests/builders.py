@@ -1,0 +1,124 @@
+"""Builders of integrations, repositories, stacks and runs, and of what belongs to them.
+
+Each has a default for whatever a test doesn't care about; `changes` are fields of the model.
+"""
+
+from datetime import timedelta
+from typing import Any
+
+from django.utils import timezone
+
+from stacks.models import PullRequest, Run, Stack, StateLock, StateVersion
+from stacks.rules.states import Kind, State
+from vcs_integrations.connections.linking import Details, link
+from vcs_integrations.models import Integration, Repository
+from vcs_integrations.providers import PROVIDERS
+
+
+def make_integration(url: str, token: str, name: str = "") -> Integration:
+    """Link an organization as the set-up form does."""
+    provider = PROVIDERS["azure_devops"]
+    expires_on = timezone.now().date() + timedelta(days=200)
+    address = provider.parse_organization_url(url)
+    integration, _ = link(provider, address, token, Details(name, "", expires_on))
+    return integration
+
+
+def store_integration(
+    organization: str = "fabrikam", token: str = "", **changes: Any
+) -> Integration:
+    """Store an integration without asking its organization, with credentials if it has a token."""
+    address = f"dev.azure.com/{organization}"
+    values = {
+        "provider_key": "azure_devops",
+        "name": organization,
+        "organization_url": f"https://{address}",
+        "organization_name": organization,
+        "organization_key": address,
+    }
+    integration = Integration.objects.create(**values | changes)
+    if token:
+        integration.give_credentials(token)
+    return integration
+
+
+def make_repository(integration: Integration, external_id: str = "", **changes: Any) -> Repository:
+    """Return the repository of that id, stored if there is none yet."""
+    values = {
+        "name": "tools",
+        "project_id": "p",
+        "project_name": "Web",
+        "search_text": "web/tools",
+        "default_branch": "main",
+    }
+    repository, _ = Repository.objects.get_or_create(
+        integration=integration,
+        external_id=external_id or f"repository-of-{integration.pk}",
+        defaults=values | changes,
+    )
+    return repository
+
+
+def make_stack(of: Integration | Repository, name: str = "Network", **changes: Any) -> Stack:
+    """Store a stack of a repository, or of an integration's default one."""
+    repository = make_repository(of) if isinstance(of, Integration) else of
+    return Stack.objects.create(repository=repository, name=name, **{"branch": "main"} | changes)
+
+
+def make_run(stack: Stack, number: int | None = None, **changes: Any) -> Run:
+    """Store a run, of a push with the same number unless the changes say otherwise."""
+    run = new_run(stack, number or stack.runs.count() + 1, **changes)
+    run.save()
+    return run
+
+
+def new_run(stack: Stack, number: int, **changes: Any) -> Run:
+    """Return a run that is not stored yet."""
+    values = {
+        "kind": Kind.TRACKED,
+        "repository": stack.repository,
+        "sha": f"{number:040x}",
+        "message": "Add a subnet",
+        "branch": stack.branch,
+        "position": number,
+    }
+    return Run(stack=stack, number=number, **values | changes)
+
+
+def make_state_version(
+    run: Run, number: int, content: bytes = b'{"version": 4}', **changes: Any
+) -> StateVersion:
+    """Store a version of the state of a run's stack."""
+    values = {"serial": number, "lineage": "a", "size": len(content), "digest": str(number)}
+    version = StateVersion.objects.create(
+        stack=run.stack, run=run, number=number, **values | changes
+    )
+    version.keep(content)
+    return version
+
+
+def make_lock(run: Run) -> StateLock:
+    """Lock the state of a run's stack, as the run's program does to apply."""
+    return StateLock.objects.create(
+        stack=run.stack,
+        run=run,
+        taken_while=State.APPLYING,
+        lock_id="a-lock",
+        info={"ID": "a-lock"},
+    )
+
+
+def make_fork(stack: Stack) -> PullRequest:
+    """Store a pull request of a fork to a stack's branch."""
+    return PullRequest.objects.create(
+        repository=stack.repository,
+        number=13,
+        title="An idea",
+        author="Eve",
+        status="open",
+        is_from_fork=True,
+        source_branch="idea",
+        target_branch=stack.branch,
+        source_sha="f" * 40,
+        revision=1,
+    )
