@@ -13,6 +13,12 @@ must not change anything before it reads the body.
 
 An answer that is made piece by piece, like the export of the audit log, may be far ahead of its
 reader; beyond that its thread waits, which is the one case where reading slowly takes a thread.
+
+Settings of gunicorn can't replace this: it has none for how long a thread waits for a request. In
+version 27 a silent connection takes a thread for five seconds (DEFAULT_WORKER_DATA_TIMEOUT), one
+that sent a byte takes it until the rest arrives, and more threads only raise how many of them it
+takes. The methods that are overridden are no public API, so a test names the version that they
+were written for.
 """
 
 import re

@@ -8,6 +8,7 @@ import sqlite3
 import stat
 import subprocess
 from contextlib import ExitStack
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,8 @@ import requests
 from tests import demo
 from tests.emulator.demo import TOKEN
 from tests.processes import copy_tree, descendants, free_port, is_alive, run, running, wait_for
+
+WORKER_WRITTEN_FOR = "27.0.1"
 
 
 @pytest.fixture(scope="module")
@@ -119,6 +122,11 @@ def connections(port: int, count: int, sent: bytes = b"") -> list[socket.socket]
     for one in made:
         one.sendall(sent)
     return made
+
+
+def test_the_worker_was_written_for_this_version_of_gunicorn() -> None:
+    """After an upgrade compare config/arrivals.py with gunicorn/workers/gthread.py."""
+    assert version("gunicorn") == WORKER_WRITTEN_FOR
 
 
 def test_silent_connections_hold_up_nobody(tree: Path) -> None:
