@@ -81,7 +81,7 @@ class World:
             "variable_pk": self.variable.pk,
             "version": self.state_version.number,
             "provider_slug": "azure-devops",
-            "endpoint": self.integration.endpoint_uuid,
+            "endpoint": self.integration.endpoint.uuid,
         }
         return "/" + re.sub(r"<\w+:(\w+)>", lambda match: str(values[match[1]]), route)
 

@@ -16,9 +16,9 @@ class Endpoint:
 
     def __init__(self, integration: Integration | None = None) -> None:
         self.integration = integration or store_integration(token="token0canary0token")
-        self.password = self.integration.read_credentials().webhook_password
+        self.password = self.integration.read_webhook_secret().value
         self.path = reverse(
-            "integrations:webhook", args=["azure-devops", self.integration.endpoint_uuid]
+            "integrations:webhook", args=["azure-devops", self.integration.endpoint.uuid]
         )
         self.client = Client(raise_request_exception=True)
 

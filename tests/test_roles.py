@@ -252,7 +252,7 @@ def test_a_member_sees_an_integration_and_its_health_and_nothing_secret(
     assert "refused the connection" in page
     assert "Last successful call" in page
     for hidden in (
-        str(world.integration.endpoint_uuid),
+        str(world.integration.endpoint.uuid),
         "Webhook endpoint",
         "Webhook password",
         ">Test<",

@@ -26,7 +26,7 @@ from tests.conftest import PASSWORD, over_https
 from tests.emulator import Emulator
 from tests.emulator.model import Organization
 from vcs_integrations.connections import linking
-from vcs_integrations.models import Credentials, Integration
+from vcs_integrations.models import Credentials, Integration, WebhookSecret
 from vcs_integrations.organizations.queue import refresh_next
 from vcs_integrations.providers import PROVIDERS
 from vcs_integrations.providers.azure_devops.client import AzureDevOpsClient
@@ -50,7 +50,7 @@ def holds(text: str, secrets: Iterable[str]) -> list[str]:
 
 @pytest.fixture
 def password(integration: Integration) -> str:
-    return str(integration.read_credentials().webhook_password)
+    return str(integration.read_webhook_secret().value)
 
 
 @pytest.fixture
@@ -119,13 +119,13 @@ def test_the_reveal_shows_the_password_of_one_card_only(
     )
     page = admin.post(f"{VCS}{world.integration.pk}/reveal/").content.decode()
     assert page.count(password) == 1
-    assert second.read_credentials().webhook_password not in page
+    assert second.read_webhook_secret().value not in page
 
 
 def test_a_reveal_that_shows_nothing_is_not_recorded(
     admin: Client, integration: Integration
 ) -> None:
-    Credentials.objects.all().delete()
+    WebhookSecret.objects.all().delete()
     admin.post(f"{VCS}{integration.pk}/reveal/")
     assert not entries().exists()
 
@@ -169,8 +169,8 @@ def test_no_log_line_holds_a_secret(
     admin.post(SET_UP, form | {"token": wrong})
     admin.post(SET_UP, form)
     integration = Integration.objects.get()
-    password = integration.read_credentials().webhook_password
-    endpoint = f"/webhooks/azure-devops/{integration.endpoint_uuid}/"
+    password = integration.read_webhook_secret().value
+    endpoint = f"/webhooks/azure-devops/{integration.endpoint.uuid}/"
     for fault in ("credentials-302", "token-expired", "server-error", "not-json", "reset", "cut"):
         emulator.faults.add(fault)
         admin.post(f"{VCS}{integration.pk}/test/")
@@ -359,10 +359,10 @@ def test_no_column_holds_a_secret_in_plain_text(
     admin.post(SET_UP, form | {"token": wrong})
     admin.post(SET_UP, form)
     integration = Integration.objects.get()
-    password = integration.read_credentials().webhook_password
+    password = integration.read_webhook_secret().value
     admin.post(f"{VCS}{integration.pk}/test/")
     admin.post(f"{VCS}{integration.pk}/reveal/")
-    endpoint = f"/webhooks/azure-devops/{integration.endpoint_uuid}/"
+    endpoint = f"/webhooks/azure-devops/{integration.endpoint.uuid}/"
     stranger = over_https()
     stranger.post(endpoint, b"{}", content_type="application/json", headers=basic(password))
     stranger.post(f"/sign-in/?next=/&password={PASSWORD}", {"username": "alice", "password": "-"})
@@ -405,7 +405,8 @@ def test_what_is_encrypted_is_bytes_that_differ_for_the_same_secret(
 def test_nothing_is_left_of_the_secrets_after_unlinking(
     admin: Client, integration: Integration
 ) -> None:
-    digest = integration.webhook_password_digest
+    [secret] = integration.valid_secrets
     admin.post(f"{VCS}{integration.pk}/unlink/")
     assert not Credentials.objects.exists()
-    assert digest not in database_text()
+    assert not WebhookSecret.objects.exists()
+    assert secret.digest not in database_text()

@@ -249,13 +249,13 @@ def prepare_endpoint(**variables: str) -> str:
     """Make the product's database with one integration; return its endpoint's path."""
     run([sys.executable, "manage.py", "migrate", "-v", "0"], **variables)
     code = (
-        "import os, hashlib; from vcs_integrations.models import Integration;"
+        "import os, hashlib; from vcs_integrations.models import Integration, WebhookSecret;"
         "password = os.environ['BENCH_PASSWORD'].encode();"
         "one = Integration.objects.create(provider_key='azure_devops', name='bench',"
         "organization_url=os.environ.get('BENCH_ORGANIZATION', 'https://dev.azure.com/bench'),"
         "organization_name='bench', organization_key='bench');"
         "one.give_credentials('bench');"
-        "one.webhook_password_digest = hashlib.sha256(password).hexdigest(); one.save();"
+        "WebhookSecret.objects.update(digest=hashlib.sha256(password).hexdigest());"
         "print(one.endpoint_url)"
     )
     shell = [sys.executable, "manage.py", "shell", "-v", "0", "-c", code]

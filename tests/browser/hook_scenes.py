@@ -61,7 +61,7 @@ def _hooks_in_trouble(scene: Scene) -> None:
 def _hooks_with_a_new_password(scene: Scene) -> None:
     integration = _read(scene)
     [project] = scene.organization.projects
-    password = integration.read_credentials().webhook_password
+    password = integration.read_webhook_secret().value
     scene.organization.add_subscription(project, "git.push", integration.endpoint_url, password)
     change_webhook_password(integration, integration.password_mark)
     scene.admin(_read(scene).get_absolute_url())

@@ -446,7 +446,7 @@ def _audit_log(scene: Scene) -> None:
 
 @state("audit log, with refusals")
 def _audit_log_with_refusals(scene: Scene) -> None:
-    path = f"/webhooks/azure-devops/{scene.integration.endpoint_uuid}/"
+    path = f"/webhooks/azure-devops/{scene.integration.endpoint.uuid}/"
     address = "2001:db8:1234:5678:9abc:def0:1234:5678"
     stranger = Client(headers={"X-Forwarded-Proto": "https", "X-Forwarded-For": address})
     for _ in range(2):

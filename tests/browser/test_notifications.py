@@ -241,7 +241,7 @@ def test_a_typed_token_survives_a_failed_save_and_is_never_in_the_page(
 def test_reveal_shows_the_password_in_the_element_of_that_name_and_is_recorded(
     admin_page: Page, integration: Integration
 ) -> None:
-    password = integration.read_credentials().webhook_password
+    password = integration.read_webhook_secret().value
     admin_page.goto(PROVIDERS)
     assert password not in admin_page.content()
     admin_page.get_by_role("button", name="Reveal").click()
@@ -253,7 +253,7 @@ def test_copy_puts_the_password_on_the_clipboard_and_counts_as_a_reveal(
     admin_page: Page, context: BrowserContext, integration: Integration
 ) -> None:
     context.grant_permissions(["clipboard-read", "clipboard-write"])
-    password = integration.read_credentials().webhook_password
+    password = integration.read_webhook_secret().value
     admin_page.goto(PROVIDERS)
     admin_page.get_by_role("button", name="Copy").click()
     expect(admin_page.get_by_role("button", name="Copied")).to_be_visible()

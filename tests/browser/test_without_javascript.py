@@ -60,7 +60,7 @@ def test_an_admin_reveals_tests_edits_and_unlinks(
     admin_page: Page, integration: Integration, emulator: Emulator
 ) -> None:
     page = admin_page
-    password = integration.read_credentials().webhook_password
+    password = integration.read_webhook_secret().value
     page.goto(PROVIDERS)
     press(page, "Reveal")
     expect(page.get_by_label("Webhook password")).to_have_text(password)

@@ -22,7 +22,7 @@ from stacks.rules.states import State
 from tests.addresses import World, clients, make_world
 from tests.builders import make_run
 from tests.killing import killed_at
-from vcs_integrations.models import Credentials, Integration
+from vcs_integrations.models import Credentials, Integration, WebhookSecret
 
 OLD, NEW = "another key that only tests use", "the new key"
 Values = dict[str, list[Any]]
@@ -32,7 +32,8 @@ Values = dict[str, list[Any]]
 def world(integration: Integration) -> World:
     """At least two rows of every model that has secrets."""
     world = make_world(integration)
-    Credentials.objects.create(integration=world.unlinked, token="t", webhook_password="p")
+    Credentials.objects.create(integration=world.unlinked, token="t")
+    WebhookSecret.objects.create(integration=world.unlinked, digest="d", value="p")
     StackVariable.objects.create(stack=world.stack, name="B", value="hidden", is_secret=True)
     for value in ("hidden before", "hidden at first"):
         FormerSecret.objects.create(stack=world.stack, value=value)
@@ -92,12 +93,12 @@ def test_every_encrypted_field_is_found() -> None:
     assert found == {(field.model, field.name) for field in encrypted}
     assert {str(field) for field in secret_fields()} >= {
         "Credentials (token)",
-        "Credentials (webhook password)",
         "Former secrets (value)",
         "Plan files (content)",
         "Stack variables (value)",
         "State contents (packed)",
         "State uploads (packed)",
+        "Webhook passwords (value)",
     }
 
 

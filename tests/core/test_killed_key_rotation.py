@@ -16,9 +16,10 @@ from tests.processes import KEYS, running
 FILL = """
 from stacks.models import StackVariable
 from tests.builders import make_stack, store_integration
-from vcs_integrations.models import Credentials
+from vcs_integrations.models import Credentials, WebhookSecret
 integration = store_integration()
-Credentials.objects.create(integration=integration, token="a token", webhook_password="a password")
+Credentials.objects.create(integration=integration, token="a token")
+WebhookSecret.objects.create(integration=integration, digest="d", value="a password")
 stack = make_stack(integration, "Network")
 for number in range(400):
     StackVariable.objects.create(stack=stack, name=f"V{number}", value=f"value {number}")
@@ -26,9 +27,9 @@ for number in range(400):
 READ = """
 import json, sys
 from stacks.models import StackVariable
-from vcs_integrations.models import Credentials
+from vcs_integrations.models import Credentials, WebhookSecret
 values = {one.name: one.value for one in StackVariable.objects.all()}
-secrets = [(one.token, one.webhook_password) for one in Credentials.objects.all()]
+secrets = [Credentials.objects.get().token, WebhookSecret.objects.get().value]
 sys.stdout.write(json.dumps([values, secrets]))
 """
 GO_ON = """
@@ -97,4 +98,4 @@ def kill_again_and_again(database: Database) -> None:
     assert values == {
         f"V{number}": f"value {number}" + ", changed" * (number < 150) for number in range(400)
     }
-    assert secrets == [["a token", "a password"]]
+    assert secrets == ["a token", "a password"]

@@ -35,7 +35,7 @@ from stacks.models import (
 from stacks.rules.states import Kind
 from tests.addresses import World, make_world
 from tests.builders import make_run
-from vcs_integrations.models import Credentials, Integration
+from vcs_integrations.models import Credentials, Integration, WebhookSecret
 
 STATE = b'{"version": 4, "password": "of-a-resource-somewhere"}'
 SECRETS = {
@@ -51,9 +51,8 @@ SECRETS = {
 def world(integration: Integration) -> World:
     """Two rows of each kind of secret."""
     world = make_world(integration)
-    Credentials.objects.create(
-        integration=world.unlinked, token="token-of-another-link", webhook_password="its-password"
-    )
+    Credentials.objects.create(integration=world.unlinked, token="token-of-another-link")
+    WebhookSecret.objects.create(integration=world.unlinked, digest="d", value="its-password")
     for stack in (world.stack, world.detached):
         StackVariable.objects.create(
             stack=stack, name="SECRET", value=SECRETS["variable"], is_secret=True
@@ -175,7 +174,8 @@ def test_a_token_in_the_place_of_the_password_is_not_revealed(
     world: World, admin: Client, token: str
 ) -> None:
     stolen = read(Credentials, "token", world.integration.pk)
-    write(Credentials, "webhook_password", world.integration.pk, stolen)
+    [secret] = world.integration.valid_secrets
+    write(WebhookSecret, "value", secret.pk, stolen)
     response = admin.post(f"/settings/vcs-providers/{world.integration.pk}/reveal/")
     assert response.status_code == 200
     assert f"can't be decrypted. {OTHER_VALUE} Or enter the token again." in words(response)
@@ -233,7 +233,7 @@ def test_what_can_not_be_bound_to_a_row_is_refused(world: World) -> None:
     with pytest.raises(NotBound), transaction.atomic():
         variables.bulk_update([one], ["value"])
     with pytest.raises(NotBound), transaction.atomic():
-        Credentials(token="t", webhook_password="p").save()
+        Credentials(token="t").save()
     with pytest.raises(TypeError, match="takes str, not bytes"), transaction.atomic():
         StackVariable.objects.create(stack=world.stack, name="C", value=cast(str, b"bytes"))
     with pytest.raises(FieldError, match="Unsupported lookup"):
@@ -303,7 +303,7 @@ def dump(**options: Any) -> str:
 @pytest.mark.parametrize("format_", ["json", "jsonl", "xml"])
 def test_no_secret_is_in_a_dump(world: World, token: str, format_: str) -> None:
     text = dump(format=format_)
-    password = world.integration.read_credentials().webhook_password
+    password = world.integration.read_webhook_secret().value
     for secret in (token, password, "token-of-another-link", *SECRETS.values()):
         assert [one for one in spellings(secret) if one in text] == [], secret
     for field, row in places():

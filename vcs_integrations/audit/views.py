@@ -66,7 +66,8 @@ class AuditFilter(forms.Form):
 
 def entries_of(integration: Integration) -> QuerySet[AuditEntry]:
     """Return what happened to an integration, and to links that turned out to be the same."""
-    return entries_about(integration, *integration.joined.all())
+    joined = Integration.objects.filter(endpoint__integration=integration)
+    return entries_about(integration, *joined)
 
 
 def actions_on(integration: Integration) -> QuerySet[AuditEntry]:

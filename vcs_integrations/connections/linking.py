@@ -13,7 +13,7 @@ from datetime import date
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
-from vcs_integrations.models import Integration
+from vcs_integrations.models import Credentials, Integration
 from vcs_integrations.organizations import checkup
 from vcs_integrations.organizations.refreshing import (
     check_same_organization,
@@ -148,15 +148,17 @@ def _store_token(integration: Integration, token: str) -> bool:
     with transaction.atomic():
         present = Integration.objects.select_for_update().get(pk=integration.pk)
         try:
-            credentials = present.read_credentials()
+            present.read_credentials()
+            present.read_webhook_secret()
+            password_is_new = False
         except ProviderError as error:
             if error.problem != Problem.WRONG_KEY:
                 raise
-            make_password(present, token)
-            return True
-        credentials.token = token
-        credentials.save(update_fields=["token"])
-        return False
+            present.webhook_secrets.update(value=None)
+            make_password(present)
+            password_is_new = True
+        Credentials(integration=present, token=token).save()
+        return password_is_new
 
 
 def _apply(integration: Integration, details: Details) -> None:
@@ -175,7 +177,8 @@ def _unlinked(provider: Provider, key: str, organization_id: str) -> Integration
     """Return the integration that this organization had before it was unlinked."""
     before = (
         Integration.objects.select_for_update()
-        .filter(provider_key=provider.key, joined_to=None)
+        .not_joined()
+        .filter(provider_key=provider.key)
         .exclude(unlinked_at=None)
         .order_by("-unlinked_at")
     )

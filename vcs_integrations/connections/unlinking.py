@@ -20,8 +20,6 @@ UNLINKING = Patience(seconds_per_call=6, seconds_in_all=20, retries=0)
 # An organization with 50 projects has 200 hooks.
 REMOVED_AT_ONCE = 6
 UNLINKED_FIELDS = [
-    "webhook_password_digest",
-    "old_password_digest",
     "unlinked_at",
     "due_at",
     "duplicate_of",
@@ -68,8 +66,8 @@ def _mark_unlinked(integration: Integration) -> bool:
         unknown = integration.subscriptions.filter(password_mark="")
         unknown.update(password_mark=integration.password_mark)
         Credentials.objects.filter(integration=integration).delete()
+        integration.webhook_secrets.all().delete()
         Checkup.objects.filter(integration=integration).delete()
-        integration.webhook_password_digest = integration.old_password_digest = ""
         integration.unlinked_at = timezone.now()
         integration.due_at = integration.duplicate_of = None
         integration.problem = ""

@@ -85,7 +85,7 @@ def reveal(request: HtmxHttpRequest, pk: int) -> HttpResponse:
     cards = cards_of([found] if is_part else list(Integration.objects.linked()))
     card = next(card for card in cards if card.integration == found)
     try:
-        password = found.read_credentials().webhook_password
+        password = found.read_webhook_secret().value
     except ProviderError as error:
         card.password_problem = str(error)
     else:

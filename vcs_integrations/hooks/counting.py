@@ -21,6 +21,7 @@ def count_deliveries(integration: Integration) -> None:
     new = new.filter(pk__lte=newest)
     _note_projects(integration, new)
     _note_passwords(integration, new)
+    _note_seen(integration, new)
     Integration.objects.filter(pk=integration.pk).update(counted_delivery=newest)
 
 
@@ -47,20 +48,21 @@ def _note_passwords(integration: Integration, new: QuerySet[Delivery]) -> None:
         )
 
 
+def _note_seen(integration: Integration, new: QuerySet[Delivery]) -> None:
+    """Note when a delivery last came with each webhook password."""
+    marked = new.exclude(password_mark="").order_by()
+    for mark, at in marked.values_list("password_mark").annotate(Max("received_at")):
+        integration.webhook_secrets.filter(digest__startswith=mark).update(seen_at=at)
+
+
 def end_overlap(integration: Integration) -> None:
-    """Stop accepting the old password once no hook can come with it any more."""
+    """Stop accepting old passwords once no hook can come with them any more."""
     quiet_since = timezone.now() - OLD_PASSWORD_IS_QUIET_FOR
-    changed_at = integration.password_changed_at
-    if not integration.old_password_digest or changed_at is None or changed_at > quiet_since:
+    if not integration.accepts_old_password:
         return
-    old = integration.deliveries.exclude(password_mark=integration.password_mark)
+    if integration.valid_secrets[0].valid_from > quiet_since:
+        return
     if integration.subscriptions.behind(integration.password_mark).exists():
         return
-    if not old.filter(received_at__gte=quiet_since).exists():
-        forget_old_password(integration, integration.old_password_digest)
-
-
-def forget_old_password(integration: Integration, digest: str) -> bool:
-    """Stop accepting an old password; False where it is not the old one any more."""
-    same = Integration.objects.filter(pk=integration.pk, old_password_digest=digest)
-    return bool(digest and same.update(old_password_digest=""))
+    if not integration.old_secrets.filter(seen_at__gte=quiet_since).exists():
+        integration.old_secrets.end()

@@ -116,8 +116,7 @@ def is_being_read(integration: Integration) -> bool:
 
 def overview_of(integration: Integration) -> HookOverview:
     """Return the hooks of an organization, with a constant number of queries."""
-    present = integration.subscriptions.present().select_related("integration")
-    hooks = list(present)
+    hooks = list(integration.subscriptions.present())
     in_use = Repository.objects.in_use().filter(integration=integration).order_by()
     used = set(in_use.values_list("project_id", flat=True).distinct())
     projects = [

@@ -66,7 +66,7 @@ def hooks_that_post_to(
     integration: Integration, subscriptions: Sequence[RemoteSubscription]
 ) -> list[RemoteSubscription]:
     """Return those that post to an endpoint of the integration, and those that we made."""
-    uuids = [str(one.endpoint_uuid) for one in [integration, *integration.joined.all()]]
+    uuids = [str(endpoint.uuid) for endpoint in integration.endpoints.all()]
     ours = set(integration.subscriptions.filter(is_ours=True).values_list("external_id", flat=True))
     return [
         one
@@ -246,10 +246,11 @@ def _correct(project: Project, hook: Subscription, client: Client) -> bool:
 def _hook(project: Project, event_type: str) -> Hook:
     """Return a hook as it should be. Raises ProviderError where the password is unreadable."""
     integration = project.integration
+    secret = integration.read_webhook_secret()
     return Hook(
         event_type=event_type,
         project_id=project.external_id,
         url=integration.endpoint_url,
-        username=f"stackhook-{integration.password_mark}",
-        password=integration.read_credentials().webhook_password,
+        username=f"stackhook-{secret.mark}",
+        password=secret.value,
     )

@@ -12,12 +12,10 @@ from accounts.roles import admin_required
 from core.http import HtmxHttpRequest, post_or_redirect
 from core.keyset import is_key, keyset_page
 from vcs_integrations.hooks import loop as hook_tests
-from vcs_integrations.hooks.counting import forget_old_password
 from vcs_integrations.hooks.overview import hooks_behind, is_being_read, overview_of
 from vcs_integrations.models import HookTest, Integration, NoticeKind, Project
 from vcs_integrations.notices.records import withdraw
 from vcs_integrations.organizations.refreshing import start_over
-from vcs_integrations.providers.base import ProviderError
 from vcs_integrations.webhooks.password import change_webhook_password
 
 ACTIONS_ON_A_PAGE = 50
@@ -166,15 +164,14 @@ def change_password(request: HttpRequest, pk: int) -> HttpResponse:
     """Make a new webhook password, after saying what that means."""
     found = _linked(pk)
     if request.method == "POST":
-        try:
-            with transaction.atomic():
-                is_new = change_webhook_password(found, request.POST.get("mark", ""))
-                if is_new:
-                    record(request, Verb.PASSWORD_ROTATED, found, "The old one is accepted, too")
-        except ProviderError as error:
-            messages.error(request, str(error))
+        with transaction.atomic():
+            is_new = change_webhook_password(found, request.POST.get("mark", ""))
+            if is_new:
+                record(request, Verb.PASSWORD_ROTATED, found, "The old one is accepted, too")
+        if is_new:
+            messages.success(request, "The webhook password is new; the old one is accepted, too")
         else:
-            _say_whether_new(request, is_new=is_new)
+            messages.warning(request, "The webhook password was changed by somebody in this moment")
         return redirect(_section(found))
     return render(
         request, "vcs_integrations/hooks/change_webhook_password.html", {"integration": found}
@@ -189,8 +186,8 @@ def end_overlap(request: HtmxHttpRequest, pk: int) -> HttpResponse:
     found = _linked(pk)
     said = "The old webhook password is not accepted any more"
     with transaction.atomic():
-        is_seen = request.POST.get("mark", "") == found.old_password_mark
-        is_ended = is_seen and forget_old_password(found, found.old_password_digest)
+        is_seen = request.POST.get("mark", "") == found.password_mark
+        is_ended = is_seen and found.old_secrets.end()
         if is_ended:
             record(request, Verb.PASSWORD_ROTATED, found, said)
     if is_ended:
@@ -198,13 +195,6 @@ def end_overlap(request: HtmxHttpRequest, pk: int) -> HttpResponse:
     else:
         messages.warning(request, "That was done already, or the password was changed again")
     return _back(request, found)
-
-
-def _say_whether_new(request: HttpRequest, *, is_new: bool) -> None:
-    if is_new:
-        messages.success(request, "The webhook password is new; the old one is accepted, too")
-    else:
-        messages.warning(request, "The webhook password was changed by somebody in this moment")
 
 
 def _project_key(request: HttpRequest) -> str:
@@ -230,6 +220,6 @@ def integration_hooks(integration: Integration) -> dict[str, object]:
     """Return what the section needs, also within the page of an integration."""
     return {
         "overview": overview_of(integration),
-        "behind": hooks_behind(integration) if integration.old_password_digest else [],
+        "behind": hooks_behind(integration) if integration.accepts_old_password else [],
         "actions": integration.hook_actions.select_related("integration")[:ACTIONS_SHOWN],
     }

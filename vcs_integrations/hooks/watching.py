@@ -96,7 +96,7 @@ def _repair_all(claimed: HookWatch, reading: Reading, client: Client) -> Provide
     """Repair project by project; return the last trouble that another project need not have."""
     integration = claimed.integration
     hooks: defaultdict[str, list[Subscription]] = defaultdict(list)
-    for hook in integration.subscriptions.present().select_related("integration"):
+    for hook in integration.subscriptions.present():
         hooks[hook.project_id].append(hook)
     trouble = None
     for pk in integration.projects.to_repair().values_list("pk", flat=True):

@@ -30,10 +30,6 @@ class Migration(migrations.Migration):
                 ('organization_name', models.CharField(max_length=100)),
                 ('organization_key', models.CharField(help_text='the same for all addresses of one organization', max_length=400)),
                 ('external_id', models.CharField(blank=True, help_text="the organization's id, once the provider told it", max_length=100)),
-                ('endpoint_uuid', models.UUIDField(default=uuid.uuid4, editable=False, unique=True)),
-                ('webhook_password_digest', models.CharField(blank=True, editable=False, max_length=64)),
-                ('old_password_digest', models.CharField(blank=True, editable=False, max_length=64)),
-                ('password_changed_at', models.DateTimeField(blank=True, null=True)),
                 ('token_owner', models.CharField(blank=True, help_text='whose token it is, once the provider told it', max_length=255)),
                 ('token_expires_on', models.DateField(blank=True, null=True)),
                 ('created_at', models.DateTimeField(auto_now_add=True)),
@@ -51,7 +47,6 @@ class Migration(migrations.Migration):
                 ('hooks_problem', models.CharField(blank=True, max_length=500)),
                 ('counted_delivery', models.BigIntegerField(default=0)),
                 ('duplicate_of', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='duplicates', to='vcs_integrations.integration')),
-                ('joined_to', models.ForeignKey(blank=True, help_text='the integration that this one turned out to be; its endpoint leads there', null=True, on_delete=django.db.models.deletion.CASCADE, related_name='joined', to='vcs_integrations.integration')),
             ],
             options={
                 'ordering': ('created_at',),
@@ -71,7 +66,6 @@ class Migration(migrations.Migration):
             fields=[
                 ('integration', models.OneToOneField(on_delete=django.db.models.deletion.CASCADE, primary_key=True, serialize=False, to='vcs_integrations.integration')),
                 ('token', core.encrypted_fields.EncryptedTextField()),
-                ('webhook_password', core.encrypted_fields.EncryptedTextField()),
             ],
             options={
                 'verbose_name_plural': 'credentials',
@@ -104,6 +98,14 @@ class Migration(migrations.Migration):
             options={
                 'verbose_name_plural': 'deliveries',
             },
+        ),
+        migrations.CreateModel(
+            name='Endpoint',
+            fields=[
+                ('uuid', models.UUIDField(default=uuid.uuid4, editable=False, primary_key=True, serialize=False)),
+                ('integration', models.ForeignKey(help_text='where it leads', on_delete=django.db.models.deletion.CASCADE, related_name='endpoints', to='vcs_integrations.integration')),
+                ('made_for', models.OneToOneField(on_delete=django.db.models.deletion.CASCADE, related_name='endpoint', to='vcs_integrations.integration')),
+            ],
         ),
         migrations.CreateModel(
             name='HookAction',
@@ -244,6 +246,22 @@ class Migration(migrations.Migration):
             ],
             options={
                 'ordering': ('project_id', 'event_type', 'external_id'),
+            },
+        ),
+        migrations.CreateModel(
+            name='WebhookSecret',
+            fields=[
+                ('id', models.BigIntegerField(default=core.encrypted_fields.new_row_id, editable=False, primary_key=True, serialize=False)),
+                ('digest', models.CharField(editable=False, max_length=64)),
+                ('value', core.encrypted_fields.EncryptedTextField(null=True)),
+                ('valid_from', models.DateTimeField(default=django.utils.timezone.now)),
+                ('valid_until', models.DateTimeField(blank=True, null=True)),
+                ('seen_at', models.DateTimeField(blank=True, help_text='when a delivery last came with it, as far as counted', null=True)),
+                ('integration', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='webhook_secrets', to='vcs_integrations.integration')),
+            ],
+            options={
+                'verbose_name': 'webhook password',
+                'ordering': ('-valid_from',),
             },
         ),
         migrations.CreateModel(

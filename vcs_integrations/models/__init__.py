@@ -1,8 +1,9 @@
 """The models of linked organizations, each in the file of its name."""
 
 from vcs_integrations.models.checkup import Checkup
-from vcs_integrations.models.credentials import Credentials, new_webhook_password
-from vcs_integrations.models.delivery import OUTCOME_TEXTS, REPLAYABLE, Delivery, password_mark
+from vcs_integrations.models.credentials import Credentials
+from vcs_integrations.models.delivery import OUTCOME_TEXTS, REPLAYABLE, Delivery
+from vcs_integrations.models.endpoint import Endpoint
 from vcs_integrations.models.hook_test import HookTest, Verdict
 from vcs_integrations.models.hook_watch import HookWatch
 from vcs_integrations.models.integration import EXPIRY_NOTICE, REFRESH_EVERY, Integration
@@ -23,6 +24,7 @@ from vcs_integrations.models.subscription import (
     Subscription,
     as_uuid,
 )
+from vcs_integrations.models.webhook_secret import WebhookSecret
 
 __all__ = [
     "EXPIRY_NOTICE",
@@ -36,6 +38,7 @@ __all__ = [
     "Checkup",
     "Credentials",
     "Delivery",
+    "Endpoint",
     "HookAction",
     "HookState",
     "HookTest",
@@ -49,9 +52,8 @@ __all__ = [
     "Repository",
     "Subscription",
     "Verdict",
+    "WebhookSecret",
     "as_uuid",
-    "new_webhook_password",
-    "password_mark",
     "search_key",
     "search_words",
 ]

@@ -19,11 +19,6 @@ from vcs_integrations.providers.events import Hint, Ignored, Malformed
 LOOKED_THROUGH = 1000
 
 
-def password_mark(password_digest: str) -> str:
-    """Return what tells a webhook password from others; it may be seen by anybody."""
-    return password_digest[:8]
-
-
 class DeliveryQuerySet(LeasedQuerySet["Delivery"]):
     def waiting(self) -> Self:
         """Those that are not processed yet."""

@@ -1,10 +1,12 @@
 """A linked organization: its address, its endpoint, its health."""
 
-import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any, Self
 
 from django.conf import settings
+from django.core.exceptions import ObjectDoesNotExist
 from django.db import models
 from django.db.models import F, OuterRef, Q, Subquery
 from django.urls import reverse
@@ -14,9 +16,15 @@ from django.utils.functional import cached_property
 from core.backoff import wait_after
 from core.encryption import WrongKey, decrypting
 from core.leases import Leased, LeasedQuerySet
-from vcs_integrations.models.credentials import Credentials, new_webhook_password
-from vcs_integrations.models.delivery import Delivery, password_mark
+from vcs_integrations.models.credentials import Credentials
+from vcs_integrations.models.delivery import Delivery
+from vcs_integrations.models.endpoint import Endpoint
 from vcs_integrations.models.hook_watch import HookWatch
+from vcs_integrations.models.webhook_secret import (
+    WebhookSecret,
+    WebhookSecretQuerySet,
+    new_webhook_password,
+)
 from vcs_integrations.providers import PROVIDERS
 from vcs_integrations.providers.base import (
     BACKGROUND,
@@ -53,6 +61,10 @@ class IntegrationQuerySet(LeasedQuerySet["Integration"]):
     def usable(self) -> Self:
         """Those from which stacks can be made."""
         return self.linked().filter(duplicate_of=None)
+
+    def not_joined(self) -> Self:
+        """Those that did not turn out to be another: their endpoints lead to themselves."""
+        return self.filter(endpoint__integration=F("pk"))
 
     def due(self) -> Self:
         """Those to be refreshed now."""
@@ -95,19 +107,6 @@ class Integration(Leased):
     duplicate_of = models.ForeignKey(
         "self", null=True, blank=True, on_delete=models.SET_NULL, related_name="duplicates"
     )
-    joined_to = models.ForeignKey(
-        "self",
-        null=True,
-        blank=True,
-        on_delete=models.CASCADE,
-        related_name="joined",
-        help_text="the integration that this one turned out to be; its endpoint leads there",
-    )
-    endpoint_uuid = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
-    webhook_password_digest = models.CharField(max_length=64, blank=True, editable=False)
-    # After a change of the password the old one is accepted, too, until all hooks have the new
-    old_password_digest = models.CharField(max_length=64, blank=True, editable=False)
-    password_changed_at = models.DateTimeField(null=True, blank=True)
     token_owner = models.CharField(
         max_length=255, blank=True, help_text="whose token it is, once the provider told it"
     )
@@ -164,6 +163,7 @@ class Integration(Leased):
         is_new = self._state.adding
         super().save(*args, **kwargs)
         if is_new:
+            Endpoint.objects.create(integration=self, made_for=self)
             HookWatch.objects.create(integration=self, due_at=timezone.now())
 
     def get_absolute_url(self) -> str:
@@ -197,23 +197,36 @@ class Integration(Leased):
 
     @property
     def endpoint_url(self) -> str:
-        path = reverse("integrations:webhook", args=[self.provider.slug, self.endpoint_uuid])
-        return f"{settings.PUBLIC_URL}{path}"
+        return self._url_of(self.endpoint)
 
     @cached_property
     def endpoint_urls(self) -> set[str]:
         """All URLs of ours that lead to this integration: its own and those of joined ones."""
-        return {self.endpoint_url, *(one.endpoint_url for one in self.joined.all())}
+        return {self._url_of(one) for one in self.endpoints.all()}
+
+    def _url_of(self, endpoint: Endpoint) -> str:
+        path = reverse("integrations:webhook", args=[self.provider.slug, endpoint.uuid])
+        return f"{settings.PUBLIC_URL}{path}"
+
+    @cached_property
+    def valid_secrets(self) -> list[WebhookSecret]:
+        """The webhook passwords that are accepted, the present one first; their values deferred."""
+        return list(self.webhook_secrets.valid().defer("value"))
 
     @property
     def password_mark(self) -> str:
-        """What tells the webhook password from earlier ones, without telling it."""
-        return password_mark(self.webhook_password_digest)
+        """The mark of the present webhook password; empty where there is none."""
+        return self.valid_secrets[0].mark if self.valid_secrets else ""
 
     @property
-    def old_password_mark(self) -> str:
-        """The mark of the old webhook password; empty where none is accepted."""
-        return password_mark(self.old_password_digest)
+    def old_secrets(self) -> WebhookSecretQuerySet:
+        """The webhook passwords before the present one that were accepted beside it when read."""
+        return self.webhook_secrets.filter(pk__in=[one.pk for one in self.valid_secrets[1:]])
+
+    @property
+    def accepts_old_password(self) -> bool:
+        """Whether a webhook password before the present one is still accepted."""
+        return len(self.valid_secrets) > 1
 
     @property
     def endpoint_refusal(self) -> str:
@@ -258,11 +271,21 @@ class Integration(Leased):
         return self.client(BACKGROUND)
 
     def read_credentials(self) -> Credentials:
-        """Return token and password, decrypted. Raises ProviderError with the wrong key."""
+        """Return the token, decrypted. Raises ProviderError with the wrong key."""
+        with self._reading_secrets():
+            return Credentials.objects.get(integration=self)
+
+    def read_webhook_secret(self) -> WebhookSecret:
+        """Return the present webhook password, decrypted. Raises ProviderError like the above."""
+        with self._reading_secrets():
+            return self.webhook_secrets.get(pk__in=[one.pk for one in self.valid_secrets[:1]])
+
+    @contextmanager
+    def _reading_secrets(self) -> Iterator[None]:
         try:
             with decrypting("The stored token and webhook password", "Or enter the token again."):
-                return Credentials.objects.get(integration=self)
-        except Credentials.DoesNotExist:
+                yield
+        except ObjectDoesNotExist:
             raise ProviderError(
                 Problem.TOKEN_REFUSED,
                 f"{self} is not linked, so there is no token.",
@@ -273,12 +296,14 @@ class Integration(Leased):
 
     def give_credentials(self, token: str) -> None:
         """Store the token and a new webhook password."""
+        Credentials(integration=self, token=token).save()
+        self.add_webhook_password()
+
+    def add_webhook_password(self) -> None:
+        """Store a new webhook password, the present one from now on; the others stay valid."""
         password = new_webhook_password()
-        Credentials.objects.filter(integration=self).delete()
-        Credentials.objects.create(integration=self, token=token, webhook_password=password)
-        self.webhook_password_digest = digest(password.encode())
-        self.old_password_digest = ""
-        self.save(update_fields=["webhook_password_digest", "old_password_digest"])
+        self.webhook_secrets.create(digest=digest(password.encode()), value=password)
+        self.__dict__.pop("valid_secrets", None)
 
     def record_token_owner(self, name: str) -> None:
         """Note whose token it is; empty if that is not told."""

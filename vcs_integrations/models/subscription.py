@@ -141,10 +141,10 @@ class Subscription(models.Model):
 
     @property
     def works(self) -> bool:
-        """Whether its events arrive; one made by hand may have the old password for a while."""
+        """Whether its events arrive; one made by hand may have an old password for a while."""
         if self.state == HookState.WRONG_PASSWORD and not self.is_ours:
-            is_old = self.password_mark == self.integration.old_password_mark
-            return is_old and not self.has_wrong_password
+            accepted = {secret.mark for secret in self.integration.valid_secrets}
+            return self.password_mark in accepted and not self.has_wrong_password
         return self.state == HookState.OK
 
     @property

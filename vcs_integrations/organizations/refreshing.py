@@ -159,9 +159,10 @@ def _place(integration: Integration, organization_id: str) -> Integration:
     integration = Integration.objects.select_for_update().get(pk=integration.pk)
     if not integration.is_linked:
         return integration
-    others = Integration.objects.filter(
-        provider_key=integration.provider_key, external_id=organization_id, joined_to=None
-    ).exclude(pk=integration.pk)
+    others = Integration.objects.not_joined().filter(
+        provider_key=integration.provider_key, external_id=organization_id
+    )
+    others = others.exclude(pk=integration.pk)
     linked = others.usable().first()
     unlinked = others.exclude(unlinked_at=None).first()
     if unlinked and not linked:
@@ -179,19 +180,17 @@ def join(integration: Integration, predecessor: Integration) -> Integration:
     Its endpoint and its stacks come back; the other's endpoint leads to it from now on.
     """
     integration.unlinked_at = timezone.now()
-    integration.joined_to = predecessor
     integration.due_at = integration.duplicate_of = None
     integration.save()
     for field in [*ADDRESS_FIELDS, "name"]:
         setattr(predecessor, field, getattr(integration, field))
     predecessor.description = integration.description
     predecessor.token_expires_on = integration.token_expires_on
-    predecessor.webhook_password_digest = integration.webhook_password_digest
-    predecessor.old_password_digest = integration.old_password_digest
-    predecessor.password_changed_at = integration.password_changed_at
     predecessor.linked_at, predecessor.unlinked_at = integration.linked_at, None
     predecessor.save()
-    _move_credentials(integration, predecessor)
+    _move_token(integration, predecessor)
+    integration.endpoints.update(integration=predecessor)
+    integration.webhook_secrets.update(integration=predecessor)
     integration.deliveries.update(integration=predecessor)
     predecessor.notices.all().withdraw()  # of before it was unlinked
     integration.notices.update(integration=predecessor)
@@ -208,12 +207,10 @@ def start_over(integration: Integration) -> None:
     Integration.objects.filter(pk=integration.pk).hurry_watch()
 
 
-def _move_credentials(source: Integration, target: Integration) -> None:
-    """Store token and password again, as they can be decrypted only where they were stored."""
+def _move_token(source: Integration, target: Integration) -> None:
+    """Store the token again, as it can be decrypted only where it was stored."""
     stored = source.read_credentials()
-    Credentials.objects.create(
-        integration=target, token=stored.token, webhook_password=stored.webhook_password
-    )
+    Credentials.objects.create(integration=target, token=stored.token)
     stored.delete()
 
 

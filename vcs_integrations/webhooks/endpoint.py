@@ -6,12 +6,14 @@ provider makes of an answer differs: some send again after 503 only, and give up
 
 import logging
 import uuid
+from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
 from django.conf import settings
 from django.contrib.auth.decorators import login_not_required
 from django.db import DatabaseError, InterfaceError, connection
+from django.db.models import FilteredRelation, Q
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 from django.views.decorators.csrf import csrf_exempt
@@ -19,7 +21,7 @@ from django.views.decorators.http import require_POST
 
 from accounts.audit.records import SecurityEvent
 from accounts.audit.refusals import record_refusal
-from vcs_integrations.models import Delivery, Integration, password_mark
+from vcs_integrations.models import Delivery, Endpoint, Integration, WebhookSecret
 from vcs_integrations.providers import provider_by_slug
 from vcs_integrations.providers.base import Outcome, Provider, digest
 from vcs_integrations.webhooks.storing import store
@@ -29,13 +31,9 @@ logger = logging.getLogger(__name__)
 CHUNK = 64 * 1024
 PASSWORD_MISSING = "The webhook password is missing."
 PASSWORD_WRONG = "The webhook password is wrong."
-NEEDED = (
-    "provider_key",
-    "unlinked_at",
-    "webhook_password_digest",
-    "old_password_digest",
-    "joined_to",
-)
+# In the order of the models' fields
+INTEGRATION_NEEDED = ("id", "provider_key", "unlinked_at")
+SECRET_NEEDED = ("id", "digest")
 
 
 class UnreadableBody(Exception):
@@ -59,14 +57,14 @@ def receive(request: HttpRequest, provider_slug: str, endpoint: str) -> HttpResp
 
 
 def _receive(request: HttpRequest, provider_slug: str, endpoint: str) -> HttpResponse:
-    integration = _find(provider_slug, endpoint)
+    integration, secrets = _find(provider_slug, endpoint)
     if integration is None:
         return _answer(404, "There is no such endpoint.")
     if not integration.is_linked:
         return _answer(410, "This organization is no longer linked.")
     provider = integration.provider
-    mark = _proved_password(integration, provider, request.headers.get("Authorization", ""))
-    if not mark:
+    secret = _proved_secret(secrets, provider, request.headers.get("Authorization", ""))
+    if secret is None:
         # Which of the two is read by the test of a hook: a proxy may have dropped the header.
         was_sent = "Authorization" in request.headers
         reason = PASSWORD_WRONG if was_sent else PASSWORD_MISSING
@@ -78,17 +76,17 @@ def _receive(request: HttpRequest, provider_slug: str, endpoint: str) -> HttpRes
     body = _read_body(request)
     if body is None:
         return _answer(413, "The body is larger than 4 MB.")
-    delivery = _delivery(integration, provider, request, body, mark)
+    delivery = _delivery(integration, provider, request, body, secret.mark)
     store(delivery)
     return _answer(200, delivery.outcome_text)
 
 
-def _proved_password(integration: Integration, provider: Provider, authorization: str) -> str:
-    """Return the mark of the password that a header proves, the present or the old one."""
-    for known in (integration.webhook_password_digest, integration.old_password_digest):
-        if known and provider.authenticate(authorization, known):
-            return password_mark(known)
-    return ""
+def _proved_secret(
+    secrets: Sequence[WebhookSecret], provider: Provider, authorization: str
+) -> WebhookSecret | None:
+    """Return the webhook password that a header proves, the present or an old one."""
+    proved = (one for one in secrets if provider.authenticate(authorization, one.digest))
+    return next(proved, None)
 
 
 def _read_body(request: HttpRequest) -> bytes | None:
@@ -122,25 +120,47 @@ def _read_chunk(stream: Any) -> bytes:
     return chunk
 
 
-def _find(provider_slug: str, endpoint: str) -> Integration | None:
-    """Return the integration that an endpoint belongs to, linked or not."""
+def _find(provider_slug: str, endpoint: str) -> tuple[Integration | None, list[WebhookSecret]]:
+    """Return the integration that an endpoint leads to, linked or not, and its valid secrets.
+
+    They have their digests; a `value` is read and decrypted where it is used.
+    """
     try:
         endpoint_uuid = uuid.UUID(endpoint)
     except ValueError:
-        return None
+        return None, []
     provider = provider_by_slug(provider_slug)
-    column = Integration._meta.get_field("endpoint_uuid")
-    sought = [column.get_db_prep_value(endpoint_uuid, connection), provider.key if provider else ""]
-    for integration in Integration.objects.raw(_finding_statement(), sought):
-        return integration.joined_to or integration
-    return None
+    column = Endpoint._meta.get_field("uuid")
+    sought = [
+        connection.ops.adapt_datetimefield_value(timezone.now()),
+        column.get_db_prep_value(endpoint_uuid, connection),
+        provider.key if provider else "",
+    ]
+    with connection.cursor() as cursor:  # `Integration.objects.raw` takes twice as long
+        cursor.execute(_finding_statement(), sought)
+        rows = cursor.fetchall()  # one for each secret; where there is none, one without
+    if not rows:
+        return None, []
+    # As the database has it: of `unlinked_at`, only whether there is one is of interest.
+    integration = Integration.from_db(connection.alias, INTEGRATION_NEEDED, rows[0][:3])
+    secrets = [
+        WebhookSecret.from_db(connection.alias, SECRET_NEEDED, row[3:]) for row in rows if row[3]
+    ]
+    return integration, secrets
 
 
 @cache
 def _finding_statement() -> str:
-    """Return what finds an integration: building it takes longer than all else about reading it."""
-    sought = Integration.objects.filter(endpoint_uuid=uuid.UUID(int=0)).filter(provider_key="")
-    statement, _ = sought.only(*NEEDED).order_by().query.sql_with_params()
+    """Return what `_find` asks: building it takes longer than all else about reading it."""
+    now = timezone.now()
+    valid = FilteredRelation("webhook_secrets", condition=~Q(webhook_secrets__valid_until__lte=now))
+    rows = (
+        Integration.objects.annotate(secret=valid)
+        .filter(endpoints__uuid=uuid.UUID(int=0))
+        .filter(provider_key="")
+        .values_list(*INTEGRATION_NEEDED, *(f"secret__{name}" for name in SECRET_NEEDED))
+    )
+    statement, _ = rows.order_by().query.sql_with_params()
     return statement
 
 

@@ -24,8 +24,7 @@ from tests.conftest import PASSWORD, signed_in
 from tests.emulator.model import Organization
 from tests.stacks.conftest import create
 from vcs_integrations.connections.unlinking import unlink
-from vcs_integrations.models import Delivery, Integration, Repository, Subscription
-from vcs_integrations.models.delivery import password_mark
+from vcs_integrations.models import Delivery, Integration, Repository, Subscription, WebhookSecret
 from vcs_integrations.providers.azure_devops.client import AzureDevOpsClient
 from vcs_integrations.providers.base import digest
 
@@ -254,8 +253,10 @@ def at(world: World, client: Client, path: str, **typed: str) -> Any:
 
 
 def end_overlap(world: World, client: Client) -> Any:
-    Integration.objects.update(old_password_digest="d")
-    return at(world, client, "password/end/", mark=password_mark("d"))
+    WebhookSecret.objects.create(
+        integration=world.integration, digest="d", value="v", valid_from=world.integration.linked_at
+    )
+    return at(world, client, "password/end/", mark=world.integration.password_mark)
 
 
 def try_hook(world: World, client: Client) -> Any:
@@ -442,7 +443,7 @@ def test_what_members_do_is_in_it_and_that_they_were_refused(world: World, membe
 def test_nothing_in_it_is_secret(
     world: World, admin: Client, organization: Organization, token: str
 ) -> None:
-    password = world.integration.read_credentials().webhook_password
+    password = world.integration.read_webhook_secret().value
     new_token = organization.add_token()
     edit(world, admin, {"token": new_token})
     for verb, _, _, do in DONE:
@@ -608,7 +609,8 @@ def test_the_page_of_an_integration_has_what_was_done_to_it(world: World, admin:
     assert "Nothing yet: who tests it" in words(admin.get(page))
     stack(admin, "environment/", name="TF_VAR_a", value="b")
     at(world, admin, "reveal/")
-    joined = store_integration("old", unlinked_at=timezone.now(), joined_to=world.integration)
+    joined = store_integration("old", unlinked_at=timezone.now())
+    joined.endpoints.update(integration=world.integration)
     AuditEntry.objects.filter(thing=OURS).update(thing_id=joined.pk)
     at(world, admin, "test/")
     assert [entry.thing_id for entry in entries_about(world.integration)] == [world.integration.pk]

@@ -47,7 +47,7 @@ def sign_in(client: Client, username: str, password: str = PASSWORD) -> int:
 
 
 def send_webhook(integration: Integration, address: str = ADDRESS, **headers: str) -> int:
-    path = f"/webhooks/azure-devops/{integration.endpoint_uuid}/"
+    path = f"/webhooks/azure-devops/{integration.endpoint.uuid}/"
     sent = browser(address).post(path, b"{}", content_type="application/json", headers=headers)
     return sent.status_code
 

@@ -9,7 +9,7 @@ from stacks.sources.heads import follow_from_now
 from tests.emulator import Emulator
 from tests.emulator.model import Organization, Repository
 from vcs_integrations.hooks.watching import watch, watch_next
-from vcs_integrations.models import HookAction, Integration
+from vcs_integrations.models import HookAction, Integration, WebhookSecret
 from vcs_integrations.webhooks.processing import process_due
 
 PUSHES = 50
@@ -49,8 +49,8 @@ def test_after_a_probation_no_run_is_missing_and_none_is_double(
     work()
     before = len(repository.pushes)
     hook = next(one for one in organization.subscriptions if one.event_type == "git.push")
-    right = Integration.objects.get().webhook_password_digest
-    Integration.objects.update(webhook_password_digest="out of order")
+    right = WebhookSecret.objects.get().digest
+    WebhookSecret.objects.update(digest="out of order")
     for number in range(PUSHES):
         branch = "main" if number % 3 else f"topic-{number}"
         repository.push({f"file-{number}.tf": str(number)}, branch, message=f"Push {number}")
@@ -58,7 +58,7 @@ def test_after_a_probation_no_run_is_missing_and_none_is_double(
         emulator.clock.move(hours=hours / PUSHES)
     assert hook.status == status
     delivered = kept.deliveries.count()
-    Integration.objects.update(webhook_password_digest=right)
+    WebhookSecret.objects.update(digest=right)
 
     with time_machine.travel(emulator.clock.now()):
         work()

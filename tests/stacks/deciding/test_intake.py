@@ -48,7 +48,7 @@ def hooks(
 
     def make(details: str = "all") -> None:
         for event in EVENTS:
-            password = integration.read_credentials().webhook_password
+            password = integration.read_webhook_secret().value
             url = integration.endpoint_url
             organization.add_subscription(
                 repository.project, event, url, password, resourceDetailsToSend=details

@@ -37,7 +37,7 @@ for stack in json.loads(os.environ["STACKS"]):
     make_stack(repository, followed_position=0, **stack)
 # What there is on paper only comes by deliveries.
 Repository.objects.filter(stacks__path_rule=False).update(due_at="2100-01-01T00:00:00Z")
-password = integration.read_credentials().webhook_password
+password = integration.read_webhook_secret().value
 sys.stdout.write(json.dumps([integration.endpoint_url, password]))
 """
 POST = """

@@ -175,12 +175,12 @@ def test_a_double_linked_while_down_is_marked_once_its_id_is_known(
 def test_linking_again_restores_the_endpoint_with_a_new_password(
     integration: Integration, organization: Organization, token: str
 ) -> None:
-    endpoint, password = integration.endpoint_url, integration.read_credentials().webhook_password
+    endpoint, password = integration.endpoint_url, integration.read_webhook_secret().value
     unlink(integration)
     again = make_integration(organization.url, token)
     assert again == integration
     assert again.endpoint_url == endpoint
-    assert again.read_credentials().webhook_password != password
+    assert again.read_webhook_secret().value != password
 
 
 def test_one_linked_while_down_joins_its_unlinked_predecessor(
@@ -192,24 +192,25 @@ def test_one_linked_while_down_joins_its_unlinked_predecessor(
     emulator.faults.add("unavailable")
     later = make_integration(f"{other}/fabrikam", organization.add_token({"vso.code"}))
     emulator.faults.clear()
-    password = later.read_credentials().webhook_password
+    password = later.read_webhook_secret().value
     refresh(later, BACKGROUND)
-    integration.refresh_from_db()
+    integration = Integration.objects.get(pk=integration.pk)
     later.refresh_from_db()
     assert integration.is_linked
     assert integration.organization_url == f"{other}/fabrikam"
-    assert integration.read_credentials().webhook_password == password
+    assert integration.read_webhook_secret().value == password
     assert not later.is_linked
-    assert later.joined_to == integration
+    assert integration.endpoint_urls == {integration.endpoint_url, later.endpoint_url}
     assert list(Integration.objects.linked()) == [integration]
 
 
 def test_unlinking_erases_token_and_password(integration: Integration) -> None:
     unlink(integration)
     integration.refresh_from_db()
-    assert integration.webhook_password_digest == ""
-    with pytest.raises(ProviderError):
-        integration.read_credentials()
+    assert not integration.webhook_secrets.exists()
+    for read in (integration.read_credentials, integration.read_webhook_secret):
+        with pytest.raises(ProviderError):
+            read()
 
 
 def test_what_is_due_is_refreshed_once(integration: Integration) -> None:

@@ -183,7 +183,7 @@ def test_a_sample_that_a_disabled_hook_sent_does_not_say_that_it_works(
     admin: Client, site: str, read: Integration, project: Project, organization: Organization
 ) -> None:
     hook = organization.add_subscription(
-        project, "git.push", read.endpoint_url, read.read_credentials().webhook_password
+        project, "git.push", read.endpoint_url, read.read_webhook_secret().value
     )
     hook.set_status("disabledByUser")
     watch(Integration.objects.get().hook_watch)

@@ -91,7 +91,7 @@ def proxy(
 def run_test(emulator: Emulator, integration: Integration, project: Project) -> HookTest:
     """Make a hook that posts to the present endpoint, test it, and look at each leg."""
     integration = Integration.objects.get(pk=integration.pk)
-    password = integration.read_credentials().webhook_password
+    password = integration.read_webhook_secret().value
     emulator.organizations[0].add_subscription(
         project, "git.push", integration.endpoint_url, password
     )

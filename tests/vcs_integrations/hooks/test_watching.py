@@ -75,7 +75,7 @@ def test_hooks_are_made_as_azure_devops_wants_them(
         assert hook.publisher_inputs["projectId"] == project.id
         inputs = hook.consumer_inputs
         assert inputs["url"] == kept.endpoint_url
-        assert inputs["basicAuthPassword"] == kept.read_credentials().webhook_password
+        assert inputs["basicAuthPassword"] == kept.read_webhook_secret().value
         assert inputs["resourceDetailsToSend"] == "all"
         assert inputs["messagesToSend"] == "all"
         assert inputs["detailedMessagesToSend"] == "all"
@@ -93,7 +93,7 @@ def test_what_is_well_is_left_alone(kept: Integration, organization: Organizatio
 def test_hooks_made_by_hand_count(
     integration: Integration, organization: Organization, project: Project
 ) -> None:
-    password = integration.read_credentials().webhook_password
+    password = integration.read_webhook_secret().value
     organization.add_subscription(project, "git.push", integration.endpoint_url, password)
     look_after(integration)
     integration.projects.update(keeps_hooks=True)
@@ -185,7 +185,7 @@ def test_a_dead_hook_made_by_hand_is_recreated_where_hooks_are_kept(
 ) -> None:
     ours = next(one for one in organization.subscriptions if one.event_type == "git.push")
     organization.unsubscribe(ours)
-    password = kept.read_credentials().webhook_password
+    password = kept.read_webhook_secret().value
     by_hand = organization.add_subscription(project, "git.push", kept.endpoint_url, password)
     by_hand.set_status("disabledBySystem")
     look_after(kept)
@@ -196,7 +196,7 @@ def test_a_dead_hook_made_by_hand_is_recreated_where_hooks_are_kept(
 def test_of_two_that_tell_the_same_ours_is_removed(
     kept: Integration, organization: Organization, project: Project
 ) -> None:
-    password = kept.read_credentials().webhook_password
+    password = kept.read_webhook_secret().value
     by_hand = organization.add_subscription(project, "git.push", kept.endpoint_url, password)
     look_after(kept)
     assert organization.subscription(by_hand.id)
@@ -505,7 +505,7 @@ def test_one_project_in_trouble_does_not_hold_up_the_others(
 def test_what_may_be_made_and_not_removed_is_made_and_recorded_in_one_cycle(
     integration: Integration, organization: Organization, project: Project
 ) -> None:
-    password = integration.read_credentials().webhook_password
+    password = integration.read_webhook_secret().value
     for event in EVENTS:
         by_hand = organization.add_subscription(project, event, integration.endpoint_url, password)
         by_hand.set_status("onProbation")

@@ -393,7 +393,7 @@ def test_a_stage_that_another_overtook_is_not_mailed(
 def test_a_mail_holds_no_secret(
     integration: Integration, emulator: Emulator, token: str, ann: User, smtp: MailServer
 ) -> None:
-    password = integration.read_credentials().webhook_password
+    password = integration.read_webhook_secret().value
     for fault in ("token-invalid-401", "token-expired", "credentials-203", "scope-too-narrow"):
         emulator.faults.clear()
         emulator.faults.add(fault)

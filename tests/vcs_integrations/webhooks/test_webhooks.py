@@ -14,10 +14,12 @@ import sys
 import time
 import uuid
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+import time_machine
 from django.apps import apps
 from django.conf import settings as configured
 from django.core.handlers.wsgi import WSGIHandler
@@ -29,6 +31,7 @@ from django.utils import timezone
 from hypothesis import HealthCheck, example, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
+from pytest_django import Settings
 
 from accounts.models import User
 from config import urls as config_urls
@@ -43,9 +46,10 @@ from tests.vcs_integrations.webhooks.conftest import (
     uses_sqlite,
     worker_of,
 )
-from vcs_integrations.models import Delivery, Integration
+from vcs_integrations.models import Delivery, Integration, WebhookSecret
 from vcs_integrations.providers.azure_devops import webhook
 from vcs_integrations.providers.base import Outcome
+from vcs_integrations.webhooks.password import change_webhook_password
 
 SUPPORTED = ("git_push__", "git_pullrequest_")
 LIMIT = configured.WEBHOOK_BODY_LIMIT
@@ -346,7 +350,7 @@ def test_the_password_is_compared_in_constant_time(
 )
 @pytest.mark.parametrize("has_password", [True, False])
 def test_an_unknown_endpoint(endpoint: Endpoint, path: str, has_password: bool) -> None:
-    path = path.replace("{uuid}", str(endpoint.integration.endpoint_uuid))
+    path = path.replace("{uuid}", str(endpoint.integration.endpoint.uuid))
     authorization = basic(endpoint.password) if has_password else None
     assert endpoint.post(PUSH, path=path, authorization=authorization).status_code == 404
     assert not Delivery.objects.exists()
@@ -366,8 +370,8 @@ def test_other_methods(endpoint: Endpoint, method: str) -> None:
 
 def unlink(endpoint: Endpoint) -> None:
     endpoint.integration.unlinked_at = timezone.now()
-    endpoint.integration.webhook_password_digest = ""
     endpoint.integration.save()
+    endpoint.integration.webhook_secrets.all().delete()
 
 
 @pytest.mark.parametrize("authorization", ["right", None, basic(""), basic("wrong")])
@@ -382,8 +386,43 @@ def test_the_endpoint_of_an_unlinked_organization_is_gone(
 
 
 def test_an_integration_without_a_password_lets_nobody_in(endpoint: Endpoint) -> None:
-    Integration.objects.update(webhook_password_digest="")
+    endpoint.integration.webhook_secrets.all().delete()
     assert endpoint.post(authorization=basic("")).status_code == 401
+
+
+def test_each_of_three_passwords_is_accepted_until_its_end(endpoint: Endpoint) -> None:
+    passwords = [endpoint.password]
+    for _ in range(2):
+        integration = Integration.objects.get()
+        assert change_webhook_password(integration, integration.password_mark)
+        passwords.append(Integration.objects.get().read_webhook_secret().value)
+
+    def answers() -> list[int]:
+        return [endpoint.post(authorization=basic(one)).status_code for one in passwords]
+
+    assert answers() == [200, 200, 200]
+    assert len(set(Delivery.objects.values_list("password_mark", flat=True))) == 3
+    second = WebhookSecret.objects.order_by("valid_from")[1]
+    second.valid_until = timezone.now() + timedelta(minutes=1)
+    second.save()
+    assert answers() == [200, 200, 200]
+    with time_machine.travel(second.valid_until):
+        assert answers() == [200, 401, 200]
+    WebhookSecret.objects.all().end()
+    assert answers() == [401, 401, 401]
+
+
+def test_a_password_is_found_by_one_query_and_not_decrypted(
+    endpoint: Endpoint, settings: Settings, django_assert_num_queries: Any
+) -> None:
+    endpoint.integration.add_webhook_password()
+    settings.FIELD_ENCRYPTION_KEY = "another key"
+    endpoint.post()  # the statements are built once
+    with django_assert_num_queries(2):  # the other one stores the delivery
+        assert endpoint.post().status_code == 200
+    with django_assert_num_queries(1):
+        unknown = endpoint.path.replace(str(endpoint.integration.endpoint.uuid), str(uuid.uuid4()))
+        assert endpoint.post(path=unknown).status_code == 404
 
 
 def test_the_endpoint_of_an_integration_that_joined_another_leads_there(
@@ -392,7 +431,7 @@ def test_the_endpoint_of_an_integration_that_joined_another_leads_there(
     Integration.objects.update(organization_key="dev.azure.com/other")
     other = Endpoint()
     unlink(endpoint)
-    Integration.objects.filter(pk=endpoint.integration.pk).update(joined_to=other.integration)
+    endpoint.integration.endpoints.update(integration=other.integration)
     response = endpoint.post(PUSH, authorization=basic(other.password))
     assert response.status_code == 200
     assert stored().integration == other.integration
@@ -535,7 +574,7 @@ def test_a_webhook_is_answered_without_a_session_and_with_the_headers_of_pages(
 
 
 def test_an_upper_case_id_is_the_same_endpoint(endpoint: Endpoint) -> None:
-    path = f"/webhooks/azure-devops/{str(endpoint.integration.endpoint_uuid).upper()}/"
+    path = f"/webhooks/azure-devops/{str(endpoint.integration.endpoint.uuid).upper()}/"
     assert endpoint.post(path=path).status_code == 200
 
 
@@ -735,7 +774,7 @@ def test_any_other_authorization_is_refused(endpoint: Endpoint, authorization: s
     st.booleans(),
 )
 def test_no_path_below_webhooks_fails(endpoint: Endpoint, path: str, has_password: bool) -> None:
-    path = path.replace("{uuid}", str(endpoint.integration.endpoint_uuid))
+    path = path.replace("{uuid}", str(endpoint.integration.endpoint.uuid))
     environment = {"PATH_INFO": f"/webhooks/{path}".encode("utf-8", "replace").decode("latin-1")}
     authorization = basic(endpoint.password) if has_password else None
     response = endpoint.post(PUSH, path="/", authorization=authorization, **environment)
