@@ -2,7 +2,7 @@
 
 from datetime import timedelta
 
-from django.db.models import Prefetch
+from django.db.models import Exists, OuterRef
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.urls import reverse
@@ -29,16 +29,17 @@ TRIES_TOLD = 3
 
 @require_safe
 def home(request: HttpRequest) -> HttpResponse:
+    of_before = Subscription.objects.of_before().filter(integration=OuterRef("pk"))
     linked = Integration.objects.linked().with_last_delivery().select_related("duplicate_of")
-    before = Prefetch("subscriptions", Subscription.objects.of_before())
-    integrations = list(linked.prefetch_related(before))
+    integrations = list(linked.annotate(has_old_hooks=Exists(of_before)))
     reader_is_admin = is_admin(request)
     stacks = Stack.objects.with_repository()
+    counts = Stack.objects.counts()
     hooks_are_missing = any(_has_hooks_to_recreate(one) for one in integrations)
     context = {
         "integrations": integrations,
         "providers": [provider.name for provider in PROVIDERS.values()],
-        "stack_count": stacks.count(),
+        "stack_count": counts["all"],
         "newest_stacks": stacks.order_by("-created_at")[:5],
         "notices": [
             *(_about_worker(integrations) or _about_waiting(reader_is_admin)),
@@ -46,11 +47,11 @@ def home(request: HttpRequest) -> HttpResponse:
             *standing_notices(integrations, reader_is_admin=reader_is_admin),
             *_about_projects(reader_is_admin),
             *_about_reports(integrations, reader_is_admin),
-            *_about_stacks(),
+            *_about_stacks(counts["detached"]),
         ],
         "left_alone": Project.objects.left_alone().count(),
         "hooks_are_missing": hooks_are_missing,
-        "receives_webhooks": not hooks_are_missing and Integration.objects.receiving().exists(),
+        "receives_webhooks": not hooks_are_missing and any(map(_receives, integrations)),
     }
     return render(request, "dashboard/home.html", context)
 
@@ -80,7 +81,13 @@ def _about(integration: Integration, reader_is_admin: bool) -> list[Attention]:
 
 def _has_hooks_to_recreate(integration: Integration) -> bool:
     """Say whether hooks of before it was unlinked have not been created again."""
-    return not integration.duplicate_of and bool(integration.subscriptions.all())
+    return not integration.duplicate_of and bool(vars(integration)["has_old_hooks"])
+
+
+def _receives(integration: Integration) -> bool:
+    """Say whether something was delivered since it was linked."""
+    last_at = vars(integration)["last_delivery_at"]
+    return last_at is not None and last_at >= integration.linked_at
 
 
 def _about_projects(reader_is_admin: bool) -> list[Attention]:
@@ -158,9 +165,8 @@ def _about_waiting(reader_is_admin: bool) -> list[Attention]:
     return [Attention(text, detail, list_of_waiting, "Show the deliveries")]
 
 
-def _about_stacks() -> list[Attention]:
+def _about_stacks(detached: int) -> list[Attention]:
     notices = []
-    detached = Stack.objects.detached().count()
     if detached:
         text = f"{detached} {'stack is' if detached == 1 else 'stacks are'} detached"
         detail = "The organization was unlinked. Link it again, or choose another repository."

@@ -4,7 +4,7 @@ from datetime import timedelta
 from typing import Any, Self
 
 from django.db import models, transaction
-from django.db.models import Q
+from django.db.models import Count, Q
 from django.db.models.functions import Lower
 from django.urls import reverse
 from django.utils import timezone
@@ -65,9 +65,10 @@ class StackQuerySet(models.QuerySet["Stack"]):
         """Have the worker look for out-of-date plans once nothing more moves."""
         self.update(plan_again_at=timezone.now() + QUIET)
 
-    def detached(self) -> Self:
-        """Those whose integration was unlinked."""
-        return self.exclude(repository__integration__unlinked_at=None)
+    def counts(self) -> dict[str, int]:
+        """Return how many there are (`all`), and how many whose integration was unlinked."""
+        unlinked = Q(repository__integration__unlinked_at__isnull=False)
+        return self.aggregate(all=Count("pk"), detached=Count("pk", filter=unlinked))
 
     def matching(self, text: str) -> Self:
         """Those that have every word of the text in their name, labels, branch or repository."""
