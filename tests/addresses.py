@@ -134,7 +134,7 @@ def make_world(integration: Integration) -> World:
             event_type="git.push",
             project_name="Web",
             verdict=Verdict.WORKS,
-            notification_id=1,
+            notification_id="1",
         ),
         person=make_person("dave", Role.MEMBER),
     )

@@ -26,7 +26,7 @@ os.environ |= {
 }
 
 from config.settings import *  # noqa: F403
-from config.settings import BASE_DIR, DATABASES, STATIC_ROOT
+from config.settings import BASE_DIR, DATABASES, STATIC_ROOT, VCS_PROVIDERS
 
 # WhiteNoise warns where it is missing, as it is in a fresh clone.
 STATIC_ROOT.mkdir(exist_ok=True)
@@ -41,6 +41,8 @@ if "sqlite" in str(DATABASES["default"]["ENGINE"]):
     )
 
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+VCS_PROVIDERS = [*VCS_PROVIDERS, "tests.providers.plain.provider.Plain"]
+
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.InMemoryStorage"},
     "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},

@@ -118,7 +118,7 @@ class Facts:
                 repository__external_id=event.repository_id,
                 number=event.number,
             )
-            version = stored.values_list("version", flat=True).first()
+            before = stored.only("version", "revision", "source_sha").first()
             try:
                 facts = self._calls().pull_request(event.repository_id, event.number)
             except ProviderError as error:
@@ -135,7 +135,8 @@ class Facts:
                 if error.problem != Problem.NOT_FOUND or not facts.source_sha:
                     return None
                 revisions = []
-            return _as_of_newest(facts, revisions, version)
+            revisions = revisions or [_next_revision(facts, before)]
+            return _as_of_newest(facts, revisions, before.version if before else None)
 
         now = self._remember(_pull_request_key(event), read)
         # Everything else that is claimed may have been so before.
@@ -313,11 +314,17 @@ def _paths_of_revision_key(
     return ("revision", repository_id, number, revision.number)
 
 
+def _next_revision(now: PullRequestFacts, before: PullRequest | None) -> Revision:
+    """Return the revision that a pull request has where its host counts none."""
+    number = before.revision if before else 0
+    is_new = before is None or before.source_sha != now.source_sha
+    return Revision(number + is_new, now.source_sha, None, None)
+
+
 def _as_of_newest(
     facts: PullRequestFacts, revisions: list[Revision], version: int | None
 ) -> PullRequestNow:
     """Let the newest revision say which commit it is: a push may fall between two calls."""
-    revisions = revisions or [Revision(1, facts.source_sha, None, None)]
     return PullRequestNow(replace(facts, source_sha=revisions[-1].source_sha), revisions, version)
 
 

@@ -132,10 +132,12 @@ def _read_pull_requests(
     repository: Repository, stacks: list[Stack], client: Client
 ) -> Iterator[Decision]:
     """Take in the pull requests that are not as they were stored."""
-    listed = {one.number: one for one in client.pull_requests(repository.external_id, "active")}
+    listed = {
+        one.number: one for one in client.pull_requests(repository.external_id, open_only=True)
+    }
     new = takewhile(
         lambda one: _is_new(repository, stacks, one),
-        client.pull_requests(repository.external_id, "all"),
+        client.pull_requests(repository.external_id, open_only=False),
     )
     listed |= {one.number: one for one in new}
     stored = {row.number: row for row in repository.pull_requests.filter(_open_or_in(listed))}

@@ -162,7 +162,7 @@ class Job:
         self.program = self._program()
         self.token = run.repository.integration.read_credentials().token
         self.environment, secrets = self._environment()
-        secrets += [self.token, workspace.token_header(self.token)]
+        secrets += [self.token, self.run.repository.integration.provider.git_header(self.token)]
         self.masker = Masker([*secrets, *former_secrets_of(self.stack)])
         self.log = Log(run, run.state, self.masker)
         self.git = workspace.Git(run, self.token, sandbox, self.log, self._is_unwanted)
@@ -299,14 +299,14 @@ class Job:
 
         Asked whenever a fetch failed: the old name may be another repository's by now.
         """
-        tried = self.run.repository.web_url
+        tried = self.run.repository.clone_url
         try:
             self.run.repository = refresh_repository(self.run.repository)
         except ProviderError as error:
             if error.is_transient:
                 return False
             raise
-        if self.run.repository.web_url == tried:
+        if self.run.repository.clone_url == tried:
             return False
         self.log.say(f"The repository was renamed. Fetching from {self.run.repository}")
         return merging.fetch(self.git)

@@ -149,8 +149,12 @@ class ReportQuerySet(LeasedQuerySet["Report"]):
             "is_ignored": is_ignored,
             "blocked_by": blocked_by,
         }
-        place = {"pull_request": pull_request, "revision": revision}
-        self._add(stack, What.PULL_REQUEST_STATUS, place, about)
+        if stack.integration.provider.has_pull_request_statuses:
+            place = {"pull_request": pull_request, "revision": revision}
+            self._add(stack, What.PULL_REQUEST_STATUS, place, about)
+        else:
+            place = {"repository": pull_request.repository, "sha": sha}
+            self._add(stack, What.COMMIT_STATUS, place, about)
         comments = self.filter(what=What.COMMENT, pull_request=pull_request, name=stack.slug)
         if not comments.filter(revision__gt=revision).exists():
             about |= {"revision": revision}
@@ -185,7 +189,7 @@ class ReportQuerySet(LeasedQuerySet["Report"]):
         place |= {"what": what, "name": stack.slug if stack else ALL_STACKS}
         changes = about | _renewed(stack)
         if not self.filter(**place).update(**changes, version=F("version") + 1):
-            self.create(**place, **changes)
+            self.create(**place | changes)
 
 
 def _renewed(stack: "Stack | None") -> dict[str, Any]:

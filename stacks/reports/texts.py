@@ -305,10 +305,12 @@ def _status(report: Report, status: Status, description: str, path: str) -> Stat
 def _without_result(report: Report, description: str, path: str) -> StatusReport:
     """Return the status for a run that was given up.
 
-    A branch policy is content with what does not apply, so a pull request is not told that.
+    A branch policy is content with what does not apply, so a pull request does not get that.
     """
-    is_commit = report.what == What.COMMIT_STATUS
-    return _status(report, Status.NOT_APPLICABLE if is_commit else Status.ERROR, description, path)
+    has_own = report.repository.integration.provider.has_pull_request_statuses
+    is_for_none = report.what == What.COMMIT_STATUS and has_own
+    status = Status.NOT_APPLICABLE if is_for_none else Status.ERROR
+    return _status(report, status, description, path)
 
 
 def _status_of_one(report: Report) -> StatusReport | None:

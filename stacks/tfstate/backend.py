@@ -21,11 +21,12 @@ from django.views.decorators.http import require_http_methods
 from accounts.audit.records import SecurityEvent
 from accounts.audit.refusals import record_refusal
 from core import bounded_json
+from core.basic_auth import read_basic
 from core.encryption import WrongKey
 from stacks.models import Run, RunCredential, Stack, StateLock, StateVersion
 from stacks.rules.states import Kind, State
 from stacks.tfstate.files import LARGEST_STATE, InvalidState, describe, line
-from vcs_integrations.providers.base import digest, read_basic
+from vcs_integrations.providers.base import digest
 
 LOCK_FIELDS = ("ID", "Operation", "Info", "Who", "Version", "Created", "Path")
 MOST_PARTS_OF_LOCK = 100

@@ -14,10 +14,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
-from uuid import UUID
 
 import django
-from django.db.models import F, Max
+from django.db.models import F
 
 from tests.bench.provider import REPOSITORIES, external_id, push
 
@@ -87,7 +86,7 @@ def multiply_deliveries(count: int) -> None:
         integration=Integration.objects.get(),
         outcome="run",
         event_type="git.push",
-        subscription_id=UUID(int=2),
+        subscription_id="2",
         repository_id=external_id(1),
         body=b"{}",
         processed_at=timezone.now(),
@@ -117,8 +116,8 @@ def store(numbers: range) -> None:
                 integration=integration,
                 outcome="stored",
                 event_type="git.push",
-                subscription_id=UUID(int=1),
-                notification_id=number,
+                subscription_id="1",
+                notification_id=str(number),
                 repository_id=external_id(number % REPOSITORIES),
                 body=json.dumps(payload).encode(),
                 due_at=timezone.now(),
@@ -153,7 +152,7 @@ def steady_times() -> tuple[float, float]:
             time.sleep(max(0, due - time.perf_counter()))
             store(range(number, number + 1))
         _wait_until_waiting(0)
-    steady = Delivery.objects.filter(notification_id__gte=numbers.start)
+    steady = Delivery.objects.order_by("-pk")[: len(numbers)]
     took = steady.annotate(took=F("processed_at") - F("received_at")).values_list("took", flat=True)
     times = [one / timedelta(milliseconds=1) for one in took]
     return statistics.median(times), statistics.quantiles(times, n=100)[98]
@@ -175,7 +174,8 @@ def _next(count: int) -> range:
     """Return numbers for so many more pushes."""
     from vcs_integrations.models import Delivery
 
-    newest = Delivery.objects.aggregate(last=Max("notification_id"))["last"] or 0
+    last = Delivery.objects.exclude(notification_id="").order_by("pk").last()
+    newest = int(last.notification_id) if last else 0
     return range(newest + 1, newest + 1 + count)
 
 

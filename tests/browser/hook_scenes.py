@@ -101,7 +101,7 @@ def _test_that_does_not_work(scene: Scene) -> None:
         project_name="Platform Team",
         verdict=Verdict.TLS,
         fix="Check the certificate of PUBLIC_URL.",
-        notification_id=3,
+        notification_id="3",
         asking_took=0.2,
         is_sent=True,
         error="The SSL connection could not be established, see inner exception.",

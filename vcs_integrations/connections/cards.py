@@ -204,7 +204,7 @@ def hooks_of_projects(
     """Return hooks in the words of the provider's pages."""
     return [
         HookOfProject(
-            event=found.event_name(hook.event_type),
+            event=found.hook_name(hook.event_type),
             project=(name := projects.get(hook.project_id, hook.project_id)),
             url=found.provider.service_hooks_url(found.organization_url, name),
         )

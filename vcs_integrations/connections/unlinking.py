@@ -112,7 +112,7 @@ def _store_hooks_seen(integration: Integration) -> None:
     """Store the hooks that delivered since linking: what is known when nobody can be asked."""
     seen = (
         integration.deliveries.filter(received_at__gte=integration.linked_at)
-        .exclude(subscription_id=None)
+        .exclude(subscription_id="")
         .exclude(project_id="")
         .values_list("subscription_id", "event_type", "project_id")
         .distinct()
@@ -122,8 +122,8 @@ def _store_hooks_seen(integration: Integration) -> None:
         [
             Subscription(
                 integration=integration,
-                external_id=str(external_id),
-                event_type=event_type,
+                external_id=external_id,
+                event_type=integration.provider.hook_for(event_type),
                 project_id=project_id,
             )
             for external_id, event_type, project_id in seen

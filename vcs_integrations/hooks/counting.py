@@ -5,7 +5,7 @@ from datetime import timedelta
 from django.db.models import Max, QuerySet
 from django.utils import timezone
 
-from vcs_integrations.models import Delivery, Integration, as_uuid
+from vcs_integrations.models import Delivery, Integration
 from vcs_integrations.providers.base import Outcome
 
 # A hook on probation repeats for 36 hours what it could not deliver.
@@ -32,18 +32,19 @@ def _note_projects(integration: Integration, new: QuerySet[Delivery]) -> None:
     for project_id, event_type, at in newest:
         if event_type == integration.provider.push_event:
             integration.projects.filter(external_id=project_id).update(delivered_at=at)
-        recreated = integration.subscriptions.of_before().filter(event_type=event_type)
+        hook = integration.provider.hook_for(event_type)
+        recreated = integration.subscriptions.of_before().filter(event_type=hook)
         recreated.filter(project_id=project_id).delete()
 
 
 def _note_passwords(integration: Integration, new: QuerySet[Delivery]) -> None:
     """Note with which password the hooks made by hand post; those of ours tell it themselves."""
     by_hand = integration.subscriptions.present().filter(is_ours=False)
-    ids = filter(None, map(as_uuid, by_hand.values_list("external_id", flat=True)))
-    marked = new.filter(subscription_id__in=list(ids)).exclude(password_mark="")
+    ids = by_hand.values("external_id")
+    marked = new.filter(subscription_id__in=ids).exclude(password_mark="")
     newest = marked.order_by().values_list("subscription_id", "password_mark").annotate(Max("pk"))
     for subscription_id, mark, _ in sorted(newest, key=lambda row: row[2]):
-        by_hand.filter(external_id=str(subscription_id)).update(
+        by_hand.filter(external_id=subscription_id).update(
             password_mark=mark, has_wrong_password=False
         )
 

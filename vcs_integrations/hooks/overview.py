@@ -78,7 +78,8 @@ class ProjectHooks:
     @property
     def is_known_to_miss_pushes(self) -> bool:
         """Whether there are hooks for pushes, of which none works."""
-        push = self.project.integration.provider.push_event
+        provider = self.project.integration.provider
+        push = provider.hook_for(provider.push_event)
         those = [one for one in self.events if one.event_type == push and one.hooks]
         return any(not one.works for one in those)
 
@@ -140,7 +141,7 @@ def _project_hooks(
         url=provider.service_hooks_url(integration.organization_url, project.name),
         events=[
             EventHooks(event_type, name, [hook for hook in those if hook.event_type == event_type])
-            for event_type, name in provider.events.items()
+            for event_type, name in provider.hooks.items()
         ],
         is_used=is_used,
     )
@@ -151,7 +152,7 @@ def hooks_behind(integration: Integration) -> list[tuple[str, str]]:
     names = dict(integration.projects.values_list("external_id", "name"))
     return [
         (
-            integration.event_name(hook.event_type),
+            integration.hook_name(hook.event_type),
             names.get(hook.project_id, hook.project_id) or "all projects",
         )
         for hook in integration.subscriptions.behind(integration.password_mark)

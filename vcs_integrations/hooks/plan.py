@@ -149,8 +149,8 @@ def _store(integration: Integration, remotes: Collection[RemoteSubscription]) ->
 
 
 def steps_for(project: Project, hooks: Sequence[Subscription], reading: Reading) -> Iterator[Step]:
-    """Yield what to do so that each event of a project is told by one hook that works."""
-    for event_type in project.integration.provider.events:
+    """Yield what to do so that a project has one hook that works of each type."""
+    for event_type in project.integration.provider.hooks:
         those = [hook for hook in hooks if hook.event_type == event_type]
         was_removed = (project.external_id, event_type) in reading.removed
         yield from _steps_for_event(event_type, those, was_removed=was_removed)

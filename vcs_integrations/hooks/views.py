@@ -140,7 +140,7 @@ def test_hook(request: HttpRequest, pk: int) -> HttpResponse:
         return redirect(_section(found))
     project = found.projects.filter(external_id=hook.project_id).first()
     whose = project.name if project else "all projects"
-    record(request, Verb.HOOK_TESTED, found, f"{found.event_name(hook.event_type)} of {whose}")
+    record(request, Verb.HOOK_TESTED, found, f"{found.hook_name(hook.event_type)} of {whose}")
     return redirect(hook_tests.begin(found, hook, whose))
 
 

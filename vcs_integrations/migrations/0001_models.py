@@ -83,8 +83,8 @@ class Migration(migrations.Migration):
                 ('outcome', models.CharField(choices=[('stored', 'stored'), ('run', 'run'), ('no_run', 'no_run'), ('test', 'test'), ('duplicate', 'duplicate'), ('unknown_event', 'unknown_event'), ('unreadable', 'unreadable'), ('refuted', 'refuted')], max_length=20)),
                 ('reason', models.CharField(blank=True, max_length=200)),
                 ('event_type', models.CharField(blank=True, max_length=100)),
-                ('subscription_id', models.UUIDField(blank=True, null=True)),
-                ('notification_id', models.BigIntegerField(blank=True, null=True)),
+                ('subscription_id', models.CharField(blank=True, max_length=100)),
+                ('notification_id', models.CharField(blank=True, max_length=100)),
                 ('repository_id', models.CharField(blank=True, max_length=100)),
                 ('repository_name', models.CharField(blank=True, max_length=200)),
                 ('project_id', models.CharField(blank=True, max_length=100)),
@@ -135,7 +135,7 @@ class Migration(migrations.Migration):
                 ('fix', models.CharField(blank=True, max_length=500)),
                 ('refusal', models.CharField(blank=True, max_length=1000)),
                 ('asking_took', models.FloatField(blank=True, help_text='seconds', null=True)),
-                ('notification_id', models.BigIntegerField(blank=True, null=True)),
+                ('notification_id', models.CharField(blank=True, help_text='empty: it would not send', max_length=100)),
                 ('is_sent', models.BooleanField(default=False)),
                 ('status_code', models.PositiveIntegerField(blank=True, null=True)),
                 ('error', models.CharField(blank=True, max_length=500)),
@@ -304,7 +304,7 @@ class Migration(migrations.Migration):
         ),
         migrations.AddConstraint(
             model_name='delivery',
-            constraint=models.UniqueConstraint(condition=models.Q(('outcome__in', ['duplicate', 'refuted']), _negated=True), fields=('integration', 'subscription_id', 'notification_id', 'body_digest'), name='one_delivery_per_notification'),
+            constraint=models.UniqueConstraint(condition=models.Q(models.Q(('notification_id', ''), _negated=True), models.Q(('outcome__in', ['duplicate', 'refuted']), _negated=True)), fields=('integration', 'subscription_id', 'notification_id', 'body_digest'), name='one_delivery_per_notification'),
         ),
         migrations.AddConstraint(
             model_name='delivery',

@@ -22,7 +22,6 @@ from vcs_integrations.models.subscription import (
     HookAction,
     HookState,
     Subscription,
-    as_uuid,
 )
 from vcs_integrations.models.webhook_secret import WebhookSecret
 
@@ -53,7 +52,6 @@ __all__ = [
     "Subscription",
     "Verdict",
     "WebhookSecret",
-    "as_uuid",
     "search_key",
     "search_words",
 ]

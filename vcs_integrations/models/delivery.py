@@ -76,8 +76,8 @@ class Delivery(Leased):
     outcome = models.CharField(max_length=20, choices=[(o.value, o.value) for o in Outcome])
     reason = models.CharField(max_length=200, blank=True)
     event_type = models.CharField(max_length=100, blank=True)
-    subscription_id = models.UUIDField(null=True, blank=True)
-    notification_id = models.BigIntegerField(null=True, blank=True)
+    subscription_id = models.CharField(max_length=100, blank=True)
+    notification_id = models.CharField(max_length=100, blank=True)
     repository_id = models.CharField(max_length=100, blank=True)
     repository_name = models.CharField(max_length=200, blank=True)
     project_id = models.CharField(max_length=100, blank=True)
@@ -103,7 +103,8 @@ class Delivery(Leased):
             models.UniqueConstraint(
                 fields=["integration", "subscription_id", "notification_id", "body_digest"],
                 # What was false when it came may be true when it comes again.
-                condition=~Q(outcome__in=[Outcome.DUPLICATE.value, Outcome.REFUTED.value]),
+                condition=~Q(notification_id="")
+                & ~Q(outcome__in=[Outcome.DUPLICATE.value, Outcome.REFUTED.value]),
                 name="one_delivery_per_notification",
             ),
             models.CheckConstraint(
@@ -133,8 +134,8 @@ class Delivery(Leased):
 
     @cached_property
     def events(self) -> list[Hint] | Ignored | Malformed:
-        """What the body claims."""
-        return self.integration.provider.parse(bytes(self.body))
+        """What it claims."""
+        return self.integration.provider.parse(self.headers, bytes(self.body))
 
     @property
     def is_waiting(self) -> bool:

@@ -46,7 +46,9 @@ class HookTest(models.Model):
     # What the provider said: to the wish, and of the notification
     refusal = models.CharField(max_length=1000, blank=True)
     asking_took = models.FloatField(null=True, blank=True, help_text="seconds")
-    notification_id = models.BigIntegerField(null=True, blank=True)
+    notification_id = models.CharField(
+        max_length=100, blank=True, help_text="empty: it would not send"
+    )
     is_sent = models.BooleanField(default=False)
     status_code = models.PositiveIntegerField(null=True, blank=True)
     error = models.CharField(max_length=500, blank=True)
@@ -72,9 +74,9 @@ class HookTest(models.Model):
         return reverse("integrations:hook_test", args=[self.integration_id, self.pk])
 
     @property
-    def event_name(self) -> str:
-        """The event in the provider's words."""
-        return self.integration.event_name(self.event_type)
+    def hook_name(self) -> str:
+        """What the hook sends, in the provider's words."""
+        return self.integration.hook_name(self.event_type)
 
     @property
     def is_over(self) -> bool:

@@ -84,10 +84,6 @@ class IntegrationQuerySet(LeasedQuerySet["Integration"]):
         newest = Delivery.objects.filter(integration=OuterRef("pk")).order_by("-pk")
         return self.annotate(last_delivery_at=Subquery(newest.values("received_at")[:1]))
 
-    def receiving(self) -> Self:
-        """Linked ones to which something was delivered since they were linked."""
-        return self.linked().with_last_delivery().filter(last_delivery_at__gte=F("linked_at"))
-
 
 class Integration(Leased):
     """One linked organization. It stays when it is unlinked, for its stacks and its endpoint."""
@@ -257,6 +253,10 @@ class Integration(Leased):
     def event_name(self, event_type: str) -> str:
         """Return an event in the words of the provider's pages; one it does not know as it is."""
         return self.provider.events.get(event_type, event_type)
+
+    def hook_name(self, event_type: str) -> str:
+        """Return what a service hook of a type sends, in the words of the provider's pages."""
+        return self.provider.hooks.get(event_type, event_type)
 
     def client(self, patience: Patience) -> Client:
         """Return a client with the stored token. Raises ProviderError when it is unreadable."""

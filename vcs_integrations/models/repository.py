@@ -123,3 +123,11 @@ class Repository(Leased):
         return integration.provider.repository_url(
             integration.organization_url, self.project_name, self.name
         )
+
+    @property
+    def clone_url(self) -> str:
+        """Where git fetches it from."""
+        integration = self.integration
+        return integration.provider.clone_url(
+            integration.organization_url, self.project_name, self.name
+        )

@@ -3,7 +3,6 @@
 import re
 from collections.abc import Collection
 from typing import Self
-from uuid import UUID
 
 from django.db import models
 from django.db.models import Q
@@ -63,14 +62,6 @@ STATES_OF_STATUSES = {
 REMOVED_BY_SOMEBODY = "Somebody removed it"
 
 
-def as_uuid(text: str) -> UUID | None:
-    """Return an id as deliveries have it; None where a provider's id is none."""
-    try:
-        return UUID(text)
-    except ValueError:
-        return None
-
-
 class SubscriptionQuerySet(models.QuerySet["Subscription"]):
     def present(self) -> Self:
         """Those that the provider holds, as far as is known."""
@@ -90,7 +81,7 @@ class SubscriptionQuerySet(models.QuerySet["Subscription"]):
 
 
 class Subscription(models.Model):
-    """One service hook that posts to us: one event type in one project."""
+    """One service hook that posts to us, of the provider's `hooks` one, in one project."""
 
     integration = models.ForeignKey(
         # The constraint or index below serves look-ups by integration, too.
@@ -226,6 +217,6 @@ class HookAction(models.Model):
         return f"{self.get_kind_display()}: {self.event_type} in {self.project_name}"
 
     @property
-    def event_name(self) -> str:
-        """The event in the provider's words."""
-        return self.integration.event_name(self.event_type)
+    def hook_name(self) -> str:
+        """What the hook sends, in the provider's words."""
+        return self.integration.hook_name(self.event_type)

@@ -4,14 +4,12 @@ A provider turns a source-control host into these neutral values and knows nothi
 models or pages. See CONTRIBUTING.md, "Adding a provider".
 """
 
-import base64
-import binascii
 import hashlib
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import ClassVar, Protocol
+from typing import ClassVar, Protocol, TypeVar
 
 from vcs_integrations.providers.events import (
     Hint,
@@ -31,19 +29,6 @@ def digest(content: bytes) -> str:
     That goes for passwords of ours, too: with 256 random bits a fast hash is enough.
     """
     return hashlib.sha256(content).hexdigest()
-
-
-def read_basic(authorization: str) -> tuple[bytes, bytes] | None:
-    """Return user name and password of a Basic header, None where it is none."""
-    scheme, _, encoded = authorization.strip().partition(" ")
-    if scheme.lower() != "basic":
-        return None
-    try:
-        decoded = base64.b64decode(encoded.strip(), validate=True)
-    except (binascii.Error, ValueError):
-        return None
-    username, _, password = decoded.partition(b":")
-    return username, password
 
 
 class Problem(StrEnum):
@@ -187,9 +172,10 @@ class HookStatus(StrEnum):
 
 @dataclass(frozen=True)
 class Hook:
-    """A service hook as it is asked for: one event of one project, everything, to one URL.
+    """A service hook as it is asked for: of one project, with all details, to one URL.
 
-    `username` is not secret; it tells who made the hook and with which password.
+    `event_type` is one of the provider's `hooks`. `username` is not secret; it says who made the
+    hook and with which password.
     """
 
     event_type: str
@@ -203,7 +189,8 @@ class Hook:
 class RemoteSubscription:
     """A service hook that the provider holds and that posts to `url`.
 
-    `project_id` is empty where it is for all projects, `username` where it posts none.
+    `event_type` is one of the provider's `hooks` where it is like one of those. `project_id` is
+    empty where it is for all projects, `username` where it posts none.
     `filters` names what it leaves out, like "branch"; `owner` is the name of who made it,
     `changed_by` of who changed it last.
     `sends_all`: whether it says itself that whole resources are sent; `sends_less`: whether
@@ -376,18 +363,53 @@ class Outcome(StrEnum):
     REFUTED = "refuted"
 
 
+class Secret(Protocol):
+    """A webhook secret that is accepted at present; reading its value may take a query."""
+
+    @property
+    def digest(self) -> str:
+        """What `digest` returns for its value."""
+        ...
+
+    @property
+    def value(self) -> str | None:
+        """The secret itself; None where it is not known any more. Raises WrongKey."""
+        ...
+
+
+S = TypeVar("S", bound=Secret)
+
+
 @dataclass(frozen=True)
 class Envelope:
-    """What identifies a webhook request, read defensively: unusable values are None or ''."""
+    """What identifies a webhook request, read defensively: unusable values are empty.
+
+    A hook has a `subscription_id`, each of its requests a `notification_id`: two requests with the
+    same of both are one that was repeated. A host that numbers them for all hooks together leaves
+    the first one empty.
+    """
 
     outcome: Outcome
     reason: str
     event_type: str = ""
-    subscription_id: str | None = None
-    notification_id: int | None = None
+    subscription_id: str = ""
+    notification_id: str = ""
     repository_id: str = ""
     repository_name: str = ""
     project_id: str = ""
+
+
+# Read from our answers where a host keeps them, to say why a hook fails.
+SECRET_MISSING = "The webhook password is missing."
+SECRET_WRONG = "The webhook password is wrong."
+
+
+@dataclass(frozen=True)
+class Refused:
+    """A webhook request that proves no secret: why, and the answer's WWW-Authenticate, if any."""
+
+    reason: str
+    challenge: str = ""
 
 
 @dataclass(frozen=True)
@@ -476,7 +498,7 @@ class Client(Protocol):
         ...
 
     def revisions(self, repository_id: str, number: int) -> list[Revision]:
-        """Return a pull request's revisions, the oldest first."""
+        """Return a pull request's revisions, the oldest first; none where the host has none."""
         ...
 
     def revision_changes(
@@ -485,8 +507,8 @@ class Client(Protocol):
         """Return all files that a pull request changes as of an revision."""
         ...
 
-    def pull_requests(self, repository_id: str, status: str) -> Iterator[PullRequestFacts]:
-        """Yield pull requests with a status ("active", "all"), the newest first."""
+    def pull_requests(self, repository_id: str, *, open_only: bool) -> Iterator[PullRequestFacts]:
+        """Yield pull requests, the newest first."""
         ...
 
     def create_commit_status(self, repository_id: str, sha: str, report: StatusReport) -> None:
@@ -541,11 +563,11 @@ class Client(Protocol):
         """Remove one subscription; one that is gone counts as removed."""
         ...
 
-    def send_test(self, external_id: str) -> int:
-        """Have sample data sent by a subscription and return the notification's number."""
+    def send_test(self, external_id: str) -> str:
+        """Have sample data sent by a subscription and return the notification's id."""
         ...
 
-    def notification(self, external_id: str, number: int) -> RemoteNotification | None:
+    def notification(self, external_id: str, notification_id: str) -> RemoteNotification | None:
         """Return what became of a notification of a subscription; None where it is not known."""
         ...
 
@@ -567,10 +589,20 @@ class Provider(Protocol):
     # What the set-up form says of the address and of the token: form, where to click, scope.
     url_help: ClassVar[str]
     token_help: ClassVar[str]
+    # A drawing of 24 × 24, as the data of an SVG path.
+    icon: ClassVar[str]
     # Who may make service hooks, and where that is granted.
     hooks_help: ClassVar[str]
+    # What a person does on a project's page of service hooks to make all of them, step by step.
+    hook_steps: ClassVar[Sequence[str]]
     # Event type → the words the provider's own pages use for it.
     events: ClassVar[Mapping[str, str]]
+    # The service hooks that each project needs → the words for what each sends.
+    hooks: ClassVar[Mapping[str, str]]
+    # Whether `Client.notification` can say what became of a request.
+    keeps_hook_history: ClassVar[bool]
+    # Whether pull requests have statuses of their own; else those of their commits count.
+    has_pull_request_statuses: ClassVar[bool]
     # The one of them that tells of pushes.
     push_event: ClassVar[str]
     # The headers of a webhook request that are worth keeping; none of them is secret.
@@ -595,16 +627,24 @@ class Provider(Protocol):
         """Return a client for one organization. Raises ProviderError where none may be called."""
         ...
 
-    def authenticate(self, authorization: str, password_digest: str) -> bool:
-        """Say whether an Authorization header proves the webhook password."""
+    def receive(
+        self, headers: Mapping[str, str], read_body: Callable[[], bytes], secrets: Sequence[S]
+    ) -> tuple[Envelope, S] | Refused:
+        """Read what identifies a webhook request, and which of the secrets it proves.
+
+        Headers are looked up by any case of their name. The body is waited for as late as the
+        host's way of proving allows; nothing but `read_body` and a secret's value raises.
+        """
         ...
 
-    def read_envelope(self, body: bytes) -> Envelope:
-        """Read what identifies a webhook request. Never raises, whatever the bytes are."""
+    def parse(self, headers: Mapping[str, str], body: bytes) -> list[Hint] | Ignored | Malformed:
+        """Read what a webhook request claims, given its kept headers by the names of
+        `kept_headers`. Never raises, whatever the bytes are.
+        """
         ...
 
-    def parse(self, body: bytes) -> list[Hint] | Ignored | Malformed:
-        """Read what a webhook request claims. Never raises, whatever the bytes are."""
+    def hook_for(self, event_type: str) -> str:
+        """Return which of `hooks` sends an event; empty for an event that none sends."""
         ...
 
     def refuses_endpoint(self, endpoint: str) -> str:
@@ -619,6 +659,14 @@ class Provider(Protocol):
         """Return the web page of a repository."""
         ...
 
+    def clone_url(self, organization_url: str, project_name: str, name: str) -> str:
+        """Return where git fetches a repository from."""
+        ...
+
+    def git_header(self, token: str) -> str:
+        """Return the HTTP header by which git proves a token."""
+        ...
+
     def branch_url(self, repository_url: str, branch: str) -> str:
         """Return the web page of a branch."""
         ...
@@ -629,6 +677,10 @@ class Provider(Protocol):
 
     def pull_request_url(self, repository_url: str, number: int) -> str:
         """Return the web page of a pull request."""
+        ...
+
+    def refs_of(self, number: int) -> Sequence[str]:
+        """Return refs that lead to the commits of a pull request, for git to fetch."""
         ...
 
     def merge_ref(self, number: int) -> str:

@@ -6,8 +6,7 @@ provider makes of an answer differs: some send again after 503 only, and give up
 
 import logging
 import uuid
-from collections.abc import Sequence
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 from django.conf import settings
@@ -21,16 +20,15 @@ from django.views.decorators.http import require_POST
 
 from accounts.audit.records import SecurityEvent
 from accounts.audit.refusals import record_refusal
+from core.encryption import WrongKey
 from vcs_integrations.models import Delivery, Endpoint, Integration, WebhookSecret
 from vcs_integrations.providers import provider_by_slug
-from vcs_integrations.providers.base import Outcome, Provider, digest
+from vcs_integrations.providers.base import Outcome, Provider, Refused, digest
 from vcs_integrations.webhooks.storing import store
 
 logger = logging.getLogger(__name__)
 
 CHUNK = 64 * 1024
-PASSWORD_MISSING = "The webhook password is missing."
-PASSWORD_WRONG = "The webhook password is wrong."
 # In the order of the models' fields
 INTEGRATION_NEEDED = ("id", "provider_key", "unlinked_at")
 SECRET_NEEDED = ("id", "digest")
@@ -38,6 +36,10 @@ SECRET_NEEDED = ("id", "digest")
 
 class UnreadableBody(Exception):
     """The body broke off or is not sent as HTTP wants it."""
+
+
+class TooLarge(Exception):
+    """The body is larger than the limit."""
 
 
 @csrf_exempt
@@ -49,7 +51,9 @@ def receive(request: HttpRequest, provider_slug: str, endpoint: str) -> HttpResp
         return _receive(request, provider_slug, endpoint)
     except UnreadableBody:
         return _answer(400, "The body could not be read to its end.")
-    except (DatabaseError, InterfaceError) as error:
+    except TooLarge:
+        return _answer(413, "The body is larger than 4 MB.")
+    except (DatabaseError, InterfaceError, WrongKey) as error:
         logger.error("A webhook request could not be stored: %s", error.__class__.__name__)
         answer = _answer(503, "The request could not be stored; send it again.")
         answer["Retry-After"] = "10"
@@ -63,34 +67,39 @@ def _receive(request: HttpRequest, provider_slug: str, endpoint: str) -> HttpRes
     if not integration.is_linked:
         return _answer(410, "This organization is no longer linked.")
     provider = integration.provider
-    secret = _proved_secret(secrets, provider, request.headers.get("Authorization", ""))
-    if secret is None:
-        # Which of the two is read by the test of a hook: a proxy may have dropped the header.
-        was_sent = "Authorization" in request.headers
-        reason = PASSWORD_WRONG if was_sent else PASSWORD_MISSING
-        record_refusal(request, SecurityEvent.WEBHOOK_REFUSED, integration, reason)
-        answer = _answer(401, reason)
-        answer["WWW-Authenticate"] = 'Basic realm="Stackhook webhooks", charset="UTF-8"'
+    # The provider reads it, once a stranger who proves nothing need not be waited for.
+    read_body = cache(partial(_read_body, request))
+    received = provider.receive(request.headers, read_body, secrets)
+    if isinstance(received, Refused):
+        record_refusal(request, SecurityEvent.WEBHOOK_REFUSED, integration, received.reason)
+        answer = _answer(401, received.reason)
+        if received.challenge:
+            answer["WWW-Authenticate"] = received.challenge
         return answer
-    # Only now, so that a stranger's body is never waited for.
-    body = _read_body(request)
-    if body is None:
-        return _answer(413, "The body is larger than 4 MB.")
-    delivery = _delivery(integration, provider, request, body, secret.mark)
+    envelope, secret = received
+    body = read_body()
+    delivery = Delivery(
+        integration=integration,
+        outcome=envelope.outcome,
+        reason=envelope.reason[:200],
+        event_type=envelope.event_type,
+        subscription_id=envelope.subscription_id,
+        notification_id=envelope.notification_id,
+        repository_id=envelope.repository_id,
+        repository_name=envelope.repository_name,
+        project_id=envelope.project_id,
+        password_mark=secret.mark,
+        headers=_kept_headers(provider, request),
+        body=body,
+        body_digest=digest(body),
+        due_at=timezone.now() if envelope.outcome == Outcome.STORED else None,
+    )
     store(delivery)
     return _answer(200, delivery.outcome_text)
 
 
-def _proved_secret(
-    secrets: Sequence[WebhookSecret], provider: Provider, authorization: str
-) -> WebhookSecret | None:
-    """Return the webhook password that a header proves, the present or an old one."""
-    proved = (one for one in secrets if provider.authenticate(authorization, one.digest))
-    return next(proved, None)
-
-
-def _read_body(request: HttpRequest) -> bytes | None:
-    """Return the body, or None when it is larger than the limit.
+def _read_body(request: HttpRequest) -> bytes:
+    """Return the body. Raises UnreadableBody and TooLarge.
 
     What is too large is read on for a while without keeping it: a sender that is still
     writing would see a broken connection instead of the answer.
@@ -105,7 +114,7 @@ def _read_body(request: HttpRequest) -> bytes | None:
         if size <= settings.WEBHOOK_BODY_LIMIT:
             body += chunk
     if size > settings.WEBHOOK_BODY_LIMIT:
-        return None
+        raise TooLarge
     if not chunked and size < int(request.META.get("CONTENT_LENGTH") or 0):
         raise UnreadableBody
     return bytes(body)
@@ -162,28 +171,6 @@ def _finding_statement() -> str:
     )
     statement, _ = rows.order_by().query.sql_with_params()
     return statement
-
-
-def _delivery(
-    integration: Integration, provider: Provider, request: HttpRequest, body: bytes, mark: str
-) -> Delivery:
-    envelope = provider.read_envelope(body)
-    return Delivery(
-        integration=integration,
-        outcome=envelope.outcome,
-        reason=envelope.reason[:200],
-        event_type=envelope.event_type,
-        subscription_id=envelope.subscription_id,
-        notification_id=envelope.notification_id,
-        repository_id=envelope.repository_id,
-        repository_name=envelope.repository_name,
-        project_id=envelope.project_id,
-        password_mark=mark,
-        headers=_kept_headers(provider, request),
-        body=body,
-        body_digest=digest(body),
-        due_at=timezone.now() if envelope.outcome == Outcome.STORED else None,
-    )
 
 
 def _kept_headers(provider: Provider, request: HttpRequest) -> dict[str, str]:

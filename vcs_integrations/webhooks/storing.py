@@ -89,7 +89,7 @@ def _store_alone(delivery: Delivery) -> BaseException | None:
         try:
             _insert([delivery])
         except IntegrityError:
-            if delivery.subscription_id is None or delivery.notification_id is None:
+            if not delivery.notification_id:
                 raise
             delivery.outcome, delivery.due_at = Outcome.DUPLICATE, None
             delivery.reason = f"Notification {delivery.notification_id} was received before"

@@ -120,7 +120,7 @@ def delivery(request: HttpRequest, pk: int, delivery_pk: int) -> HttpResponse:
         "headers": {
             name: value
             for name, value in found.headers.items()
-            if value.lower() != str(found.subscription_id)  # shown by itself
+            if value.lower() != found.subscription_id  # shown by itself
         },
         "size": len(body),
         "body": text[:BODY_SHOWN],

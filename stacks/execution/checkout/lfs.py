@@ -92,7 +92,7 @@ def _by_address(
     git: Git, files: Sequence[str], submodules: Mapping[str, str]
 ) -> dict[str, list[str]]:
     """Return the files of each repository: of the innermost submodule that they are in."""
-    addresses = {CODE: git.run.repository.web_url} | dict(submodules)
+    addresses = {CODE: git.run.repository.clone_url} | dict(submodules)
     found: dict[str, list[str]] = {}
     for file in files:
         folders = [folder for folder in addresses if file.startswith(f"{folder}/")]

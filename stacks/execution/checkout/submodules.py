@@ -74,7 +74,7 @@ def complete(git: Git) -> dict[str, str]:
     NotFetched, LimitReached and Stopped.
     """
     run = git.run
-    found = _listed(git, CODE, run.repository.web_url, 1)
+    found = _listed(git, CODE, run.repository.clone_url, 1)
     if not found:
         return {}
     if not run.stack.fetches_submodules:
@@ -112,7 +112,7 @@ def fetch(git: Git, found: list[Submodule]) -> dict[str, str]:
             raise LimitReached(f"Its submodules took more than {SECONDS // 60} minutes.")
         name = shown(f"{source.project_name}/{source.name}")
         git.log.say(f"Fetching submodule {shown(one.path)}: commit {one.sha[:8]} of {name}")
-        address = integration.provider.repository_url(
+        address = integration.provider.clone_url(
             integration.organization_url, source.project_name, source.name
         )
         if not git.fetch(address, one.sha, ["+refs/heads/*:refs/heads/*"], one.folder, seconds):

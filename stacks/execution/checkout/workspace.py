@@ -5,7 +5,6 @@ environment of that one process and nowhere else, and no configuration, hook, fi
 or redirect is obeyed. The repository's history is gone before the code is touched.
 """
 
-import base64
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -108,11 +107,6 @@ class NotFetched(Exception):
         self.errors = errors
 
 
-def token_header(token: str) -> str:
-    """Return the header by which git proves a token; any user name will do."""
-    return "Authorization: Basic " + base64.b64encode(f":{token}".encode()).decode()
-
-
 @dataclass(frozen=True)
 class Git:
     """Git in the sandbox of a run, with the token for its organization and no other place."""
@@ -161,9 +155,10 @@ class Git:
         environment. Raises LimitReached and Stopped.
         """
         protocol = address.partition(":")[0]
+        integration = self.run.repository.integration
         configuration = {
             # With a slash: https://host/org is no prefix of https://host/organization.
-            f"http.{self.run.repository.integration.organization_url}/.extraHeader": token_header(
+            f"http.{integration.organization_url}/.extraHeader": integration.provider.git_header(
                 self.token
             ),
             "http.followRedirects": "false",
@@ -218,5 +213,5 @@ def fetch(git: Git, merge: MergeSource | None = None) -> bool:
     run = git.run
     refs = [f"refs/heads/{run.branch}"] if run.branch else []
     if run.pull_request:
-        refs.append(run.repository.integration.provider.merge_ref(run.pull_request.number))
-    return git.fetch(run.repository.web_url, run.sha, [*filter(None, refs)], merge=merge)
+        refs += run.repository.integration.provider.refs_of(run.pull_request.number)
+    return git.fetch(run.repository.clone_url, run.sha, refs, merge=merge)

@@ -249,8 +249,8 @@ def test_an_unreadable_history_is_no_verdict_about_the_hook(
 
 def test_slow_answers_and_those_that_never_come() -> None:
     notification = RemoteNotification(True, True, 200, "", "", 11.0, False)
-    assert verdict_of(Seen(True, notification, True, False)) == Verdict.SLOW
+    assert verdict_of(Seen(True, True, notification, True, False)) == Verdict.SLOW
     under_way = RemoteNotification(False, False, None, "", "", None, True)
-    assert verdict_of(Seen(True, under_way, False, False)) == Verdict.WAITING
-    assert verdict_of(Seen(True, under_way, False, True)) == Verdict.TIMED_OUT
-    assert verdict_of(Seen(True, under_way, True, True)) == Verdict.SLOW
+    assert verdict_of(Seen(True, True, under_way, False, False)) == Verdict.WAITING
+    assert verdict_of(Seen(True, True, under_way, False, True)) == Verdict.TIMED_OUT
+    assert verdict_of(Seen(True, True, under_way, True, True)) == Verdict.SLOW

@@ -362,7 +362,7 @@ CALLS: dict[str, Callable[[AzureDevOpsClient], object]] = {
     "read the push": lambda client: client.push("r", 1),
     "list the pushes": lambda client: client.newest_push("r"),
     "read the pull request": lambda client: client.pull_request("r", 1),
-    "list the pull requests": lambda client: [*client.pull_requests("r", "all")],
+    "list the pull requests": lambda client: [*client.pull_requests("r", open_only=False)],
     "list the pull request's iterations": lambda client: client.revisions("r", 1),
     "list the pull request's changes": lambda client: client.revision_changes("r", 1, 1),
     "read the commit's statuses": lambda client: client.commit_statuses("r", "c"),
@@ -380,7 +380,7 @@ CALLS: dict[str, Callable[[AzureDevOpsClient], object]] = {
     "change the service hook": lambda client: client.replace_subscription("s", A_HOOK),
     "remove the service hook": lambda client: client.remove_subscription("s"),
     "test the service hook": lambda client: client.send_test("s"),
-    "read the service hook's history": lambda client: client.notification("s", 1),
+    "read the service hook's history": lambda client: client.notification("s", "1"),
     "read what the token's owner may do": lambda client: client.has_permissions("n", 1, ["t"]),
 }
 

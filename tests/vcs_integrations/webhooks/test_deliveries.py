@@ -157,7 +157,7 @@ def test_a_delivery_shows_what_is_known_of_it(admin: Client, linked: Integration
         outcome=Outcome.DUPLICATE,
         reason="Notification 7 was received before",
         subscription_id="8fd4b3a1-2c7e-4d19-9b60-1e5f7a3c8d01",
-        notification_id=7,
+        notification_id="7",
         headers={
             "Request-Id": "|7d2c.1",
             "X-VSS-SubscriptionId": "8FD4B3A1-2c7e-4d19-9b60-1e5f7a3c8d01",

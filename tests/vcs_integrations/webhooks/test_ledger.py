@@ -104,7 +104,7 @@ def test_it_is_filtered_by_event_repository_and_outcome(
 def test_the_filter_is_kept_from_page_to_page(admin: Client, linked: Integration) -> None:
     for number in range(DELIVERIES_ON_A_PAGE + 3):
         deliver(linked, repository_name="Web/shop & more")
-        deliver(linked, outcome=Outcome.TEST, notification_id=number)
+        deliver(linked, outcome=Outcome.TEST, notification_id=str(number))
     asked = {"event": "", "repository": "shop &", "outcome": "no_run"}
     first = admin.get(ledger(linked), asked)
     older = re.search(r'href="(\?[^"]+)">Older', first.content.decode())
@@ -192,9 +192,9 @@ def test_a_delivery_that_waits_says_why_how_often_it_was_tried_and_when_it_is_ag
 
 
 def test_a_duplicate_leads_to_the_delivery_it_repeats(admin: Client, linked: Integration) -> None:
-    key = {"subscription_id": "8fd4b3a1-2c7e-4d19-9b60-1e5f7a3c8d01", "notification_id": 7}
+    key = {"subscription_id": "8fd4b3a1-2c7e-4d19-9b60-1e5f7a3c8d01", "notification_id": "7"}
     first = deliver(linked, Outcome.RUN, **key)
-    deliver(linked, Outcome.RUN, **key | {"notification_id": 8})
+    deliver(linked, Outcome.RUN, **key | {"notification_id": "8"})
     double = deliver(linked, Outcome.DUPLICATE, reason="Notification 7 was received before", **key)
     link = f'<a href="{first.get_absolute_url()}">delivery {first.pk}</a>'
     assert f"received before: {link}. A repeat is not" in text(admin.get(double.get_absolute_url()))

@@ -288,8 +288,9 @@ class AzureDevOpsClient:
             skip = self._following(answer, skip)
         return shapes.changes(found)
 
-    def pull_requests(self, repository_id: str, status: str) -> Iterator[PullRequestFacts]:
+    def pull_requests(self, repository_id: str, *, open_only: bool) -> Iterator[PullRequestFacts]:
         """Yield pull requests, the newest first ("Pull Requests - Get Pull Requests")."""
+        status = "active" if open_only else "all"
         path, params = _git(repository_id, "pullrequests"), {"searchCriteria.status": status}
         for item in self._numbered_pages(path, params, PER_PAGE):
             if facts := shapes.pull_request(item):
@@ -408,18 +409,18 @@ class AzureDevOpsClient:
             if error.problem != Problem.NOT_FOUND:
                 raise
 
-    def send_test(self, external_id: str) -> int:
+    def send_test(self, external_id: str) -> str:
         """Have sample data sent ("Test Notifications - Create"), from a saved subscription."""
         asked = self._send("POST", "_apis/hooks/testnotifications", {"subscriptionId": external_id})
         number = shapes.positive_integer(asked, "id")
         if number is None:
             raise diagnosis.not_azure_devops(self._host, "the notification's number is missing")
-        return number
+        return str(number)
 
-    def notification(self, external_id: str, number: int) -> RemoteNotification | None:
+    def notification(self, external_id: str, notification_id: str) -> RemoteNotification | None:
         """Return an entry of the delivery history ("Notifications - Get")."""
         try:
-            answer, _ = self._get(f"{_hook(external_id)}/notifications/{number}", {})
+            answer, _ = self._get(f"{_hook(external_id)}/notifications/{notification_id}", {})
         except ProviderError as error:
             if error.problem != Problem.NOT_FOUND:
                 raise

@@ -1,11 +1,12 @@
 """Azure DevOps as a provider: what the rest of the product calls."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import ClassVar
 from urllib.parse import quote
 
 from django.conf import settings
 
+from core.basic_auth import write_basic
 from vcs_integrations.providers.azure_devops import diagnosis, organization_url, webhook
 from vcs_integrations.providers.azure_devops.client import AzureDevOpsClient
 from vcs_integrations.providers.azure_devops.endpoint import refuses_endpoint
@@ -17,7 +18,9 @@ from vcs_integrations.providers.base import (
     Patience,
     Problem,
     ProviderError,
+    Refused,
     RepositoryPath,
+    S,
 )
 from vcs_integrations.providers.events import Hint, Ignored, Malformed
 
@@ -38,8 +41,27 @@ class AzureDevOps:
         "organization, not “All accessible organizations” (Microsoft ends those tokens on "
         "2026-12-01), and the scope Code: Read & write."
     )
+    icon: ClassVar[str] = (
+        "M3.6 6a2.4 2.4 0 1 0 4.8 0a2.4 2.4 0 1 0-4.8 0"
+        "M3.6 18a2.4 2.4 0 1 0 4.8 0a2.4 2.4 0 1 0-4.8 0"
+        "M15.6 8a2.4 2.4 0 1 0 4.8 0a2.4 2.4 0 1 0-4.8 0M6 8.4v7.2M18 10.4c0 4-6 3-9.6 6"
+    )
     hooks_help: ClassVar[str] = diagnosis.HOOK_ADMINS
+    hook_steps: ClassVar[Sequence[str]] = (
+        "The page is “Project settings → Service hooks”. Choose “Create subscription”, the service "
+        f"“Web Hooks”, and one of these events: “{'”, “'.join(webhook.EVENTS.values())}”. "
+        "Leave its filters at “Any”.",
+        "As “URL” enter the webhook endpoint, leave the “Basic authentication username” empty, and "
+        "as “Basic authentication password” enter the webhook password. Keep “All” for resource "
+        "details and messages.",
+        "Press “Test”, which is listed as “Test received”. Then press “Finish”.",
+        f"Do this for each of the {len(webhook.EVENTS)} events.",
+    )
     events: ClassVar[Mapping[str, str]] = webhook.EVENTS
+    # A subscription is for one event.
+    hooks: ClassVar[Mapping[str, str]] = webhook.EVENTS
+    keeps_hook_history: ClassVar[bool] = True
+    has_pull_request_statuses: ClassVar[bool] = True
     push_event: ClassVar[str] = webhook.PUSH
     kept_headers: ClassVar[Sequence[str]] = (
         "Content-Type",
@@ -73,14 +95,16 @@ class AzureDevOps:
             ) from error
         return AzureDevOpsClient(organization_url, token, patience)
 
-    def authenticate(self, authorization: str, password_digest: str) -> bool:
-        return webhook.authenticate(authorization, password_digest)
+    def receive(
+        self, headers: Mapping[str, str], read_body: Callable[[], bytes], secrets: Sequence[S]
+    ) -> tuple[Envelope, S] | Refused:
+        return webhook.receive(headers, read_body, secrets)
 
-    def read_envelope(self, body: bytes) -> Envelope:
-        return webhook.read_envelope(body)
-
-    def parse(self, body: bytes) -> list[Hint] | Ignored | Malformed:
+    def parse(self, headers: Mapping[str, str], body: bytes) -> list[Hint] | Ignored | Malformed:
         return webhook.parse(body)
+
+    def hook_for(self, event_type: str) -> str:
+        return event_type if event_type in self.hooks else ""
 
     def refuses_endpoint(self, endpoint: str) -> str:
         return refuses_endpoint(endpoint)
@@ -91,6 +115,13 @@ class AzureDevOps:
     def repository_url(self, organization_url: str, project_name: str, name: str) -> str:
         return _below(organization_url, project_name, "_git", name)
 
+    def clone_url(self, organization_url: str, project_name: str, name: str) -> str:
+        return self.repository_url(organization_url, project_name, name)
+
+    def git_header(self, token: str) -> str:
+        # With a personal access token any user name will do.
+        return f"Authorization: {write_basic('', token)}"
+
     def branch_url(self, repository_url: str, branch: str) -> str:
         return f"{repository_url}?version=GB{quote(branch, safe='')}"
 
@@ -99,6 +130,9 @@ class AzureDevOps:
 
     def pull_request_url(self, repository_url: str, number: int) -> str:
         return f"{repository_url}/pullrequest/{number}"
+
+    def refs_of(self, number: int) -> Sequence[str]:
+        return [self.merge_ref(number)]
 
     def merge_ref(self, number: int) -> str:
         return f"refs/pull/{number}/merge"

@@ -55,7 +55,8 @@ def subscription(item: Json) -> RemoteSubscription:
     details = [text(consumer, name).lower() for name in DETAILS]
     version = text(item, "resourceVersion")
     return RemoteSubscription(
-        external_id=text(item, "id")[:100],
+        # In the form that webhook requests are read into.
+        external_id=shapes.guid(item, "id") or text(item, "id")[:100],
         event_type=text(item, "eventType")[:100],
         project_id=text(publisher, "projectId").lower()[:100],
         url=text(consumer, "url"),

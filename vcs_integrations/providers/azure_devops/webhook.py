@@ -7,9 +7,11 @@ button sends is recognised by the ids of its made-up company.
 import hmac
 import re
 import uuid
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from core import bounded_json
+from core.basic_auth import read_basic
 from vcs_integrations.providers.azure_devops.shapes import (
     child,
     guid,
@@ -19,7 +21,15 @@ from vcs_integrations.providers.azure_devops.shapes import (
     ref_changes,
     text,
 )
-from vcs_integrations.providers.base import Envelope, Outcome, digest, read_basic
+from vcs_integrations.providers.base import (
+    SECRET_MISSING,
+    SECRET_WRONG,
+    Envelope,
+    Outcome,
+    Refused,
+    S,
+    digest,
+)
 from vcs_integrations.providers.events import (
     Hint,
     Ignored,
@@ -51,6 +61,8 @@ SAMPLE_REPOSITORIES = {
 }
 # The collection of all sample data, whatever the event.
 SAMPLE_COLLECTION = "c12d0eb8-e382-443b-9f9c-c52cba5014c2"
+# How an answer asks for the password.
+CHALLENGE = 'Basic realm="Stackhook webhooks", charset="UTF-8"'
 UNSAVED_SUBSCRIPTION = str(uuid.UUID(int=0))
 # What a reduced request tells of its repository is the address of what happened.
 RESOURCE_URL = re.compile(
@@ -59,13 +71,18 @@ RESOURCE_URL = re.compile(
 )
 
 
-def authenticate(authorization: str, password_digest: str) -> bool:
-    """Say whether a Basic header holds the password; any user name will do."""
-    basic = read_basic(authorization)
-    if basic is None or not password_digest:
-        return False
-    _, password = basic
-    return hmac.compare_digest(digest(password), password_digest)
+def receive(
+    headers: Mapping[str, str], read_body: Callable[[], bytes], secrets: Sequence[S]
+) -> tuple[Envelope, S] | Refused:
+    """See `Provider.receive`: a Basic header proves the secret, with any user name."""
+    if "Authorization" not in headers:  # a proxy may have dropped it
+        return Refused(SECRET_MISSING, CHALLENGE)
+    _, password = read_basic(headers["Authorization"]) or (b"", b"")
+    proved = digest(password)
+    for secret in secrets:
+        if hmac.compare_digest(proved, secret.digest):
+            return read_envelope(read_body()), secret
+    return Refused(SECRET_WRONG, CHALLENGE)
 
 
 def read_envelope(body: bytes) -> Envelope:
@@ -76,13 +93,13 @@ def read_envelope(body: bytes) -> Envelope:
     event_type = line(payload, "eventType", 100)
     repository = child(child(payload, "resource"), "repository")
     outcome, reason = _outcome(payload, event_type, repository)
-    subscription_id = guid(payload, "subscriptionId")
+    subscription_id, notification_id = _ids(payload)
     return Envelope(
         outcome=outcome,
         reason=reason,
         event_type=event_type,
-        subscription_id=None if subscription_id in {"", UNSAVED_SUBSCRIPTION} else subscription_id,
-        notification_id=positive_integer(payload, "notificationId"),
+        subscription_id=subscription_id,
+        notification_id=notification_id,
         repository_id=_repository_id(child(payload, "resource")),
         repository_name=_repository_name(repository),
         project_id=_project_id(payload),
@@ -160,6 +177,15 @@ def _outcome(
     if event_type not in EVENTS:
         return Outcome.UNKNOWN_EVENT, f"Nothing here uses events of the type {event_type}"
     return Outcome.STORED, ""
+
+
+def _ids(payload: dict[str, Any]) -> tuple[str, str]:
+    """Return the ids of subscription and notification, which counts for its subscription only."""
+    subscription_id = guid(payload, "subscriptionId")
+    number = positive_integer(payload, "notificationId")
+    if subscription_id in {"", UNSAVED_SUBSCRIPTION}:
+        return "", ""
+    return subscription_id, "" if number is None else str(number)
 
 
 def _repository_id(resource: dict[str, Any]) -> str:
