@@ -112,6 +112,6 @@ class RoleRequiredMiddleware(MiddlewareMixin):
 
 
 def role_of_user(request: HttpRequest) -> dict[str, bool]:
-    """Tell templates whether the person asking has a role and whether it is admin."""
+    """Return for templates whether the person asking has a role and whether it is admin."""
     role = role_of(request.user) if hasattr(request, "user") else None
     return {"has_role": role is not None, "is_admin": role == Role.ADMIN}

@@ -24,7 +24,7 @@ from vcs_integrations.providers import PROVIDERS
 WORKER_IS_LATE = timedelta(minutes=5)
 PROJECTS_NAMED = 5
 # Once or twice happens; then something has to be fixed.
-TRIES_TOLD = 3
+TRIES_SHOWN = 3
 
 
 @require_safe
@@ -108,12 +108,12 @@ def _about_projects(reader_is_admin: bool) -> list[Attention]:
 def _about_reports(integrations: list[Integration], reader_is_admin: bool) -> list[Attention]:
     """Return to which organizations reports have failed several times."""
     well = [one for one in integrations if not one.problem]
-    failing = Report.objects.waiting().filter(failures__gte=TRIES_TOLD)
+    failing = Report.objects.waiting().filter(failures__gte=TRIES_SHOWN)
     rows = failing.filter(repository__integration__in=well).order_by("failed_at")
     problems = dict(rows.values_list("repository__integration", "problem"))
     return [
         Attention(
-            f"What becomes of runs can't be told to {one}",
+            f"Runs can't be reported to {one}",
             f"{problems[one.pk]} It is tried again by itself.",
             reverse("stacks:reports", args=[one.pk])
             if reader_is_admin

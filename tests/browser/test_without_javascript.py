@@ -27,7 +27,7 @@ def press(page: Page, name: str) -> None:
     page.get_by_role("button", name=name, exact=True).click()
 
 
-def test_an_admin_signs_in_and_links_being_told_what_is_missing(
+def test_an_admin_signs_in_and_links_and_sees_what_is_missing(
     page: Page, alice: User, organization: Organization, token: str
 ) -> None:
     page.goto(PROVIDERS)

@@ -171,7 +171,7 @@ def test_each_switch_of_https_can_be_turned_off_by_itself(tree: Path, switch: st
     assert {name: settings[name] for name in SWITCHES if not settings[name]} == {
         switch: SWITCHES[switch]
     }
-    # A browser must not be told to insist on https where nothing leads there.
+    # No browser may be made to insist on https where nothing leads there.
     assert bool(settings["SECURE_HSTS_SECONDS"]) == (switch != "SECURE_SSL_REDIRECT")
 
 
@@ -528,7 +528,7 @@ def test_webhooks_and_the_health_check_are_not_redirected(db: None) -> None:
         assert client.post(path, b"{}", content_type="application/json").status_code == 404
 
 
-def test_browsers_are_told_to_insist_on_https_over_https_only(db: None, stranger: Client) -> None:
+def test_browsers_are_made_to_insist_on_https_over_https_only(db: None, stranger: Client) -> None:
     assert stranger.get("/sign-in/")["Strict-Transport-Security"] == "max-age=31536000"
     assert "Strict-Transport-Security" not in Client().get("/healthz")
 

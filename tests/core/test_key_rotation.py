@@ -1,4 +1,4 @@
-"""Another encryption key: every secret moves to it, whatever ends that, and a wrong one is told."""
+"""Another encryption key: every secret moves to it, whatever ends that; a wrong one is reported."""
 
 import re
 from collections.abc import Iterator
@@ -228,7 +228,7 @@ ENVIRONMENT = f"The variable TF_VAR_region of this stack {SENTENCE}"
 VCS = "settings/vcs-providers/<int:pk>/"
 STACK = "stacks/<slug:slug>/"
 # Where a secret would be, or is used
-TOLD = [
+REPORTED = [
     ("POST", f"{VCS}reveal/", CREDENTIALS),
     ("POST", f"{VCS}test/", CREDENTIALS),
     ("GET", f"{VCS}unlink/", CREDENTIALS),
@@ -260,7 +260,7 @@ def test_with_a_wrong_key_every_page_opens(
             assert wrong == (302 if leads_back else right), (role, path)
 
 
-@pytest.mark.parametrize(("method", "route", "sentence"), TOLD)
+@pytest.mark.parametrize(("method", "route", "sentence"), REPORTED)
 def test_with_a_wrong_key_one_sentence_stands_where_the_secret_is_needed(
     world: World, admin: Client, settings: Settings, method: str, route: str, sentence: str
 ) -> None:

@@ -349,5 +349,5 @@ def test_reports_that_fail_again_and_again_are_named(
     Report.objects.update(failures=2, problem="It may not write statuses.")
     assert notices(admin) == []
     Report.objects.update(failures=3)
-    told = [f"What becomes of runs can't be told to {stack.integration}"]
+    told = [f"Runs can't be reported to {stack.integration}"]
     assert notices(admin) == notices(member) == told

@@ -368,7 +368,7 @@ class Repository:
         return self.record_push(before, pushed_by)
 
     def record_push(self, before: Mapping[str, str], pushed_by: Identity) -> Push | None:
-        """Record as one push whatever differs from the refs before, and tell the hooks."""
+        """Record as one push whatever differs from the refs before, and notify the hooks."""
         after = self.ref_values()
         names = sorted(name for name in {*before, *after} if before.get(name) != after.get(name))
         if not names:
@@ -386,7 +386,7 @@ class Repository:
         return push
 
     def push_trial_merge(self, number: int, sha: str) -> None:
-        """Keep a pull request's merge commit: a push by the server itself, told to no hook."""
+        """Keep a pull request's merge commit: a push by the server itself, sent to no hook."""
         if not self.has_merge_refs:
             return
         ref = f"refs/pull/{number}/merge"
@@ -520,7 +520,7 @@ class Repository:
             self.organization.state.save()
 
     def push_on_paper(self, values: Mapping[str, str], author: str = _AUTHOR) -> Push:
-        """Add a push that made refs, of commits that are stored nowhere; nobody is told."""
+        """Add a push that made refs, of commits that are stored nowhere; no hook is notified."""
         updates = (RefUpdate(name, NO_OBJECT, sha) for name, sha in values.items())
         return self._append_push(self._person(author), tuple(updates), [])
 
@@ -707,7 +707,7 @@ class Organization:
 
     @property
     def overruns(self) -> int:
-        """How many calls came before a Retry-After was over that their person had been told."""
+        """How many calls came before the end of a Retry-After that their person had been sent."""
         return self.usage.overruns
 
     @property

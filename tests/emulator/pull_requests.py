@@ -1,6 +1,6 @@
 """Pull requests: iterations, merges tried with real git, what is posted, and how they end.
 
-What happens is told to the hooks in the order in which Azure DevOps raises it: created or updated
+What happens is sent to the hooks in the order in which Azure DevOps raises it: created or updated
 first, then the attempted merge.
 """
 
@@ -538,7 +538,7 @@ class PullRequest:
         return "push" if is_next or git.is_ancestor(self.source_commit, source) else "forcePush"
 
     def _try_merge(self, person: Identity) -> None:
-        """Merge source and target aside, as the server does for the preview, and tell the hooks."""
+        """Merge source and target aside, as the server does for the preview; notify the hooks."""
         tree = self._merged_tree()
         self.merge_commit, self.waits_for_merge = None, False
         if tree:
@@ -554,7 +554,7 @@ class PullRequest:
         else:
             text = f"Pull request {self.id} ({self.title}) in {self.repository.name} has "
             text += "merge conflicts" if self.merge_status == CONFLICTS else "failed to merge"
-        self._tell(Change(MERGED, text))
+        self._notify(Change(MERGED, text))
 
     def _merged_tree(self) -> str | None:
         """Return the tree of the merge, None with the reason in `merge_status`."""
@@ -574,9 +574,9 @@ class PullRequest:
         self, person: Identity, verb: str, event_type: str = UPDATED, kind: str = ""
     ) -> None:
         text = f"{person.name} {verb} pull request {self.id} ({self.title})"
-        self._tell(Change(event_type, f"{text} in {self.repository.name}", kind))
+        self._notify(Change(event_type, f"{text} in {self.repository.name}", kind))
 
-    def _tell(self, change: Change) -> None:
+    def _notify(self, change: Change) -> None:
         state = self.repository.organization.state
         state.save()
         state.listener.pull_request_changed(self, change)

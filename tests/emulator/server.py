@@ -208,7 +208,7 @@ class Emulator:
             request.get_data()  # what is not read would be taken for the next request
             response = blocked().response()
         response.headers.update(usage.headers(user, organization.now()))
-        usage.told(user, organization.now(), response.headers.get("Retry-After"))
+        usage.note_pause(user, organization.now(), response.headers.get("Retry-After"))
         return response
 
     def _answer_with_faults(self, request: Request, organization_name: str, path: str) -> Response:
@@ -255,7 +255,7 @@ class Emulator:
             return ApiError(error.status, error.type_key, str(error)).response()
 
     def _answer_without_organization(self, request: Request, path: str) -> Response:
-        """Tell where an organization is by its id; nobody needs to sign in for that."""
+        """Say where an organization is by its id; nobody needs to sign in for that."""
         if request.method == "OPTIONS":
             return collection([])
         host_id = request.args.get("hostId", "").lower()

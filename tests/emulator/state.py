@@ -39,7 +39,7 @@ _PAUSE = 0.25
 
 
 class Listener(Protocol):
-    """Who is told what happened in repositories."""
+    """Who is notified of what happens in repositories."""
 
     def push_recorded(self, where: Repository, push: Push) -> None:
         """Take note of a push."""

@@ -50,7 +50,7 @@ class Usage:
             return True
 
     def headers(self, user: str, moment: datetime) -> dict[str, str]:
-        """Return what an answer tells of the limit: nothing before the last fifth."""
+        """Return what an answer says of the limit: nothing before the last fifth."""
         with self._lock:
             calls = self._recent(user, moment)
             if self.limit is None or len(calls) <= self.limit.calm:
@@ -67,7 +67,7 @@ class Usage:
                 "X-RateLimit-Reset": str(math.ceil(reset)),
             }
 
-    def told(self, user: str, moment: datetime, seconds: str | None) -> None:
+    def note_pause(self, user: str, moment: datetime, seconds: str | None) -> None:
         """Take note of the Retry-After of an answer, whatever made it ask for a pause."""
         if seconds:
             with self._lock:

@@ -65,7 +65,7 @@ def collection(items: Iterable[object], headers: Mapping[str, str] | None = None
 
 
 def done() -> Response:
-    """Return the answer of what has nothing to tell; without its type the SDK leaves it unread."""
+    """Return the answer of what has nothing to say; without its type the SDK leaves it unread."""
     return Response(status=200, content_type=JSON_TYPE)
 
 

@@ -58,7 +58,7 @@ def test_a_doubled_delivery_is_a_retry_and_a_dropped_one_is_gone(
     assert deliveries.held() == []
 
 
-def test_overlapping_subscriptions_tell_of_a_push_twice(world: World, receiver: Receiver) -> None:
+def test_overlapping_subscriptions_send_a_push_twice(world: World, receiver: Receiver) -> None:
     for inputs in ({}, {"repository": world.repository.id}):
         world.organization.add_subscription(
             world.project, "git.push", receiver.url, publisher_inputs=inputs

@@ -233,7 +233,7 @@ def test_a_conflict_is_found_and_cleared(world: World, opened: PullRequest) -> N
     ]
 
 
-def test_events_tell_what_a_pull_request_is_and_never_what_changed(
+def test_events_say_what_a_pull_request_is_and_never_what_changed(
     world: World, opened: PullRequest
 ) -> None:
     listen(world)

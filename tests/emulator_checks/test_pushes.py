@@ -20,7 +20,7 @@ DATE = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{7}Z")
 
 
 def moves(world: World, push_id: int) -> dict[str, tuple[str, str]]:
-    """Return what a push moved, as the API tells it: ref name to old and new object."""
+    """Return what a push moved, as the API returns it: ref name to old and new object."""
     path = f"_apis/git/repositories/{world.repository.id}/pushes/{push_id}?includeRefUpdates=true"
     updates = world.get(path).json()["refUpdates"]
     return {one["name"]: (one["oldObjectId"], one["newObjectId"]) for one in updates}

@@ -69,7 +69,7 @@ def test_replacing_revives_only_what_a_person_disabled(
 
 
 @pytest.mark.parametrize("status", SUBSCRIPTION_STATES[1:])
-def test_only_an_enabled_subscription_is_told_of_new_events(
+def test_only_an_enabled_subscription_gets_new_events(
     world: World, hook: Subscription, receiver: Receiver, status: str
 ) -> None:
     hook.set_status(status)

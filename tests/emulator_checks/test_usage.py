@@ -1,4 +1,4 @@
-"""The rate limit: what answers tell of it, when they refuse, and who did not listen."""
+"""The rate limit: what answers say of it, when they refuse, and who did not wait."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def call(world: World, times: int) -> list[requests.Response]:
     return [world.get(PATH) for _ in range(times)]
 
 
-def test_without_a_limit_nothing_is_told(world: World) -> None:
+def test_without_a_limit_answers_say_nothing(world: World) -> None:
     assert not any("Retry-After" in one.headers for one in call(world, 30))
     assert world.organization.overruns == 0
 
@@ -63,7 +63,7 @@ def test_each_person_has_a_limit_and_all_their_tokens_share_it(world: World) -> 
     assert "429" in done.stderr
 
 
-def test_who_waits_as_told_is_never_refused(world: World) -> None:
+def test_who_waits_as_asked_is_never_refused(world: World) -> None:
     world.organization.limit(calls=10, seconds=100)
     for _ in range(40):
         answer = world.get(PATH)

@@ -49,7 +49,7 @@ class World:
 
 @dataclass
 class Receiver:
-    """A web server that keeps what is posted to it and answers as told."""
+    """A web server that keeps what is posted to it and answers as configured."""
 
     url: str
     answers: list[int] = field(default_factory=list)

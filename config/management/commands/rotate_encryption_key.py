@@ -9,7 +9,7 @@ from django.db import connection
 from core.key_rotation import Outcome, SecretField, secret_fields
 from vcs_integrations.models import Credentials
 
-TELL_EVERY = 50
+PRINT_EVERY = 50
 
 
 class Command(BaseCommand):
@@ -51,6 +51,6 @@ class Command(BaseCommand):
             counts[outcome] += 1
             if outcome == Outcome.UNREADABLE:
                 self.stderr.write(f"{field}: {field.describe(key)} can't be decrypted.")
-            if number % TELL_EVERY == 0:
+            if number % PRINT_EVERY == 0:
                 self.stdout.write(f"{field}: {number} of {left}")
         self.stdout.write(f"{field}: {number} of {left}")

@@ -50,7 +50,7 @@ class Forger:
         number = number or self.next_number
         return self.post(made_up_push(self.repository.id, number, position, ref, old, new))
 
-    def tell(self, position: int) -> Delivery:
+    def announce(self, position: int) -> Delivery:
         """Post what a hook would have sent about a real push."""
         push = next(push for push in self.repository.pushes if push.id == position)
         updates = [
@@ -155,7 +155,7 @@ FORGERIES: list[Forgery] = [
 
 
 @pytest.mark.parametrize("forge", FORGERIES)
-def test_a_false_claim_changes_nothing_and_is_recorded_and_told_once(
+def test_a_false_claim_changes_nothing_and_is_recorded_and_reported_once(
     forger: Forger, following: Stack, repository: Repository, admin: Client, forge: Forgery
 ) -> None:
     repository.push({"topic.tf": "1"}, "topic", "Proposed")
@@ -177,9 +177,9 @@ def test_a_false_claim_changes_nothing_and_is_recorded_and_told_once(
     assert notice.subject in admin.get("/").content.decode()
     assert "change it" in notice.text
     # The real pushes go on as if nothing had been claimed.
-    forger.tell(newest(repository))
+    forger.announce(newest(repository))
     repository.push({"main.tf": "3"}, message="Next")
-    forger.tell(newest(repository))
+    forger.announce(newest(repository))
     process_all()
     assert following.runs.get(message="Next").state == State.QUEUED
     assert following.runs.get(message="Reviewed").state == State.SUPERSEDED
@@ -247,14 +247,14 @@ def test_an_old_push_that_is_announced_once_more_starts_nothing(
     Stack.objects.update(project_root="infra")
     repository.push({"elsewhere.tf": "2"}, message="Ignored")
     old = newest(repository)
-    told = forger.tell(old)
+    announced = forger.announce(old)
     process_due()
     Stack.objects.update(path_rule=False)
-    forger.tell(old)
+    forger.announce(old)
     process_due()
     assert not following.runs.exists()
     assert following.decisions.latest("pk").sentence.startswith("This push was decided on before")
-    replay(Delivery.objects.filter(pk=told.pk))  # which an admin does
+    replay(Delivery.objects.filter(pk=announced.pk))  # which an admin does
     process_due()
     assert following.runs.get().message == "Ignored"
 
@@ -332,7 +332,7 @@ def test_a_repository_that_can_not_be_read_makes_no_delivery_a_lie(
 ) -> None:
     repository.push({"main.tf": "2"})
     repository.disable()
-    delivery = forger.tell(newest(repository))
+    delivery = forger.announce(newest(repository))
     process_due()
     delivery.refresh_from_db()
     assert (delivery.outcome, following.integration.notices.count()) == ("no_run", 0)
@@ -349,7 +349,7 @@ def test_a_delivery_waits_as_long_as_its_push_can_not_be_read(
     before = everything(following)
     emulator.faults.add(fault)
     repository.push({"main.tf": "2"}, message="Real")
-    real = forger.tell(newest(repository))
+    real = forger.announce(newest(repository))
     false = that_deletes_the_tracked_branch(forger, repository)
     process_due()
     for delivery in (real, false):
@@ -371,7 +371,7 @@ def test_after_an_hour_of_silence_nothing_is_believed_and_nothing_lost(
 ) -> None:
     before = everything(following)
     repository.push({"main.tf": "2"}, message="Real")
-    forger.tell(newest(repository))
+    forger.announce(newest(repository))
     of_the_tracked_branch(forger, repository)
     of_a_pull_request_that_is_not_there(forger, repository)
     emulator.faults.add("unavailable")
@@ -422,9 +422,9 @@ def test_a_push_costs_one_call_for_all_stacks_and_all_deliveries_of_it(
         )
     repository.push({"main.tf": "2"})
     calls()
-    forger.tell(newest(repository))
+    forger.announce(newest(repository))
     process_due()
-    forger.tell(newest(repository))
+    forger.announce(newest(repository))
     process_due()
     assert calls() == ["pushes"]
     assert Decision.objects.filter(rule="tracked").count() == 5
@@ -439,7 +439,7 @@ def test_many_deliveries_at_once_share_a_list_of_pushes_and_one_of_commits(
     Stack.objects.update(path_rule=False)
     for number in range(12):
         repository.push({"main.tf": str(number)}, message=f"Change {number}")
-        forger.tell(newest(repository))
+        forger.announce(newest(repository))
     forged = of_the_tracked_branch(forger, repository)
     calls()
     process_due()
@@ -459,7 +459,7 @@ def test_where_they_can_not_be_listed_each_is_read(
     Stack.objects.update(path_rule=False)
     for number in range(4):
         repository.push({"main.tf": str(number)}, message=f"Change {number}")
-        forger.tell(newest(repository))
+        forger.announce(newest(repository))
     emulator.faults.add("unavailable", path="/(pushes|commitsbatch)$")
     process_due()
     assert following.runs.count() == 4

@@ -73,7 +73,7 @@ def test_after_a_probation_no_run_is_missing_and_none_is_double(
     assert action.kind == HookAction.Kind.RECREATED
     assert all(one.status == "enabled" for one in organization.subscriptions)
 
-    # From now on webhooks come again, and what they tell is not found a second time.
+    # From now on webhooks come again, and what they announce is not found a second time.
     repository.push({"after.tf": "1"}, message="After")
     emulator.wait_for_deliveries()
     with time_machine.travel(emulator.clock.now()):

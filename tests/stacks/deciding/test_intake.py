@@ -60,7 +60,7 @@ def hooks(
 
 @pytest.fixture
 def following(stack: Stack, hooks: Callable[..., None]) -> Stack:
-    """The stack of `main`, from now on, with hooks that tell all."""
+    """The stack of `main`, from now on, with hooks that send all events."""
     hooks()
     follow_from_now(stack)
     return stack
@@ -501,13 +501,13 @@ def test_a_target_that_went_and_came_back_is_looked_at_again(
     assert runs(following) == [("proposed", "First", "canceled"), ("proposed", "First", "queued")]
 
 
-@pytest.mark.parametrize("is_told", [True, False])
+@pytest.mark.parametrize("is_announced", [True, False])
 def test_a_pull_request_from_before_the_stack_runs_when_it_is_active_again(
     stack: Stack,
     hooks: Callable[..., None],
     repository: Repository,
     emulator: Emulator,
-    is_told: bool,
+    is_announced: bool,
 ) -> None:
     one = repository.open_pull_request("feature/network")
     hooks()
@@ -515,7 +515,7 @@ def test_a_pull_request_from_before_the_stack_runs_when_it_is_active_again(
     stack.save()
     follow_from_now(stack)
     one.abandon()
-    if not is_told:
+    if not is_announced:
         emulator.deliveries.drop()
     deliver(emulator)
     one.reactivate()
@@ -654,7 +654,7 @@ def test_a_branch_that_is_forced_back_needs_its_newer_code_no_more(
     ]
 
 
-def test_a_vote_says_so_and_a_conflict_is_told_of_the_run(
+def test_a_vote_says_so_and_a_conflict_is_noted_at_the_run(
     following: Stack, repository: Repository, emulator: Emulator
 ) -> None:
     repository.push({"main.tf": "topic"}, branch="topic", message="First")

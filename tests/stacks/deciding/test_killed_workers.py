@@ -141,7 +141,7 @@ class Killed:
 
 @pytest.fixture
 def repository(emulator: Emulator, organization: Organization) -> Repository:
-    """Two subscriptions tell everything that happens in it, which is held back to be taken."""
+    """Two subscriptions send everything that happens in it, which is held back until asked for."""
     emulator.deliveries.hold()
     project = organization.project("Platform Team")
     assert project

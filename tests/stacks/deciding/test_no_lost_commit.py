@@ -264,7 +264,7 @@ def doubles(runs: Any, *fields: str) -> list[Any]:
 
 
 class BrokenWorld(World):
-    """One where things go wrong: what happens to each delivery is told by its fate."""
+    """One where things go wrong: its fate says what happens to each delivery."""
 
     def __init__(self, name: str, remote: Remote, token: str) -> None:
         super().__init__(name, remote, token)
@@ -363,7 +363,7 @@ def allowed(running: Emulator, settings: Settings) -> Emulator:
 
 @contextmanager
 def fresh_project(emulator: Emulator) -> Iterator[Project]:
-    """Give a project that tells everything twice, and forget it and all that came of it."""
+    """Give a project that sends everything twice, and forget it and all that came of it."""
     organization = emulator.add_organization("fabrikam")
     project = organization.add_project("Platform")
     try:
@@ -377,7 +377,7 @@ def fresh_project(emulator: Emulator) -> Iterator[Project]:
 
 
 def subscribe(organization: Organization, project: Project) -> None:
-    """Subscribe twice to all events, with all there is to tell."""
+    """Subscribe twice to all events, with all details."""
     for _ in range(2):
         for event in EVENTS:
             organization.add_subscription(project, event, "http://127.0.0.1/", password="x")
@@ -428,8 +428,8 @@ def check(allowed: Emulator, before: list[Step], history: list[Moment], usual: F
             broken.step += 1
             past.take(moment.step)
             fates = iter(moment.fates)
-            told = allowed.deliveries.take()
-            for request, other in zip(told[::2], told[1::2], strict=True):
+            sent = allowed.deliveries.take()
+            for request, other in zip(sent[::2], sent[1::2], strict=True):
                 perfect.receive(request.body)
                 processing.process_due()
                 broken.expect(request, other, next(fates, usual))

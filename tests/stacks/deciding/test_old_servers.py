@@ -79,7 +79,7 @@ def test_everything_works_on_an_older_server(
     assert [request.path for request in asked] == ["/fabrikam/_apis/git/repositories"]
 
 
-def test_a_server_that_is_too_old_is_told_from_a_proxy(
+def test_a_server_that_is_too_old_is_distinguished_from_a_proxy(
     emulator: Emulator, organization: Organization, token: str, admin: Client
 ) -> None:
     emulator.speak("4.1")

@@ -130,7 +130,7 @@ def test_a_stack_that_follows_a_branch_again_plans_what_is_open_to_it(
     assert told(one.latest_statuses(iteration=1)) == [("pending", "Run 2 waits for its turn")]
 
 
-def test_it_is_planned_once_whatever_tells_of_it_meanwhile(
+def test_it_is_planned_once_whatever_announces_it_meanwhile(
     integration: Integration, repository: Repository
 ) -> None:
     one = opened(repository, 1)
@@ -226,7 +226,7 @@ def test_with_a_click_they_are_planned_ten_at_a_time(
     assert stack.runs.count() == 10
     page = text(member.get(STACK))
     assert "2 open pull requests are older than this stack and wait to be planned" in page
-    # What tells of one that waits does not jump the queue.
+    # What announces one that waits does not jump the queue.
     many[0].vote("Bo Builder", 10)
     look(stack)
     work()

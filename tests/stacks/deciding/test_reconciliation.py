@@ -1,4 +1,4 @@
-"""What webhooks did not tell is read from Azure DevOps, and becomes the same runs."""
+"""What no webhook announced is read from Azure DevOps, and becomes the same runs."""
 
 from datetime import timedelta
 from io import StringIO
@@ -48,7 +48,7 @@ def test_what_was_there_before_the_stack_starts_nothing(following: Stack) -> Non
     assert following.head_sha
 
 
-def test_a_push_that_nobody_told_of_becomes_a_run_that_says_so(
+def test_a_push_that_nobody_announced_becomes_a_run_that_says_so(
     following: Stack, repository: Repository
 ) -> None:
     repository.push({"main.tf": "2"}, message="Second")

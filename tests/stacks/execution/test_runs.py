@@ -274,7 +274,7 @@ def test_a_retry_repeats_the_newest_tracked_run_alone(stack: Stack, bob: User) -
         act(new, Action.RETRY, bob, "")
 
 
-def test_of_two_who_act_at_once_one_is_told(stack: Stack, bob: User) -> None:
+def test_of_two_who_act_at_once_one_gets_an_error(stack: Stack, bob: User) -> None:
     run = make_run(stack, 1, state=State.UNCONFIRMED)
     same = Run.objects.get(pk=run.pk)
     act(run, Action.DISCARD, bob, "")

@@ -35,7 +35,7 @@ def shown(response: Any) -> list[str]:
     return [decision.subject for decision in response.context["page"].rows]
 
 
-def test_each_decision_tells_what_happened_the_rule_and_why(member: Client, stack: Stack) -> None:
+def test_each_decision_says_what_happened_the_rule_and_why(member: Client, stack: Stack) -> None:
     decide(stack, Rule.TRACKED, run=make_run(stack, 3))
     decide(
         stack,

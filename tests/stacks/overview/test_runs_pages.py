@@ -332,11 +332,11 @@ def test_the_decisions_about_a_run_lead_an_admin_to_the_deliveries(
 ) -> None:
     run = make_run(stack, 1)
     delivery = Delivery.objects.create(integration=linked, outcome="run", body=b"{}")
-    for subject, told_by in (("Push 1 to main", delivery), ("Push 2 to main", None)):
+    for subject, sent_by in (("Push 1 to main", delivery), ("Push 2 to main", None)):
         Decision.objects.create(
             stack=stack,
             run=run,
-            delivery=told_by,
+            delivery=sent_by,
             subject=subject,
             rule="same_commit",
             sentence="Run 1 has the same commit.",

@@ -1,4 +1,4 @@
-"""Workers that are killed while they report: each commit is told what became of it, once."""
+"""Workers that are killed while they report: each commit gets its status, once."""
 
 import random
 import time
@@ -20,7 +20,7 @@ make_stack(integration.repositories.get(), path_rule=False, followed_position=1)
 """
 
 
-def test_a_killed_worker_loses_no_report_and_tells_nothing_twice(
+def test_a_killed_worker_loses_no_report_and_sends_nothing_twice(
     tmp_path: Path,
     emulator: Emulator,
     organization: Organization,
@@ -35,28 +35,28 @@ def test_a_killed_worker_loses_no_report_and_tells_nothing_twice(
     # Slow enough that some are killed between a post and its answer.
     emulator.faults.add("slow", path="statuses", seconds=0.05)
     chance = random.Random(7)  # noqa: S311
-    told = 0
+    sent = 0
     for number in range(KILLS):
         with worker(database) as process:
-            assert wait_for(partial(tells_more, repository, told), 60)
+            assert wait_for(partial(has_more, repository, sent), 60)
             time.sleep(chance.uniform(0, 0.4))
             process.kill()
             process.wait()
         # As if the time of its leases had passed.
         database.ask("UPDATE stacks_report SET lease_until = NULL")
         database.ask("UPDATE vcs_integrations_repository SET lease_until = NULL")
-        told = len(repository.statuses)
-        assert told < COMMITS, f"all was told before kill {number}"
+        sent = len(repository.statuses)
+        assert sent < COMMITS, f"all was sent before kill {number}"
     emulator.faults.clear()
     with worker(database):
         assert wait_for(lambda: len(repository.statuses) == COMMITS, 60)
         assert wait_for(lambda: waiting(database) == 0, 60)
-    told_twice = [sha for sha in shas if len(repository.statuses[sha]) > 1]
-    assert told_twice == []
+    sent_twice = [sha for sha in shas if len(repository.statuses[sha]) > 1]
+    assert sent_twice == []
     assert {one.state for sha in shas for one in repository.statuses[sha]} == {"pending"}
 
 
-def tells_more(repository: Repository, than: int) -> bool:
+def has_more(repository: Repository, than: int) -> bool:
     return len(repository.statuses) > than
 
 

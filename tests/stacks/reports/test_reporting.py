@@ -1,4 +1,4 @@
-"""Azure DevOps is told what becomes of runs: commit statuses, pull request statuses, comments."""
+"""Runs are reported to Azure DevOps: commit statuses, pull request statuses, comments."""
 
 from typing import Any
 
@@ -99,7 +99,7 @@ def test_no_end_leaves_a_commit_pending(
     assert told(repository.statuses[sha])[-1] == expected
 
 
-def test_older_code_of_the_tracked_branch_is_told_to_be_superseded(
+def test_older_code_of_the_tracked_branch_is_reported_as_superseded(
     following: Stack, repository: Repository
 ) -> None:
     first = repository.push({"main.tf": "2"})
@@ -294,7 +294,7 @@ def test_a_completed_pull_request_takes_nothing_any_more(
     send_all()
     posted = len(opened.statuses)
     opened.complete()
-    move(newest(following), *TO_PLAN, State.FINISHED)  # before anybody told of the completion
+    move(newest(following), *TO_PLAN, State.FINISHED)  # before the completion was announced
     send_all()
     assert len(opened.statuses) == posted
     assert opened.threads == []
@@ -307,7 +307,7 @@ def test_a_completed_pull_request_takes_nothing_any_more(
     assert told(repository.statuses[opened.source_commit])[-1] == ("succeeded", "Run 1 finished")
 
 
-def test_a_pull_request_that_is_active_again_is_told_again(
+def test_a_pull_request_that_is_active_again_is_reported_again(
     opened: PullRequest, following: Stack
 ) -> None:
     send_all()
@@ -525,7 +525,7 @@ def test_a_name_can_not_break_out_of_the_comment(opened: PullRequest, following:
         ),
     ],
 )
-def test_a_run_is_told_with_its_counts(
+def test_a_run_is_reported_with_its_counts(
     kind: Kind, state: State, counts: tuple[int, int, int], expected: str
 ) -> None:
     added, changed, destroyed = counts
@@ -533,7 +533,7 @@ def test_a_run_is_told_with_its_counts(
     assert describe(run) == f"Run 3 {expected}"
 
 
-def test_changed_outputs_are_changes_and_are_told_without_their_values() -> None:
+def test_changed_outputs_are_changes_and_are_reported_without_their_values() -> None:
     outputs = [{"name": "address", "action": "change", "value": '"10.0.0.1"'}]
     run = planned(added=0, changed=0, destroyed=0, changed_outputs=1, plan={"outputs": outputs})
     assert describe(run) == "Run 3 planned: 0 to add, 0 to change, 0 to destroy, 1 output"

@@ -1,4 +1,4 @@
-"""Whatever fails and whatever people do meanwhile, what is told at rest is what there is.
+"""Whatever fails and whatever people do meanwhile, what is reported at rest is what there is.
 
 Stacks follow a repository of the emulator in which things happen at random, while three of ten
 calls about statuses and comments fail, some of them after they were done.
@@ -42,7 +42,7 @@ FAULTS = (
     "permission-denied",
     "repository-missing",
 )
-# What Azure DevOps is told of the states in which a run counts.
+# What is reported to Azure DevOps of the states in which a run counts.
 WORDS = {
     State.FINISHED: "succeeded",
     State.FAILED: "failed",

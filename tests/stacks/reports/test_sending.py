@@ -1,4 +1,4 @@
-"""Reports reach Azure DevOps whatever fails on the way, and nothing is told twice."""
+"""Reports reach Azure DevOps whatever fails on the way, and nothing is sent twice."""
 
 from datetime import timedelta
 from typing import Any
@@ -216,7 +216,7 @@ def test_reports_of_an_unlinked_organization_wait(
     assert len(repository.statuses[sha]) == 1
 
 
-def test_what_changes_while_it_is_sent_is_told_too(
+def test_what_changes_while_it_is_sent_is_sent_too(
     sha: str, following: Stack, repository: Repository
 ) -> None:
     really_post = AzureDevOpsClient.create_commit_status

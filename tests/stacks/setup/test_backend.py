@@ -13,7 +13,7 @@ from vcs_integrations.models import Integration
 PATH = "/stacks/network/backend/"
 
 
-def test_a_stack_has_terraform_and_a_state_of_ours_unless_told_otherwise(
+def test_a_stack_has_terraform_and_a_state_of_ours_by_default(
     member: Client, world: Integration
 ) -> None:
     create(member, world)

@@ -32,7 +32,7 @@ def chosen(stack: Stack) -> dict[str, Any]:
     return {name: getattr(stack, name) for name in BOXES}
 
 
-def test_a_stack_follows_the_path_rule_and_drafts_unless_told_otherwise(
+def test_a_stack_follows_the_path_rule_and_drafts_by_default(
     member: Client, world: Integration
 ) -> None:
     second = member.post(NEW, source(world))

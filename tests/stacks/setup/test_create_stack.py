@@ -751,7 +751,7 @@ def test_creating_a_stack_costs_few_queries(member: Client, ten_thousand: Integr
     assert len(queries) <= 24
 
 
-def test_organizations_of_one_name_are_told_apart(member: Client, world: Integration) -> None:
+def test_organizations_of_one_name_are_distinguished(member: Client, world: Integration) -> None:
     assert f">{world}<" in member.get(NEW).content.decode()
     twin = store_integration(
         organization_url="https://tfs.example.com/fabrikam",

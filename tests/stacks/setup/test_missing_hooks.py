@@ -42,7 +42,7 @@ def test_an_admin_creates_them_from_the_stack(
     assert len(organization.subscriptions) == 4
 
 
-def test_a_member_is_told_who_creates_them(member: Client, created: Stack) -> None:
+def test_a_member_sees_who_creates_them(member: Client, created: Stack) -> None:
     page = member.get(created.get_absolute_url()).content.decode()
     assert OFFER in page
     assert "An admin creates them" in page

@@ -230,7 +230,7 @@ def test_of_many_who_lock_at_once_one_succeeds(site: str, run: Run) -> None:
     assert StateLock.objects.get().lock_id == ids[statuses.index(200)]
 
 
-def test_who_comes_second_is_told_who_holds_the_lock(run: Run) -> None:
+def test_who_comes_second_learns_who_holds_the_lock(run: Run) -> None:
     first = Program(run)
     assert first.lock("one").status_code == 200
     assert first.lock("one").status_code == 200  # sent again, as the answer was lost
@@ -476,7 +476,7 @@ def test_a_request_under_way_changes_nothing_once_its_run_or_password_ended(
     assert [one.lock_id for one in StateLock.objects.all()] == ["one"] * (method != "LOCK")
 
 
-def test_a_state_is_stored_as_bytes_that_tell_nothing(run: Run) -> None:
+def test_a_state_is_stored_as_bytes_that_reveal_nothing(run: Run) -> None:
     program = Program(run)
     program.lock()
     program.write(state(1, outputs={"password": SECRET}))

@@ -149,7 +149,7 @@ def test_linking_twice_is_refused_with_a_pointer_to_the_link(
 def test_both_addresses_of_one_organization_are_one_organization(
     emulator: Emulator, integration: Integration, organization: Organization, settings: Settings
 ) -> None:
-    """Two host names stand for Azure DevOps' two URL families: only the id tells."""
+    """Two host names stand for Azure DevOps' two URL families: only the id shows it."""
     other = emulator.url.replace("127.0.0.1", "localhost")
     settings.AZURE_DEVOPS_SERVERS = [emulator.url, other]
     token = organization.add_token({"vso.code"})

@@ -30,7 +30,7 @@ PATIENCE = 0.5  # seconds that the emulator waits for an answer
 
 
 class Proxy:
-    """Passes requests on to Stackhook, changed on their way as it is told."""
+    """Passes requests on to Stackhook, changed on their way as a test says."""
 
     def __init__(self, site: str) -> None:
         self._site = urlsplit(site).netloc
@@ -135,7 +135,7 @@ CASES: dict[str, tuple[Misbehaviour, Verdict]] = {
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_each_misbehaviour_of_a_proxy_is_told_apart(
+def test_each_misbehaviour_of_a_proxy_is_distinguished(
     proxy: Proxy, emulator: Emulator, integration: Integration, project: Project, case: str
 ) -> None:
     misbehave, verdict = CASES[case]

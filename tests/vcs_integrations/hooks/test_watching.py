@@ -193,7 +193,7 @@ def test_a_dead_hook_made_by_hand_is_recreated_where_hooks_are_kept(
     assert states(kept) == ALL_WELL
 
 
-def test_of_two_that_tell_the_same_ours_is_removed(
+def test_of_two_that_send_the_same_ours_is_removed(
     kept: Integration, organization: Organization, project: Project
 ) -> None:
     password = kept.read_webhook_secret().value
@@ -331,14 +331,14 @@ def test_unlinking_leaves_none(kept: Integration, organization: Organization) ->
     assert organization.subscriptions == []
 
 
-# What people are told
+# What people are notified of
 
 
 def subjects(integration: Integration) -> list[str]:
     return [notice.subject for notice in integration.notices.standing()]
 
 
-def test_what_is_refused_is_told_once_until_it_is_repaired(
+def test_what_is_refused_is_reported_once_until_it_is_repaired(
     integration: Integration, organization: Organization
 ) -> None:
     organization.deny("Ann Admin", "edit_subscriptions")
@@ -352,7 +352,7 @@ def test_what_is_refused_is_told_once_until_it_is_repaired(
     assert subjects(integration) == []
 
 
-def test_a_broken_hook_that_nobody_keeps_is_told(
+def test_a_broken_hook_that_nobody_keeps_is_reported(
     integration: Integration, organization: Organization, project: Project
 ) -> None:
     hook = organization.add_subscription(project, "git.push", integration.endpoint_url, "x")
@@ -373,7 +373,7 @@ def long_ago(integration: Integration) -> None:
     integration.projects.update(repaired_at=day)
 
 
-def test_a_project_that_used_to_deliver_and_is_silent_is_told(kept: Integration) -> None:
+def test_a_project_that_used_to_deliver_and_is_silent_is_reported(kept: Integration) -> None:
     repository = kept.repositories.get()
     hour = timedelta(hours=1)
     repository.due_at = timezone.now() + hour
@@ -408,7 +408,7 @@ def test_a_project_that_never_delivered_is_not_silent(kept: Integration) -> None
     assert subjects(kept) == []
 
 
-def test_hooks_that_break_again_and_again_are_told(
+def test_hooks_that_break_again_and_again_are_reported(
     kept: Integration, organization: Organization
 ) -> None:
     for _ in range(3):
@@ -617,7 +617,7 @@ def test_linked_again_what_was_refused_is_tried_at_once(
     assert len(organization.subscriptions) == 4
 
 
-def test_of_many_projects_a_few_mails_tell(
+def test_many_projects_are_reported_in_a_few_mails(
     integration: Integration, organization: Organization, alice: User, settings: Settings
 ) -> None:
     settings.SENDS_EMAIL = True

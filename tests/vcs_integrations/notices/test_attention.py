@@ -34,7 +34,7 @@ def make_another(number: int) -> Integration:
     return store_integration(f"another-{number}", name=f"Another {number}")
 
 
-def tell(integration: Integration, kind: NoticeKind, key: str = "p") -> None:
+def notify(integration: Integration, kind: NoticeKind, key: str = "p") -> None:
     give(integration, kind, key, f"{key} of {integration.name} is silent", "Look at its hooks.")
 
 
@@ -87,7 +87,7 @@ def test_other_notices_stand_in_it_until_they_are_withdrawn(
     admin: Client, linked: Integration
 ) -> None:
     for kind in NoticeKind:
-        tell(linked, kind, kind)
+        notify(linked, kind, kind)
     kinds = ("delivery_refuted", "project_silent", "hooks_unwell")
     told = [f"{kind} of Ours is silent" for kind in kinds]
     assert banner(admin)[:3] == told
@@ -102,7 +102,7 @@ def test_it_shows_the_most_urgent_and_how_many_more_there_are(
     admin: Client, linked: Integration
 ) -> None:
     for number in range(5):
-        tell(linked, NoticeKind.PROJECT_SILENT, f"P{number}")
+        notify(linked, NoticeKind.PROJECT_SILENT, f"P{number}")
     make_another(1).record_failure(REFUSED)
     assert banner(admin) == [
         "Connecting to Azure DevOps · another-1 failed",
@@ -117,7 +117,7 @@ def test_it_shows_the_most_urgent_and_how_many_more_there_are(
 def test_the_start_page_has_its_list_in_place_of_it(
     admin: Client, member: Client, linked: Integration
 ) -> None:
-    tell(linked, NoticeKind.PROJECT_SILENT)
+    notify(linked, NoticeKind.PROJECT_SILENT)
     assert banner(admin, "/") == []
     for client in (admin, member):
         [notice] = client.get("/").context["notices"]
@@ -130,7 +130,7 @@ def test_many_notices_of_one_organization_hide_no_failure_of_another(
     admin: Client, linked: Integration
 ) -> None:
     for number in range(60):
-        tell(linked, NoticeKind.PROJECT_SILENT, f"P{number}")
+        notify(linked, NoticeKind.PROJECT_SILENT, f"P{number}")
     make_another(1).record_failure(REFUSED)
     ended = make_another(2)
     Integration.objects.filter(pk=ended.pk).update(token_expires_on=date(2020, 1, 1))
@@ -144,7 +144,7 @@ def test_many_notices_of_one_organization_hide_no_failure_of_another(
 
 def test_many_organizations_with_notices_hide_none_that_fails(admin: Client, alice: User) -> None:
     for number in range(55):
-        tell(make_another(number), NoticeKind.PROJECT_SILENT)
+        notify(make_another(number), NoticeKind.PROJECT_SILENT)
     make_another(99).record_failure(REFUSED)
     assert banner(admin)[0] == "Connecting to Azure DevOps · another-99 failed"
 
@@ -163,7 +163,7 @@ def test_it_takes_one_query_however_much_there_is_and_none_of_a_member(
         another = make_another(number)
         another.record_failure(REFUSED)
         for key in "abc":
-            tell(another, NoticeKind.HOOKS_UNWELL, key)
+            notify(another, NoticeKind.HOOKS_UNWELL, key)
     assert len(banner(admin, "/password/")) == 3
     assert cost(alice, "/password/") == 1
     assert cost(bob, "/password/") == 0
@@ -182,7 +182,7 @@ def test_the_test_button_takes_it_away_without_a_new_page(
 # The page of notices
 
 
-def test_the_page_of_notices_says_what_was_told_and_who_was_mailed(
+def test_the_page_of_notices_says_what_was_sent_and_who_was_mailed(
     admin: Client, alice: User, linked: Integration, settings: Settings
 ) -> None:
     path = f"/settings/vcs-providers/{linked.pk}/notices/"
@@ -191,7 +191,7 @@ def test_the_page_of_notices_says_what_was_told_and_who_was_mailed(
     alice.email = "alice@example.com"
     alice.save()
     User.objects.create_superuser("root", "root@example.com")
-    tell(linked, NoticeKind.PROJECT_SILENT)
+    notify(linked, NoticeKind.PROJECT_SILENT)
     text = strip_tags(admin.get(path).content.decode())
     assert "p of Ours is silent" in text and "Look at its hooks." in text
     assert "To be e-mailed to 2 admins." in text

@@ -93,7 +93,7 @@ def give_one(integration: Integration, key: str = "p") -> None:
 # The end of a token
 
 
-def test_each_stage_before_the_end_of_a_token_is_told_once(
+def test_each_stage_before_the_end_of_a_token_is_announced_once(
     linked: Integration, clock: time_machine.Traveller
 ) -> None:
     Integration.objects.update(token_expires_on=ends_in(32))
@@ -120,7 +120,7 @@ def test_each_stage_before_the_end_of_a_token_is_told_once(
     ("days", "stage"),
     [(31, ""), (29, "30"), (15, "30"), (12, "14"), (8, "14"), (3, "7"), (1, "1"), (0, "1")],
 )
-def test_of_stages_that_passed_while_no_worker_ran_only_the_last_is_told(
+def test_of_stages_that_passed_while_no_worker_ran_only_the_last_is_announced(
     linked: Integration, clock: time_machine.Traveller, days: int, stage: str
 ) -> None:
     Integration.objects.update(token_expires_on=ends_in(days))
@@ -130,7 +130,7 @@ def test_of_stages_that_passed_while_no_worker_ran_only_the_last_is_told(
     assert list(found) == ([("token_ends", f"{ends_in(days)} {stage}")] if stage else [])
 
 
-def test_a_token_that_ended_while_no_worker_ran_is_told_as_ended_only(
+def test_a_token_that_ended_while_no_worker_ran_is_announced_as_ended_only(
     linked: Integration, clock: time_machine.Traveller
 ) -> None:
     Integration.objects.update(token_expires_on=ends_in(-40))
@@ -140,7 +140,7 @@ def test_a_token_that_ended_while_no_worker_ran_is_told_as_ended_only(
     assert notice.text.startswith("It ended on 2026-11-22. ")
 
 
-def test_another_date_is_told_anew_and_one_that_comes_back_is_not(
+def test_another_date_is_announced_again_and_one_that_comes_back_is_not(
     linked: Integration, clock: time_machine.Traveller
 ) -> None:
     for days, count in ((5, 1), (6, 2), (5, 2), (200, 2)):
@@ -150,7 +150,7 @@ def test_another_date_is_told_anew_and_one_that_comes_back_is_not(
     assert subjects() == []
 
 
-def test_no_other_token_is_told_of(linked: Integration, clock: time_machine.Traveller) -> None:
+def test_no_other_token_is_announced(linked: Integration, clock: time_machine.Traveller) -> None:
     """One without a date, one that is not linked any more, and one of a double link."""
     look_at_tokens()
     Integration.objects.update(token_expires_on=ends_in(1), unlinked_at=NOW)
@@ -163,7 +163,7 @@ def test_no_other_token_is_told_of(linked: Integration, clock: time_machine.Trav
 # Refusals
 
 
-def test_the_first_refusal_is_told_and_the_next_only_after_it_worked(
+def test_the_first_refusal_is_reported_and_the_next_only_after_it_worked(
     integration: Integration, emulator: Emulator
 ) -> None:
     told = [f"Connecting to {integration} failed"]
@@ -188,14 +188,14 @@ def test_the_first_refusal_is_told_and_the_next_only_after_it_worked(
     assert subjects() == told
 
 
-def test_what_fixes_itself_is_not_told(integration: Integration, emulator: Emulator) -> None:
+def test_what_fixes_itself_is_not_reported(integration: Integration, emulator: Emulator) -> None:
     emulator.faults.add("unavailable")
     refresh(integration, BACKGROUND)
     assert Integration.objects.get().problem == "unavailable"
     assert subjects() == []
 
 
-def test_a_refusal_that_a_new_token_overtook_is_not_told(
+def test_a_refusal_that_a_new_token_overtook_is_not_reported(
     integration: Integration, emulator: Emulator
 ) -> None:
     old = Integration.objects.get()
@@ -205,7 +205,7 @@ def test_a_refusal_that_a_new_token_overtook_is_not_told(
     assert subjects() == []
 
 
-def test_a_key_that_decrypts_nothing_is_told_once(
+def test_a_key_that_decrypts_nothing_is_reported_once(
     integration: Integration, settings: Settings
 ) -> None:
     settings.FIELD_ENCRYPTION_KEY = "another key altogether"
@@ -255,7 +255,7 @@ def test_two_of_a_kind_never_stand_at_once(linked: Integration) -> None:
     again.save()
 
 
-def test_what_is_told_of_hooks_costs_the_same_however_much_was_fixed(linked: Integration) -> None:
+def test_notices_of_hooks_cost_the_same_however_much_was_fixed(linked: Integration) -> None:
     def cost() -> int:
         with CaptureQueriesContext(connection) as queries:
             notify_of_hooks(linked)
@@ -284,7 +284,7 @@ def test_what_was_fixed_long_ago_is_removed(
     assert [one.key for one in Notice.objects.all()] == ["stands"]
 
 
-def test_after_linking_again_all_can_be_told_again(
+def test_after_linking_again_all_can_be_reported_again(
     integration: Integration, organization: Organization
 ) -> None:
     give_one(integration)
@@ -495,7 +495,7 @@ def test_a_server_that_is_not_there_is_tried_again(
 
 
 @pytest.mark.parametrize("fault", ["password", "address"])
-def test_what_cant_be_encoded_is_told_on_the_page_and_tried_later(
+def test_what_cant_be_encoded_is_said_on_the_page_and_tried_later(
     linked: Integration,
     ann: User,
     smtp: MailServer,

@@ -264,7 +264,7 @@ def test_a_missing_right_is_named_with_its_fix_and_no_other(world: World, name: 
 # Where Azure DevOps does not say what somebody may do
 
 
-NOT_TOLD = "Azure DevOps does not tell this token what its owner may do."
+NOT_RETURNED = "Azure DevOps does not tell this token what its owner may do."
 
 
 @pytest.mark.parametrize(
@@ -294,7 +294,7 @@ def test_a_refusal_proves_what_permissions_would_have_said(
     assert {place for place, one in found.items() if one == Judgement.MISSING} == expected
     unknown = [one for one in world.findings if one.verdict == Judgement.UNKNOWN]
     assert {(one.right, one.project) for one in unknown} == both(SEE, CREATE, REMOVE) - expected
-    assert {one.cause for one in unknown} == {NOT_TOLD}
+    assert {one.cause for one in unknown} == {NOT_RETURNED}
     assert not world.organization.subscriptions
 
 
@@ -556,7 +556,7 @@ def test_a_token_that_can_do_as_little_replaces_the_present_one(world: World) ->
     assert stored_token(world) == as_narrow
 
 
-def test_whose_a_new_token_is_stays_open_where_that_is_not_told(world: World) -> None:
+def test_whose_a_new_token_is_stays_open_where_that_is_not_returned(world: World) -> None:
     world.emulator.faults.add("unavailable", path="connectionData")
     replace(world, world.organization.add_token(user="Bo Builder"))
     assert "The token belongs to" not in world.page()

@@ -13,7 +13,7 @@ Answer = Callable[[socket.socket], None]
 
 
 class RawServer:
-    """Takes connections on a port of this machine, keeps what came, and answers as told.
+    """Takes connections on a port of this machine, keeps what came, and answers as configured.
 
     `answer` writes to the connection, which is closed when it returns; it may write until the
     other side hangs up.

@@ -133,7 +133,7 @@ def test_folders_and_the_sources_of_renames_are_left_out_where_the_files_are_lis
 
 
 @pytest.mark.parametrize("following", ["2000", 0.5, -1, True])
-def test_a_list_whose_next_page_is_not_told_is_no_answer(following: object) -> None:
+def test_a_list_that_names_no_next_page_is_no_answer(following: object) -> None:
     answer = {"changeEntries": [entry("edit", "/a.tf")], "nextSkip": following}
     with responses.RequestsMock() as azure, pytest.raises(ProviderError) as raised:
         azure.get(REVISION, json=answer)

@@ -397,7 +397,7 @@ def open_pull_request(repository: Repository) -> PullRequest:
         (500, "VssServiceException", "other", Problem.UNAVAILABLE),
     ],
 )
-def test_a_comment_of_another_account_is_told_from_other_refusals(
+def test_a_comment_of_another_account_is_distinguished_from_other_refusals(
     status: int, type_key: str, author: str, problem: Problem
 ) -> None:
     comment = f"{ORGANIZATION}/_apis/git/repositories/r/pullRequests/1/threads/2/comments/3"

@@ -1,4 +1,4 @@
-"""Every way in which a call fails is named, with what to do, and tells no secret.
+"""Every way in which a call fails is named, with what to do, and shows no secret.
 
 The failures are real ones: an emulator with faults, raw sockets, and single answers in the
 name of dev.azure.com.
@@ -501,7 +501,7 @@ def test_an_error_that_is_in_a_header_alone_is_azure_devops_own() -> None:
         (404, error_body("No.", "GitCommitDoesNotExistException"), Problem.NOT_FOUND),
     ],
 )
-def test_errors_of_azure_devops_are_told_apart_by_its_codes(
+def test_errors_of_azure_devops_are_distinguished_by_its_codes(
     status: int, body: dict[str, Any], problem: Problem
 ) -> None:
     error = of_call(CALLS["list the branches"], status, body)
@@ -660,7 +660,7 @@ def test_the_token_never_reaches_the_host_of_a_redirect(azure: Emulator, status:
     "status_line",
     ["200", "203", "302", "401", "403", "404", "418", "429", "500", "503"],
 )
-def test_what_an_answer_echoes_is_told_to_nobody(
+def test_what_an_answer_echoes_is_shown_to_nobody(
     status_line: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A server that sends token and text back in every part of its answer."""

@@ -88,7 +88,7 @@ def test_every_ref_of_a_push_is_claimed() -> None:
 
 
 @pytest.mark.parametrize("commits", [None, [], [{"commitId": 7}], "many"])
-def test_the_tip_is_told_by_the_ref_not_by_the_commits(commits: Any) -> None:
+def test_the_tip_is_named_by_the_ref_not_by_the_commits(commits: Any) -> None:
     [event] = claims("git_push__one_commit", commits=commits)
     assert event.new_sha.startswith("298a79")
     assert event.commit is None
@@ -101,7 +101,7 @@ def test_minimal_details_announce_the_push() -> None:
 @pytest.mark.parametrize(
     "updates", [None, [], "x", [{"name": "refs/heads/main"}], [{"newObjectId": "1" * 40}], [7]]
 )
-def test_a_push_that_does_not_tell_all_refs_is_announced(updates: Any) -> None:
+def test_a_push_that_does_not_list_all_refs_is_announced(updates: Any) -> None:
     assert events("git_push__one_commit", refUpdates=updates) == [PushAnnounced(REPOSITORY, 104)]
 
 

@@ -90,7 +90,7 @@ def test_each_permission_is_asked_of_those_that_lack_one(azure: responses.Reques
 @pytest.mark.parametrize(
     "body", ['{"value": [true]}', '{"value": [true, "yes"]}', '{"value": null}', "{}", "[]", "x"]
 )
-def test_an_answer_of_another_shape_tells_nothing(azure: responses.RequestsMock, body: str) -> None:
+def test_an_answer_of_another_shape_says_nothing(azure: responses.RequestsMock, body: str) -> None:
     azure.get(f"{API}/permissions/{GIT}/{ALL_OF_GIT}", body=body, content_type=JSON_TYPE)
     with pytest.raises(ProviderError) as caught:
         client().has_permissions(GIT, ALL_OF_GIT, ["a", "b"])
@@ -98,7 +98,7 @@ def test_an_answer_of_another_shape_tells_nothing(azure: responses.RequestsMock,
 
 
 @pytest.mark.parametrize("status", [401, 403, 404, 400])
-def test_where_permissions_are_not_told_attempts_tell(
+def test_where_permissions_are_not_returned_attempts_show_them(
     azure: responses.RequestsMock, status: int
 ) -> None:
     for namespace, bits in ((GIT, ALL_OF_GIT), (HOOKS, ALL_OF_HOOKS)):

@@ -114,7 +114,7 @@ def test_the_filter_is_kept_from_page_to_page(admin: Client, linked: Integration
     assert second.context["form"]["repository"].value() == "shop &"
 
 
-def test_each_row_tells_in_short_what_became_of_it(admin: Client, linked: Integration) -> None:
+def test_each_row_says_in_short_what_became_of_it(admin: Client, linked: Integration) -> None:
     deliver(linked, outcome=Outcome.RUN, reason="Run 3 of <Network>")
     deliver(linked, outcome=Outcome.STORED, due_at=timezone.now())
     page = text(admin.get(ledger(linked)))
@@ -137,7 +137,7 @@ def decide(stack: Stack, delivery: Delivery, rule: str, run: Run | None = None) 
     )
 
 
-def test_a_delivery_tells_for_each_stack_what_was_decided_and_why(
+def test_a_delivery_shows_for_each_stack_what_was_decided_and_why(
     admin: Client, linked: Integration
 ) -> None:
     delivery = deliver(linked, Outcome.RUN, reason="Run 1 of Network")
@@ -347,7 +347,7 @@ def test_an_admin_has_the_repositories_read_that_stacks_use(
     assert said(response) == [f"The worker reads 2 repositories now; {WHERE}"]
 
 
-def test_the_card_tells_when_repositories_were_read_and_which_could_not_be(
+def test_the_card_says_when_repositories_were_read_and_which_could_not_be(
     admin: Client, member: Client, linked: Integration
 ) -> None:
     def card(client: Client) -> str:

@@ -188,7 +188,7 @@ def test_a_row_that_the_database_refuses_fails_alone(
     assert stored_numbers() == [5, 6, 8, 9]
 
 
-def test_without_a_commit_nobody_is_told_that_it_is_stored(real_endpoint: Endpoint) -> None:
+def test_without_a_commit_no_answer_says_that_it_is_stored(real_endpoint: Endpoint) -> None:
     senders = Senders(real_endpoint, [push(number) for number in range(5)])
     senders.send()
     with _without_table():

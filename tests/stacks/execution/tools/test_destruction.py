@@ -14,14 +14,14 @@ CREATE, UPDATE, NO_OP, FORGET, READ = ["create"], ["update"], ["no-op"], ["forge
 def change(address: str, actions: list[str], **more: Any) -> dict[str, Any]:
     """Return an entry of `resource_changes`."""
     importing = more.pop("importing", None)
-    told: dict[str, Any] = {"actions": actions}
+    values: dict[str, Any] = {"actions": actions}
     if importing:
-        told["importing"] = importing
-    return {"address": address, "mode": "managed", "change": told} | more
+        values["importing"] = importing
+    return {"address": address, "mode": "managed", "change": values} | more
 
 
 def prior(*addresses: str, below: tuple[str, ...] = (), **more: Any) -> dict[str, Any]:
-    """Return `prior_state`; with more, what is told of each resource besides."""
+    """Return `prior_state`; `more` is what it says of each resource besides."""
     child = {"child_modules": [{"address": "module.a", "resources": _managed(below, more)}]}
     root = {"resources": _managed(addresses, more), "child_modules": [child]}
     return {"format_version": "1.0", "values": {"root_module": root}}
