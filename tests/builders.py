@@ -8,7 +8,7 @@ from typing import Any
 
 from django.utils import timezone
 
-from stacks.models import PullRequest, Run, Stack, StateLock, StateVersion
+from stacks.models import PullRequest, Run, RunSource, Stack, StateLock, StateVersion
 from stacks.rules.states import Kind, State
 from vcs_integrations.connections.linking import Details, link
 from vcs_integrations.models import Integration, Repository
@@ -70,6 +70,12 @@ def make_run(stack: Stack, number: int | None = None, **changes: Any) -> Run:
     run = new_run(stack, number or stack.runs.count() + 1, **changes)
     run.save()
     return run
+
+
+def propose(run: Run, one: PullRequest, revision: int = 1) -> None:
+    """Note that a revision of a pull request has the commit of a run."""
+    source = RunSource(run=run, branch=one.source_branch, pull_request=one, revision=revision)
+    RunSource.objects.add([source])
 
 
 def new_run(stack: Stack, number: int, **changes: Any) -> Run:

@@ -11,14 +11,8 @@ from itertools import chain
 
 from stacks.deciding.facts import Facts, PullRequestNow
 from stacks.deciding.older_pull_requests import go_on_planning, has_room, is_answered
-from stacks.lifecycle.starting import (
-    Source,
-    cancel_proposed,
-    start_proposed,
-    supersede_older,
-    tie_to_pull_request,
-)
-from stacks.models import Decision, PullRequest, Report, Run, Stack
+from stacks.lifecycle.starting import cancel_proposed, start_proposed, supersede_unwanted
+from stacks.models import Decision, PullRequest, Report, Run, RunSource, Stack
 from stacks.models.run import RunQuerySet
 from stacks.reports.texts import report_revision
 from stacks.rules import triggers
@@ -223,8 +217,9 @@ def _record_newest(stack: Stack, reading: Reading) -> list[Decision]:
         go_on_planning(stack)
     elif run and decision.rule in {Rule.SAME_COMMIT, Rule.SAME_SOURCE, Rule.CONFLICTS}:
         _note_merge(run, reading)
-        tie_to_pull_request(run, row, revision.number)
-        supersede_older(stack, _source(reading, revision))
+        source = _source(reading, revision, run)
+        RunSource.objects.add([source])
+        supersede_unwanted(stack, source)
     if not now.is_open:
         # Also the runs from when it targeted another branch.
         cancel_proposed(stack, row)
@@ -252,7 +247,7 @@ def _note_merge(run: Run, reading: Reading) -> None:
     is_late = bool(now.trial_merge == TrialMerge.CLEAN and run.behind != 0 and not run.merged_with)
     if run.stack.plans_merged and is_late and (has_changed or run.repeats_id is None):
         Run.objects.filter(pk=run.pk).update(lacks_merge=True)
-    if has_changed or run.pull_request_id is None:
+    if has_changed or not run.sources.filter(pull_request=reading.row).exists():
         Report.objects.renew_about([run])
         Stack.objects.filter(pk=run.stack_id).plan_again_once_quiet()
 
@@ -276,8 +271,8 @@ def _record_past(
     """Record the run of a commit that nobody saw in time, or tie the one that it has."""
     if reading.of(revision).target_branch != stack.branch:
         return []
-    for run in _runs_of(stack, revision.source_sha).filter(pull_request=None):
-        tie_to_pull_request(run, reading.row, revision.number)
+    others = _runs_of(stack, revision.source_sha).exclude(sources__pull_request=reading.row)
+    RunSource.objects.add(_source(reading, revision, run) for run in others)
     decision = _decide_past(stack, reading, revision)
     if isinstance(decision, Undecided):
         raise Outdated
@@ -314,9 +309,10 @@ def _start(
     )
 
 
-def _source(reading: Reading, revision: Revision) -> Source:
-    return Source(
-        branch=reading.now.facts.source_branch,
+def _source(reading: Reading, revision: Revision, run: Run | None = None) -> RunSource:
+    return RunSource(
+        run=run,
+        branch=reading.now.facts.source_branch[:500],
         # A fork counts its pushes by itself.
         position=None if reading.now.facts.is_from_fork else revision.position,
         pull_request=reading.row,

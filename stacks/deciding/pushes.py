@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from stacks.deciding.facts import Facts
-from stacks.lifecycle.starting import PushedRuns, Source
+from stacks.lifecycle.starting import PushedRuns
 from stacks.models import Decision, Run, Stack
 from stacks.models.run import RunQuerySet
 from stacks.rules import triggers
@@ -52,8 +52,12 @@ class Past:
         self._tracked = {run.position: run for run in tracked}
         shas = {change.new_sha for change in changes if change.branch != stack.branch}
         self._proposed: defaultdict[str, list[Run]] = defaultdict(list)
-        for run in self._runs(Kind.PROPOSED).filter(sha__in=shas) if shas else ():
+        self._brought: dict[tuple[int | None, str], Run] = {}
+        proposed = self._runs(Kind.PROPOSED).filter(sha__in=shas).prefetch_related("sources")
+        for run in proposed if shas else ():
             self._proposed[run.sha].append(run)
+            for source in run.sources.all():
+                self._brought.setdefault((source.position, run.sha), run)
 
     def has_decided(self, change: RefChanged) -> bool:
         return _subject(change) in self._decided
@@ -89,9 +93,9 @@ class Past:
         of_commit = self._proposed[change.new_sha]
         if not of_commit:
             return None, None
-        own = (run for run in of_commit if run.position == change.position)
+        own = self._brought.get((change.position, change.new_sha))
         counting = (run for run in of_commit if run.state not in DOES_NOT_COUNT)
-        return next(own, None) or self._run_named.get(_subject(change)), next(counting, None)
+        return own or self._run_named.get(_subject(change)), next(counting, None)
 
     def _runs(self, kind: Kind) -> RunQuerySet:
         runs = self._stack.runs.filter(kind=kind, repository_id=self._stack.repository_id)
@@ -189,7 +193,8 @@ def _start(pushed: Pushed, decision: triggers.Decision, runs: PushedRuns) -> Run
     return runs.start(
         Kind.TRACKED if decision.rule == Rule.TRACKED else Kind.PROPOSED,
         pushed.commit,
-        Source(pushed.change.branch, pushed.change.position),
+        pushed.change.branch,
+        pushed.change.position,
         note=decision.note,
         is_reconciled=pushed.delivery is None,
     )

@@ -6,8 +6,8 @@ from django.db import transaction
 from django.db.models import QuerySet
 
 from accounts.models import User
-from stacks.lifecycle.starting import Source, start_proposed
-from stacks.models import Decision, PullRequest, Run, RunAction, Stack
+from stacks.lifecycle.starting import start_proposed
+from stacks.models import Decision, PullRequest, Run, RunAction, RunSource, Stack
 from stacks.rules import triggers
 from stacks.rules.states import Kind
 from stacks.rules.triggers import Rule
@@ -104,8 +104,8 @@ def allow(stack: Stack, pull_request: PullRequest, found: RemoteState, person: U
     run = start_proposed(
         stack,
         found.commit,
-        Source(
-            pull_request.source_branch,
+        RunSource(
+            branch=pull_request.source_branch[:500],
             pull_request=pull_request,
             revision=pull_request.revision,
         ),

@@ -55,7 +55,6 @@ def _plan_again(stack: Stack) -> bool:
         if may_be and room > 0 and not has_to_wait:
             room -= 1
             Run.objects.filter(pk=run.pk).exclude(state__in=ENDED).move_to(State.SUPERSEDED)
-            run.pull_request, run.revision = pull_request, pull_request.revision
             repeat(run, note=f"Planned again: {because}.")
         else:
             _report_outdated(run)

@@ -4,115 +4,102 @@ All of it happens in a transaction that has locked the repository, so that no tw
 start runs of one repository at once; the database's constraints stand behind that.
 """
 
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Sequence
 
-from django.db.models import Max, Q
+from django.db.models import Exists, Max, OuterRef, Q
 
-from stacks.models import PullRequest, Run, Stack
+from stacks.models import PullRequest, Run, RunSource, Stack
 from stacks.models.run import RunQuerySet
-from stacks.rules.states import ENDED, Kind, State
+from stacks.rules.states import Kind, State
 from vcs_integrations.providers.events import RemoteCommit
 
 
-@dataclass(frozen=True)
-class Source:
-    """Where the commit of a run came from: a branch, and the push or revision that brought it."""
-
-    branch: str
-    position: int | None = None
-    pull_request: PullRequest | None = None
-    revision: int | None = None
-
-
 class PushedRuns:
-    """Runs that one transaction starts for a stack because of pushes, stored together.
-
-    Of each branch only the newest push's is executed: the others are superseded already.
-    """
+    """Runs that one transaction starts for a stack because of pushes, stored together."""
 
     def __init__(self, stack: Stack) -> None:
         self._stack = stack
         self._runs: list[Run] = []
-        self._newest: dict[tuple[Kind, str], int] = {}
-        self._overtaken: dict[tuple[Kind, str], int] = {}
+        self._sources: list[RunSource] = []
 
     def start(
-        self, kind: Kind, commit: RemoteCommit, source: Source, *, note: str, is_reconciled: bool
+        self,
+        kind: Kind,
+        commit: RemoteCommit,
+        branch: str,
+        position: int,
+        *,
+        note: str,
+        is_reconciled: bool,
     ) -> Run:
-        """Start a run; one that comes late is recorded as superseded."""
+        """Start a run; one that comes late is stored as superseded."""
         number = self._runs[-1].number + 1 if self._runs else _next_number(self._stack)
-        run = _run(self._stack, number, kind, commit, source, note, is_reconciled)
-        if (source.position or 0) < self._newest_push(kind, run.branch):
-            run.state = State.SUPERSEDED
-        else:
-            self._overtake(kind, run.branch, source.position or 0)
+        run = _run(self._stack, number, kind, commit, branch, position, note, is_reconciled)
         self._runs.append(run)
+        if kind == Kind.PROPOSED:
+            self.tie(run, branch, position)
         return run
 
     def tie(self, run: Run, branch: str, position: int) -> None:
-        """Note that a push brought the commit of a proposed run to its branch, perhaps once more.
-
-        It supersedes older code of that branch.
-        """
-        if run.branch == branch and not (run.pull_request and run.pull_request.is_from_fork):
-            run.position = max(run.position or 0, position)
-            if run.pk:
-                run.save(update_fields=["position"])
-        self._overtake(Kind.PROPOSED, branch, position)
+        """Note that a push brought the commit of a proposed run to a branch, perhaps once more."""
+        self._sources.append(RunSource(run=run, branch=branch[:500], position=position))
 
     def store(self) -> None:
-        """Store the runs, and supersede older ones."""
-        for (kind, branch), position in self._overtaken.items():
-            if kind == Kind.PROPOSED:
-                supersede_older(self._stack, Source(branch, position))
-            else:
-                older = _runs(self._stack, kind).filter(branch=branch, position__lt=position)
-                older.move_to(State.SUPERSEDED)
-                Stack.objects.filter(pk=self._stack.pk).plan_again_once_quiet()
-        if self._runs:
-            Run.objects.store(self._runs)
+        """Store the runs, and supersede what newer pushes take the place of."""
+        tracked = [run for run in self._runs if run.kind == Kind.TRACKED]
+        if tracked:
+            self._supersede_tracked(tracked)
+        _store(self._runs, [*_kept_sources(self._stack, self._runs), *self._sources])
+        if self._sources:
+            branches = {one.branch for one in self._sources}
+            _end_unwanted(self._stack, _pushed_to(*branches), State.SUPERSEDED)
 
-    def _newest_push(self, kind: Kind, branch: str) -> int:
-        """Return the newest push of a branch that has a run, 0 without any."""
-        if (kind, branch) not in self._newest:
-            there = _runs(self._stack, kind).filter(branch=branch)
-            self._newest[kind, branch] = there.aggregate(last=Max("position"))["last"] or 0
-        return self._newest[kind, branch]
-
-    def _overtake(self, kind: Kind, branch: str, position: int) -> None:
-        for run in self._runs:
-            if (run.kind, run.branch) == (kind, branch) and (run.position or 0) < position:
+    def _supersede_tracked(self, started: Collection[Run]) -> None:
+        """Supersede all tracked runs but that of the newest push, of those that start now, too."""
+        stored = _runs(self._stack, Kind.TRACKED).filter(branch=self._stack.branch[:500])
+        last = stored.aggregate(last=Max("position"))["last"] or 0
+        newest = max(last, *(run.position or 0 for run in started))
+        for run in started:
+            if (run.position or 0) < newest:
                 run.state = State.SUPERSEDED
-        self._newest[kind, branch] = max(position, self._newest_push(kind, branch))
-        self._overtaken[kind, branch] = max(position, self._overtaken.get((kind, branch), 0))
+        if newest > last:
+            stored.filter(position__lt=newest).move_to(State.SUPERSEDED)
+            Stack.objects.filter(pk=self._stack.pk).plan_again_once_quiet()
 
 
 def start_proposed(
     stack: Stack,
     commit: RemoteCommit,
-    source: Source,
+    source: RunSource,
     *,
     note: str,
     is_reconciled: bool,
     ends_as: State | None = None,
 ) -> Run:
-    """Start a run of proposed code; one that comes late is recorded as superseded.
+    """Start a run of a pull request's code; one that comes late is superseded at once.
 
     With `ends_as` it is only recorded, in that state: nobody needs it any more.
     """
-    is_late = _runs(stack, Kind.PROPOSED).filter(_of_same_source(source, "gt")).exists()
-    if not is_late:
-        supersede_older(stack, source)
-    number = _next_number(stack)
-    run = _run(stack, number, Kind.PROPOSED, commit, source, note, is_reconciled)
-    run.state = ends_as or (State.SUPERSEDED if is_late else State.QUEUED)
-    run.save()
+    run = _run(
+        stack,
+        _next_number(stack),
+        Kind.PROPOSED,
+        commit,
+        source.branch,
+        source.position,
+        note,
+        is_reconciled,
+    )
+    run.state = ends_as or State.QUEUED
+    source.run = run
+    _store([run], [*_kept_sources(stack, [run]), source])
+    supersede_unwanted(stack, source)
     return run
 
 
 def repeat(run: Run, *, note: str = "") -> Run:
     """Start a run of the same commit once more."""
-    return Run.objects.create(
+    again = Run(
         stack=run.stack,
         number=_next_number(run.stack),
         kind=run.kind,
@@ -122,64 +109,56 @@ def repeat(run: Run, *, note: str = "") -> Run:
         author=run.author,
         branch=run.branch,
         position=run.position,
-        pull_request=run.pull_request,
-        revision=run.revision,
         repeats=run,
         note=note[:500],
     )
+    _store([again], [source.copied_to(again) for source in run.sources.all()])
+    return again
 
 
-def supersede_older(stack: Stack, source: Source) -> None:
-    """End the proposed runs of older code of the same branch or pull request."""
-    older = _runs(stack, Kind.PROPOSED).filter(_of_same_source(source, "lt"))
-    _end(older, State.SUPERSEDED, moved=source.branch)
+def supersede_unwanted(stack: Stack, source: RunSource) -> None:
+    """End what nothing wants any more of the runs of a source's pull request and branch."""
+    same = Q(pull_request=source.pull_request)
+    if source.position is not None:
+        same |= _pushed_to(source.branch)
+    _end_unwanted(stack, same, State.SUPERSEDED)
 
 
 def cancel_proposed(stack: Stack, pull_request: PullRequest) -> None:
-    """End the proposed runs of a pull request that ended."""
-    runs = _runs(stack, Kind.PROPOSED).filter(pull_request=pull_request)
-    _end(runs, State.CANCELED, moved="")
+    """End what nothing wants any more of the runs of a pull request that ended."""
+    _end_unwanted(stack, Q(pull_request=pull_request), State.CANCELED)
 
 
-def tie_to_pull_request(run: Run, pull_request: PullRequest, revision: int) -> None:
-    """Note which revision has the commit of a run, unless it is another pull request's."""
-    if run.pull_request_id in {None, pull_request.pk}:
-        run.pull_request = pull_request
-        run.revision = max(run.revision or 0, revision)
-        run.save(update_fields=["pull_request", "revision"])
+def _end_unwanted(stack: Stack, moved: Q, state: State) -> None:
+    """End the proposed runs that had sources which moved or ended, if no source wants them."""
+    had = RunSource.objects.of(stack).filter(moved)
+    wanting = RunSource.objects.wanting(stack).filter(run=OuterRef("pk"))
+    runs = _runs(stack, Kind.PROPOSED).filter(pk__in=had.values("run"))
+    # In no order: else SQLite reads all runs of the stack.
+    runs.exclude(Exists(wanting)).order_by().move_to(state)
+
+
+def _pushed_to(*branches: str) -> Q:
+    """Match the sources that are of these branches, and not of those of a fork."""
+    return Q(branch__in=branches, position__isnull=False)
+
+
+def _kept_sources(stack: Stack, runs: Collection[Run]) -> list[RunSource]:
+    """Return what wants the commits of new runs because of runs that they had before."""
+    new = {run.sha: run for run in runs if run.kind == Kind.PROPOSED}
+    before = list(_runs(stack, Kind.PROPOSED).filter(sha__in=new)) if new else []
+    wanting = RunSource.objects.wanting(stack).filter(run__in=before) if before else ()
+    return [source.copied_to(new[source.run.sha]) for source in wanting]
+
+
+def _store(runs: Sequence[Run], sources: Iterable[RunSource]) -> None:
+    if runs:
+        Run.objects.store(runs)
+    RunSource.objects.add(sources)
 
 
 def _runs(stack: Stack, kind: Kind) -> RunQuerySet:
     return Run.objects.filter(stack=stack, kind=kind, repository_id=stack.repository_id)
-
-
-def _of_same_source(source: Source, comparison: str) -> Q:
-    """Match runs of the same branch or pull request that are newer ("gt") or older ("lt")."""
-    same = Q(pk__in=[])
-    if source.position is not None:
-        same |= Q(branch=source.branch[:500], **{f"position__{comparison}": source.position})
-    if source.pull_request and source.revision is not None:
-        revision = {f"revision__{comparison}": source.revision}
-        same |= Q(pull_request=source.pull_request, **revision)
-    return same
-
-
-def _end(runs: RunQuerySet, state: State, *, moved: str) -> None:
-    """End runs, except those whose commit another pull request proposes: they are its own now.
-
-    Those of the branch that moved propose another commit by now, also if none was read of them.
-    """
-    needless = []
-    for run in runs.exclude(state__in=ENDED).select_related("stack"):
-        of_moved = Q(source_branch=moved[:500], is_from_fork=False)
-        open_now = PullRequest.objects.open_to(run.stack).exclude(of_moved)
-        proposing = open_now.filter(source_sha=run.sha).first()
-        if proposing:
-            run.pull_request, run.revision = proposing, proposing.revision
-            run.save(update_fields=["pull_request", "revision"])
-        else:
-            needless.append(run.pk)
-    Run.objects.filter(pk__in=needless).move_to(state)
 
 
 def _run(
@@ -187,7 +166,8 @@ def _run(
     number: int,
     kind: Kind,
     commit: RemoteCommit,
-    source: Source,
+    branch: str,
+    position: int | None,
     note: str,
     is_reconciled: bool,
 ) -> Run:
@@ -199,10 +179,8 @@ def _run(
         sha=commit.sha,
         message=commit.title,
         author=commit.author[:255],
-        branch=source.branch[:500],
-        position=source.position,
-        pull_request=source.pull_request,
-        revision=source.revision,
+        branch=branch[:500],
+        position=position,
         note=note[:500],
         is_reconciled=is_reconciled,
     )

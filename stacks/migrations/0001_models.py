@@ -33,9 +33,8 @@ class Migration(migrations.Migration):
                 ('sha', models.CharField(max_length=64)),
                 ('message', models.CharField(blank=True, help_text='its first line', max_length=200)),
                 ('author', models.CharField(blank=True, max_length=255)),
-                ('branch', models.CharField(blank=True, max_length=500)),
-                ('position', models.BigIntegerField(blank=True, null=True)),
-                ('revision', models.PositiveIntegerField(blank=True, null=True)),
+                ('branch', models.CharField(blank=True, help_text='that it was started for', max_length=500)),
+                ('position', models.BigIntegerField(blank=True, help_text='the push to that branch, where it is known', null=True)),
                 ('is_reconciled', models.BooleanField(default=False, help_text='no webhook told of it')),
                 ('note', models.CharField(blank=True, max_length=500)),
                 ('created_at', models.DateTimeField(auto_now_add=True)),
@@ -68,28 +67,6 @@ class Migration(migrations.Migration):
                 ('state_version', models.PositiveIntegerField(blank=True, help_text="the state's version then, 0 without a state", null=True)),
                 ('repeats', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='repeated_by', to='stacks.run')),
                 ('repository', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='runs', to='vcs_integrations.repository')),
-            ],
-            options={
-                'ordering': ('-number',),
-            },
-        ),
-        migrations.CreateModel(
-            name='PullRequest',
-            fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('number', models.BigIntegerField()),
-                ('title', models.CharField(blank=True, max_length=500)),
-                ('author', models.CharField(blank=True, max_length=255)),
-                ('status', models.CharField(max_length=20)),
-                ('is_draft', models.BooleanField(default=False)),
-                ('is_from_fork', models.BooleanField(default=False)),
-                ('source_branch', models.CharField(blank=True, max_length=500)),
-                ('target_branch', models.CharField(max_length=500)),
-                ('source_sha', models.CharField(blank=True, max_length=64)),
-                ('trial_merge', models.CharField(blank=True, max_length=20)),
-                ('revision', models.PositiveIntegerField(default=0, help_text='the newest one that was read')),
-                ('version', models.PositiveIntegerField(default=0, help_text='how often it was stored')),
-                ('repository', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='pull_requests', to='vcs_integrations.repository')),
             ],
             options={
                 'ordering': ('-number',),
@@ -174,10 +151,27 @@ class Migration(migrations.Migration):
                 ('kept_lock_id', models.CharField(blank=True, help_text="the lock that a lost worker's apply held", max_length=100)),
             ],
         ),
-        migrations.AddField(
-            model_name='run',
-            name='pull_request',
-            field=models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='runs', to='stacks.pullrequest'),
+        migrations.CreateModel(
+            name='PullRequest',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('number', models.BigIntegerField()),
+                ('title', models.CharField(blank=True, max_length=500)),
+                ('author', models.CharField(blank=True, max_length=255)),
+                ('status', models.CharField(max_length=20)),
+                ('is_draft', models.BooleanField(default=False)),
+                ('is_from_fork', models.BooleanField(default=False)),
+                ('source_branch', models.CharField(blank=True, max_length=500)),
+                ('target_branch', models.CharField(max_length=500)),
+                ('source_sha', models.CharField(blank=True, max_length=64)),
+                ('trial_merge', models.CharField(blank=True, max_length=20)),
+                ('revision', models.PositiveIntegerField(default=0, help_text='the newest one that was read')),
+                ('version', models.PositiveIntegerField(default=0, help_text='how often it was stored')),
+                ('repository', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='pull_requests', to='vcs_integrations.repository')),
+            ],
+            options={
+                'ordering': ('-number',),
+            },
         ),
         migrations.CreateModel(
             name='RunAction',
@@ -211,6 +205,21 @@ class Migration(migrations.Migration):
                 ('packed', core.encrypted_fields.EncryptedBytesField()),
                 ('uploaded_at', models.DateTimeField(default=django.utils.timezone.now)),
             ],
+        ),
+        migrations.CreateModel(
+            name='RunSource',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('branch', models.CharField(max_length=500)),
+                ('position', models.BigIntegerField(blank=True, null=True)),
+                ('revision', models.PositiveIntegerField(blank=True, null=True)),
+                ('pull_request', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.CASCADE, related_name='run_sources', to='stacks.pullrequest')),
+                ('run', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='sources', to='stacks.run')),
+                ('stack', models.ForeignKey(db_index=False, help_text="the run's, for the index", on_delete=django.db.models.deletion.CASCADE, related_name='run_sources', to='stacks.stack')),
+            ],
+            options={
+                'ordering': ('revision', 'pk'),
+            },
         ),
         migrations.AddField(
             model_name='run',
@@ -366,6 +375,22 @@ class Migration(migrations.Migration):
         migrations.AddConstraint(
             model_name='stack',
             constraint=models.CheckConstraint(condition=models.Q(('tool__in', ['terraform', 'opentofu']), ('backend__in', ['stackhook', 'own'])), name='stack_words'),
+        ),
+        migrations.AddIndex(
+            model_name='runsource',
+            index=models.Index(fields=['stack', 'branch', 'position'], name='source_by_push'),
+        ),
+        migrations.AddConstraint(
+            model_name='runsource',
+            constraint=models.UniqueConstraint(condition=models.Q(('pull_request', None)), fields=('run', 'branch', 'position'), name='one_source_per_push'),
+        ),
+        migrations.AddConstraint(
+            model_name='runsource',
+            constraint=models.UniqueConstraint(fields=('run', 'pull_request', 'revision'), name='one_source_per_revision'),
+        ),
+        migrations.AddConstraint(
+            model_name='runsource',
+            constraint=models.CheckConstraint(condition=models.Q(models.Q(('position__isnull', False), ('pull_request', None), ('revision', None)), models.Q(('pull_request__isnull', False), ('revision__isnull', False)), _connector='OR'), name='sources_are_pushes_or_revisions'),
         ),
         migrations.AddIndex(
             model_name='run',

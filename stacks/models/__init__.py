@@ -3,7 +3,7 @@
 from stacks.models.decision import Decision, prune_decisions
 from stacks.models.job import LogChunk, PlanFile, RunAction, plan_digest_of
 from stacks.models.report import Report
-from stacks.models.run import PullRequest, Run
+from stacks.models.run import PullRequest, Run, RunSource
 from stacks.models.stack import Backend, Stack, Tool, stacks_depending_on
 from stacks.models.state import (
     RunCredential,
@@ -26,6 +26,7 @@ __all__ = [
     "Run",
     "RunAction",
     "RunCredential",
+    "RunSource",
     "Stack",
     "StackVariable",
     "StateContent",

@@ -120,17 +120,11 @@ class ReportQuerySet(LeasedQuerySet["Report"]):
         ).renew()
 
     def add_about(self, runs: Sequence["Run"]) -> None:
-        """Have runs of one stack reported on their commits, and on pull requests if they have any.
-
-        All are of one repository.
-        """
+        """Have runs of one stack and repository reported on their commits."""
         stack = runs[0].stack
         self._put_on_commits(stack, runs)
         if stack.integration.reports_all_stacks_at_once:
             self._put_on_commits(None, runs)
-        for run in runs:
-            if run.pull_request and run.revision:
-                self.add_revision(stack, run.pull_request, run.revision, run.sha)
 
     def add_revision(
         self,

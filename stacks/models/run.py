@@ -1,11 +1,11 @@
-"""Runs, and the pull requests that some of them are for."""
+"""Runs, pull requests, and what wants the runs of proposed code."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any, Self
 
 from django.db import models, transaction
-from django.db.models import Q
+from django.db.models import Exists, F, OuterRef, Prefetch, Q
 from django.urls import reverse
 from django.utils import timezone
 
@@ -101,8 +101,9 @@ class PullRequest(models.Model):
 class RunQuerySet(LeasedQuerySet["Run"]):
     def for_pages(self) -> Self:
         """With all that a page shows of a run."""
-        return self.select_related(
-            "stack", "repository__integration", "pull_request__repository__integration"
+        sources = RunSource.objects.select_related("pull_request__repository__integration")
+        return self.select_related("stack", "repository__integration").prefetch_related(
+            Prefetch("sources", sources)
         )
 
     def store(self, runs: Sequence["Run"]) -> None:
@@ -155,12 +156,10 @@ class Run(Leased):
     sha = models.CharField(max_length=64)
     message = models.CharField(max_length=200, blank=True, help_text="its first line")
     author = models.CharField(max_length=255, blank=True)
-    branch = models.CharField(max_length=500, blank=True)
-    position = models.BigIntegerField(null=True, blank=True)
-    pull_request = models.ForeignKey(
-        PullRequest, null=True, blank=True, on_delete=models.SET_NULL, related_name="runs"
+    branch = models.CharField(max_length=500, blank=True, help_text="that it was started for")
+    position = models.BigIntegerField(
+        null=True, blank=True, help_text="the push to that branch, where it is known"
     )
-    revision = models.PositiveIntegerField(null=True, blank=True)
     repeats = models.ForeignKey(
         "self", null=True, blank=True, on_delete=models.SET_NULL, related_name="repeated_by"
     )
@@ -297,20 +296,27 @@ class Run(Leased):
         return self.state == State.QUEUED
 
     @property
-    def is_open_proposal(self) -> bool:
-        """Whether its commit is what an open pull request would merge into the tracked branch."""
-        source = self.pull_request
-        return bool(
-            source
-            and source.is_open
-            and (source.source_sha, source.target_branch) == (self.sha, self.stack.branch)
-        )
+    def push(self) -> int | None:
+        """The last push that brought its commit to its branch, as far as is known."""
+        same = (one.position for one in self.sources.all() if one.branch == self.branch)
+        return max(filter(None, same), default=self.position)
+
+    @property
+    def proposals(self) -> list["RunSource"]:
+        """The newest revision with its commit of each pull request, the open ones first."""
+        newest = {one.pull_request_id: one for one in self.sources.all() if one.pull_request}
+        return sorted(newest.values(), key=lambda one: (not one.is_open_proposal, -one.pk))
+
+    @property
+    def pull_request(self) -> PullRequest | None:
+        """The pull request that it is planned for: an open one, or else the last one."""
+        return next((one.pull_request for one in self.proposals), None)
 
     @property
     def is_of_fork(self) -> bool:
         """Whether its code comes from a fork: nobody of the repository pushed it."""
-        source = self.pull_request
-        return bool(source and source.is_from_fork and not self.position)
+        sources = self.sources.all()
+        return bool(sources) and all(one.is_from_fork for one in sources)
 
     @property
     def changes(self) -> Changes | None:
@@ -361,7 +367,8 @@ class Run(Leased):
     @property
     def branch_url(self) -> str:
         """The branch's page; empty where none is known, or it is a fork's."""
-        if not self.branch or (self.pull_request and self.pull_request.is_from_fork):
+        is_of_fork = self.position is None and any(one.is_from_fork for one in self.sources.all())
+        if not self.branch or is_of_fork:
             return ""
         integration = self.repository.integration
         return integration.provider.branch_url(self.repository.web_url, self.branch)
@@ -381,6 +388,116 @@ class Run(Leased):
         if not Run.objects.filter(pk=self.pk, state=self.state).move_to(state):
             raise IllegalMove(f"{self} is not {self.state} any more.")
         self.refresh_from_db(fields=["state", "moved_at"])
+
+
+class RunSourceQuerySet(models.QuerySet["RunSource"]):
+    def of(self, stack: Stack) -> Self:
+        """Those of a stack's runs of the repository that it follows."""
+        return self.filter(stack=stack, run__repository=stack.repository_id)
+
+    def wanting(self, stack: Stack) -> Self:
+        """Those that want their run now: newest pushes, and what open pull requests propose.
+
+        The end of a pull request also ends what its branch wants.
+        """
+        ours = RunSource.objects.of(stack).filter(branch=OuterRef("branch"))
+        ended = ours.filter(run=OuterRef("run"), pull_request__is_from_fork=False).exclude(
+            pull_request__status=PullRequestStatus.OPEN
+        )
+        is_proposed = Q(
+            pull_request__in=PullRequest.objects.open_to(stack),
+            pull_request__source_sha=F("run__sha"),
+        )
+        return (
+            self.of(stack)
+            .filter(is_proposed | Q(pull_request=None) & ~Exists(ended))
+            .exclude(Exists(ours.filter(position__gt=OuterRef("position"))))
+        )
+
+    def add(self, sources: Iterable["RunSource"]) -> None:
+        """Store sources of runs, unless they are known, and have the runs reported on pull requests."""
+        sources = list(sources)
+        for one in sources:
+            one.stack = one.run.stack
+        self.bulk_create(sources, ignore_conflicts=True)
+        for one in sources:
+            if one.pull_request and one.revision:
+                Report.objects.add_revision(one.stack, one.pull_request, one.revision, one.run.sha)
+
+
+class RunSource(models.Model):
+    """What brought the commit of a proposed run: a push to a branch, or a pull request's revision.
+
+    A revision has a branch, too, and its push where that is known and not a fork's.
+    """
+
+    run = models.ForeignKey(
+        # The constraint and the index below serve look-ups by run and by stack, too.
+        Run,
+        on_delete=models.CASCADE,
+        related_name="sources",
+        db_index=False,
+    )
+    stack = models.ForeignKey(
+        Stack,
+        on_delete=models.CASCADE,
+        related_name="run_sources",
+        db_index=False,
+        help_text="the run's, for the index",
+    )
+    branch = models.CharField(max_length=500)
+    position = models.BigIntegerField(null=True, blank=True)
+    pull_request = models.ForeignKey(
+        PullRequest, null=True, blank=True, on_delete=models.CASCADE, related_name="run_sources"
+    )
+    revision = models.PositiveIntegerField(null=True, blank=True)
+
+    objects = RunSourceQuerySet.as_manager()
+
+    class Meta:
+        ordering = ("revision", "pk")
+        constraints = (
+            models.UniqueConstraint(
+                fields=["run", "branch", "position"],
+                condition=Q(pull_request=None),
+                name="one_source_per_push",
+            ),
+            models.UniqueConstraint(
+                fields=["run", "pull_request", "revision"], name="one_source_per_revision"
+            ),
+            models.CheckConstraint(
+                condition=Q(pull_request=None, revision=None, position__isnull=False)
+                | Q(pull_request__isnull=False, revision__isnull=False),
+                name="sources_are_pushes_or_revisions",
+            ),
+        )
+        indexes = (models.Index(fields=["stack", "branch", "position"], name="source_by_push"),)
+
+    def __str__(self) -> str:
+        if self.pull_request:
+            return f"{self.pull_request}, revision {self.revision}"
+        return f"Push {self.position} to {self.branch}"
+
+    @property
+    def is_from_fork(self) -> bool:
+        return bool(self.pull_request and self.pull_request.is_from_fork)
+
+    @property
+    def is_open_proposal(self) -> bool:
+        """Whether its commit is what an open pull request would merge into the tracked branch."""
+        one = self.pull_request
+        place = (self.run.sha, self.run.stack.branch)
+        return bool(one and one.is_open and (one.source_sha, one.target_branch) == place)
+
+    def copied_to(self, run: Run) -> "RunSource":
+        """Return the same source of another run of the commit, not stored."""
+        return RunSource(
+            run=run,
+            branch=self.branch,
+            position=self.position,
+            pull_request=self.pull_request,
+            revision=self.revision,
+        )
 
 
 def _duration(start: datetime | None, end: datetime | None) -> str:

@@ -92,7 +92,7 @@ def _open_pull_requests(found: Stack) -> list[tuple[PullRequest, Run | None]]:
 
     Each knows the rule by which it is blocked. One more than is shown tells that there are more.
     """
-    newest = found.runs.filter(pull_request=OuterRef("pk")).order_by("-number")
+    newest = found.runs.filter(sources__pull_request=OuterRef("pk")).order_by("-number")
     answers = found.reports.filter(
         what=What.PULL_REQUEST_STATUS, pull_request=OuterRef("pk"), revision=OuterRef("revision")
     )
@@ -125,7 +125,7 @@ def _version(
         found.head_sha,
         found.branch_gone_at,
         found.is_detached,
-        [(run.number, run.state, run.pull_request_id) for run in runs],
+        [(run.number, run.state, [one.pk for one in run.proposals]) for run in runs],
         [(one.number, one.version, run and (run.number, run.state)) for one, run in pull_requests],
         (older, found.plans_older),
         timezone.now().replace(second=0, microsecond=0),

@@ -199,7 +199,7 @@ def _newest_of_ours(comments: Iterable[RemoteComment], told: CommentReport) -> R
 
 def _note_replacement(report: Report, one: PullRequest) -> None:
     """Have the run before, which the old comment was about, say once why that is out of date."""
-    runs = Run.objects.filter(stack=report.stack, pull_request=one)
+    runs = Run.objects.filter(stack=report.stack, sources__pull_request=one)
     current = deciding_run(report)
     before = runs.filter(number__lt=current.number).first() if current else runs.first()
     run = before or current

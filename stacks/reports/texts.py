@@ -182,7 +182,7 @@ def deciding_run(report: Report) -> Run | None:
     runs = Run.objects.filter(stack=report.stack, repository=report.repository, sha=report.sha)
     if report.what != What.COMMIT_STATUS:
         runs = runs.filter(kind=Kind.PROPOSED)
-    newest = runs.select_related("stack", "pull_request").order_by("-number")
+    newest = runs.select_related("stack").order_by("-number")
     found = newest.that_count().first() or newest.first()
     if found and found.state in DOES_NOT_COUNT and (report.is_ignored or report.blocked_by):
         return None
@@ -206,8 +206,10 @@ def _describe_with(doubts: Doubts, run: Run) -> str:
 
 def doubts_about(run: Run) -> Doubts:
     """Return why a pull request's plan is not what merging would do, if it is not."""
-    source = run.pull_request
-    if source is None or run.state != State.FINISHED or not run.is_open_proposal:
+    is_planned = (run.kind, run.state) == (Kind.PROPOSED, State.FINISHED)
+    proposals = run.proposals if is_planned else []
+    source = next((one.pull_request for one in proposals if one.is_open_proposal), None)
+    if source is None:
         return Doubts()
     branch = run.stack.branch
     if run.conflicts or source.has_conflicts:

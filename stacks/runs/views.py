@@ -171,7 +171,7 @@ def _version(context: dict[str, Any]) -> str:
         found.failure,
         found.warnings,
         found.worker,
-        found.revision,
+        [one.pk for one in found.proposals],
         context["actions"],
         context["doubts"],
         context["refusal"],

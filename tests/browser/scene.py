@@ -28,7 +28,7 @@ from stacks.rules.states import State as RunState
 from stacks.rules.triggers import Rule
 from stacks.sources.heads import follow_from_now
 from tests.browser.conftest import Watch, sign_in
-from tests.builders import make_lock, make_run, make_stack, make_state_version
+from tests.builders import make_lock, make_run, make_stack, make_state_version, propose
 from tests.conftest import signed_in
 from tests.emulator import Emulator
 from tests.emulator.model import Organization
@@ -151,7 +151,7 @@ class Scene:
                 state = RunState.SUPERSEDED
             is_proposed = state not in TRACKED_ONLY and (number % 2 == 0 or state in HOLDS_STACK)
             held = held or (not is_proposed and state in HOLDS_STACK)
-            make_run(
+            run = make_run(
                 stack,
                 number,
                 kind=Kind.PROPOSED if is_proposed else Kind.TRACKED,
@@ -160,11 +160,11 @@ class Scene:
                 message=LONG_NAME if number == 30 else "Add a subnet for the bastion hosts",
                 author="Ann Admin",
                 branch="feature/network" if is_proposed else "main",
-                pull_request=pull_requests[number % 3] if is_proposed else None,
-                revision=2 if is_proposed else None,
                 is_reconciled=number == 34,
                 note="Which files changed is not known, so it runs in any case: it was not found.",
             )
+            if is_proposed:
+                propose(run, pull_requests[number % 3], revision=2)
         newest = stack.runs.get(number=34)
         delivery = self.deliveries()[1]
         for number, rule in enumerate(Rule):

@@ -198,7 +198,7 @@ def test_a_created_pull_request_starts_a_proposed_run_tied_to_it(inbox: Inbox) -
     assert inbox.runs == [("proposed", TOPIC_SHA, "queued")]
     [run] = inbox.stack.runs.all()
     assert run.pull_request
-    assert (run.pull_request.number, run.revision) == (41, 1)
+    assert (run.pull_request.number, run.proposals[0].revision) == (41, 1)
     assert run.branch == "topic/größe"
 
 
@@ -329,7 +329,7 @@ def test_push_and_pull_request_of_one_commit_are_one_run(inbox: Inbox, order: li
     assert inbox.runs == [("proposed", TOPIC_SHA, "queued")]
     [run] = inbox.stack.runs.all()
     assert run.pull_request
-    assert (run.position, run.pull_request.number) == (105, 41)
+    assert (run.push, run.pull_request.number) == (105, 41)
     assert inbox.rule == "same_commit"
 
 

@@ -149,7 +149,7 @@ def test_with_reduced_details_the_rest_is_read(
         ("proposed", "First", "queued"),
         ("tracked", "Second", "queued"),
     ]
-    assert stack.runs.exclude(pull_request=None).count() == 1
+    assert stack.runs.filter(sources__pull_request__number=1).count() == 1
 
 
 def test_the_path_rule_reads_the_changed_files(
@@ -355,11 +355,7 @@ def test_a_commit_that_comes_to_two_branches_at_once_has_one_run(
     repository.push({"a.tf": "2"}, branch="one", message="Next")
     repository.push_refs({"refs/heads/three": sha})
     deliver(emulator)
-    assert runs(following) == [
-        ("proposed", "Shared", "superseded"),
-        ("proposed", "Next", "queued"),
-        ("proposed", "Shared", "queued"),
-    ]
+    assert runs(following) == [("proposed", "Shared", "queued"), ("proposed", "Next", "queued")]
 
 
 def test_a_worker_that_lost_its_claim_stores_nothing_of_what_it_decided(
@@ -625,6 +621,71 @@ def test_a_commit_of_two_pull_requests_is_run_for_the_one_that_stays(
     assert (run.state, run.pull_request.number) == ("queued", 2)
 
 
+@pytest.mark.parametrize("pull_requests_only", [True, False])
+@pytest.mark.parametrize("ends_first", ["one", "two"])
+def test_a_commit_of_two_pull_requests_is_run_until_both_have_ended(
+    following: Stack,
+    repository: Repository,
+    emulator: Emulator,
+    pull_requests_only: bool,
+    ends_first: str,
+) -> None:
+    Stack.objects.update(pull_requests_only=pull_requests_only)
+    repository.push({"a.tf": "1"}, branch="one", message="Shared")
+    repository.push_refs({"refs/heads/two": repository.sha("one")})
+    opened = {name: repository.open_pull_request(name) for name in ("one", "two")}
+    deliver(emulator)
+    opened.pop(ends_first).abandon()
+    deliver(emulator)
+    assert runs(following) == [("proposed", "Shared", "queued")]
+    opened.popitem()[1].abandon()
+    deliver(emulator)
+    assert runs(following) == [("proposed", "Shared", "canceled")]
+
+
+def test_code_of_two_branches_is_superseded_once_both_moved(
+    following: Stack, repository: Repository, emulator: Emulator
+) -> None:
+    repository.push({"a.tf": "1"}, branch="one", message="Shared")
+    repository.push_refs({"refs/heads/two": repository.sha("one")})
+    deliver(emulator)
+    repository.push({"a.tf": "2"}, branch="one", message="Second")
+    deliver(emulator)
+    assert runs(following) == [("proposed", "Shared", "queued"), ("proposed", "Second", "queued")]
+    repository.push({"a.tf": "3"}, branch="two", message="Third")
+    deliver(emulator)
+    assert [state for _, _, state in runs(following)] == ["superseded", "queued", "queued"]
+
+
+def test_the_end_of_a_pull_request_leaves_what_another_branch_wants(
+    following: Stack, repository: Repository, emulator: Emulator
+) -> None:
+    repository.push({"a.tf": "1"}, branch="one", message="Shared")
+    deliver(emulator)
+    repository.push_refs({"refs/heads/two": repository.sha("one")})
+    opened = repository.open_pull_request("two")
+    deliver(emulator)
+    opened.abandon()
+    deliver(emulator)
+    assert runs(following) == [("proposed", "Shared", "queued")]
+
+
+def test_a_later_run_of_a_commit_is_wanted_by_what_wanted_the_canceled_one(
+    following: Stack, repository: Repository, emulator: Emulator
+) -> None:
+    Stack.objects.update(pull_requests_only=True)
+    repository.push({"a.tf": "1"}, branch="one", message="Shared")
+    repository.open_pull_request("one")
+    deliver(emulator)
+    following.runs.move_to(State.CANCELED)
+    repository.push_refs({"refs/heads/two": repository.sha("one")})
+    second = repository.open_pull_request("two")
+    deliver(emulator)
+    second.abandon()
+    deliver(emulator)
+    assert runs(following) == [("proposed", "Shared", "canceled"), ("proposed", "Shared", "queued")]
+
+
 def test_the_end_of_a_pull_request_that_was_retargeted_cancels_its_run(
     following: Stack, repository: Repository, emulator: Emulator
 ) -> None:
@@ -726,7 +787,7 @@ def test_an_old_event_does_not_replace_what_was_read_when_nothing_can_be_read(
     Delivery.objects.update(failures=PATIENT_ATTEMPTS)
     due_again()
     process_due()
-    assert not following.runs.filter(pull_request__number=1, state="queued").exists()
+    assert not following.runs.filter(sources__pull_request__number=1, state="queued").exists()
 
 
 def test_a_replay_keeps_the_run_that_a_delivery_started(

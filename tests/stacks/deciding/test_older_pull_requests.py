@@ -70,7 +70,7 @@ def test_a_pull_request_that_is_older_than_its_stack_is_planned_and_passes_the_p
     work()
     # Its newest revision alone
     [run] = stack.runs.all()
-    assert (run.kind, run.message, run.revision) == ("proposed", "Newest", 2)
+    assert (run.kind, run.message, run.proposals[0].revision) == ("proposed", "Newest", 2)
     assert run.note == f"Pull request {one.id} was open before the stack followed main."
     [decision] = stack.decisions.all()
     assert (decision.rule, decision.sentence, decision.run) == ("proposed", run.note, run)
@@ -110,8 +110,7 @@ def test_a_stack_beside_another_plans_what_is_known_already(
     assert follow_from_now(other) is None
     work()
     assert messages(other) == ["Change 1"]
-    assert stack.runs.filter(message="Change 1", pull_request=None).count() == 0
-    assert stack.runs.filter(message="Change 1").count() == 1
+    assert stack.runs.get(message="Change 1").pull_request
 
 
 def test_a_stack_that_follows_a_branch_again_plans_what_is_open_to_it(

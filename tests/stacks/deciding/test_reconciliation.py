@@ -136,7 +136,7 @@ def test_a_pull_request_with_its_revisions(following: Stack, repository: Reposit
     ]
     newest = following.runs.order_by("-number")[0]
     assert newest.pull_request
-    assert (newest.pull_request.title, newest.revision) == ("A topic", 3)
+    assert (newest.pull_request.title, newest.proposals[0].revision) == ("A topic", 3)
     assert look(following) == []
 
 

@@ -12,7 +12,7 @@ from stacks.lifecycle.forks import NotAllowed, allow, is_refused, pull_request_o
 from stacks.models import Stack
 from stacks.rules.states import State
 from stacks.sources.heads import follow_from_now
-from tests.builders import make_run, make_stack
+from tests.builders import make_run, make_stack, propose
 from tests.conftest import signed_in
 from tests.emulator import Emulator
 from tests.emulator.model import Repository
@@ -115,10 +115,11 @@ def test_a_later_push_to_the_fork_is_blocked_again(
         9,
         kind="proposed",
         sha=proposed.source_commit,
-        pull_request=newest(following).pull_request,
-        revision=2,
         state=State.FAILED,
     )
+    row = pull_request_of(following, first)
+    assert row
+    propose(later, row, revision=2)
     assert is_refused(later)
     assert refuses_retry(later) == "The stack does not run the code of forks."
     shown = text(member.get(page(proposed, first)))

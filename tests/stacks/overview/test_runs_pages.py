@@ -11,10 +11,10 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from stacks.models import Decision, PullRequest, Run, Stack
+from stacks.models import Decision, PullRequest, Run, RunSource, Stack
 from stacks.overview.views import DECISIONS_ON_A_PAGE, PULL_REQUESTS_SHOWN, RUNS_ON_A_PAGE
 from stacks.rules.states import Kind, State
-from tests.builders import make_run, make_stack, new_run
+from tests.builders import make_run, make_stack, new_run, propose
 from vcs_integrations.models import Delivery, Integration
 
 STACK = "/stacks/network/"
@@ -40,9 +40,11 @@ def pull_request(stack: Stack, number: int, **changes: Any) -> PullRequest:
     )
 
 
-def proposed(stack: Stack, number: int, one: PullRequest, **changes: Any) -> Run:
-    values = {"kind": Kind.PROPOSED, "branch": one.source_branch, "position": None, "revision": 1}
-    return make_run(stack, number, pull_request=one, **values | changes)
+def proposed(stack: Stack, number: int, one: PullRequest, revision: int = 1, **changes: Any) -> Run:
+    values = {"kind": Kind.PROPOSED, "branch": one.source_branch, "position": None}
+    run = make_run(stack, number, **values | changes)
+    propose(run, one, revision)
+    return run
 
 
 def text(response: Any) -> str:
@@ -223,7 +225,7 @@ def move(stack: Stack) -> None:
 
 
 def enrich(stack: Stack) -> None:
-    Run.objects.update(pull_request=pull_request(stack, 8, status="merged"))
+    propose(stack.runs.get(), pull_request(stack, 8, status="merged"))
 
 
 def open_one(stack: Stack) -> None:
@@ -313,6 +315,20 @@ def test_a_run_shows_all_that_is_known_of_it(member: Client, stack: Stack) -> No
     assert f'href="{STACK}">Network</a>' in page
 
 
+def test_a_run_of_several_pull_requests_names_each_once_the_open_ones_first(
+    member: Client, stack: Stack
+) -> None:
+    sha = "abcdef12" * 5
+    first = pull_request(stack, 7, source_sha=sha)
+    run = proposed(stack, 5, first, sha=sha)
+    propose(run, first, revision=3)
+    propose(run, pull_request(stack, 8, source_sha=sha, status="closed"))
+    page = text(member.get(f"{STACK}runs/5/"))
+    assert page.count("<dt>Pull request</dt>") == 2
+    assert page.index("7 Change 7</a>, revision 3") < page.index("8 Change 8</a>, revision 1")
+    assert ">Pull request 7</a>" in text(member.get(STACK))
+
+
 def test_a_superseded_run_says_what_took_its_place(member: Client, stack: Stack) -> None:
     make_run(stack, 1, state=State.SUPERSEDED)
     make_run(stack, 2)
@@ -381,9 +397,10 @@ def grow(stack: Stack, linked: Integration, first: int, last: int) -> None:
         PullRequest(repository=stack.repository, number=number, status="open", target_branch="main")
         for number in numbers
     )
-    Run.objects.bulk_create(
-        new_run(stack, number, kind=Kind.PROPOSED, pull_request=one)
-        for number, one in zip(numbers, requests, strict=True)
+    made = Run.objects.bulk_create(new_run(stack, number, kind=Kind.PROPOSED) for number in numbers)
+    RunSource.objects.bulk_create(
+        RunSource(run=run, stack=stack, branch="topic", pull_request=one, revision=1)
+        for run, one in zip(made, requests, strict=True)
     )
     run = stack.runs.get(number=5)
     Decision.objects.bulk_create(

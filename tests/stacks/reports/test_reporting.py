@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from django.db import transaction
 
-from stacks.models import Report, Run, Stack
+from stacks.models import Report, Run, RunSource, Stack
 from stacks.models.report import ReportState
 from stacks.reports.texts import comment_for, describe, plan_of
 from stacks.rules.states import Kind, State
@@ -46,7 +46,7 @@ def add_stack(first: Stack, name: str, **settings: Any) -> Stack:
 
 def planned(**fields: object) -> Run:
     """Return a proposed run that was planned, with what executing it stores."""
-    return Run(**{"number": 3, "kind": Kind.PROPOSED, "state": State.FINISHED} | fields)
+    return Run(**{"pk": 3, "number": 3, "kind": Kind.PROPOSED, "state": State.FINISHED} | fields)
 
 
 # Commits
@@ -274,9 +274,8 @@ def test_the_newest_revision_has_the_last_word(
         kind=Kind.PROPOSED,
         sha=first.sha,
         repeats=first,
-        pull_request=first.pull_request,
-        revision=1,
     )
+    RunSource.objects.add(one.copied_to(again) for one in first.sources.all())
     move(again, *TO_PLAN, State.FINISHED)
     send_all()
     assert told(opened.latest_statuses(iteration=1)) == [("succeeded", "Run 3 finished")]
@@ -305,6 +304,21 @@ def test_a_completed_pull_request_takes_nothing_any_more(
     send_all()
     assert not Report.objects.waiting().exists()
     assert told(repository.statuses[opened.source_commit])[-1] == ("succeeded", "Run 1 finished")
+
+
+def test_a_run_of_two_pull_requests_is_reported_to_the_one_that_stays(
+    opened: PullRequest, following: Stack, repository: Repository
+) -> None:
+    repository.push_refs({"refs/heads/two": opened.source_commit})
+    other = repository.open_pull_request("two")
+    look(following)
+    send_all()
+    opened.abandon()
+    look(following)
+    move(newest(following), *TO_PLAN, State.FINISHED)
+    send_all()
+    assert told(opened.latest_statuses(iteration=1)) == [("pending", "Run 1 waits for its turn")]
+    assert told(other.latest_statuses(iteration=1)) == [("succeeded", "Run 1 finished")]
 
 
 def test_a_pull_request_that_is_active_again_is_reported_again(
@@ -511,6 +525,7 @@ def test_a_name_can_not_break_out_of_the_comment(opened: PullRequest, following:
 # Words
 
 
+@pytest.mark.django_db
 @pytest.mark.parametrize(
     ("kind", "state", "counts", "expected"),
     [
@@ -533,6 +548,7 @@ def test_a_run_is_reported_with_its_counts(
     assert describe(run) == f"Run 3 {expected}"
 
 
+@pytest.mark.django_db
 def test_changed_outputs_are_changes_and_are_reported_without_their_values() -> None:
     outputs = [{"name": "address", "action": "change", "value": '"10.0.0.1"'}]
     run = planned(added=0, changed=0, destroyed=0, changed_outputs=1, plan={"outputs": outputs})
@@ -540,6 +556,7 @@ def test_changed_outputs_are_changes_and_are_reported_without_their_values() -> 
     assert plan_of(run) == " ~ output address"
 
 
+@pytest.mark.django_db
 @pytest.mark.parametrize(
     ("kind", "state", "is_said"),
     [

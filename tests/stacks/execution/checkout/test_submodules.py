@@ -13,6 +13,7 @@ from stacks.execution.output.logs import Log, as_text
 from stacks.execution.output.masking import Masker
 from stacks.models import PullRequest, Run, Stack
 from stacks.rules.states import Kind, State
+from tests.builders import propose
 from tests.emulator import Emulator
 from tests.emulator.model import Organization, Repository
 from tests.stacks.execution.conftest import (
@@ -188,7 +189,9 @@ def test_a_fork_gets_no_submodules_even_where_forks_run(
     )  # fmt: skip
     sha = committed(repository, with_submodule(shared.clone_url, shared.tip()))
     emulator.reset_requests()
-    done, _ = run_of(stack, sha, position=None, pull_request=request, branch="evil")
+    run = queued(stack, sha, kind=Kind.PROPOSED, position=None, branch="evil")
+    propose(run, request)
+    (done,) = work()
     assert done.failure.startswith(
         "The code has the submodule “modules/shared”, and a fork's submodules are not fetched"
     )
