@@ -86,7 +86,7 @@ class AuditEntry(models.Model):
         indexes = (
             models.Index(fields=["verb", "-id"], name="audit_entry_by_verb"),
             models.Index(fields=["thing_kind", "thing_id", "-id"], name="audit_entry_by_thing"),
-            # Read by the counting of refusals, and by their pruning.
+            # Read by the counting of refusals.
             models.Index(fields=["verb", "person", "at"], name="audit_entry_by_hour"),
         )
 

@@ -415,7 +415,7 @@ class RunSourceQuerySet(models.QuerySet["RunSource"]):
         )
 
     def add(self, sources: Iterable["RunSource"]) -> None:
-        """Store sources of runs, unless they are known, and have the runs reported on pull requests."""
+        """Store sources of runs, unless they are known, and have the runs reported on them."""
         sources = list(sources)
         for one in sources:
             one.stack = one.run.stack

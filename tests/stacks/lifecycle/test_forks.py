@@ -115,6 +115,7 @@ def test_a_later_push_to_the_fork_is_blocked_again(
         9,
         kind="proposed",
         sha=proposed.source_commit,
+        position=None,
         state=State.FAILED,
     )
     row = pull_request_of(following, first)

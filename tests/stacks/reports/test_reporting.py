@@ -273,6 +273,7 @@ def test_the_newest_revision_has_the_last_word(
         following,
         kind=Kind.PROPOSED,
         sha=first.sha,
+        position=None,
         repeats=first,
     )
     RunSource.objects.add(one.copied_to(again) for one in first.sources.all())

@@ -16,6 +16,7 @@ from tests.processes import run, wait_for
 
 LINK = """
 import os
+from tests.builders import make_integration
 make_integration(os.environ["ORGANIZATION"], os.environ["TOKEN"])
 """
 OLD_AND_YOUNG = """
