@@ -69,10 +69,10 @@ def entries() -> QuerySet[AuditEntry]:
     return AuditEntry.objects.order_by("-pk")
 
 
-def entries_about(*things: Model) -> QuerySet[AuditEntry]:
-    """Return what was done to things of one kind, newest first."""
-    keys = [thing.pk for thing in things]
-    return entries().filter(thing_kind=things[0]._meta.label_lower, thing_id__in=keys)
+def entries_about(things: QuerySet[Any]) -> QuerySet[AuditEntry]:
+    """Return what was done to stored things, newest first."""
+    keys = things.order_by().values("pk")
+    return entries().filter(thing_kind=things.model._meta.label_lower, thing_id__in=keys)
 
 
 def matching(log: QuerySet[AuditEntry], person: str, verb: str, thing: str) -> QuerySet[AuditEntry]:

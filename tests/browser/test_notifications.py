@@ -5,11 +5,11 @@ from itertools import pairwise
 
 from playwright.sync_api import BrowserContext, Locator, Page, expect
 
-from accounts.audit.records import entries_about
 from tests.browser.conftest import held
 from tests.builders import make_stack
 from tests.emulator import Emulator
 from tests.emulator.model import Organization, Repository
+from vcs_integrations.audit.views import entries_of
 from vcs_integrations.models import Integration
 
 PROVIDERS = "/settings/vcs-providers/"
@@ -246,7 +246,7 @@ def test_reveal_shows_the_password_in_the_element_of_that_name_and_is_recorded(
     assert password not in admin_page.content()
     admin_page.get_by_role("button", name="Reveal").click()
     expect(admin_page.get_by_label("Webhook password")).to_have_text(password)
-    assert [entry.person for entry in entries_about(integration)] == ["alice"]
+    assert [entry.person for entry in entries_of(integration)] == ["alice"]
 
 
 def test_copy_puts_the_password_on_the_clipboard_and_counts_as_a_reveal(
@@ -259,7 +259,7 @@ def test_copy_puts_the_password_on_the_clipboard_and_counts_as_a_reveal(
     expect(admin_page.get_by_role("button", name="Copied")).to_be_visible()
     assert admin_page.evaluate("navigator.clipboard.readText()") == password
     assert password not in admin_page.content()
-    assert [entry.person for entry in entries_about(integration)] == ["alice"]
+    assert [entry.person for entry in entries_of(integration)] == ["alice"]
 
 
 def test_a_stack_page_reads_the_head_commit_by_itself(

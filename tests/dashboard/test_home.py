@@ -330,13 +330,15 @@ def crowd(emulator: Emulator, organization: Organization, db: None) -> World:
     return found
 
 
-def test_no_page_takes_more_than_twenty_queries(admin: Client, crowd: World) -> None:
+def test_no_page_takes_many_queries(admin: Client, crowd: World) -> None:
     costs = {}
     for path in crowd.paths():
         with CaptureQueriesContext(connection) as queries:
             admin.get(path)
         costs[path] = len(queries)
-    assert {path: cost for path, cost in costs.items() if cost > 20} == {}
+    integration = crowd.integration.get_absolute_url()  # it has five lists
+    assert costs.pop(integration) <= 13
+    assert {path: cost for path, cost in costs.items() if cost > 12} == {}
     assert costs["/stacks/"] > 3  # they were counted
 
 

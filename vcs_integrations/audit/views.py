@@ -5,7 +5,7 @@
 from typing import cast
 
 from django import forms
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from django.http import StreamingHttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import render
@@ -66,8 +66,8 @@ class AuditFilter(forms.Form):
 
 def entries_of(integration: Integration) -> QuerySet[AuditEntry]:
     """Return what happened to an integration, and to links that turned out to be the same."""
-    joined = Integration.objects.filter(endpoint__integration=integration)
-    return entries_about(integration, *joined)
+    same = Q(pk=integration.pk) | Q(endpoint__integration=integration)
+    return entries_about(Integration.objects.filter(same))
 
 
 def actions_on(integration: Integration) -> QuerySet[AuditEntry]:

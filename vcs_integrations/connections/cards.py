@@ -1,26 +1,17 @@
 """What the pages show of integrations, read with a constant number of queries."""
 
-from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from django.db.models import Count, Exists, Min, OuterRef, Prefetch, Q, Subquery
+from django.db.models import Count, Min, OuterRef, Prefetch, Q, QuerySet, Subquery
 
-from vcs_integrations.models import (
-    HookState,
-    Integration,
-    Repository,
-    Subscription,
-    WebhookSecret,
-)
-from vcs_integrations.providers.base import (
-    RemoteSubscription,
-)
+from vcs_integrations.hooks.overview import NEEDED
+from vcs_integrations.models import Integration, Repository, Subscription, WebhookSecret
+from vcs_integrations.models.integration import IntegrationQuerySet
+from vcs_integrations.providers.base import RemoteSubscription
 
 PROJECTS_ON_A_CARD = 12
-
-
 MOST_PROJECTS = 300
 
 
@@ -81,48 +72,34 @@ class HookOfProject:
     url: str
 
 
-def cards_of(integrations: list[Integration]) -> list[Card]:
+def cards_of(integrations: IntegrationQuerySet) -> list[Card]:
     """Return the cards of integrations, with a constant number of queries."""
-    annotated = (
-        Integration.objects.filter(pk__in=[one.pk for one in integrations])
-        .select_related("duplicate_of", "endpoint")
-        .prefetch_related(Prefetch("subscriptions", Subscription.objects.of_before()))
-        .with_last_delivery()
+    valid = WebhookSecret.objects.valid().defer("value")
+    valid = WebhookSecret.objects.valid().defer("value")
+    secrets: Prefetch[str, QuerySet[WebhookSecret], str] = Prefetch(
+        "webhook_secrets", valid, to_attr="valid_secrets"
     )
-    projects = projects_of(integrations)
-    reconciliations = _reconciliations(integrations)
-    backlogs = _backlogs(integrations)
-    hooks = _hook_counts(integrations)
+    found = list(
+        integrations.with_last_delivery()
+        .select_related("duplicate_of", "endpoint", "hook_watch", "checkup")
+        .prefetch_related(*NEEDED, secrets)
+    )
+    reconciliations = _reconciliations(found)
+    backlogs = _backlogs(found)
     return [
         Card(
             integration=one,
-            projects=with_pages(one, projects[one.pk])[:PROJECTS_ON_A_CARD],
-            more_projects=with_pages(one, projects[one.pk])[PROJECTS_ON_A_CARD:MOST_PROJECTS],
+            projects=(pages := pages_of(one))[:PROJECTS_ON_A_CARD],
+            more_projects=pages[PROJECTS_ON_A_CARD:MOST_PROJECTS],
             hooks_to_recreate=hooks_of_projects(
-                one,
-                [hook for hook in one.subscriptions.all() if hook.is_of_before],
-                projects[one.pk],
+                one, [hook for hook in one.subscriptions.all() if hook.is_of_before]
             ),
             reconciliation=reconciliations.get(one.pk),
             backlog=backlogs.get(one.pk),
-            hooks=hooks.get(one.pk),
+            hooks=_hook_counts(one),
         )
-        for one in annotated
+        for one in found
     ]
-
-
-def projects_of(integrations: list[Integration]) -> dict[int, dict[str, str]]:
-    """Return each integration's projects, id to name, in the order of their names."""
-    rows = (
-        Repository.objects.filter(integration__in=integrations, gone_at=None)
-        .order_by("project_name")
-        .values_list("integration_id", "project_id", "project_name")
-        .distinct()
-    )
-    projects: dict[int, dict[str, str]] = defaultdict(dict)
-    for pk, project_id, name in rows:
-        projects[pk][project_id] = name
-    return projects
 
 
 def _reconciliations(integrations: list[Integration]) -> dict[int, Reconciliation]:
@@ -169,43 +146,31 @@ def _backlogs(integrations: list[Integration]) -> dict[int, Backlog]:
     }
 
 
-def _hook_counts(integrations: list[Integration]) -> dict[int, HookCounts]:
-    """Return how many hooks post to integrations; nothing where none does."""
-    # Made by hand and with an old password, which is still accepted.
-    same = WebhookSecret.objects.valid().filter(
-        integration=OuterRef("integration"), digest__startswith=OuterRef("password_mark")
-    )
-    accepted = Q(
-        Exists(same), state=HookState.WRONG_PASSWORD, is_ours=False, has_wrong_password=False
-    ) & ~Q(password_mark="")
-    rows = (
-        Subscription.objects.present()
-        .filter(integration__in=integrations)
-        .order_by()
-        .values("integration_id")
-        .annotate(count=Count("pk"), broken=Count("pk", filter=~Q(state=HookState.OK) & ~accepted))
-    )
-    return {row["integration_id"]: HookCounts(row["count"], row["broken"]) for row in rows}
+def _hook_counts(found: Integration) -> HookCounts | None:
+    """Return how many hooks post to an integration; None where none does."""
+    present = [hook for hook in found.subscriptions.all() if hook.is_present]
+    broken = sum(not hook.works for hook in present)
+    return HookCounts(len(present), broken) if present else None
 
 
-def with_pages(found: Integration, projects: dict[str, str]) -> list[tuple[str, str]]:
-    """Return projects by name, each with the page of its service hooks."""
+def pages_of(found: Integration) -> list[tuple[str, str]]:
+    """Return the projects that are there by name, each with the page of its service hooks."""
     return [
-        (name, found.provider.service_hooks_url(found.organization_url, name))
-        for name in projects.values()
+        (project.name, found.provider.service_hooks_url(found.organization_url, project.name))
+        for project in found.projects.all()
+        if not project.is_gone
     ]
 
 
 def hooks_of_projects(
-    found: Integration,
-    hooks: Sequence[Subscription] | Sequence[RemoteSubscription],
-    projects: dict[str, str],
+    found: Integration, hooks: Sequence[Subscription] | Sequence[RemoteSubscription]
 ) -> list[HookOfProject]:
     """Return hooks in the words of the provider's pages."""
+    names = {project.external_id: project.name for project in found.projects.all()}
     return [
         HookOfProject(
             event=found.hook_name(hook.event_type),
-            project=(name := projects.get(hook.project_id, hook.project_id)),
+            project=(name := names.get(hook.project_id, hook.project_id)),
             url=found.provider.service_hooks_url(found.organization_url, name),
         )
         for hook in hooks

@@ -143,13 +143,15 @@ def test(request: HtmxHttpRequest, pk: int) -> HttpResponse:
         _warn_of_missing_rights(request, found)
     if not request.htmx:
         return redirect("integrations:list")
-    changed = Integration.objects.get(pk=found.pk)
-    if not changed.is_linked:  # it joined its predecessor, which has a card of its own
+    cards = cards_of(Integration.objects.linked().filter(pk=found.pk))
+    if not cards:  # it joined its predecessor, which has a card of its own
         response = HttpResponse()
         response["HX-Refresh"] = "true"
         return response
     response = render(
-        request, "vcs_integrations/connections/card_changed.html", {"card": cards_of([changed])[0]}
+        request,
+        "vcs_integrations/connections/card_changed.html",
+        {"card": cards[0]},
     )
     response["HX-Trigger"] = "checkup"  # the integration's page shows what was found
     return response

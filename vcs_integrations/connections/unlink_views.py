@@ -11,13 +11,10 @@ from vcs_integrations.connections import unlinking
 from vcs_integrations.connections.cards import (
     PROJECTS_ON_A_CARD,
     hooks_of_projects,
-    projects_of,
-    with_pages,
+    pages_of,
 )
 from vcs_integrations.connections.dependents import dependents_of
-from vcs_integrations.models import (
-    Integration,
-)
+from vcs_integrations.models import Integration
 from vcs_integrations.organizations.pages import linked_or_404
 from vcs_integrations.providers.base import (
     INTERACTIVE,
@@ -49,13 +46,12 @@ def unlink(request: HttpRequest, pk: int) -> HttpResponse:
         failure = None
     except ProviderError as error:
         failure = error
-    projects = projects_of([found])[found.pk]
     context = {
         "integration": found,
         "dependents": dependents_of(found),
-        "hooks": hooks_of_projects(found, hooks, projects),
+        "hooks": hooks_of_projects(found, hooks),
         "failure": failure,
-        "projects": with_pages(found, projects)[:PROJECTS_ON_A_CARD],
+        "projects": pages_of(found)[:PROJECTS_ON_A_CARD],
     }
     return render(request, "vcs_integrations/connections/unlink.html", context)
 
@@ -65,7 +61,6 @@ def unlink(request: HttpRequest, pk: int) -> HttpResponse:
 def left_over_hooks(request: HttpRequest, pk: int) -> HttpResponse:
     """List the hooks that unlinking could not remove, each with the page to remove it."""
     found = get_object_or_404(Integration, pk=pk)
-    hooks = list(found.subscriptions.left_over())
-    projects = projects_of([found])[found.pk]
-    context = {"integration": found, "hooks": hooks_of_projects(found, hooks, projects)}
+    hooks = hooks_of_projects(found, list(found.subscriptions.left_over()))
+    context = {"integration": found, "hooks": hooks}
     return render(request, "vcs_integrations/connections/left_over_hooks.html", context)

@@ -4,7 +4,7 @@ from typing import cast
 
 from django.contrib import messages
 from django.db import transaction
-from django.http import HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.utils import timezone
 from django.views.decorators.http import require_http_methods, require_safe
@@ -17,7 +17,6 @@ from vcs_integrations.audit.views import actions_on
 from vcs_integrations.connections.cards import Card, cards_of
 from vcs_integrations.hooks.views import integration_hooks
 from vcs_integrations.models import (
-    Checkup,
     Integration,
     Subscription,
 )
@@ -34,16 +33,19 @@ ENTRIES_ON_A_CARD = 5
 
 @require_safe
 def provider_list(request: HttpRequest) -> HttpResponse:
-    return _show_list(request, cards_of(list(Integration.objects.linked())))
+    return _show_list(request, cards_of(Integration.objects.linked()))
 
 
 @require_safe
 @admin_required
 def integration(request: HttpRequest, pk: int) -> HttpResponse:
-    found = linked_or_404(pk)
-    looked_at = Checkup.objects.filter(integration=found).first()
+    cards = cards_of(Integration.objects.linked().filter(pk=pk))
+    if not cards:
+        raise Http404
+    found = cards[0].integration
+    looked_at = getattr(found, "checkup", None)
     context = {
-        "card": cards_of([found])[0],
+        "card": cards[0],
         "checkup": looked_at,
         "rights": checkup.by_right(looked_at.findings) if looked_at else [],
         "deliveries": deliveries_of(found)[:10],
@@ -82,7 +84,8 @@ def reveal(request: HtmxHttpRequest, pk: int) -> HttpResponse:
     """Show the webhook password and record who looked."""
     found = linked_or_404(pk)
     is_part = bool(request.htmx)
-    cards = cards_of([found] if is_part else list(Integration.objects.linked()))
+    linked = Integration.objects.linked()
+    cards = cards_of(linked.filter(pk=pk) if is_part else linked)
     card = next(card for card in cards if card.integration == found)
     try:
         password = found.read_webhook_secret().value

@@ -3,15 +3,18 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from django.db.models import Prefetch, prefetch_related_objects
 from django.utils import timezone
 
 from vcs_integrations.models import (
     HookState,
     Integration,
     Project,
-    Repository,
     Subscription,
 )
+
+# What an overview is made of, unless it was read with the integration.
+NEEDED = ("subscriptions", Prefetch("projects", Project.objects.with_use()))
 
 
 @dataclass(frozen=True)
@@ -117,12 +120,12 @@ def is_being_read(integration: Integration) -> bool:
 
 def overview_of(integration: Integration) -> HookOverview:
     """Return the hooks of an organization, with a constant number of queries."""
-    hooks = list(integration.subscriptions.present())
-    in_use = Repository.objects.in_use().filter(integration=integration).order_by()
-    used = set(in_use.values_list("project_id", flat=True).distinct())
+    prefetch_related_objects([integration], *NEEDED)
+    hooks = [hook for hook in integration.subscriptions.all() if hook.is_present]
     projects = [
-        _project_hooks(integration, project, hooks, is_used=project.external_id in used)
-        for project in integration.projects.there().select_related("integration")
+        _project_hooks(integration, project, hooks, is_used=vars(project)["is_used"])
+        for project in integration.projects.all()
+        if not project.is_gone
     ]
     return HookOverview(
         integration=integration,

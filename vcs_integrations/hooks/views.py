@@ -221,5 +221,5 @@ def integration_hooks(integration: Integration) -> dict[str, object]:
     return {
         "overview": overview_of(integration),
         "behind": hooks_behind(integration) if integration.accepts_old_password else [],
-        "actions": integration.hook_actions.select_related("integration")[:ACTIONS_SHOWN],
+        "actions": integration.hook_actions.all()[:ACTIONS_SHOWN],
     }

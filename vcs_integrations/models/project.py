@@ -54,6 +54,11 @@ class ProjectQuerySet(models.QuerySet["Project"]):
             integration__unlinked_at=None,
         )
 
+    def with_use(self) -> Self:
+        """Each with `is_used`, whether stacks use it."""
+        same = {"integration": OuterRef("integration"), "project_id": OuterRef("external_id")}
+        return self.annotate(is_used=Exists(Repository.objects.in_use().filter(**same)))
+
     def there(self) -> Self:
         """Those with repositories that the token may read."""
         return self.filter(is_gone=False)

@@ -126,6 +126,11 @@ class Subscription(models.Model):
         return f"{self.event_type} in {self.project_id}"
 
     @property
+    def is_present(self) -> bool:
+        """Whether the provider holds it, as far as is known."""
+        return self.removed_at is None and not self.is_of_before
+
+    @property
     def is_dead(self) -> bool:
         """Whether nothing is delivered by it, so that it has to be created again."""
         return self.state in DEAD_STATES
