@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from stacks.deciding.facts import Facts
 from stacks.lifecycle.starting import PushedRuns
@@ -39,14 +40,7 @@ class Past:
 
     def __init__(self, stack: Stack, changes: Iterable[RefChanged]) -> None:
         self._stack = stack
-        subjects = {_subject(change) for change in changes}
-        decisions = stack.decisions.filter(subject__in=subjects, decided_at__gte=stack.followed_at)
-        self._decided: set[str] = set()
-        self._run_named: dict[str, Run] = {}
-        for decision in decisions.select_related("run").order_by("pk"):
-            self._decided.add(decision.subject)
-            if decision.run:
-                self._run_named[decision.subject] = decision.run
+        self._subjects = {_subject(change) for change in changes}
         positions = {change.position for change in changes if change.branch == stack.branch}
         tracked = self._runs(Kind.TRACKED).filter(position__in=positions) if positions else ()
         self._tracked = {run.position: run for run in tracked}
@@ -59,14 +53,24 @@ class Past:
             for source in run.sources.all():
                 self._brought.setdefault((source.position, run.sha), run)
 
+    @cached_property
+    def _decided(self) -> dict[str, Run | None]:
+        """What was decided, by its subject: the last run that was named, if any."""
+        named: dict[str, Run | None] = {}
+        decisions = self._stack.decisions.filter(
+            subject__in=self._subjects, decided_at__gte=self._stack.followed_at
+        )
+        for one in decisions.select_related("run").order_by("pk"):
+            named[one.subject] = one.run or named.get(one.subject)
+        return named
+
     def has_decided(self, change: RefChanged) -> bool:
         return _subject(change) in self._decided
 
     def add(self, change: RefChanged, run: Run | None) -> None:
         """Note that a push was decided, and its run, for those that follow in the batch."""
-        self._decided.add(_subject(change))
+        self._decided[_subject(change)] = run or self._decided.get(_subject(change))
         if run:
-            self._run_named[_subject(change)] = run
             if change.branch == self._stack.branch:
                 self._tracked[change.position] = run
             elif run not in self._proposed[run.sha]:
@@ -95,7 +99,7 @@ class Past:
             return None, None
         own = self._brought.get((change.position, change.new_sha))
         counting = (run for run in of_commit if run.state not in DOES_NOT_COUNT)
-        return own or self._run_named.get(_subject(change)), next(counting, None)
+        return own or self._decided.get(_subject(change)), next(counting, None)
 
     def _runs(self, kind: Kind) -> RunQuerySet:
         runs = self._stack.runs.filter(kind=kind, repository_id=self._stack.repository_id)

@@ -18,6 +18,7 @@ from tests.builders import make_stack
 from tests.emulator import Emulator
 from tests.emulator.git import NO_OBJECT
 from tests.emulator.model import Repository
+from tests.repetitions import repeated
 from vcs_integrations.models import Integration
 from vcs_integrations.providers.azure_devops.client import AzureDevOpsClient
 from vcs_integrations.providers.base import BACKGROUND, RemoteChange
@@ -169,7 +170,7 @@ def check(remote: Repository, client: AzureDevOpsClient) -> int:
 
 
 @settings(
-    max_examples=300,
+    max_examples=repeated(100),
     deadline=None,
     derandomize=True,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],

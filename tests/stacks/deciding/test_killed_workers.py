@@ -18,9 +18,10 @@ from tests.emulator.model import Organization, Project, Repository
 from tests.payloads import PAYLOADS
 from tests.postgresql import PostgreSQL, needs_postgresql
 from tests.processes import wait_for
+from tests.repetitions import repeated
 
-DELIVERIES = 1000
-KILLS = 12
+DELIVERIES = repeated(500)
+KILLS = repeated(6)
 ONE_PUSH = PAYLOADS / "git_push__one_commit.json"
 NO_OBJECT = "0" * 40
 TRACKED, PROPOSED = "tracked", "proposed"
@@ -245,7 +246,7 @@ def test_two_workers_that_take_the_same_make_one_run_of_it(
     on_postgresql: Database, organization: Organization, project: Project, tmp_path: Path
 ) -> None:
     history = History()
-    happen_on_paper(history, project, 300, branches_at_once=[1], hooks=1)
+    happen_on_paper(history, project, repeated(150), branches_at_once=[1], hooks=1)
     killed = Killed(on_postgresql, organization, history)
     with killed.posting(history, tmp_path):
         pass
@@ -255,7 +256,7 @@ def test_two_workers_that_take_the_same_make_one_run_of_it(
         return killed.nothing_waits()
 
     with worker(on_postgresql), worker(on_postgresql):
-        assert wait_for(is_done, 900)
+        assert wait_for(is_done, repeated(900))
     assert sorted(killed.runs) == sorted(history.runs)
     assert killed.rules == {"tracked", "proposed", "no_branch"}  # none is the same push again
 
@@ -301,7 +302,7 @@ def kill_again_and_again(killed: Killed, history: History, folder: Path, beside:
                 assert "Traceback" not in process.stdout.read()
             taken += killed.end_leases()
     with worker(killed.database):
-        assert wait_for(killed.nothing_waits, 900)
+        assert wait_for(killed.nothing_waits, repeated(900))
     assert taken
     assert killed.count("TRUE") == DELIVERIES
     assert killed.count("outcome = 'stored'") == 0

@@ -8,7 +8,6 @@ reconciliation repairs it in the end. `make proof` runs more histories.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
@@ -38,13 +37,14 @@ from tests.emulator.model import Organization, Project
 from tests.emulator.model import Repository as Remote
 from tests.endpoint import Endpoint
 from tests.killing import away, killed_at
+from tests.repetitions import repeated
 from tests.stacks.deciding.forgeries import NOTHING, made_up, made_up_push
 from tests.stacks.deciding.histories import BRANCHES, History, Step, chosen, openings, steps
 from vcs_integrations.models import Delivery, Integration, Repository
 from vcs_integrations.providers.base import ProviderError
 from vcs_integrations.webhooks import processing
 
-HISTORIES = int(os.environ.get("HISTORIES", "100"))
+HISTORIES = repeated(40)
 PARTS = 4
 EVENTS = (
     "git.push",

@@ -4,7 +4,6 @@ Stacks follow a repository of the emulator in which things happen at random, whi
 calls about statuses and comments fail, some of them after they were done.
 """
 
-import os
 import random
 import re
 from collections.abc import Iterator
@@ -23,11 +22,12 @@ from tests.emulator.git import GitError
 from tests.emulator.model import Repository
 from tests.emulator.pull_requests import PullRequest, PullRequestError
 from tests.emulator.statuses import Status
+from tests.repetitions import repeated
 from tests.stacks.reports.sender import hurry, look, send_all
 from vcs_integrations.models import Integration
 
 STEPS = 60
-HISTORIES = int(os.environ.get("REPORTED_HISTORIES", "6"))
+HISTORIES = repeated(3)
 BRANCHES = ("topic", "fix", "feature")
 PATHS = ("infra/main.tf", "docs/read.md")
 FAULTS = (
