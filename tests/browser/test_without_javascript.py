@@ -34,7 +34,8 @@ def test_an_admin_signs_in_and_links_and_sees_what_is_missing(
     page.get_by_label("Username").fill("alice")
     page.get_by_label("Password").fill(PASSWORD)
     press(page, "Sign in")
-    page.get_by_role("link", name="Set up").click()
+    card = page.get_by_role("article", name="Azure DevOps")
+    card.get_by_role("link", name="Set up").click()
     press(page, "Save")
     for label in ("Organization URL", "Personal access token"):
         field = page.get_by_label(label)

@@ -29,6 +29,7 @@ from stacks.lifecycle.forks import allow, read
 from stacks.models import PlanFile, PullRequest, Stack, StackVariable
 from stacks.rules.states import Kind, State
 from stacks.sources.heads import follow_from_now
+from tests.builders import propose
 from tests.emulator.model import Repository
 from tests.stacks.execution.conftest import (
     HTTP_BACKEND,
@@ -415,14 +416,15 @@ def test_a_forks_code_does_not_run_unless_that_is_allowed(
         repository=stack.repository, number=7, status="open", is_from_fork=True,
         target_branch="main", source_branch="evil",
     )  # fmt: skip
-    of_fork = {"kind": Kind.PROPOSED, "position": None, "pull_request": request, "branch": "evil"}
+    of_fork = {"kind": Kind.PROPOSED, "position": None, "branch": "evil"}
     refused = queued(stack, sha, **of_fork)
+    propose(refused, request)
     (done,) = work()
     assert (done.pk, done.state) == (refused.pk, State.FAILED)
     assert "fork" in done.failure
     assert not refused.log.exists()
     Stack.objects.update(runs_forks=True)
-    queued(stack, sha, repeats=refused, **of_fork)
+    propose(queued(stack, sha, repeats=refused, **of_fork), request)
     (done,) = work()
     assert done.state == State.FINISHED
 
@@ -441,7 +443,7 @@ def test_a_commit_of_a_fork_that_a_member_allowed_runs_and_no_later_one(
     assert (done.sha, done.state) == (proposed.source_commit, State.FINISHED), done.failure
     proposed.push({"main.tf": HTTP_BACKEND + "# worse"})
     look(stack)
-    later = {"kind": Kind.PROPOSED, "position": None, "pull_request": request}
-    queued(stack, proposed.source_commit, **later)
+    later = queued(stack, proposed.source_commit, kind=Kind.PROPOSED, position=None)
+    propose(later, request, revision=2)
     (done,) = work()
     assert (done.state, "fork" in done.failure) == (State.FAILED, True)
