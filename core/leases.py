@@ -54,7 +54,7 @@ class LeasedQuerySet(models.QuerySet[M]):
         """Claim free rows in the order of this query, whether they are due or not."""
         token = get_random_string(TOKEN_LENGTH)
         rows = self.model._default_manager
-        with transaction.atomic():
+        with transaction.atomic(savepoint=False):
             found = self.free().select_for_update(skip_locked=True, of=("self",))
             keys = list(found.values_list("pk", flat=True)[:most])
             rows.filter(pk__in=keys).update(

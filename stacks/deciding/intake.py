@@ -60,10 +60,8 @@ class Batch:
     """Events of one repository that are decided on together: a `webhooks.consumer.Batch`."""
 
     def __init__(self, integration: Integration, repository_id: str) -> None:
-        self._integration = integration
-        self._rows = integration.repositories.filter(external_id=repository_id)
-        self._repository = self._rows.first()
-        self._stacks = _stacks_of(self._repository)
+        self._integration, self._repository_id = integration, repository_id
+        self._stacks = self._read_stacks()
         self._entries: list[Entry] = []
 
     def read(self, delivery: Delivery, events: Sequence[Hint], *, gives_up: bool) -> None:
@@ -80,9 +78,8 @@ class Batch:
 
     def add(self, entry: Entry) -> None:
         """Add events, having read what they need. Raises ProviderError or Contradicted."""
-        if self._repository and self._stacks:
-            for event in entry.events:
-                self._read_event(self._repository, event, entry)
+        for event in entry.events if self._stacks else ():
+            self._read_event(event, entry)
         self._entries.append(entry)
 
     def decide(self) -> list[Settlement]:
@@ -92,9 +89,7 @@ class Batch:
 
     def store(self) -> list[Decision]:
         """Decide about all events, and store what that leads to. Raises Outdated."""
-        # Held to the end: one worker at a time stores for a repository.
-        repository = self._rows.select_for_update().first()
-        stacks = _stacks_of(repository)
+        stacks = self._read_stacks(and_lock=True)
         pushed = []
         for entry in self._entries:
             if entry.contradiction:
@@ -104,12 +99,13 @@ class Batch:
                 if isinstance(event, Unspecified):
                     _hurry_reconciliation(self._integration, event)
                     entry.without = NO_DETAILS
-                elif repository is None or not stacks:
+                elif not stacks:
                     continue
                 elif isinstance(event, PullRequestChanged):
-                    _decide_pull_request(repository, stacks, event, entry)
+                    _decide_pull_request(stacks, event, entry)
                 else:
-                    pushed += [(entry, change) for change in _changes(repository, event, entry)]
+                    changes = _changes(stacks[0].repository, event, entry)
+                    pushed += [(entry, change) for change in changes]
         for stack in stacks if pushed else ():
             _decide_pushes(stack, pushed)
         for entry in self._entries:
@@ -117,8 +113,23 @@ class Batch:
                 entry.decisions = _merge_with_earlier(entry.delivery, entry.decisions)
         return [decision for entry in self._entries for decision in entry.decisions]
 
-    def _read_event(self, repository: Repository, event: Event, entry: Entry) -> None:
+    def _read_stacks(self, *, and_lock: bool = False) -> list[Stack]:
+        """Return the stacks of the repository, which all have the same instance of it.
+
+        A lock is held to the end of the transaction: one worker at a time stores for a repository.
+        """
+        stacks = Stack.objects.select_related("repository").filter(
+            repository__integration=self._integration, repository__external_id=self._repository_id
+        )
+        found = list(stacks.select_for_update(of=("repository",)) if and_lock else stacks)
+        for stack in found:
+            stack.repository = found[0].repository
+            stack.repository.integration = self._integration
+        return found
+
+    def _read_event(self, event: Event, entry: Entry) -> None:
         if isinstance(event, PullRequestChanged):
+            repository = self._stacks[0].repository
             pull_requests.read(repository, self._stacks, event, entry.facts)
         elif not isinstance(event, Unspecified):
             found = entry.facts.read_push(event) if isinstance(event, PushAnnounced) else [event]
@@ -152,13 +163,8 @@ def decide_events(
     raise Outdated
 
 
-def _stacks_of(repository: Repository | None) -> list[Stack]:
-    return list(repository.stacks.all()) if repository else []
-
-
-def _decide_pull_request(
-    repository: Repository, stacks: Sequence[Stack], event: PullRequestChanged, entry: Entry
-) -> None:
+def _decide_pull_request(stacks: Sequence[Stack], event: PullRequestChanged, entry: Entry) -> None:
+    repository = stacks[0].repository
     decided = pull_requests.decide(repository, stacks, event, entry.delivery, entry.facts)
     if decided is None:
         _read_instead(repository, entry)

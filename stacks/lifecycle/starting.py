@@ -57,12 +57,14 @@ class PushedRuns:
     def _supersede_tracked(self, started: Collection[Run]) -> None:
         """Supersede all tracked runs but that of the newest push, of those that start now, too."""
         stored = _runs(self._stack, Kind.TRACKED).filter(branch=self._stack.branch[:500])
-        last = stored.aggregate(last=Max("position"))["last"] or 0
-        newest = max(last, *(run.position or 0 for run in started))
+        newest = started_last = max(run.position or 0 for run in started)
+        if started_last != self._stack.head_position:  # else no later push is known
+            last = stored.aggregate(last=Max("position"))["last"] or 0
+            newest = max(last, started_last)
         for run in started:
             if (run.position or 0) < newest:
                 run.state = State.SUPERSEDED
-        if newest > last:
+        if newest == started_last:
             stored.filter(position__lt=newest).move_to(State.SUPERSEDED)
             Stack.objects.filter(pk=self._stack.pk).plan_again_once_quiet()
 

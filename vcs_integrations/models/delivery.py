@@ -15,7 +15,7 @@ from core.transactions import transaction_in_line
 from vcs_integrations.providers.base import Outcome
 from vcs_integrations.providers.events import Hint, Ignored, Malformed
 
-# Of the deliveries that wait, the ones among which a repository's are claimed.
+# Of the deliveries that wait, the ones among which those of an integration are claimed.
 LOOKED_THROUGH = 1000
 
 
@@ -26,16 +26,20 @@ class DeliveryQuerySet(LeasedQuerySet["Delivery"]):
         return self.filter(due_at__isnull=False)
 
     def claim_together(self, duration: timedelta, most: int) -> Self:
-        """Claim due deliveries of one repository, that of the delivery which is due longest."""
+        """Claim due deliveries of one integration.
+
+        Those of the repository that is due longest come first: they are decided on together.
+        """
         first = self.due().values("integration_id", "repository_id").first()
         if first is None:  # mostly
             return self.none()
         # Bounded, so that a long queue is not read to its end each time.
         longest_due = self.due()[:LOOKED_THROUGH].values("pk")
+        of_first = Case(When(repository_id=first["repository_id"], then=0), default=1)
         with transaction_in_line():
             return (
-                self.filter(**first, pk__in=longest_due)
-                .order_by("due_at", "pk")
+                self.filter(integration=first["integration_id"], pk__in=longest_due)
+                .order_by(of_first, "due_at", "pk")
                 .claim_these(duration, most)
             )
 

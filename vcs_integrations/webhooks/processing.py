@@ -1,11 +1,12 @@
 """Processing the deliveries, which are their own queue.
 
-Deliveries of one repository are claimed at once, and its pushes are decided on together. What
-they lead to is stored in one transaction with their outcomes, so that a delivery may be processed
-twice, and even by two workers at once.
+Deliveries of one integration are claimed at once, and a repository's pushes are decided on
+together. What they lead to is stored in one transaction with their outcomes, so that a delivery
+may be processed twice, and even by two workers at once.
 """
 
 import logging
+from collections import defaultdict
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
@@ -42,7 +43,7 @@ FAULT = "Waiting: a fault of Stackhook's own, which its log describes"
 
 
 def process_due() -> int:
-    """Process deliveries of one repository that are due; return how many were claimed."""
+    """Process deliveries of one integration that are due; return how many were claimed."""
     claimed = _claim()
     with Keeping(claimed, LEASE):
         process(claimed)
@@ -50,11 +51,23 @@ def process_due() -> int:
 
 
 def process(deliveries: Sequence[Delivery]) -> None:
-    """Process claimed deliveries of one repository: new pushes together, the rest one by one."""
+    """Process claimed deliveries of one integration, repository by repository."""
+    ends_at = timezone.now() + HELP_AFTER
+    of_repositories: defaultdict[str, list[Delivery]] = defaultdict(list)
+    for delivery in deliveries:
+        of_repositories[delivery.repository_id].append(delivery)
+    for number, those in enumerate(of_repositories.values()):
+        if timezone.now() > ends_at and number:
+            _give_back(those)
+        else:
+            _process_of_repository(those, ends_at)
+
+
+def _process_of_repository(deliveries: Sequence[Delivery], ends_at: datetime) -> None:
+    """Process deliveries of one repository: new pushes together, the rest one by one."""
     read_ahead(deliveries)
     pushes = [delivery for delivery in deliveries if _is_new_push(delivery)]
     others = [delivery for delivery in deliveries if not _is_new_push(delivery)]
-    ends_at = timezone.now() + HELP_AFTER
     if pushes:
         _process_together(pushes, ends_at)
     for number, delivery in enumerate(others):
