@@ -205,7 +205,7 @@ class Sandbox:
             until = (
                 time.monotonic() + limits.seconds + (KILLED_AFTER + 30 if limits.outlives else 0)
             )
-            while process.poll() is None:
+            while not has_ended(LOOK_EVERY):
                 printed.pass_on(PARTS_AT_ONCE)
                 if not limits.outlives and (exceeded := self.watch.exceeded(process.pid)):
                     raise LimitReached(exceeded)
@@ -213,7 +213,7 @@ class Sandbox:
                     raise Stopped
                 if time.monotonic() > until:
                     raise LimitReached(f"It took more than {limits.seconds / 60:.0f} minutes.")
-                has_ended(LOOK_EVERY)
+            process.wait()
             printed.pass_on(PRINTED_LIMIT // MEGABYTE)
             if group and group.ran_out_of_memory() and not limits.outlives:
                 raise LimitReached(f"It needed more than {settings.RUN_MEMORY_MB} MB of memory.")
@@ -340,12 +340,12 @@ class Sandbox:
 
 
 @contextmanager
-def _ending_of(process: "subprocess.Popen[bytes]") -> Iterator[Callable[[float], object]]:
-    """Yield what waits for the end of a process, for so many seconds at most."""
+def _ending_of(process: "subprocess.Popen[bytes]") -> Iterator[Callable[[float], bool]]:
+    """Yield what waits for the end of a process, for so many seconds at most, and says if it is."""
     # `Popen.wait` looks every 50 ms, which adds up in a job of a dozen commands.
     descriptor = os.pidfd_open(process.pid)
     try:
-        yield lambda seconds: select.select([descriptor], [], [], seconds)
+        yield lambda seconds: bool(select.select([descriptor], [], [], seconds)[0])
     finally:
         os.close(descriptor)
 
