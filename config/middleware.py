@@ -42,8 +42,18 @@ class ToleranceMiddleware(MiddlewareMixin):
         return render(request, "503.html", status=503)
 
 
+# Programs get these, which take no time to work out; a page's policy lets more be loaded.
+NOTHING_TO_SHOW = {
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": (
+        "default-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+    ),
+    "X-Frame-Options": "DENY",
+}
+
+
 class WebhooksMiddleware:
-    """Answer webhooks here: programs have no session, sign no form and read no messages.
+    """Answer webhooks here: programs have no session, sign no form, and show nothing to anybody.
 
     A page below the same path, if there ever is one, goes the way of all pages.
     """
@@ -60,7 +70,10 @@ class WebhooksMiddleware:
             return self.get_response(request)
         if getattr(view, "login_required", True) or not getattr(view, "csrf_exempt", False):
             return self.get_response(request)
+        request.get_host()  # raises DisallowedHost for one that is not ours
         response: HttpResponse = view(request, *args, **kwargs)
+        for name, value in NOTHING_TO_SHOW.items():
+            response[name] = value
         return response
 
 

@@ -109,14 +109,14 @@ INSTALLED_APPS = [
 ]
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
+    "config.middleware.WebhooksMiddleware",
+    # What follows is for browsers only.
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "csp.middleware.CSPMiddleware",
     "config.middleware.NoStoreMiddleware",
     "config.middleware.ToleranceMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django.middleware.common.CommonMiddleware",
-    "config.middleware.WebhooksMiddleware",
-    # What follows is for pages only.
     "django.contrib.sessions.middleware.SessionMiddleware",
     "config.middleware.StrangersBodyMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",

@@ -13,7 +13,14 @@ from itertools import islice
 from threading import Lock
 from typing import Any
 
-from django.db import IntegrityError, InterfaceError, OperationalError, connection
+from django.db import (
+    DEFAULT_DB_ALIAS,
+    IntegrityError,
+    InterfaceError,
+    OperationalError,
+    connection,
+    connections,
+)
 from django.db.models import Field
 
 from vcs_integrations.models import Delivery
@@ -104,12 +111,13 @@ def _insert(deliveries: Sequence[Delivery]) -> None:
 
     `bulk_create` takes twice as long, and locks a SQLite database before it builds its statement.
     """
+    database = connections[DEFAULT_DB_ALIAS]  # once: `connection` would look it up for each value
     values = [
-        field.get_db_prep_save(field.value_from_object(delivery), connection)
+        field.get_db_prep_save(getattr(delivery, field.attname), database)
         for delivery in deliveries
         for field in _fields()
     ]
-    with connection.cursor() as cursor:
+    with database.cursor() as cursor:
         cursor.execute(_statement(len(deliveries)), values)
 
 
