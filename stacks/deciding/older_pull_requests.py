@@ -54,7 +54,7 @@ def plan_older(stack: Stack) -> int:
     """Have the older pull requests of a stack planned; return how many there are."""
     count = waiting(stack).count()
     _as_followed(stack).update(plans_older=True, plan_older_at=timezone.now())
-    _statuses(stack).filter(blocked_by=Rule.BEFORE_STACK).renew()
+    _reports(stack).filter(blocked_by=Rule.BEFORE_STACK).renew()
     return count
 
 
@@ -87,12 +87,14 @@ def _as_followed(stack: Stack) -> QuerySet[Stack]:
     return Stack.objects.filter(pk=stack.pk, followed_at=stack.followed_at)
 
 
-def _statuses(stack: Stack) -> ReportQuerySet:
-    return Report.objects.filter(
-        stack=stack, what=What.PULL_REQUEST_STATUS, decided_at__gte=stack.followed_at
-    )
+def _reports(stack: Stack) -> ReportQuerySet:
+    return Report.objects.filter(stack=stack, decided_at__gte=stack.followed_at)
 
 
 def _answers(stack: Stack) -> ReportQuerySet:
-    """Return the statuses that say what was decided, not only that an older one waits."""
-    return _statuses(stack).exclude(blocked_by=Rule.BEFORE_STACK)
+    """Return the comments about what was decided, and not only that an older one waits.
+
+    Every pull request that was decided about has one, posted or not; not every host has statuses
+    of pull requests.
+    """
+    return _reports(stack).filter(what=What.COMMENT).exclude(blocked_by=Rule.BEFORE_STACK)

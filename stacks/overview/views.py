@@ -94,7 +94,7 @@ def _open_pull_requests(found: Stack) -> list[tuple[PullRequest, Run | None]]:
     """
     newest = found.runs.filter(sources__pull_request=OuterRef("pk")).order_by("-number")
     answers = found.reports.filter(
-        what=What.PULL_REQUEST_STATUS, pull_request=OuterRef("pk"), revision=OuterRef("revision")
+        what=What.COMMENT, pull_request=OuterRef("pk"), revision=OuterRef("revision")
     )
     rows: list[Any] = list(  # with what the query adds
         PullRequest.objects.open_to(found)

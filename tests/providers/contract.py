@@ -16,6 +16,7 @@ from django.urls import reverse
 from hypothesis import given
 from hypothesis import strategies as st
 
+from stacks.deciding.older_pull_requests import waiting
 from stacks.deciding.reconciliation import reconcile_next
 from stacks.models import Stack
 from stacks.reports.sending import send_next
@@ -161,6 +162,7 @@ class Contract:
             stack.repository.pull_requests.get(number=number)
         ] * 2
         assert host.statuses_on_page_of(number) == [stack.slug]
+        assert not waiting(stack).exists()
         host.close(number, merged=merged)
         host.settle()
         work()
