@@ -20,6 +20,7 @@ from stacks.deciding.older_pull_requests import waiting
 from stacks.deciding.reconciliation import reconcile_next
 from stacks.models import Stack
 from stacks.reports.sending import send_next
+from tests.stacks.conftest import create
 from vcs_integrations.connections.linking import Details, link
 from vcs_integrations.connections.unlinking import unlink
 from vcs_integrations.hooks import loop
@@ -266,6 +267,20 @@ class Contract:
         assert all(one.startswith(f"{host.url}/") for one in addresses)
         assert "a secret" not in provider.git_header("a secret")
         assert provider.git_header("a secret").startswith("Authorization: ")
+
+    def test_an_admin_tests_it_and_makes_a_stack_from_it(
+        self, linked: Integration, host: Host, provider: Provider, admin: Client
+    ) -> None:
+        answer = admin.post(reverse("integrations:test", args=[linked.pk]), follow=True)
+        assert f"Connecting to {provider.name} succeeded" in answer.content.decode()
+        repository = linked.repositories.get()
+        assert create(admin, linked, repository=str(repository)).status_code == 302
+        stack = Stack.objects.get()
+        head = linked.background_client.branch(repository.external_id, "main")
+        assert head
+        assert stack.head_sha == head.sha
+        page = text_of(admin, stack.get_absolute_url())
+        assert provider.commit_url(repository.web_url, head.sha) in page
 
     def test_every_page_about_it_says_its_own_words(
         self, linked: Integration, stack: Stack, provider: Provider, admin: Client
