@@ -12,6 +12,7 @@ from typing import TypeVar
 
 from stacks.models import PullRequest, Stack
 from stacks.rules.triggers import ChangedPaths
+from vcs_integrations.consumer import Outdated
 from vcs_integrations.models import Integration
 from vcs_integrations.providers.base import (
     Client,
@@ -29,7 +30,6 @@ from vcs_integrations.providers.events import (
     RemoteCommit,
     Revision,
 )
-from vcs_integrations.webhooks.consumer import Outdated
 from vcs_integrations.webhooks.pushes import read_push
 
 T = TypeVar("T")

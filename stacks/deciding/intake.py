@@ -15,6 +15,7 @@ from stacks.deciding import pull_requests, pushes
 from stacks.deciding.facts import Contradicted, Facts
 from stacks.deciding.pushes import Pushed
 from stacks.models import Decision, Stack
+from vcs_integrations.consumer import NotYet, Outdated, Settlement
 from vcs_integrations.models import OUTCOME_TEXTS, Delivery, Integration, NoticeKind, Repository
 from vcs_integrations.notices.records import give
 from vcs_integrations.providers.base import Client, Outcome
@@ -26,7 +27,6 @@ from vcs_integrations.providers.events import (
     RefChanged,
     Unspecified,
 )
-from vcs_integrations.webhooks.consumer import NotYet, Outdated, Settlement
 
 # How often other workers may be faster before a reconciliation fails.
 ATTEMPTS = 20
@@ -57,7 +57,7 @@ class Entry:
 
 
 class Batch:
-    """Events of one repository that are decided on together: a `webhooks.consumer.Batch`."""
+    """Events of one repository that are decided on together: a `consumer.Batch`."""
 
     def __init__(self, integration: Integration, repository_id: str) -> None:
         self._integration, self._repository_id = integration, repository_id

@@ -18,6 +18,7 @@ from stacks.reports.texts import report_revision
 from stacks.rules import triggers
 from stacks.rules.states import Kind, State
 from stacks.rules.triggers import Rule, Undecided
+from vcs_integrations.consumer import Outdated
 from vcs_integrations.models import Delivery, Repository
 from vcs_integrations.providers.events import (
     PullRequestChanged,
@@ -26,7 +27,6 @@ from vcs_integrations.providers.events import (
     Revision,
     TrialMerge,
 )
-from vcs_integrations.webhooks.consumer import Outdated
 
 # A reconciliation meets these again and again; only a delivery has to be answered with them.
 NOTHING_NEW = {

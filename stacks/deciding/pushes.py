@@ -12,9 +12,9 @@ from stacks.models.run import RunQuerySet
 from stacks.rules import triggers
 from stacks.rules.states import DOES_NOT_COUNT, Kind
 from stacks.rules.triggers import ChangedPaths, Rule, Undecided
+from vcs_integrations.consumer import Outdated
 from vcs_integrations.models import Delivery
 from vcs_integrations.providers.events import RefChanged, RemoteCommit
-from vcs_integrations.webhooks.consumer import Outdated
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from stacks.models.decision import Decision, prune_decisions
 from stacks.models.job import LogChunk, PlanFile, RunAction, plan_digest_of
 from stacks.models.report import Report
 from stacks.models.run import PullRequest, Run, RunSource
-from stacks.models.stack import Backend, Stack, Tool, stacks_depending_on
+from stacks.models.stack import Backend, Stack, Tool
 from stacks.models.state import (
     RunCredential,
     StateContent,
@@ -37,5 +37,4 @@ __all__ = [
     "plan_digest_of",
     "prune_decisions",
     "prune_uploads",
-    "stacks_depending_on",
 ]

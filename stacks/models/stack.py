@@ -13,7 +13,6 @@ from django.utils.text import slugify
 from stacks.models.report import ALL_STACKS, Report
 from stacks.rules.states import ENDED, State
 from stacks.rules.triggers import Rule
-from vcs_integrations.connections.dependents import Dependents
 from vcs_integrations.models import Integration, Repository, search_key, search_words
 from vcs_integrations.providers.events import RemoteCommit
 
@@ -260,13 +259,3 @@ def unused_slug(name: str) -> str:
     taken |= RESERVED_SLUGS
     numbered = (f"{base}-{number}" for number in range(2, len(taken) + 3))
     return next(slug for slug in [base, *numbered] if slug not in taken)
-
-
-def stacks_depending_on(integration: Integration) -> Dependents:
-    """Return the stacks that unlinking an integration would detach."""
-    stacks = Stack.objects.of(integration)
-    return Dependents(
-        kind="stack",
-        count=stacks.count(),
-        first=[(stack.name, stack.get_absolute_url()) for stack in stacks[:20]],
-    )

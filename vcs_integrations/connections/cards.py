@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from django.db.models import Count, Min, OuterRef, Prefetch, Q, QuerySet, Subquery
+from django.db.models import Count, Min, Prefetch, Q, QuerySet
 
+from vcs_integrations.consumer import Part, consumer
 from vcs_integrations.hooks.overview import NEEDED
 from vcs_integrations.models import Integration, Repository, Subscription, WebhookSecret
 from vcs_integrations.models.integration import IntegrationQuerySet
@@ -20,11 +21,11 @@ class Card:
     """What the page shows of one integration; the password only when it was asked for."""
 
     integration: Integration
+    backlog: Part
     projects: list[tuple[str, str]] = field(default_factory=list)  # name, service-hooks page
     more_projects: list[tuple[str, str]] = field(default_factory=list)
     hooks_to_recreate: list["HookOfProject"] = field(default_factory=list)
     reconciliation: "Reconciliation | None" = None
-    backlog: "Backlog | None" = None
     hooks: "HookCounts | None" = None
     webhook_password: str = field(default="", repr=False)  # a log may show a card
     password_problem: str = ""
@@ -40,19 +41,6 @@ class Reconciliation:
     repositories: int
     failing: int
     since: datetime | None
-
-
-@dataclass(frozen=True)
-class Backlog:
-    """How many reports wait to be sent, since when the oldest does, and why they still do.
-
-    `failing` are those that were tried, `problem` is the last reason; empty where none was.
-    """
-
-    waiting: int
-    since: datetime
-    failing: int
-    problem: str
 
 
 @dataclass(frozen=True)
@@ -85,17 +73,17 @@ def cards_of(integrations: IntegrationQuerySet) -> list[Card]:
         .prefetch_related(*NEEDED, secrets)
     )
     reconciliations = _reconciliations(found)
-    backlogs = _backlogs(found)
+    backlogs = consumer().backlogs_of(found)
     return [
         Card(
             integration=one,
+            backlog=backlogs[one.pk],
             projects=(pages := pages_of(one))[:PROJECTS_ON_A_CARD],
             more_projects=pages[PROJECTS_ON_A_CARD:MOST_PROJECTS],
             hooks_to_recreate=hooks_of_projects(
                 one, [hook for hook in one.subscriptions.all() if hook.is_of_before]
             ),
             reconciliation=reconciliations.get(one.pk),
-            backlog=backlogs.get(one.pk),
             hooks=_hook_counts(one),
         )
         for one in found
@@ -119,28 +107,6 @@ def _reconciliations(integrations: list[Integration]) -> dict[int, Reconciliatio
     return {
         row["integration_id"]: Reconciliation(
             row["count"], row["failing"], None if row["unread"] else row["since"]
-        )
-        for row in rows
-    }
-
-
-def _backlogs(integrations: list[Integration]) -> dict[int, Backlog]:
-    """Return what waits to be reported, a `stacks.models.Report` each; nothing where none does."""
-    waiting = Repository.objects.filter(reports__state="waiting").order_by()
-    tried = waiting.filter(integration=OuterRef("integration_id"), reports__failures__gt=0)
-    rows = (
-        waiting.filter(integration__in=integrations)
-        .values("integration_id")
-        .annotate(
-            waiting=Count("reports"),
-            since=Min("reports__changed_at"),
-            failing=Count("reports", filter=Q(reports__failures__gt=0)),
-            problem=Subquery(tried.order_by("-reports__failed_at").values("reports__problem")[:1]),
-        )
-    )
-    return {
-        row["integration_id"]: Backlog(
-            row["waiting"], row["since"], row["failing"], row["problem"] or ""
         )
         for row in rows
     }

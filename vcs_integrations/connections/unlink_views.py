@@ -13,7 +13,7 @@ from vcs_integrations.connections.cards import (
     hooks_of_projects,
     pages_of,
 )
-from vcs_integrations.connections.dependents import dependents_of
+from vcs_integrations.consumer import consumer
 from vcs_integrations.models import Integration
 from vcs_integrations.organizations.pages import linked_or_404
 from vcs_integrations.providers.base import (
@@ -48,7 +48,7 @@ def unlink(request: HttpRequest, pk: int) -> HttpResponse:
         failure = error
     context = {
         "integration": found,
-        "dependents": dependents_of(found),
+        "dependents": consumer().dependents_of(found),
         "hooks": hooks_of_projects(found, hooks),
         "failure": failure,
         "projects": pages_of(found)[:PROJECTS_ON_A_CARD],

@@ -18,10 +18,10 @@ from django.utils import timezone
 
 from core.leases import Keeping, LeaseLost
 from core.transactions import transaction_in_line
+from vcs_integrations.consumer import Batch, NotYet, Outdated, consumer
 from vcs_integrations.models import REPLAYABLE, Delivery, Integration, Repository
 from vcs_integrations.providers.base import Outcome, ProviderError
 from vcs_integrations.providers.events import Ignored, Malformed
-from vcs_integrations.webhooks.consumer import Batch, NotYet, Outdated, begin_batch
 from vcs_integrations.webhooks.pushes import read_ahead
 
 logger = logging.getLogger(__name__)
@@ -121,7 +121,7 @@ def _process_alone(delivery: Delivery) -> None:
 
 
 def _begin(delivery: Delivery) -> Batch:
-    return begin_batch(delivery.integration, delivery.repository_id)
+    return consumer().begin_batch(delivery.integration, delivery.repository_id)
 
 
 def _is_read(delivery: Delivery, batch: Batch) -> bool:

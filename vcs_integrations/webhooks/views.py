@@ -17,6 +17,7 @@ from accounts.roles import admin_required
 from core import bounded_json
 from core.http import HtmxHttpRequest, post_or_redirect
 from core.keyset import is_key, keyset_page
+from vcs_integrations.consumer import consumer
 from vcs_integrations.models import (
     Delivery,
     Integration,
@@ -29,9 +30,6 @@ from vcs_integrations.webhooks import processing
 from vcs_integrations.webhooks.forms import DeliveryFilter
 
 DELIVERIES_ON_A_PAGE = 50
-
-
-DECISIONS_SHOWN = 100
 
 
 MOST_PARTS_SHOWN = 200_000
@@ -112,8 +110,6 @@ def delivery(request: HttpRequest, pk: int, delivery_pk: int) -> HttpResponse:
     found = _delivery(pk, delivery_pk)
     body = bytes(found.body)
     text = _readable(body)
-    # Each a `stacks.models.Decision`: for a stack, a run or the reason for none
-    decisions = list(found.decisions.for_pages().order_by("pk")[: DECISIONS_SHOWN + 1])
     context = {
         "integration": found.integration,
         "delivery": found,
@@ -125,8 +121,7 @@ def delivery(request: HttpRequest, pk: int, delivery_pk: int) -> HttpResponse:
         "size": len(body),
         "body": text[:BODY_SHOWN],
         "is_cut": len(text) > BODY_SHOWN,
-        "decisions": decisions[:DECISIONS_SHOWN],
-        "has_more_decisions": len(decisions) > DECISIONS_SHOWN,
+        "decided": consumer().decisions_on(found),
         "first_one": _first_one(found) if found.outcome == Outcome.DUPLICATE else None,
     }
     return render(request, "vcs_integrations/webhooks/delivery.html", context)

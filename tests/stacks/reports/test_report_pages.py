@@ -47,6 +47,24 @@ def test_the_card_counts_what_waits_and_says_why(
     assert "nothing waits" in text(admin, card)
 
 
+def test_the_card_says_nothing_of_what_was_refused(
+    waiting: str, admin: Client, integration: Integration
+) -> None:
+    report = Report.objects.get()
+    Report.objects.create(
+        what=report.what,
+        name=report.name,
+        repository=report.repository,
+        sha="1" * 40,
+        state=ReportState.REFUSED,
+        failures=1,
+        problem="Azure DevOps refused it.",
+    )
+    card = text(admin, integration.get_absolute_url())
+    assert "1 waiting, the oldest from" in card
+    assert "refused it" not in card
+
+
 def test_the_page_shows_each_report_that_waits(
     waiting: str, admin: Client, repository: Repository, emulator: Emulator
 ) -> None:

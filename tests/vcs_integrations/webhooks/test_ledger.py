@@ -13,13 +13,14 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
+from stacks.consumer import DECISIONS_SHOWN
 from stacks.models import Decision, Run, Stack
 from tests.builders import make_repository, make_run, make_stack, store_integration
 from tests.payloads import PAYLOADS
 from vcs_integrations.models import Delivery, Integration, Repository
 from vcs_integrations.providers.base import Outcome
 from vcs_integrations.webhooks.processing import process_due
-from vcs_integrations.webhooks.views import DECISIONS_SHOWN, DELIVERIES_ON_A_PAGE
+from vcs_integrations.webhooks.views import DELIVERIES_ON_A_PAGE
 
 LIVE = {"HX-Request": "true"}
 
