@@ -118,10 +118,15 @@ class Batch:
 
         A lock is held to the end of the transaction: one worker at a time stores for a repository.
         """
+        if and_lock:
+            # By itself: in one statement with the lock, the stacks would be read as they were
+            # before it was waited for.
+            rows = self._integration.repositories.filter(external_id=self._repository_id)
+            rows.select_for_update().order_by().values("pk").first()
         stacks = Stack.objects.select_related("repository").filter(
             repository__integration=self._integration, repository__external_id=self._repository_id
         )
-        found = list(stacks.select_for_update(of=("repository",)) if and_lock else stacks)
+        found = list(stacks)
         for stack in found:
             stack.repository = found[0].repository
             stack.repository.integration = self._integration

@@ -46,12 +46,12 @@ class Past:
         self._tracked = {run.position: run for run in tracked}
         shas = {change.new_sha for change in changes if change.branch != stack.branch}
         self._proposed: defaultdict[str, list[Run]] = defaultdict(list)
-        self._brought: dict[tuple[int | None, str], Run] = {}
+        self._brought: dict[tuple[str, int | None, str], Run] = {}
         proposed = self._runs(Kind.PROPOSED).filter(sha__in=shas).prefetch_related("sources")
         for run in proposed if shas else ():
             self._proposed[run.sha].append(run)
             for source in run.sources.all():
-                self._brought.setdefault((source.position, run.sha), run)
+                self._brought.setdefault((source.branch, source.position, run.sha), run)
 
     @cached_property
     def _decided(self) -> dict[str, Run | None]:
@@ -97,7 +97,7 @@ class Past:
         of_commit = self._proposed[change.new_sha]
         if not of_commit:
             return None, None
-        own = self._brought.get((change.position, change.new_sha))
+        own = self._brought.get((change.branch[:500], change.position, change.new_sha))
         counting = (run for run in of_commit if run.state not in DOES_NOT_COUNT)
         return own or self._decided.get(_subject(change)), next(counting, None)
 

@@ -141,7 +141,7 @@ def _end_unwanted(stack: Stack, moved: Q, state: State) -> None:
 
 
 def _pushed_to(*branches: str) -> Q:
-    """Match the sources that are of these branches, and not of those of a fork."""
+    """Match what pushes brought to these branches; a fork counts its pushes by itself."""
     return Q(branch__in=branches, position__isnull=False)
 
 
@@ -149,8 +149,8 @@ def _kept_sources(stack: Stack, runs: Collection[Run]) -> list[RunSource]:
     """Return what wants the commits of new runs because of runs that they had before."""
     new = {run.sha: run for run in runs if run.kind == Kind.PROPOSED}
     before = list(_runs(stack, Kind.PROPOSED).filter(sha__in=new)) if new else []
-    wanting = RunSource.objects.wanting(stack).filter(run__in=before) if before else ()
-    return [source.copied_to(new[source.run.sha]) for source in wanting]
+    wanting = RunSource.objects.wanting(stack).select_related("run", "pull_request")
+    return [source.copied_to(new[source.run.sha]) for source in wanting.filter(run__in=before)]
 
 
 def _store(runs: Sequence[Run], sources: Iterable[RunSource]) -> None:

@@ -1,0 +1,77 @@
+"""Two workers on PostgreSQL that decide about one repository at the same moment."""
+
+import json
+from collections.abc import Iterator
+
+import pytest
+
+from tests.databases import Database, migrate
+from tests.postgresql import PostgreSQL, needs_postgresql
+
+LATE_PUSH = """
+import json, sys
+from threading import Event, Thread
+from django.db import connection, transaction
+from stacks.deciding.facts import Facts
+from stacks.deciding.intake import Batch, Entry
+from tests.builders import make_repository, make_stack, store_integration
+from vcs_integrations.providers.events import RefChanged, RemoteCommit
+
+integration = store_integration(token="a token")
+stack = make_stack(make_repository(integration, "r"), path_rule=False, followed_position=1)
+
+def batch(position):
+    commit = RemoteCommit(f"{position:040x}", "A change", "Ann", None)
+    push = RefChanged("r", position, "refs/heads/main", "", commit.sha, commit=commit)
+    made = Batch(integration, "r")
+    made.add(Entry([push], Facts(integration)))
+    return made
+
+batches = {position: batch(position) for position in (8, 10, 9)}
+with transaction.atomic():
+    batches[8].store()
+is_stored, may_end = Event(), Event()
+
+def store_the_newest():
+    with transaction.atomic():
+        batches[10].store()
+        is_stored.set()
+        may_end.wait()
+    connection.close()
+
+def store_the_late_one():
+    with transaction.atomic():
+        batches[9].store()
+    connection.close()
+
+newest, late = Thread(target=store_the_newest), Thread(target=store_the_late_one)
+newest.start()
+is_stored.wait()
+late.start()
+with connection.cursor() as cursor:
+    waits = False
+    while not waits:
+        cursor.execute("SELECT count(*) FROM pg_locks WHERE NOT granted")
+        waits = cursor.fetchone()[0]
+may_end.set()
+newest.join()
+late.join()
+stack.refresh_from_db()
+states = dict(stack.runs.values_list("position", "state"))
+json.dump([stack.head_position, states], sys.stdout)
+"""
+
+
+@pytest.fixture
+def on_postgresql(server: PostgreSQL) -> Iterator[Database]:
+    url = server.create("beside")
+    migrate(url)
+    yield Database(url)
+    server.drop("beside")
+
+
+@needs_postgresql
+def test_a_late_push_that_waited_for_a_newer_one_is_superseded(on_postgresql: Database) -> None:
+    head, states = json.loads(on_postgresql.run(LATE_PUSH))
+    assert head == 10
+    assert states == {"8": "superseded", "9": "superseded", "10": "queued"}
