@@ -370,10 +370,8 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         if result is RestIsMissing:
             self.go_on(conn)
             return
-        # Where nothing more can come that would cut the answer, there is nothing to drain.
-        end = self.drop if conn.whole == len(conn.arrived) else self.drain
         conn.end_request(conn.parser.unreader.rest() if result else b"")
-        conn.then = self.keep if result else end
+        conn.then = self.keep if result else self.drain
         self.send(conn)
         if conn.answer.waiting:
             self.bound_unread()

@@ -74,6 +74,7 @@ class WebhooksMiddleware:
         response: HttpResponse = view(request, *args, **kwargs)
         for name, value in NOTHING_TO_SHOW.items():
             response[name] = value
+        response["Content-Length"] = str(len(response.content))
         return response
 
 

@@ -91,7 +91,8 @@ def with_pages(log: list[AuditEntry], reader: User) -> list[AuditEntry]:
 
     It takes one query for each kind of thing among them.
     """
-    for kind in {entry.thing_kind for entry in log}:
+    known = {model._meta.label_lower for model in apps.get_models()}
+    for kind in {entry.thing_kind for entry in log} & known:
         of_kind = [entry for entry in log if entry.thing_kind == kind]
         keys = {entry.thing_id for entry in of_kind} - {None}
         # With what a thing belongs to, which its address may name.

@@ -367,8 +367,10 @@ class Run(Leased):
     @property
     def branch_url(self) -> str:
         """The branch's page; empty where none is known, or it is a fork's."""
-        is_of_fork = self.position is None and any(one.is_from_fork for one in self.sources.all())
-        if not self.branch or is_of_fork:
+        is_there = self.position is not None or not any(
+            one.is_from_fork for one in self.sources.all()
+        )
+        if not self.branch or not is_there:
             return ""
         integration = self.repository.integration
         return integration.provider.branch_url(self.repository.web_url, self.branch)

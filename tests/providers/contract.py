@@ -6,12 +6,12 @@
 import urllib.error
 import urllib.request
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from html import unescape
 from typing import Protocol
 
 import pytest
-from django.test import Client
+from django.test import Client, RequestFactory
 from django.urls import reverse
 from hypothesis import given
 from hypothesis import strategies as st
@@ -27,10 +27,13 @@ from vcs_integrations.hooks import loop
 from vcs_integrations.hooks.watching import watch_next
 from vcs_integrations.models import Integration, Verdict
 from vcs_integrations.providers import PROVIDERS
-from vcs_integrations.providers.base import Outcome, Provider, Refused, digest
+from vcs_integrations.providers.base import Envelope, Outcome, Provider, Refused, digest
 from vcs_integrations.providers.events import Malformed
 from vcs_integrations.webhooks.password import change_webhook_password
 from vcs_integrations.webhooks.processing import process_due
+
+# What a header may hold
+words = st.text(st.characters(min_codepoint=32, max_codepoint=255), max_size=300)
 
 
 @dataclass(frozen=True)
@@ -64,6 +67,9 @@ class Host(Protocol):
 
     def hooks(self) -> int:
         """Return how many webhooks the organization has."""
+
+    def prove(self, body: bytes, secret: str) -> dict[str, str]:
+        """Return the headers that prove a secret together with a body."""
 
     def requests(self) -> Sequence[Request]:
         """Return the webhook requests that were sent, the oldest first."""
@@ -198,7 +204,7 @@ class Contract:
             assert proved(provider, sent, [Known("another")]) is None
             assert proved(provider, sent, []) is None
         stripped = Request({}, newer.body)
-        assert isinstance(proved_or_refused(provider, stripped, [new]), Refused)
+        assert isinstance(receive(provider, stripped, [new]), Refused)
         assert post(linked, stripped) == 401
 
     def test_the_sample_of_a_hook_arrives(self, linked: Integration, host: Host) -> None:
@@ -239,15 +245,20 @@ class Contract:
         host.push("main", {"network/a.tf": "1"})
         host.settle()
         request, secret = host.requests()[-1], secret_of(linked)
-        # Whatever proves the secret is left out of what is varied.
         known = dict(request.headers)
 
-        @given(st.binary(max_size=200) | st.sampled_from(shortened(request.body)))
-        def read(body: bytes) -> None:
-            for headers in ({}, known):
-                found = provider.parse(headers, body)
-                assert isinstance(found, list) or found.reason
-                proved_or_refused(provider, Request(headers, body), [secret])
+        @given(
+            st.binary(max_size=200) | st.sampled_from(shortened(request.body)),
+            st.dictionaries(st.sampled_from(sorted(known)), words, max_size=3),
+        )
+        def read(body: bytes, odd: dict[str, str]) -> None:
+            for headers in ({}, known, known | odd):
+                claimed = provider.parse(headers, body)
+                assert isinstance(claimed, list) or claimed.reason
+                sent = Request(headers | host.prove(body, secret.value), body)
+                received = receive(provider, sent, [secret])
+                assert not isinstance(received, Refused)
+                check_fits(received[0])
 
         read()
         assert isinstance(provider.parse(known, b"\0"), Malformed)
@@ -328,17 +339,27 @@ def secret_of(integration: Integration) -> Known:
     return Known(integration.read_webhook_secret().value or "")
 
 
-def proved_or_refused(
+def receive(
     provider: Provider, request: Request, secrets: Sequence[Known]
-) -> Known | Refused:
-    headers = Client().get("/", headers=dict(request.headers)).wsgi_request.headers
-    found = provider.receive(headers, lambda: request.body, secrets)
-    return found if isinstance(found, Refused) else found[1]
+) -> tuple[Envelope, Known] | Refused:
+    headers = RequestFactory().post("/", headers=dict(request.headers)).headers
+    return provider.receive(headers, lambda: request.body, secrets)
 
 
 def proved(provider: Provider, request: Request, secrets: Sequence[Known]) -> Known | None:
-    found = proved_or_refused(provider, request, secrets)
-    return None if isinstance(found, Refused) else found
+    found = receive(provider, request, secrets)
+    return None if isinstance(found, Refused) else found[1]
+
+
+def check_fits(envelope: Envelope) -> None:
+    """Check that a database takes what was read."""
+    texts = asdict(envelope)
+    texts.pop("reason")
+    longest = {"repository_name": 200}
+    for name, text in texts.items():
+        assert len(text) <= longest.get(name, 100)
+        assert "\0" not in text
+        text.encode()
 
 
 def shortened(body: bytes) -> list[bytes]:

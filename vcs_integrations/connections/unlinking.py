@@ -123,7 +123,7 @@ def _store_hooks_seen(integration: Integration) -> None:
             Subscription(
                 integration=integration,
                 external_id=external_id,
-                event_type=integration.provider.hook_for(event_type),
+                event_type=integration.provider.hook_for(event_type) or event_type,
                 project_id=project_id,
             )
             for external_id, event_type, project_id in seen

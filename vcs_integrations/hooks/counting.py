@@ -32,7 +32,7 @@ def _note_projects(integration: Integration, new: QuerySet[Delivery]) -> None:
     for project_id, event_type, at in newest:
         if event_type == integration.provider.push_event:
             integration.projects.filter(external_id=project_id).update(delivered_at=at)
-        hook = integration.provider.hook_for(event_type)
+        hook = integration.provider.hook_for(event_type) or event_type
         recreated = integration.subscriptions.of_before().filter(event_type=hook)
         recreated.filter(project_id=project_id).delete()
 

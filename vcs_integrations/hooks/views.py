@@ -171,7 +171,7 @@ def change_password(request: HttpRequest, pk: int) -> HttpResponse:
         if is_new:
             messages.success(request, "The webhook password is new; the old one is accepted, too")
         else:
-            messages.warning(request, "The webhook password was changed by somebody in this moment")
+            messages.warning(request, "Someone else just changed the webhook password")
         return redirect(_section(found))
     return render(
         request, "vcs_integrations/hooks/change_webhook_password.html", {"integration": found}

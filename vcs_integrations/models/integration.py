@@ -278,7 +278,7 @@ class Integration(Leased):
     def read_webhook_secret(self) -> WebhookSecret:
         """Return the present webhook password, decrypted. Raises ProviderError like the above."""
         with self._reading_secrets():
-            return self.webhook_secrets.get(pk__in=[one.pk for one in self.valid_secrets[:1]])
+            return self.webhook_secrets.valid().filter(value__isnull=False)[:1].get()
 
     @contextmanager
     def _reading_secrets(self) -> Iterator[None]:

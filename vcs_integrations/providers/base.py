@@ -384,6 +384,8 @@ S = TypeVar("S", bound=Secret)
 class Envelope:
     """What identifies a webhook request, read defensively: unusable values are empty.
 
+    Each has at most 100 characters, the repository's name 200, and none of them is NUL.
+
     A hook has a `subscription_id`, each of its requests a `notification_id`: two requests with the
     same of both are one that was repeated. A host that numbers them for all hooks together leaves
     the first one empty.

@@ -53,11 +53,12 @@ def receive(request: HttpRequest, provider_slug: str, endpoint: str) -> HttpResp
         return _answer(400, "The body could not be read to its end.")
     except TooLarge:
         return _answer(413, "The body is larger than 4 MB.")
-    except (DatabaseError, InterfaceError, WrongKey) as error:
+    except (DatabaseError, InterfaceError) as error:
         logger.error("A webhook request could not be stored: %s", error.__class__.__name__)
-        answer = _answer(503, "The request could not be stored; send it again.")
-        answer["Retry-After"] = "10"
-        return answer
+        return _again("The request could not be stored; send it again.")
+    except (WrongKey, WebhookSecret.DoesNotExist) as error:
+        logger.error("A webhook password could not be read: %s", error.__class__.__name__)
+        return _again("The webhook password could not be read; send the request again.")
 
 
 def _receive(request: HttpRequest, provider_slug: str, endpoint: str) -> HttpResponse:
@@ -177,6 +178,12 @@ def _kept_headers(provider: Provider, request: HttpRequest) -> dict[str, str]:
     """Return the headers worth keeping; Authorization is not among them."""
     sent = {name: request.headers.get(name, "")[:200] for name in provider.kept_headers}
     return {name: value.replace("\0", "") for name, value in sent.items() if value}
+
+
+def _again(text: str) -> HttpResponse:
+    answer = _answer(503, text)
+    answer["Retry-After"] = "10"
+    return answer
 
 
 def _answer(status: int, text: str) -> HttpResponse:

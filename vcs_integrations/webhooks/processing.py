@@ -31,6 +31,8 @@ LEASE = timedelta(seconds=20)
 CLAIMED_AT_ONCE = 50
 # Where reading from the provider takes this long, other workers get what is left.
 HELP_AFTER = LEASE / 2
+# Those of other repositories that were claimed with them do not wait for so long.
+NEXT_REPOSITORY_WITHIN = timedelta(seconds=1)
 PRUNED_AT_ONCE = 500
 RETRY_FIRST_AFTER = timedelta(seconds=5)
 RETRY_AT_LEAST_EVERY = timedelta(minutes=5)
@@ -52,20 +54,25 @@ def process_due() -> int:
 
 def process(deliveries: Sequence[Delivery]) -> None:
     """Process claimed deliveries of one integration, repository by repository."""
-    ends_at = timezone.now() + HELP_AFTER
+    began_at = timezone.now()
     of_repositories: defaultdict[str, list[Delivery]] = defaultdict(list)
     for delivery in deliveries:
         of_repositories[delivery.repository_id].append(delivery)
     for number, those in enumerate(of_repositories.values()):
-        if timezone.now() > ends_at and number:
+        if number and timezone.now() > began_at + NEXT_REPOSITORY_WITHIN:
             _give_back(those)
         else:
-            _process_of_repository(those, ends_at)
+            _process_of_repository(those, began_at + HELP_AFTER)
 
 
 def _process_of_repository(deliveries: Sequence[Delivery], ends_at: datetime) -> None:
     """Process deliveries of one repository: new pushes together, the rest one by one."""
-    read_ahead(deliveries)
+    try:
+        read_ahead(deliveries)
+    except (OperationalError, InterfaceError):
+        raise
+    except Exception:  # a fault of ours that one delivery meets must not hold up the others
+        logger.exception("Deliveries of %s could not be read ahead", deliveries[0].integration)
     pushes = [delivery for delivery in deliveries if _is_new_push(delivery)]
     others = [delivery for delivery in deliveries if not _is_new_push(delivery)]
     if pushes:

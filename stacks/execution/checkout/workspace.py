@@ -30,13 +30,13 @@ address=$1 commit=$2
 shift 2
 git init --quiet --bare --template= git
 fetch() { git -C git fetch --quiet --no-tags --no-recurse-submodules "$@"; }
-fetch_commit() {
-  fetch --depth=1 "$address" "$commit" && return
+fetch_one_of() {
   for ref in "$@"; do
     fetch "$address" "$ref" && git -C git cat-file -e "$commit^{commit}" && return
   done
   return 1
 }
+fetch_commit() { fetch --depth=1 "$address" "$commit" || fetch_one_of "$@"; }
 take_merge() {
   other= is_ours=
   for parent in $(git -C git cat-file commit FETCH_HEAD | sed -n '/^$/q;s/^parent //p'); do
@@ -49,7 +49,7 @@ take_merge() {
 merge_here() {
   fetch "$address" "$TRACKED_REF" || return 1
   other=$(git -C git rev-parse FETCH_HEAD)
-  fetch "$address" "$commit" || fetch "$address" "$@" || return 1
+  fetch "$address" "$commit" || fetch_one_of "$@" || return 1
   tree=$(git -C git merge-tree --write-tree "$other" "$commit") && code=0 || code=$?
   [ $code != 1 ] || echo conflicts > merged
   [ $code = 0 ] || return 0
@@ -211,7 +211,9 @@ def fetch(git: Git, merge: MergeSource | None = None) -> bool:
     Raises LimitReached and Stopped.
     """
     run = git.run
-    refs = [f"refs/heads/{run.branch}"] if run.branch else []
+    brought = [one.branch for one in run.sources.all() if not one.is_from_fork]
+    branches = dict.fromkeys(filter(None, [run.branch, *brought]))  # the first may be gone by now
+    refs = [f"refs/heads/{branch}" for branch in branches]
     if run.pull_request:
         refs += run.repository.integration.provider.refs_of(run.pull_request.number)
     return git.fetch(run.repository.clone_url, run.sha, refs, merge=merge)

@@ -182,8 +182,8 @@ class Sandbox:
     ) -> int:
         """Run a command in a folder of the workspace; return its exit code.
 
-        `output` is given what it prints, errors too unless told otherwise; `is_unwanted` is asked
-        all the time. Raises LimitReached, or Stopped when it is unwanted; nothing of it runs on.
+        `output` is given what it prints, errors too unless told otherwise. While it goes on,
+        `is_unwanted` is asked. Raises LimitReached, or Stopped when it is; nothing of it runs on.
         """
         if limits.outlives:
             command = [
@@ -344,8 +344,10 @@ def _ending_of(process: "subprocess.Popen[bytes]") -> Iterator[Callable[[float],
     """Yield what waits for the end of a process, for so many seconds at most, and says if it is."""
     # `Popen.wait` looks every 50 ms, which adds up in a job of a dozen commands.
     descriptor = os.pidfd_open(process.pid)
+    ending = select.poll()
+    ending.register(descriptor, select.POLLIN)
     try:
-        yield lambda seconds: bool(select.select([descriptor], [], [], seconds)[0])
+        yield lambda seconds: bool(ending.poll(seconds * 1000))
     finally:
         os.close(descriptor)
 

@@ -47,6 +47,9 @@ class EmulatedHost:
     def hooks(self) -> int:
         return len(self._organization.subscriptions)
 
+    def prove(self, body: bytes, secret: str) -> dict[str, str]:
+        return {"Authorization": write_basic("", secret)}
+
     def requests(self) -> list[Request]:
         return [
             Request(

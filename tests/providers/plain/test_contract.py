@@ -1,5 +1,6 @@
 """The contract of providers, kept by the plainest of hosts."""
 
+import hmac
 import urllib.request
 from collections.abc import Iterator, Mapping
 from urllib.error import HTTPError
@@ -44,6 +45,9 @@ class PlainHost:
 
     def hooks(self) -> int:
         return len(self.organization.hooks)
+
+    def prove(self, body: bytes, secret: str) -> dict[str, str]:
+        return {"X-Plain-Signature": hmac.new(secret.encode(), body, "sha256").hexdigest()}
 
     def requests(self) -> list[Request]:
         return self._requests

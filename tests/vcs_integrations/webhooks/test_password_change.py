@@ -146,7 +146,7 @@ def test_a_change_that_somebody_made_in_this_moment_is_not_made_twice(
     once = again(kept).valid_secrets
     answer = admin.post(url, first, follow=True)
     assert again(kept).valid_secrets == once
-    assert "was changed by somebody in this moment" in answer.content.decode()
+    assert "Someone else just changed the webhook password" in answer.content.decode()
 
 
 def test_the_overlap_that_was_seen_is_ended_and_no_other(admin: Client, kept: Integration) -> None:

@@ -54,7 +54,7 @@ class AzureDevOps:
         "As “URL” enter the webhook endpoint, leave the “Basic authentication username” empty, and "
         "as “Basic authentication password” enter the webhook password. Keep “All” for resource "
         "details and messages.",
-        "Press “Test”, which is listed as “Test received”. Then press “Finish”.",
+        "Select “Test”: the delivery is listed as “Test received”. Then select “Finish”.",
         f"Do this for each of the {len(webhook.EVENTS)} events.",
     )
     events: ClassVar[Mapping[str, str]] = webhook.EVENTS
