@@ -15,7 +15,7 @@ def client_address(request: HttpRequest) -> str:
     """Return the visitor's IP address: the connection's, or the one that trusted proxies name.
 
     Each proxy appends the address that it saw to X-Forwarded-For. So the header is read from its
-    end, as long as a trusted proxy vouches for the entry; what stands before that is the visitor's
+    end, as long as a trusted proxy vouches for the entry; what is before that is the visitor's
     own. A loopback address is trusted only as the connection's, and only where the public address
     is no loopback address itself, unless TRUSTED_PROXIES lists it.
     """

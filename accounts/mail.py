@@ -1,4 +1,4 @@
-"""Whom notices are mailed to."""
+"""The addresses that notices are mailed to."""
 
 from django.conf import settings
 from django.db.models import Q
@@ -17,7 +17,7 @@ def addresses_of_admins() -> list[str]:
 
 
 def mail_obstacle() -> str:
-    """Return why no notice is mailed to anybody, in sentences; empty where it is."""
+    """Return why no notice is mailed to anybody, in sentences; empty if it is."""
     if not settings.SENDS_EMAIL:
         return (
             "Notices are not sent by e-mail: no mail server is set up. The operator names one in "

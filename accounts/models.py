@@ -58,7 +58,7 @@ class AuditEntry(models.Model):
     """Something that a person did, or that was refused.
 
     It refers to nothing, so that it stays when the person or the thing is removed: `person` is a
-    username, empty where nobody known acted, and `thing` the name that the thing had. A refusal
+    username, empty if nobody known acted, and `thing` the name that the thing had. A refusal
     happened `count` times between `at` and `until`.
     """
 

@@ -175,7 +175,7 @@ class Connection(TConn):  # type: ignore[misc]
         self.wait_for_request(SECONDS_TO_ARRIVE)
 
     def wait_for_request(self, seconds: float) -> None:
-        """Begin with the next request, which has so much time if nothing of it has arrived."""
+        """Begin with the next request, which has that much time if nothing of it has arrived."""
         self.began = time.monotonic()
         self.ends_at = self.began + (SECONDS_TO_ARRIVE if self.arrived else seconds)
         self.asks_at = inf  # when the view is asked, even if no more arrives

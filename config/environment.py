@@ -98,7 +98,7 @@ def choice(name: str, choices: list[str]) -> str:
 
 
 def program(name: str) -> str:
-    """Return the path of a program that can be started; empty where none is named."""
+    """Return the path of a program that can be started; empty if none is named."""
     value = text(name, "")
     if value and not (Path(value).is_absolute() and os.access(value, os.X_OK)):
         raise ImproperlyConfigured(

@@ -25,13 +25,13 @@ sys.setswitchinterval(0.0005)
 worker_class = Worker
 # Static files too wait in memory until they are read, not in a thread.
 sendfile = False
-# No header of a visitor may stand for the server's own variables, like SCRIPT_NAME.
+# No header of a visitor may set the server's own variables, like SCRIPT_NAME.
 forwarder_headers = ""
 # The database holds sessions: it is nobody else's to read.
 umask = 0o077
 # Loading before forking turns a wrong setting into one sentence and an exit.
 preload_app = True
-# Unlinking, the slowest answer, gives up after 20 seconds.
+# Unlinking, the slowest answer, ends after 20 seconds.
 timeout = 30
 # Webhooks and most pages end in this time; what is cut, like an unlinking, goes on later.
 graceful_timeout = 4

@@ -81,7 +81,7 @@ class WebhooksMiddleware:
 class StrangersBodyMiddleware(MiddlewareMixin):
     """Refuse a stranger's large body unread: the check of a form's token would keep it in memory.
 
-    Views without that check look at a password before they read. Of a body in chunks nobody knows
+    Views without that check verify a password before they read. Of a body in chunks nobody knows
     the size, and no browser sends a form that way.
     """
 

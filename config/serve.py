@@ -122,7 +122,7 @@ def run_together(commands: Mapping[str, list[str]], ready_url: str, welcome: str
         while (ended := first_ended(processes)) is None:
             if ending.wait(0.2):
                 return 0
-        sys.stderr.write(f"Stackhook stopped: the {ended} ended by itself, see above.\n")
+        sys.stderr.write(f"Stackhook stopped: the {ended} ended unexpectedly, see above.\n")
         return 1
     finally:
         stop(processes.values())

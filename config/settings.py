@@ -34,7 +34,7 @@ AZURE_DEVOPS_SERVERS = environment.base_urls(
     "AZURE_DEVOPS_SERVERS", "https://devops.example.com/tfs"
 )
 CACHES = {
-    # Each process remembers by itself what it read from the provider.
+    # Each process keeps its own cache of what it read from the provider.
     "default": {
         "BACKEND": "django.core.cache.backends.locmem.LocMemCache",
         "OPTIONS": {"MAX_ENTRIES": 2000},
@@ -54,7 +54,7 @@ DEFAULT_FROM_EMAIL = environment.mail_address(
     "DEFAULT_FROM_EMAIL", f"Stackhook <stackhook@{_public.hostname}>"
 )
 
-# A site behind https, each switch to be turned off by itself
+# A site behind https; each switch can be turned off alone
 CSRF_TRUSTED_ORIGINS = environment.origins(
     "CSRF_TRUSTED_ORIGINS", [f"{_public.scheme}://{_public.netloc}"]
 )

@@ -5,7 +5,7 @@ import binascii
 
 
 def read_basic(authorization: str) -> tuple[bytes, bytes] | None:
-    """Return user name and password of a header's value, None where it is no Basic one."""
+    """Return user name and password of a header's value, None if it is no Basic one."""
     scheme, _, encoded = authorization.strip().partition(" ")
     if scheme.lower() != "basic":
         return None

@@ -19,7 +19,7 @@ class TooMuch(ValueError):
 
 
 def loads(text: bytes, most_parts: int, **options: Any) -> Any:
-    """Return what a JSON text in UTF-8 says; it may have so many values, lists and objects.
+    """Return what a JSON text in UTF-8 says; it may have that many values, lists and objects.
 
     The options are those of `json.loads`. Raises TooMuch, and ValueError where it is no JSON.
     """

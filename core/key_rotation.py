@@ -22,7 +22,7 @@ BATCH = 100  # primary keys, read at once
 
 
 class Outcome(Enum):
-    """What became of one value."""
+    """The result for one value."""
 
     ENCRYPTED = auto()
     WAS_DONE = auto()
@@ -59,7 +59,7 @@ class SecretField:
             keys = list(left.filter(pk__gt=keys[-1])[:BATCH])
 
     def describe(self, key: Any) -> str:
-        """Say which row that is, without its secrets; empty where it is gone."""
+        """Say which row that is, without its secrets; empty if it is gone."""
         hidden = [field.name for field in secret_fields() if field.model is self.model]
         row = self.model._base_manager.filter(pk=key).defer(*hidden).first()
         return str(row or "")

@@ -96,7 +96,7 @@ class Leased(models.Model):
         return type(self)._default_manager.filter(pk=self.pk, lease_token=self.lease_token)
 
     def renew(self, duration: timedelta) -> None:
-        """Hold the row for so long from now. Raises LeaseLost."""
+        """Hold the row for that long from now. Raises LeaseLost."""
         until = timezone.now() + duration
         if not self.held().update(lease_until=until):
             raise LeaseLost

@@ -15,12 +15,12 @@ from vcs_integrations.models import Delivery, Integration, Project, Subscription
 from vcs_integrations.notices.attention import (
     Attention,
     connection_failure,
-    standing_notices,
     token_end,
+    unfixed_notices,
 )
 from vcs_integrations.providers import PROVIDERS
 
-# The worker takes up what is due every few seconds; later than this it is not running.
+# The worker claims what is due every few seconds; later than this, it is not running.
 WORKER_IS_LATE = timedelta(minutes=5)
 PROJECTS_NAMED = 5
 # Once or twice happens; then something has to be fixed.
@@ -44,7 +44,7 @@ def home(request: HttpRequest) -> HttpResponse:
         "notices": [
             *(_about_worker(integrations) or _about_waiting(reader_is_admin)),
             *(notice for one in integrations for notice in _about(one, reader_is_admin)),
-            *standing_notices(integrations, reader_is_admin=reader_is_admin),
+            *unfixed_notices(integrations, reader_is_admin=reader_is_admin),
             *_about_projects(reader_is_admin),
             *_about_reports(integrations, reader_is_admin),
             *_about_stacks(counts["detached"]),
@@ -80,7 +80,7 @@ def _about(integration: Integration, reader_is_admin: bool) -> list[Attention]:
 
 
 def _has_hooks_to_recreate(integration: Integration) -> bool:
-    """Say whether hooks of before it was unlinked have not been created again."""
+    """Say whether hooks from before it was unlinked have not been recreated."""
     return not integration.duplicate_of and bool(vars(integration)["has_old_hooks"])
 
 
@@ -114,7 +114,7 @@ def _about_reports(integrations: list[Integration], reader_is_admin: bool) -> li
     return [
         Attention(
             f"Runs can't be reported to {one}",
-            f"{problems[one.pk]} It is tried again by itself.",
+            f"{problems[one.pk]} Stackhook retries automatically.",
             reverse("stacks:reports", args=[one.pk])
             if reader_is_admin
             else reverse("integrations:list"),
@@ -131,9 +131,9 @@ def _about_worker(integrations: list[Integration]) -> list[Attention]:
         return []
     return [
         Attention(
-            "The background worker seems not to run",
-            "Nothing is retried or refreshed until it does. The operator starts it with "
-            "“make run”, or by itself with “manage.py background_worker”.",
+            "The background worker doesn't appear to be running",
+            "Nothing is retried or refreshed until it runs. The operator starts it with "
+            "“make run”, or alone with “manage.py background_worker”.",
             reverse("integrations:list"),
             "VCS providers",
             is_error=True,
@@ -142,7 +142,7 @@ def _about_worker(integrations: list[Integration]) -> list[Attention]:
 
 
 def _about_waiting(reader_is_admin: bool) -> list[Attention]:
-    """Return that deliveries wait for long: nobody takes them, or the provider does not answer."""
+    """Return that deliveries wait too long: no worker claims them, or the provider is silent."""
     late = timezone.now() - WORKER_IS_LATE
     waiting = Delivery.objects.waiting().filter(received_at__lt=late).order_by("due_at")
     oldest = waiting.select_related("integration").defer("body", "headers").first()
@@ -151,12 +151,12 @@ def _about_waiting(reader_is_admin: bool) -> list[Attention]:
     if oldest.due_at and oldest.due_at < late:
         text = "Deliveries wait to be processed"
         detail = (
-            "The background worker is far behind, or does not run. The operator starts it with "
-            "“make run”, or by itself with “manage.py background_worker”."
+            "The background worker is far behind, or is not running. The operator starts it with "
+            "“make run”, or alone with “manage.py background_worker”."
         )
     else:
         text = f"Deliveries of {oldest.integration} wait"
-        detail = f"{oldest.reason.rstrip('.')}. They are tried again by themselves."
+        detail = f"{oldest.reason.rstrip('.')}. Stackhook retries automatically."
     if not reader_is_admin:
         return [Attention(text, detail, reverse("integrations:list"), "VCS providers")]
     list_of_waiting = (

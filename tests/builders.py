@@ -38,7 +38,7 @@ def store_integration(
     }
     integration = Integration.objects.create(**values | changes)
     if token:
-        integration.give_credentials(token)
+        integration.store_credentials(token)
     return integration
 
 

@@ -48,7 +48,7 @@ def record_refusal(
     note: str = "",
     person: str = "",
 ) -> None:
-    """Note that something was refused; where that can't be stored, the refusal stands.
+    """Record that something was refused; if that can't be stored, the refusal still holds.
 
     `person` is the name of somebody known. What else came with the request, like a name that was
     typed, is not stored: it may be a password in the wrong field.

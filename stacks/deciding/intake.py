@@ -17,7 +17,7 @@ from stacks.deciding.pushes import Pushed
 from stacks.models import Decision, Stack
 from vcs_integrations.consumer import NotYet, Outdated, Settlement
 from vcs_integrations.models import OUTCOME_TEXTS, Delivery, Integration, NoticeKind, Repository
-from vcs_integrations.notices.records import give
+from vcs_integrations.notices.records import notify
 from vcs_integrations.providers.base import Client, Outcome
 from vcs_integrations.providers.events import (
     Event,
@@ -97,7 +97,7 @@ class Batch:
                 continue
             for event in entry.events:
                 if isinstance(event, Unspecified):
-                    _hurry_reconciliation(self._integration, event)
+                    _make_repositories_due(self._integration, event)
                     entry.without = NO_DETAILS
                 elif not stacks:
                     continue
@@ -202,7 +202,7 @@ def _decide_pushes(stack: Stack, pushed: Sequence[tuple[Entry, RefChanged]]) -> 
 
 def _read_instead(repository: Repository, entry: Entry) -> None:
     """Have a repository read soon: what happened there could not be read."""
-    Repository.objects.filter(pk=repository.pk).hurry()
+    Repository.objects.filter(pk=repository.pk).make_due()
     entry.without = UNREADABLE
 
 
@@ -210,7 +210,7 @@ def _refute(integration: Integration, entry: Entry) -> None:
     """Tell the admins that a delivery's claim is false, and have what is really there read."""
     named = {event.repository_id for event in entry.events}
     integration.repositories.filter(external_id__in=named).read_within(READ_AFTER_REFUTED)
-    give(
+    notify(
         integration,
         NoticeKind.DELIVERY_REFUTED,
         "",
@@ -236,14 +236,14 @@ def _merge_with_earlier(delivery: Delivery, replayed: Sequence[Decision]) -> lis
     return [*kept.values()]
 
 
-def _hurry_reconciliation(integration: Integration, event: Unspecified) -> None:
+def _make_repositories_due(integration: Integration, event: Unspecified) -> None:
     """Have the repositories read in which something happened that the event does not tell."""
     repositories = integration.repositories.all()
     if event.repository_id:
         repositories = repositories.filter(external_id=event.repository_id)
     else:
         repositories = repositories.filter(project_id=event.project_id)
-    repositories.hurry()
+    repositories.make_due()
 
 
 def _settlement(entry: Entry) -> Settlement:

@@ -22,8 +22,8 @@ from stacks.models.report import LEASE, ReportState, What
 from stacks.reports.texts import CommentReport, comment_for, deciding_run, digest_of, status_for
 from vcs_integrations.models import Integration
 from vcs_integrations.providers.base import (
+    CallLimits,
     Client,
-    Patience,
     Problem,
     ProviderError,
     RemoteComment,
@@ -34,7 +34,7 @@ from vcs_integrations.providers.base import (
 logger = logging.getLogger(__name__)
 
 # All of it, with the longest pause that is waited for, has to end before the lease does.
-SENDING = Patience(seconds_per_call=40, seconds_in_all=90, retries=0, obeys_pauses=True)
+SENDING = CallLimits(seconds_per_call=40, seconds_in_all=90, retries=0, obeys_pauses=True)
 RETRY_FIRST_AFTER = timedelta(seconds=5)
 RETRY_AT_LEAST_EVERY = timedelta(minutes=5)
 # Then, after an hour, what is not there is not waited for.

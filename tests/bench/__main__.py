@@ -254,7 +254,7 @@ def prepare_endpoint(**variables: str) -> str:
         "one = Integration.objects.create(provider_key='azure_devops', name='bench',"
         "organization_url=os.environ.get('BENCH_ORGANIZATION', 'https://dev.azure.com/bench'),"
         "organization_name='bench', organization_key='bench');"
-        "one.give_credentials('bench');"
+        "one.store_credentials('bench');"
         "WebhookSecret.objects.update(digest=hashlib.sha256(password).hexdigest());"
         "print(one.endpoint_url)"
     )

@@ -30,7 +30,7 @@ CHROMIUM_OPTIONS = [
     "--disable-component-update",
     "--disable-sync",
 ]
-PATIENCE = 8_000  # milliseconds
+WAIT_AT_MOST = 8_000  # milliseconds
 REFUSED = re.compile(r"Failed to load resource: the server responded with a status of (\d+)")
 # Leaving a page, or typing on, ends what was asked for; a request that fails says more than these.
 ABORTED = re.compile(r"htmx:(sendAbort|afterRequest), ")
@@ -76,7 +76,7 @@ class Watch:
 
     def wait(self, page: Page) -> None:
         """Return when no request is under way, so that the next test finds the database free."""
-        end = time.monotonic() + PATIENCE / 1000
+        end = time.monotonic() + WAIT_AT_MOST / 1000
         while self._pending and time.monotonic() < end:
             page.wait_for_timeout(20)
 
@@ -112,7 +112,7 @@ def context(browser: Browser, site: str, has_javascript: bool) -> Iterator[Brows
         reduced_motion="no-preference",
         viewport={"width": 1280, "height": 900},
     )
-    context.set_default_timeout(PATIENCE)
+    context.set_default_timeout(WAIT_AT_MOST)
     yield context
     context.close()
 
@@ -135,7 +135,7 @@ def page(context: BrowserContext, watch: Watch) -> Iterator[Page]:
 def azure_devops(browser: Browser) -> Iterator[Page]:
     """A tab for the emulator's own pages, which are not held to Stackhook's rules."""
     context = browser.new_context()
-    context.set_default_timeout(PATIENCE)
+    context.set_default_timeout(WAIT_AT_MOST)
     yield context.new_page()
     context.close()
 

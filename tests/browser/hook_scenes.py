@@ -29,7 +29,7 @@ def _hooks_none(scene: Scene) -> None:
 def _hooks_about_to_be_made(scene: Scene) -> None:
     scene.admin(_read(scene).get_absolute_url())
     scene.press("Create hooks in Platform Team")
-    expect(scene.page.get_by_text("The worker looks at them now…")).to_be_visible()
+    expect(scene.page.get_by_text("The worker reads them now…")).to_be_visible()
     expect(scene.page.get_by_text("Being made")).to_be_visible()
 
 

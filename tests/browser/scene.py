@@ -43,7 +43,7 @@ from vcs_integrations.models import (
     NoticeKind,
     Subscription,
 )
-from vcs_integrations.notices.records import give, withdraw
+from vcs_integrations.notices.records import notify, withdraw
 from vcs_integrations.organizations.refreshing import refresh
 from vcs_integrations.providers.base import INTERACTIVE, Outcome, Problem, ProviderError
 
@@ -161,7 +161,7 @@ class Scene:
                 author="Ann Admin",
                 branch="feature/network" if is_proposed else "main",
                 is_reconciled=number == 34,
-                note="Which files changed is not known, so it runs in any case: it was not found.",
+                note="The changed files are not known, so it runs in any case: it was not found.",
             )
             if is_proposed:
                 propose(run, pull_requests[number % 3], revision=2)
@@ -473,10 +473,10 @@ def _integration_checked(scene: Scene) -> None:
     integration.repositories.update(due_at=timezone.now())
     organization.permissions_api = False
     scene.admin(integration.get_absolute_url())
-    expect(scene.page.get_by_text("Not looked at yet.")).to_be_visible()
+    expect(scene.page.get_by_text("Not checked yet.")).to_be_visible()
     scene.press("Test")
     expect(scene.page.get_by_text("The token lacks 3 rights")).to_be_visible()
-    expect(scene.page.get_by_text("Looked at")).to_be_visible()
+    expect(scene.page.locator("#checkup").get_by_text("Checked")).to_be_visible()
 
 
 @state("integration, new")
@@ -503,7 +503,7 @@ def _notices(scene: Scene) -> None:
     for number, mail in enumerate(MailState):
         subject = LONG_NAME if number == 3 else "The hooks of Platform Team can't be made"
         text = "The token's owner lacks Edit subscriptions: ask a project administrator."
-        give(scene.integration, NoticeKind.HOOKS_REFUSED, str(number), subject, text)
+        notify(scene.integration, NoticeKind.HOOKS_REFUSED, str(number), subject, text)
         notice = Notice.objects.get(key=str(number))
         problem = "" if mail == MailState.SENT else "The mail server refused the sign-in (535)."
         notice.mails.create(address="a@example.com", state=mail, problem=problem)

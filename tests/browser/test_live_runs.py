@@ -5,7 +5,7 @@ from playwright.sync_api import BrowserContext, Page, Route, expect
 
 from stacks.models import Run, Stack
 from stacks.rules.states import State
-from tests.browser.conftest import PATIENCE, Watch
+from tests.browser.conftest import WAIT_AT_MOST, Watch
 from tests.builders import make_run, make_stack
 from vcs_integrations.models import Delivery, Integration
 
@@ -88,7 +88,7 @@ def test_a_page_that_can_not_ask_says_so_until_it_can(
     expect(note).to_be_visible()
     expect(page.get_by_role("alert")).to_have_count(0)  # it would come again and again
     page.unroute("**version=**", refuse)
-    expect(note).to_have_count(0, timeout=PATIENCE)
+    expect(note).to_have_count(0, timeout=WAIT_AT_MOST)
     watch.complaints = [one for one in watch.complaints if "Response Status Error" not in one]
 
 

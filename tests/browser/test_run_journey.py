@@ -64,8 +64,8 @@ def test_a_push_is_planned_reported_confirmed_and_applied(
     run = page.get_by_role("row", name="Add a network")
     expect(run).to_contain_text("Finished")
     azure_devops.goto(proposed.url)
-    told = azure_devops.get_by_role("listitem").filter(has_text="stackhook/network")
-    expect(told).to_contain_text("planned: 3 to add, 0 to change, 0 to destroy, 2 outputs")
+    listed = azure_devops.get_by_role("listitem").filter(has_text="stackhook/network")
+    expect(listed).to_contain_text("planned: 3 to add, 0 to change, 0 to destroy, 2 outputs")
     [status] = proposed.latest_statuses(1)
     assert (str(status.context), status.state) == ("stackhook/network", "succeeded")
     [thread] = proposed.threads

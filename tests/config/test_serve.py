@@ -113,7 +113,7 @@ def test_the_product_starts_answers_ends_and_keeps_its_data(tree: Path) -> None:
         os.kill(worker, signal.SIGKILL)
         assert second.wait(15) == 1
         assert second.stdout
-        assert "the background worker ended by itself" in second.stdout.read()
+        assert "the background worker ended unexpectedly" in second.stdout.read()
 
 
 def connections(port: int, count: int, sent: bytes = b"") -> list[socket.socket]:

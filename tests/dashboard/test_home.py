@@ -121,7 +121,7 @@ def test_a_failing_integration_is_named_with_cause_and_fix(
     assert notice.text == f"Connecting to {world} failed"
     assert notice.is_error
     assert notice.detail.startswith("The token has expired. Create a new token")
-    assert "tried again" not in notice.detail
+    assert "retries" not in notice.detail
     assert heading(member) == "Needs attention"
     emulator.faults.clear()
     admin.post(f"/settings/vcs-providers/{world.pk}/test/")
@@ -132,7 +132,7 @@ def test_one_that_is_retried_says_so(admin: Client, world: Integration, emulator
     emulator.faults.add("unavailable")
     admin.post(f"/settings/vcs-providers/{world.pk}/test/")
     [notice] = admin.get("/").context["notices"]
-    assert notice.detail.endswith("It is tried again by itself.")
+    assert notice.detail.endswith("Stackhook retries automatically.")
     assert not notice.is_error
 
 
@@ -198,7 +198,7 @@ def test_a_worker_that_does_not_take_up_work_is_noticed(
     member: Client, world: Integration, minutes: int, is_late: bool
 ) -> None:
     Integration.objects.update(due_at=timezone.now() - timedelta(minutes=minutes))
-    assert ("The background worker seems not to run" in notices(member)) == is_late
+    assert ("The background worker doesn't appear to be running" in notices(member)) == is_late
     refresh_next()
     assert notices(member) == []
 
@@ -262,13 +262,13 @@ def test_deliveries_that_wait_for_the_provider_say_so(member: Client, linked: In
     assert notices(member) == []
     wait(linked, received=LONG_AGO, due=SOON, reason=down)
     assert notices(member) == ["Deliveries of Azure DevOps · fabrikam wait"]
-    assert f"{down} They are tried again" in member.get("/").content.decode()
+    assert f"{down} Stackhook retries" in member.get("/").content.decode()
 
 
 def test_a_worker_that_does_not_run_is_said_once(member: Client, linked: Integration) -> None:
     wait(linked, received=LONG_AGO, due=LONG_AGO)
     Integration.objects.update(due_at=timezone.now() + LONG_AGO)
-    assert notices(member) == ["The background worker seems not to run"]
+    assert notices(member) == ["The background worker doesn't appear to be running"]
 
 
 # What pages cost
@@ -351,5 +351,5 @@ def test_reports_that_fail_again_and_again_are_named(
     Report.objects.update(failures=2, problem="It may not write statuses.")
     assert notices(admin) == []
     Report.objects.update(failures=3)
-    told = [f"Runs can't be reported to {stack.integration}"]
-    assert notices(admin) == notices(member) == told
+    expected = [f"Runs can't be reported to {stack.integration}"]
+    assert notices(admin) == notices(member) == expected

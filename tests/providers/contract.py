@@ -121,7 +121,7 @@ class Contract:
     ) -> None:
         assert [one.name for one in linked.repositories.all()] == ["infrastructure"]
         assert host.hooks() == len(provider.hooks)
-        Integration.objects.hurry_watch()
+        Integration.objects.make_hooks_due()
         work()
         assert host.hooks() == len(provider.hooks)
         assert {hook.state for hook in linked.subscriptions.present()} == {"ok"}
@@ -130,7 +130,7 @@ class Contract:
         sha = host.push("main", {"network/a.tf": "1"})
         host.settle()
         work()
-        stack.repository.integration.repositories.hurry()
+        stack.repository.integration.repositories.make_due()
         work()
         assert [(run.kind, run.sha) for run in stack.runs.all()] == [("tracked", sha)]
         stack.refresh_from_db()
@@ -142,7 +142,7 @@ class Contract:
         pushed = [host.push("main", {"network/a.tf": str(number)}) for number in range(3)]
         host.settle()
         linked.deliveries.all().delete()
-        linked.repositories.hurry()
+        linked.repositories.make_due()
         work()
         assert [run.sha for run in stack.runs.order_by("number")] == pushed
 

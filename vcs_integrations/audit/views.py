@@ -1,6 +1,6 @@
 """Settings → Audit log: who did what, when, from where, and to what; also as a file."""
 
-# It is not beside the log in accounts, which may not import integrations.
+# Not next to the log in accounts, which may not import integrations.
 
 from typing import cast
 
@@ -31,7 +31,7 @@ ENTRIES_ON_A_PAGE = 50
 
 
 class AuditFilter(forms.Form):
-    """Which entries to show; a choice that makes no sense is as none."""
+    """Which entries to show; an invalid choice is ignored."""
 
     person = forms.CharField(label="Who", max_length=150, required=False)
     verb = forms.ChoiceField(
@@ -46,7 +46,7 @@ class AuditFilter(forms.Form):
     )
 
     def chosen(self) -> QuerySet[AuditEntry]:
-        """Return those of the entries that are to be shown."""
+        """Return the entries that the filter lets through."""
         self.is_valid()
         names = ("person", "verb", "thing")
         log = entries_of(self.only_about) if self.only_about else entries()
@@ -54,24 +54,24 @@ class AuditFilter(forms.Form):
 
     @property
     def only_about(self) -> Integration | None:
-        """The integration that nothing else is shown of, if one is chosen."""
+        """The only integration whose entries are shown, if one is chosen."""
         found: Integration | None = self.cleaned_data.get("integration")
         return found
 
     @property
     def is_used(self) -> bool:
-        """Whether anything is chosen."""
+        """Whether any filter is set."""
         return any(self.cleaned_data.values())
 
 
 def entries_of(integration: Integration) -> QuerySet[AuditEntry]:
-    """Return what happened to an integration, and to links that turned out to be the same."""
+    """Return entries about an integration, and about links that turned out to be the same one."""
     same = Q(pk=integration.pk) | Q(endpoint__integration=integration)
     return entries_about(Integration.objects.filter(same))
 
 
 def actions_on(integration: Integration) -> QuerySet[AuditEntry]:
-    """Return what people did to an integration, without the webhooks that were refused."""
+    """Return what people did to an integration, without refused webhooks."""
     return entries_of(integration).exclude(verb=SecurityEvent.WEBHOOK_REFUSED)
 
 

@@ -33,7 +33,7 @@ ADDRESS_PROBLEMS = {
 
 
 class TokenField(forms.CharField):
-    """A token to be typed or pasted; it is never written into a page."""
+    """A field to type or paste a token into; it never renders the token."""
 
     widget = forms.PasswordInput(attrs={"autocomplete": "new-password", "spellcheck": "false"})
 
@@ -41,13 +41,13 @@ class TokenField(forms.CharField):
         token: str = super().clean(value)
         if not re.fullmatch(r"[\x21-\x7e]*", token):
             raise forms.ValidationError(
-                "The token has a space or a character that no token has: copy it again, whole."
+                "The token has a space or another invalid character. Copy the whole token again."
             )
         return token
 
 
 class IntegrationForm(forms.Form):
-    """What both forms ask."""
+    """The fields that both forms have."""
 
     token = TokenField(
         label="Personal access token",
@@ -70,14 +70,14 @@ class IntegrationForm(forms.Form):
         required=False,
         widget=forms.DateInput(attrs={"type": "date"}, format="%Y-%m-%d"),
         input_formats=["%Y-%m-%d"],
-        help_text="The last day of the token, as it was chosen when it was made. Stackhook can't "
+        help_text="The token's last day, as chosen when it was created. Stackhook can't "
         "read it from the token, and without it can't warn admins 30, 14, 7 and 1 days before.",
     )
 
     def clean_token_expires_on(self) -> date | None:
-        """Refuse a day that is over, unless it is what was entered once for the present token.
+        """Refuse a past date, unless it is the stored one of the present token.
 
-        That one is forgotten together with its token.
+        That one is removed together with its token.
         """
         day: date | None = self.cleaned_data["token_expires_on"]
         is_kept = day == self.initial.get("token_expires_on")
@@ -85,7 +85,7 @@ class IntegrationForm(forms.Form):
             return None
         if day and not is_kept and day < timezone.now().date():
             raise forms.ValidationError(
-                "This day is over. Enter the day on which the token will end, or leave it empty."
+                "This date is in the past. Enter the token's expiry date, or leave it empty."
             )
         return day
 
@@ -140,18 +140,18 @@ class SetUpForm(IntegrationForm):
         return understood
 
     def _show(self, url: str) -> None:
-        """Have the form show an address in place of the one typed, if it is shown again."""
+        """Replace the typed address with this one, in case the form is shown again."""
         self.data = {**self.data, "organization_url": url}
 
 
 class EditForm(IntegrationForm):
-    """Name, description and expiry date; a token only where it is to be replaced."""
+    """Name, description and expiry date; a token only to replace the present one."""
 
     reports_all_stacks_at_once = forms.BooleanField(
         label="One status for all stacks",
         required=False,
-        help_text="On: a commit or pull request has one status, stackhook/all, in place of one for "
-        "each stack. It counts for what is pushed from now on; branch policies ask for the name "
+        help_text="On: a commit or pull request has one status, stackhook/all, instead of one for "
+        "each stack. It applies to what is pushed from now on; branch policies need the name "
         "that the stack's page shows.",
     )
     field_order = (
@@ -178,20 +178,20 @@ class EditForm(IntegrationForm):
         )
         self.fields[
             "token_expires_on"
-        ].help_text += " A new token needs a new date: the old one is forgotten with the old token."
-        if data and "replace_all_the_same" in data:
+        ].help_text += " A new token needs a new date: the old date is removed with the old token."
+        if data and "replace_anyway" in data:
             self._offer_to_replace()
 
     def refuse_token(self, lost: Sequence[Finding]) -> None:
-        """Show what a new token can't do that the present one can, and offer to take it."""
+        """Show what a new token can't do that the present one can, and offer to use it anyway."""
         reasons = [f"It can't {in_words(one)}. {one.cause} {one.fix}" for one in lost]
         self.add_error("token", ["The present token was kept, since it can do more.", *reasons])
         self._offer_to_replace()
 
     def _offer_to_replace(self) -> None:
-        self.fields["replace_all_the_same"] = forms.BooleanField(
+        self.fields["replace_anyway"] = forms.BooleanField(
             label="Replace it all the same",
             required=False,
-            help_text="Stackhook has not kept the new token: enter it again if its field is empty.",
+            help_text="Stackhook did not store the new token. Enter it again if it is gone.",
         )
-        self.order_fields(["name", "description", "token", "replace_all_the_same"])
+        self.order_fields(["name", "description", "token", "replace_anyway"])

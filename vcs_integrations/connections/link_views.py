@@ -1,4 +1,4 @@
-"""Linking an organization, changing what is linked, and testing it."""
+"""Link an organization, edit an integration, and test it."""
 
 from django.contrib import messages
 from django.db import transaction
@@ -22,7 +22,7 @@ from vcs_integrations.organizations import checkup
 from vcs_integrations.organizations.pages import linked_or_404
 from vcs_integrations.providers import provider_by_slug
 from vcs_integrations.providers.base import (
-    Judgement,
+    Judgment,
     Provider,
     ProviderError,
 )
@@ -42,7 +42,7 @@ def set_up(request: HttpRequest, provider_slug: str) -> HttpResponse:
 
 
 def _link(request: HttpRequest, provider: Provider, form: SetUpForm) -> bool:
-    """Link what the form says and tell how it went; on False the form shows why not."""
+    """Link what the form says and show the result; on False the form shows why it failed."""
     address = form.cleaned_data["organization_url"]
     try:
         linked, failure = linking.link(provider, address, form.cleaned_data["token"], form.details)
@@ -90,12 +90,12 @@ def edit(request: HttpRequest, pk: int) -> HttpResponse:
 
 
 def _edit(request: HttpRequest, found: Integration, form: EditForm) -> bool:
-    """Store what the form says, the token only once it was tried; on False the form shows why."""
+    """Store what the form says, after trying a new token; on False the form shows why it failed."""
     token, password_is_new = form.cleaned_data["token"], False
-    all_the_same: bool = form.cleaned_data.get("replace_all_the_same", False)
+    anyway: bool = form.cleaned_data.get("replace_anyway", False)
     try:
         if token:
-            password_is_new = linking.replace_token(found, token, all_the_same=all_the_same)
+            password_is_new = linking.replace_token(found, token, anyway=anyway)
     except linking.LacksRights as error:
         messages.error(
             request, "The token was not replaced: it lacks rights that the present one has"
@@ -107,9 +107,9 @@ def _edit(request: HttpRequest, found: Integration, form: EditForm) -> bool:
         form.blame(error)
         return False
     if token:
-        # Nothing in between: the token was tried and stored by calls that no transaction may span.
-        record(request, Verb.TOKEN_REPLACED, found, "Wanted all the same." if all_the_same else "")
-    of_token = {"token", "replace_all_the_same"}
+        # At once: the token is already stored, by calls that no transaction may span.
+        record(request, Verb.TOKEN_REPLACED, found, "Replaced anyway." if anyway else "")
+    of_token = {"token", "replace_anyway"}
     changed = [str(form[name].label) for name in form.changed_data if name not in of_token]
     with transaction.atomic():
         linking.describe(found, form.details)
@@ -122,7 +122,7 @@ def _edit(request: HttpRequest, found: Integration, form: EditForm) -> bool:
         messages.success(request, f"Connecting to {found.provider.name} succeeded")
         _warn_of_missing_rights(request, found)
         if not found.token_expires_on:
-            messages.warning(request, "Enter the day on which the new token ends, to be warned")
+            messages.warning(request, "Enter the new token's expiry date to be warned")
     if password_is_new:
         messages.warning(request, "The webhook password is new, too: enter it in each service hook")
     return True
@@ -132,7 +132,7 @@ def _edit(request: HttpRequest, found: Integration, form: EditForm) -> bool:
 @admin_required
 @post_or_redirect(linked_or_404)
 def test(request: HtmxHttpRequest, pk: int) -> HttpResponse:
-    """Try the connection and each right."""
+    """Test the connection and each right."""
     found = linked_or_404(pk)
     failure = checkup.test(found)
     record(request, Verb.TESTED, found, failure.cause if failure else "Connecting succeeded.")
@@ -160,7 +160,7 @@ def test(request: HtmxHttpRequest, pk: int) -> HttpResponse:
 def _warn_of_missing_rights(request: HttpRequest, found: Integration) -> None:
     looked_at = Checkup.objects.filter(integration=found).first()
     findings = looked_at.findings if looked_at else []
-    missing = [checkup.in_words(one) for one in findings if one.verdict == Judgement.MISSING]
+    missing = [checkup.in_words(one) for one in findings if one.verdict == Judgment.MISSING]
     if not missing:
         return
     more = len(missing) - MISSING_RIGHTS_SHOWN

@@ -1,8 +1,8 @@
-"""Linking an organization, and changing what is linked.
+"""Link an organization, and edit an integration.
 
-One organization is one integration: its address tells that where it can, its id where the
-provider told it. An unlinked integration is taken up again when its organization is linked
-again, so that its endpoint and its stacks come back.
+One organization is one integration, identified by its address if that is enough, and by the
+provider's id once it is known. Linking an unlinked organization again reuses its integration, so
+that its endpoint and its stacks come back.
 """
 
 import time
@@ -40,7 +40,7 @@ class AlreadyLinked(Exception):
 
 
 class LacksRights(Exception):
-    """A new token can't do what the present one can; `findings` are those rights."""
+    """A new token lacks rights that the present one has; `findings` lists them."""
 
     def __init__(self, findings: Sequence[Finding]) -> None:
         super().__init__("the new token lacks rights that the present one has")
@@ -49,7 +49,7 @@ class LacksRights(Exception):
 
 @dataclass(frozen=True)
 class Details:
-    """What an admin says about an integration besides address and token."""
+    """What an admin enters about an integration besides address and token."""
 
     name: str
     description: str
@@ -61,9 +61,9 @@ def link(
 ) -> tuple[Integration, ProviderError | None]:
     """Link an organization, trying the token at once.
 
-    Returns the integration and, where the provider could not be reached right now, why; the
-    worker tries again. Raises ProviderError where the data is proved wrong, AlreadyLinked
-    where the organization is linked, and then stores nothing.
+    Returns the integration and, if the provider can't be reached right now, the error; the worker
+    retries. Raises ProviderError if the address or token is wrong, or AlreadyLinked if the
+    organization is linked, and then stores nothing.
     """
     _refuse_double(provider, organization_key=address.key)
     try:
@@ -91,35 +91,35 @@ def link(
             integration.token_owner = ""
             _apply(integration, details)
             integration.save()
-            integration.notices.all().withdraw()  # of before it was unlinked
-            integration.give_credentials(token)
+            integration.notices.all().withdraw()  # from before it was unlinked
+            integration.store_credentials(token)
             start_over(integration)
             if failure:
                 integration.record_failure(failure)
-    except IntegrityError:  # somebody linked it in this moment
+    except IntegrityError:  # somebody linked it at the same moment
         _refuse_double(provider, organization_key=address.key)
         if organization_id:
             _refuse_double(provider, external_id=organization_id)
         raise
     if connection:
         store_connection(integration, connection)
-    integration.repositories.hurry()  # what happened while it was unlinked
+    integration.repositories.make_due()  # what happened while it was unlinked
     return integration, failure
 
 
 def describe(integration: Integration, details: Details) -> None:
-    """Store what an admin says about an integration."""
+    """Store what an admin entered about an integration."""
     _apply(integration, details)
-    # Only these: the worker may note the integration's health in this moment.
+    # Only these: the worker may store the integration's health at the same moment.
     integration.save(update_fields=["name", "description", "token_expires_on"])
 
 
-def replace_token(integration: Integration, token: str, *, all_the_same: bool = False) -> bool:
+def replace_token(integration: Integration, token: str, *, anyway: bool = False) -> bool:
     """Try a new token and store it in place of the old one.
 
-    Returns whether the webhook password had to be created again, too, because the stored one
-    can't be decrypted. Keeping the old token, raises ProviderError where the new one fails,
-    LacksRights where it can't do what the old one can, unless it is wanted all the same.
+    Returns whether the webhook password had to be recreated, because the stored one can't be
+    decrypted. Keeps the old token and raises ProviderError if the new one fails, or LacksRights if
+    it lacks rights that the old one has, unless it is wanted `anyway`.
     """
     started = time.monotonic()
     client = integration.provider.client(integration.organization_url, token, INTERACTIVE)
@@ -127,7 +127,7 @@ def replace_token(integration: Integration, token: str, *, all_the_same: bool = 
     check_same_organization(integration, connection.organization_id)
     listed = {repository.external_id for repository in connection.repositories}
     examination = checkup.examine(integration, client, listed)
-    if not all_the_same:
+    if not anyway:
         left = INTERACTIVE.rest(started)
         lost = checkup.lost_rights(integration, examination.findings, left)
         if lost:
@@ -141,9 +141,9 @@ def replace_token(integration: Integration, token: str, *, all_the_same: bool = 
 
 
 def _store_token(integration: Integration, token: str) -> bool:
-    """Store a token in place of the old one; say whether the password had to be created again.
+    """Store a token in place of the old one; say whether the password had to be recreated.
 
-    Raises ProviderError where the integration was unlinked in this moment.
+    Raises ProviderError if the integration was unlinked at the same moment.
     """
     with transaction.atomic():
         present = Integration.objects.select_for_update().get(pk=integration.pk)

@@ -1,4 +1,4 @@
-"""Unlinking an organization, and what is left of its service hooks."""
+"""Unlink an organization, and show what is left of its service hooks."""
 
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
@@ -30,7 +30,7 @@ def unlink(request: HttpRequest, pk: int) -> HttpResponse:
     if request.method == "POST":
         hooks_before = found.subscriptions.present().count()
         left_over, failure = unlinking.unlink(found)
-        if not found.is_linked:  # else somebody else did it in this moment
+        if not found.is_linked:  # otherwise somebody else did it at the same moment
             record(request, Verb.UNLINKED, found, f"Service hooks left over: {len(left_over)}")
         messages.success(request, "Integration was unlinked")
         if failure:

@@ -1,4 +1,4 @@
-"""Unlinking an organization: its service hooks removed, its secrets erased."""
+"""Unlink an organization: remove its service hooks and erase its secrets."""
 
 from concurrent.futures import ThreadPoolExecutor
 
@@ -9,14 +9,14 @@ from vcs_integrations.hooks.plan import hooks_that_post_to, read_hooks
 from vcs_integrations.models import Checkup, Credentials, Integration, Subscription
 from vcs_integrations.organizations.refreshing import join
 from vcs_integrations.providers.base import (
+    CallLimits,
     Client,
-    Patience,
     ProviderError,
     RemoteSubscription,
 )
 
 # One request of a browser may remove many hooks; it must end before the web server's limit.
-UNLINKING = Patience(seconds_per_call=6, seconds_in_all=20, retries=0)
+UNLINKING = CallLimits(seconds_per_call=6, seconds_in_all=20, retries=0)
 # An organization with 50 projects has 200 hooks.
 REMOVED_AT_ONCE = 6
 UNLINKED_FIELDS = [
@@ -27,9 +27,9 @@ UNLINKED_FIELDS = [
 ]
 
 
-def hooks(integration: Integration, patience: Patience) -> list[RemoteSubscription]:
+def hooks(integration: Integration, limits: CallLimits) -> list[RemoteSubscription]:
     """Return the service hooks that post to this integration. Raises ProviderError."""
-    found = hooks_that_post_to(integration, integration.client(patience).subscriptions())
+    found = hooks_that_post_to(integration, integration.client(limits).subscriptions())
     return sorted(found, key=lambda hook: (hook.project_id, hook.event_type))
 
 
@@ -49,7 +49,7 @@ def unlink(integration: Integration) -> tuple[list[Subscription], ProviderError 
         client, failure = None, error
         _store_hooks_seen(integration)
     if not _mark_unlinked(integration):
-        return [], None  # somebody else did it in this moment
+        return [], None  # somebody else did it at the same moment
     if client:
         failure = _remove_hooks(integration, client)
     return list(integration.subscriptions.left_over()), failure
@@ -73,13 +73,13 @@ def _mark_unlinked(integration: Integration) -> bool:
         integration.problem = ""
         integration.save(update_fields=UNLINKED_FIELDS)
         heir = integration.duplicates.linked().first()
-        if heir:  # the same organization is linked a second time: that link goes on as this one
+        if heir:  # the same organization is linked a second time: that link continues as this one
             join(heir, integration)
     return True
 
 
 def _remove_hooks(integration: Integration, client: Client) -> ProviderError | None:
-    """Remove the hooks that are listed, and look whether they are gone; return the last failure."""
+    """Remove the listed hooks and check that they are gone; return the last failure."""
     failure = None
     hooks = list(integration.subscriptions.left_over())
     with ThreadPoolExecutor(REMOVED_AT_ONCE) as pool:
@@ -95,7 +95,7 @@ def _remove_hooks(integration: Integration, client: Client) -> ProviderError | N
     except ProviderError as error:
         return failure or error
     integration.subscriptions.filter(external_id__in=left).update(removed_at=None)
-    # Ours are created again by themselves.
+    # Stackhook recreates its own.
     integration.subscriptions.filter(is_ours=True, removed_at__isnull=False).delete()
     return failure
 
@@ -109,7 +109,7 @@ def _remove(client: Client, hook: Subscription) -> ProviderError | None:
 
 
 def _store_hooks_seen(integration: Integration) -> None:
-    """Store the hooks that delivered since linking: what is known when nobody can be asked."""
+    """Store the hooks that delivered since linking, for when the provider can't be asked."""
     seen = (
         integration.deliveries.filter(received_at__gte=integration.linked_at)
         .exclude(subscription_id="")

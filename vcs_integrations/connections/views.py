@@ -1,4 +1,4 @@
-"""Settings → VCS providers: link, test, reconcile, reveal, edit, unlink, the deliveries."""
+"""Settings → VCS providers: show, reconcile, and reveal the webhook password."""
 
 from typing import cast
 
@@ -62,7 +62,7 @@ def reconcile(request: HttpRequest, pk: int) -> HttpResponse:
     """Have the worker read what webhooks may have missed."""
     found = linked_or_404(pk)
     with transaction.atomic():
-        count = found.repositories.hurry()
+        count = found.repositories.make_due()
         # Names may have changed.
         Integration.objects.filter(pk=found.pk).update(due_at=timezone.now())
         noun = "repository" if count == 1 else "repositories"
@@ -81,7 +81,7 @@ def reconcile(request: HttpRequest, pk: int) -> HttpResponse:
 @admin_required
 @post_or_redirect(linked_or_404)
 def reveal(request: HtmxHttpRequest, pk: int) -> HttpResponse:
-    """Show the webhook password and record who looked."""
+    """Show the webhook password and record who revealed it."""
     found = linked_or_404(pk)
     is_part = bool(request.htmx)
     linked = Integration.objects.linked()

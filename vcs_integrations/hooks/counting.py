@@ -1,4 +1,4 @@
-"""What deliveries tell of service hooks: which projects deliver, and with which password."""
+"""What deliveries reveal about service hooks: which projects deliver, and with which password."""
 
 from datetime import timedelta
 
@@ -13,7 +13,7 @@ OLD_PASSWORD_IS_QUIET_FOR = timedelta(hours=48)
 
 
 def count_deliveries(integration: Integration) -> None:
-    """Note what was delivered since the last time."""
+    """Record what was delivered since the last time."""
     new = integration.deliveries.filter(pk__gt=integration.counted_delivery)
     newest = new.aggregate(Max("pk"))["pk__max"]
     if newest is None:
@@ -26,7 +26,7 @@ def count_deliveries(integration: Integration) -> None:
 
 
 def _note_projects(integration: Integration, new: QuerySet[Delivery]) -> None:
-    """Note which projects deliver pushes, and which hooks of before are there again."""
+    """Record which projects deliver pushes, and which hooks from before unlinking are back."""
     real = new.exclude(outcome=Outcome.TEST).exclude(project_id="").order_by()
     newest = real.values_list("project_id", "event_type").annotate(Max("received_at"))
     for project_id, event_type, at in newest:
@@ -38,7 +38,7 @@ def _note_projects(integration: Integration, new: QuerySet[Delivery]) -> None:
 
 
 def _note_passwords(integration: Integration, new: QuerySet[Delivery]) -> None:
-    """Note with which password the hooks made by hand post; those of ours tell it themselves."""
+    """Record which password hooks made by hand post with; our own hooks name theirs."""
     by_hand = integration.subscriptions.present().filter(is_ours=False)
     ids = by_hand.values("external_id")
     marked = new.filter(subscription_id__in=ids).exclude(password_mark="")
@@ -50,14 +50,14 @@ def _note_passwords(integration: Integration, new: QuerySet[Delivery]) -> None:
 
 
 def _note_seen(integration: Integration, new: QuerySet[Delivery]) -> None:
-    """Note when a delivery last came with each webhook password."""
+    """Record when a delivery last came with each webhook password."""
     marked = new.exclude(password_mark="").order_by()
     for mark, at in marked.values_list("password_mark").annotate(Max("received_at")):
         integration.webhook_secrets.filter(digest__startswith=mark).update(seen_at=at)
 
 
 def end_overlap(integration: Integration) -> None:
-    """Stop accepting old passwords once no hook can come with them any more."""
+    """Stop accepting old passwords once no hook can use them any more."""
     quiet_since = timezone.now() - OLD_PASSWORD_IS_QUIET_FOR
     if not integration.accepts_old_password:
         return

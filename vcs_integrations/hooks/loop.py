@@ -1,7 +1,7 @@
-"""The closed loop: the provider sends its own sample by a hook, and each leg is looked at.
+"""Test a hook end to end: the provider sends its own sample, and each leg is checked.
 
-Asked, sent, received, password accepted, and what the provider saw of our answer. Where it
-ends before, what the provider's delivery history says tells the causes apart.
+The legs: asked, sent, received, password accepted, and what the provider saw of our answer. If the
+sample doesn't arrive, the provider's delivery history shows the cause.
 """
 
 import re
@@ -17,7 +17,7 @@ from vcs_integrations.providers.base import (
     RemoteNotification,
 )
 
-# Answers this slow are near the point where a hook fails; how long is waited is not told.
+# Answers this slow come close to a failure; the provider's own limit is not documented.
 SLOW_SECONDS = 10
 # How errors without an answer are worded, by .NET, by curl, by Python: the first that fits.
 ERRORS = (
@@ -26,33 +26,33 @@ ERRORS = (
     (Verdict.TIMED_OUT, re.compile(r"time[sd]?[ -]?out|timeout|task was canceled", re.I)),
 )
 FIXES = {
-    Verdict.SLOW: "Look at what is between: a proxy that buffers, or a server with too much to do. "
+    Verdict.SLOW: "Check what is in between: a proxy that buffers, or an overloaded server. "
     "A hook whose answers fail goes on probation, and events are lost.",
-    Verdict.ANSWER_CHANGED: "Stackhook stored the request and answered 200. Look at the proxy "
-    "before it: its other answer counts as a failure of the hook.",
-    Verdict.NOT_SENT: "Look at the history of the hook on the service-hooks page, and test again.",
+    Verdict.ANSWER_CHANGED: "Stackhook stored the request and answered 200. Check the proxy "
+    "in front of it: it changes the answer, which counts as a failure of the hook.",
+    Verdict.NOT_SENT: "Check the hook's history on the service-hooks page, and test again.",
     Verdict.NAME_UNKNOWN: "Check PUBLIC_URL and the public DNS record of its host.",
     Verdict.NOT_REACHABLE: "PUBLIC_URL has to be reached from the internet: check the firewall, "
     "the port, and that the proxy runs.",
-    Verdict.TLS: "Check the certificate of PUBLIC_URL: its name, its end, and that the whole chain "
-    "is sent.",
+    Verdict.TLS: "Check the certificate of PUBLIC_URL: its name, its expiry date, and that "
+    "the whole chain is sent.",
     Verdict.PASSWORD_MISSING: "The request arrived without its Authorization header: let the proxy "
     "pass it, or enter the webhook password in a hook made by hand.",
-    Verdict.PASSWORD_WRONG: "Stackhook corrects it by itself if it made the hook; test it again in "
-    "a minute. In one made by hand, enter the present webhook password.",
-    Verdict.HISTORY_UNREADABLE: "Test again; if it stays, Test on the integration's card says what "
-    "the token lacks.",
+    Verdict.PASSWORD_WRONG: "Stackhook corrects it automatically if it made the hook; test it "
+    "again in a minute. In a hook made by hand, enter the present webhook password.",
+    Verdict.HISTORY_UNREADABLE: "Test again. If it fails again, Test on the integration's card "
+    "says what the token lacks.",
     Verdict.WRONG_URL: "Check that PUBLIC_URL leads to this Stackhook, that the hook has the "
     "webhook endpoint as URL, and that the proxy passes the path on unchanged.",
-    Verdict.PROXY: "Check the proxy before Stackhook, and that Stackhook runs behind it.",
-    Verdict.TIMED_OUT: "Something takes the connection and does not answer: a firewall, or a "
-    "proxy whose server is away.",
+    Verdict.PROXY: "Check the proxy in front of Stackhook, and that Stackhook runs behind it.",
+    Verdict.TIMED_OUT: "Something accepts the connection and does not answer: a firewall, or a "
+    "proxy whose server is down.",
 }
 
 
 @dataclass(frozen=True)
 class Seen:
-    """What is known of a test at a moment: what the provider saw, and what arrived.
+    """What is known of a test so far: what the provider saw, and what arrived.
 
     `has_history` says whether the provider keeps a delivery history, `is_readable` whether it could
     be read.
@@ -85,7 +85,7 @@ def begin(integration: Integration, hook: Subscription, project_name: str) -> Ho
 
 
 def look(test: HookTest) -> None:
-    """Look at every leg again, and store what is seen; nothing changes once the test is over."""
+    """Check every leg again and store the result; nothing changes once the test is over."""
     if test.is_over or not test.notification_id:
         return
     has_history = test.integration.provider.keeps_hook_history
@@ -112,7 +112,7 @@ def look(test: HookTest) -> None:
     if test.verdict == Verdict.PASSWORD_WRONG:  # the worker corrects it, where it is ours
         hooks = test.integration.subscriptions.present()
         hooks.filter(external_id=test.external_id).update(has_wrong_password=True)
-        Integration.objects.filter(pk=test.integration_id).hurry_watch()
+        Integration.objects.filter(pk=test.integration_id).make_hooks_due()
 
 
 def _delivery(test: HookTest) -> Delivery | None:
@@ -123,7 +123,7 @@ def _delivery(test: HookTest) -> Delivery | None:
 
 
 def verdict_of(seen: Seen) -> Verdict:
-    """Return what the legs show together."""
+    """Return the verdict on all legs together."""
     notification = seen.notification
     if seen.has_arrived and not seen.has_history:
         return Verdict.WORKS

@@ -1,6 +1,6 @@
-"""What admins are told of service hooks: refused, not delivering, breaking, and gone silent.
+"""Notices about service hooks: refused, not delivering, breaking, and gone silent.
 
-Each is told once until it is fixed. Nothing is told of projects that are left alone.
+Each is sent once until it is fixed. Projects that are left alone get none.
 """
 
 from collections.abc import Collection, Mapping
@@ -18,19 +18,19 @@ from vcs_integrations.models import (
     Project,
     Repository,
 )
-from vcs_integrations.notices.records import give, withdraw
+from vcs_integrations.notices.records import notify, withdraw
 
-# A push is told within seconds; clocks differ by less than this.
+# A push is delivered within seconds; clocks differ by less than this.
 DELIVERIES_MAY_TAKE = timedelta(minutes=15)
 CLOCKS_DIFFER_BY = timedelta(minutes=5)
-# Repaired so many times in a day, a hook has a cause that repairing does not remove.
+# A hook that is repaired this often in a day has a cause that repairs don't remove.
 TOO_OFTEN = 3
 MAILED_AT_ONCE = 3
 Said = tuple[str, str]  # subject and text
 
 
 def notify_of_hooks(integration: Integration) -> None:
-    """Tell what is wrong now, and withdraw what is not any more."""
+    """Notify admins of what is wrong now, and withdraw what is fixed."""
     hooks = [one for one in overview_of(integration).used if not one.project.is_left_alone]
     _notify(integration, NoticeKind.HOOKS_REFUSED, _refused(integration, hooks))
     _notify(integration, NoticeKind.HOOKS_UNWELL, _unwell(integration, hooks))
@@ -39,17 +39,17 @@ def notify_of_hooks(integration: Integration) -> None:
     _notify(integration, NoticeKind.PROJECT_SILENT, _in_words(integration, silent))
 
 
-def _notify(integration: Integration, kind: NoticeKind, told: Mapping[str, Said]) -> None:
-    """Give what is new and withdraw what is fixed; of many at once a few are mailed."""
-    stand = integration.notices.standing().filter(kind=kind).values_list("key", flat=True)
-    standing = set(stand)
-    new = [key for key in told if key not in standing]
+def _notify(integration: Integration, kind: NoticeKind, current: Mapping[str, Said]) -> None:
+    """Notify of what is new and withdraw what is fixed; of many at once only a few are mailed."""
+    unfixed = integration.notices.unfixed().filter(kind=kind)
+    known = set(unfixed.values_list("key", flat=True))
+    new = [key for key in current if key not in known]
     for number, key in enumerate(new, start=1):
-        subject, text = told[key]
+        subject, text = current[key]
         if number == MAILED_AT_ONCE < len(new):
             text = f"{text} The same goes for {len(new) - number} more: see the integration's page."
-        give(integration, kind, key, subject, text, by_mail=number <= MAILED_AT_ONCE)
-    for key in standing - told.keys():
+        notify(integration, kind, key, subject, text, by_mail=number <= MAILED_AT_ONCE)
+    for key in known - current.keys():
         withdraw(integration, kind, key=key)
 
 
@@ -67,22 +67,22 @@ def _refused(integration: Integration, hooks: list[ProjectHooks]) -> dict[str, S
 def _unwell(integration: Integration, hooks: list[ProjectHooks]) -> dict[str, Said]:
     """Return what does not deliver and is not kept, and what breaks again and again."""
     often = _repaired_often(integration)
-    told = {}
+    found = {}
     for one in hooks:
         project = one.project
         if project.external_id in often:
             subject = f"The service hooks of {project} in {integration} keep breaking"
             text = "They were repaired several times since yesterday. Test one: it may show why."
-            told[project.external_id] = (subject, text)
+            found[project.external_id] = (subject, text)
         elif one.dead and not project.keeps_hooks:
             subject = f"A service hook of {project} in {integration} does not deliver"
             text = f"{one.dead[0].why}. Press Create hooks there, and Stackhook creates it again."
-            told[project.external_id] = (subject, text)
-    return told
+            found[project.external_id] = (subject, text)
+    return found
 
 
 def _repaired_often(integration: Integration) -> set[str]:
-    """Return the ids of projects one of whose hooks was repaired often of late."""
+    """Return the ids of projects with a hook that was repaired often recently."""
     lately = integration.hook_actions.filter(at__gte=timezone.now() - timedelta(days=1))
     kinds = [HookAction.Kind.RECREATED, HookAction.Kind.CORRECTED]
     repaired = lately.filter(Q(kind__in=kinds) | Q(reason=REMOVED_BY_SOMEBODY))
@@ -91,10 +91,9 @@ def _repaired_often(integration: Integration) -> set[str]:
 
 
 def _silent(integration: Integration, hooks: list[ProjectHooks]) -> dict[Project, datetime]:
-    """Return the projects that used to deliver and did not tell of the newest push, with its time.
+    """Return the projects that used to deliver, but not their newest push, with its time.
 
-    Nothing is expected of what was pushed before the hooks were repaired, or by a hook that is
-    known not to work.
+    Pushes from before a repair don't count, and neither do hooks that are known not to work.
     """
     used = Repository.objects.to_reconcile().filter(integration=integration).order_by()
     pushed = dict(used.values_list("project_id").annotate(Max("pushed_at")))
@@ -131,8 +130,8 @@ def _in_words(integration: Integration, silent: Collection[Project]) -> dict[str
     return {
         project.external_id: (
             f"No webhook comes from {project} in {integration} any more",
-            "Reconciliation found a push that no webhook told of, and the project used to "
-            "deliver. Test one of its hooks: that shows what keeps webhooks away.",
+            "Reconciliation found a push that no webhook reported, and the project used to "
+            "deliver. Test one of its hooks to see what keeps webhooks away.",
         )
         for project in silent
     }

@@ -1,4 +1,4 @@
-"""What people see of the service hooks: each project with the state of each of its hooks."""
+"""The service hooks as pages show them: each project with the state of each of its hooks."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -54,22 +54,22 @@ class ProjectHooks:
 
     @property
     def matters(self) -> bool:
-        """Whether stacks use it, or there are hooks, or are to be."""
+        """Whether stacks use it, or it has hooks or should have some."""
         return self.is_used or self.has_any or self.project.keeps_hooks
 
     @property
     def working(self) -> int:
-        """How many of the events are told."""
+        """How many of the events are delivered."""
         return sum(event.works for event in self.events)
 
     @property
     def has_all(self) -> bool:
-        """Whether every event is told."""
+        """Whether every event is delivered."""
         return self.working == len(self.events)
 
     @property
     def dead(self) -> list[Subscription]:
-        """The hooks that deliver nothing, of events that no other tells."""
+        """The hooks that deliver nothing, for events that no other hook delivers."""
         hooks = [hook for event in self.events if not event.works for hook in event.hooks]
         return [hook for hook in hooks if hook.is_dead]
 
@@ -88,12 +88,12 @@ class ProjectHooks:
 
     @property
     def needs_decision(self) -> bool:
-        """Whether stacks use it and nobody has said what is to be done about its hooks."""
+        """Whether stacks use it and nobody has decided what to do about its hooks."""
         return self.is_used and not self.project.keeps_hooks and not self.project.is_left_alone
 
     @property
     def testable(self) -> Subscription | None:
-        """The hook that a test goes by: one that works, if there is one."""
+        """The hook that a test uses: one that works, if there is one."""
         hooks = [hook for event in self.events for hook in event.hooks]
         return next((hook for hook in hooks if hook.works), hooks[0] if hooks else None)
 
@@ -108,7 +108,7 @@ class HookOverview:
 
     @property
     def is_being_read(self) -> bool:
-        """Whether the worker is about to look, or does."""
+        """Whether the worker reads the hooks, or is about to."""
         return is_being_read(self.integration)
 
 

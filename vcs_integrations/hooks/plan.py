@@ -28,9 +28,9 @@ from vcs_integrations.providers.base import (
 )
 
 Kind = HookAction.Kind
-# What it takes a person to grant; other problems pass, or are those of the whole organization.
+# Only a person can grant these; other problems pass, or concern the whole organization.
 REFUSALS = {Problem.PERMISSION_DENIED, Problem.REFUSED}
-# What is not understood is better left alone.
+# Hooks in these states are never changed.
 NOT_UNDERSTOOD = {HookState.UNKNOWN, HookState.UNSEEN}
 
 
@@ -45,7 +45,7 @@ class Step:
 
     @property
     def is_about_password(self) -> bool:
-        """Whether it gives a hook of ours the present password, and no more."""
+        """Whether it only updates the password of a hook of ours."""
         has_other = self.hook is not None and self.hook.state == HookState.WRONG_PASSWORD
         return self.kind == HookAction.Kind.CORRECTED and has_other
 
@@ -84,7 +84,7 @@ def read_hooks(integration: Integration, client: Client) -> Reading:
     refused = set(integration.projects.refused().values_list("external_id", flat=True))
     gone = []
     for row in not_listed.select_related("integration"):
-        # What could not be seen is looked for again when it is tried again.
+        # Hooks of projects that refused are read at the next retry.
         remote = None
         if row.is_ours and row.project_id not in refused:
             remote = _look_closer(row, client, reading)
@@ -100,7 +100,7 @@ def read_hooks(integration: Integration, client: Client) -> Reading:
 
 
 def _forget_recreated_hooks(integration: Integration, present: Sequence[Subscription]) -> None:
-    """Forget the hooks of before the last unlinking that are gone or there again."""
+    """Delete the rows of hooks from before the last unlinking that are gone or back."""
     integration.subscriptions.left_over().delete()
     there = {(hook.event_type, hook.project_id) for hook in present}
     for hook in integration.subscriptions.of_before():
@@ -137,7 +137,7 @@ def _store(integration: Integration, remotes: Collection[RemoteSubscription]) ->
         row.update_from(remote, integration.endpoint_urls, integration.password_mark)
         rows.append(row)
     with transaction.atomic():
-        # What was read before somebody unlinked it in this moment is not stored.
+        # If somebody unlinked it at the same moment, what was read is not stored.
         if Integration.objects.linked().select_for_update().filter(pk=integration.pk).exists():
             Subscription.objects.bulk_create(
                 rows,
@@ -165,7 +165,7 @@ def _steps_for_event(
         kept = next((hook for hook in working if not hook.is_ours), working[0])
         for hook in ours:
             if hook != kept:
-                yield Step(Kind.REMOVED, event_type, "Another hook tells of the same event", hook)
+                yield Step(Kind.REMOVED, event_type, "Another hook delivers the same event", hook)
         return
     if any(hook.state in NOT_UNDERSTOOD for hook in hooks):
         return
@@ -195,7 +195,7 @@ def carry_out(project: Project, step: Step, client: Client) -> None:
     if step.kind != Kind.REMOVED:
         _create(project, step, client)
     if step.hook:
-        # After the new one is there: an end in between leaves one too many, and none missing.
+        # Only now: an interruption in between leaves one hook too many, and none missing.
         client.remove_subscription(step.hook.external_id)
         step.hook.delete()
     if step.kind == Kind.REMOVED:
@@ -222,7 +222,7 @@ def _create(project: Project, step: Step, client: Client) -> None:
         raise ProviderError(
             Problem.REFUSED,
             f"The new service hook is not as it was asked for: it {found}.",
-            "Look at it in the provider's pages; it is tried again tomorrow.",
+            "Check it in the provider's pages. Stackhook retries tomorrow.",
         )
 
 
@@ -236,7 +236,7 @@ def _unseen(integration: Integration) -> ProviderError:
 
 
 def _correct(project: Project, hook: Subscription, client: Client) -> bool:
-    """Give a hook of ours its settings back; False where that did not help."""
+    """Restore the settings of a hook of ours; False if that did not help."""
     client.replace_subscription(hook.external_id, _hook(project, hook.event_type))
     project.integration.subscriptions.filter(pk=hook.pk).update(has_wrong_password=False)
     remote = client.subscription(hook.external_id)
@@ -244,7 +244,7 @@ def _correct(project: Project, hook: Subscription, client: Client) -> bool:
 
 
 def _hook(project: Project, event_type: str) -> Hook:
-    """Return a hook as it should be. Raises ProviderError where the password is unreadable."""
+    """Return a hook as it should be. Raises ProviderError if the password is unreadable."""
     integration = project.integration
     secret = integration.read_webhook_secret()
     return Hook(

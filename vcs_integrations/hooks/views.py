@@ -1,4 +1,4 @@
-"""Service hooks on an integration's page: have them made, kept and tested; the password."""
+"""Service hooks on an integration's page: create, keep and test them; change the password."""
 
 from django.contrib import messages
 from django.db import transaction
@@ -22,7 +22,7 @@ ACTIONS_ON_A_PAGE = 50
 ACTIONS_SHOWN = 5
 EVERY_PROJECT = "all"
 ABOUT_HOOKS = (NoticeKind.HOOKS_REFUSED, NoticeKind.HOOKS_UNWELL, NoticeKind.PROJECT_SILENT)
-PROJECT_IS_GONE = "That project is not there any more"
+PROJECT_IS_GONE = "That project no longer exists"
 
 
 def _linked(pk: int) -> Integration:
@@ -52,7 +52,7 @@ def hooks(request: HtmxHttpRequest, pk: int) -> HttpResponse:
 @admin_required
 @post_or_redirect(_section_of)
 def keep_hooks(request: HtmxHttpRequest, pk: int) -> HttpResponse:
-    """Have the worker make the hooks of one project, or of all, and keep them from now on."""
+    """Have the worker create the hooks of one project, or of all, and keep them from now on."""
     found = _linked(pk)
     with transaction.atomic():
         names = _keep(found, _project_key(request))
@@ -110,9 +110,9 @@ def _leave(request: HttpRequest, left: Project) -> None:
 @admin_required
 @post_or_redirect(_section_of)
 def read_hooks(request: HtmxHttpRequest, pk: int) -> HttpResponse:
-    """Have the worker look at the hooks now."""
+    """Have the worker read the hooks now."""
     found = _linked(pk)
-    Integration.objects.filter(pk=found.pk).hurry_watch()
+    Integration.objects.filter(pk=found.pk).make_hooks_due()
     return _back(request, found)
 
 
@@ -136,7 +136,7 @@ def test_hook(request: HttpRequest, pk: int) -> HttpResponse:
     chosen = request.POST.get("hook", "")
     hook = found.subscriptions.present().filter(pk=chosen).first() if is_key(chosen) else None
     if hook is None:
-        messages.warning(request, "That hook is not there any more")
+        messages.warning(request, "That hook no longer exists")
         return redirect(_section(found))
     project = found.projects.filter(external_id=hook.project_id).first()
     whose = project.name if project else "all projects"
@@ -161,7 +161,7 @@ def hook_test(request: HtmxHttpRequest, pk: int, test_pk: int) -> HttpResponse:
 @require_http_methods(["GET", "HEAD", "POST"])
 @admin_required
 def change_password(request: HttpRequest, pk: int) -> HttpResponse:
-    """Make a new webhook password, after saying what that means."""
+    """Create a new webhook password, after showing what that means."""
     found = _linked(pk)
     if request.method == "POST":
         with transaction.atomic():
@@ -198,7 +198,7 @@ def end_overlap(request: HtmxHttpRequest, pk: int) -> HttpResponse:
 
 
 def _project_key(request: HttpRequest) -> str:
-    """Return which project was chosen, without what a database would refuse."""
+    """Return which project was chosen, without characters that a database refuses."""
     return request.POST.get("project", "").replace("\0", "")
 
 

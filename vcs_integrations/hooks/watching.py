@@ -1,7 +1,7 @@
-"""Watching over the service hooks, on a schedule: read, and repaired where an admin asked for it.
+"""Read the service hooks on a schedule, and repair them where an admin asked for it.
 
-A provider may tell nobody when it stops delivering, and keep nothing for later. Whatever a hook
-missed until it was repaired is found by the reconciliation that is asked for then.
+A provider may stop delivering without notice, and keep nothing for later. Each repair is followed
+by a reconciliation, which finds what the hook missed.
 """
 
 import logging
@@ -34,12 +34,12 @@ RETRY_FIRST_AFTER = timedelta(seconds=30)
 RETRY_AT_LEAST_EVERY = timedelta(minutes=15)
 # A dead worker's organizations are claimed by others after this.
 LEASE = timedelta(minutes=1)
-# What the token's owner may not do is not asked for again and again.
+# How long to wait before retrying what the token's owner may not do.
 TRY_REFUSED_AGAIN_AFTER = timedelta(days=1)
 
 
 def watch_next() -> bool:
-    """Check the hooks of one organization that is due; False where none is."""
+    """Check the hooks of one organization that is due; False if none is."""
     claimed = HookWatch.objects.claim(LEASE).select_related("integration").first()
     if claimed is None:
         return False
@@ -51,7 +51,7 @@ def watch_next() -> bool:
         logger.warning("The hooks of %s have to wait: %s", integration, error.problem)
     except LeaseLost:
         logger.warning("The hooks of %s are read by another worker, or not any more", integration)
-    except (OperationalError, InterfaceError):  # it is claimed again once the database is well
+    except (OperationalError, InterfaceError):  # it is claimed again once the database recovers
         raise
     except Exception:  # a fault of ours must not hold up the other organizations
         logger.exception("Checking the hooks of %s failed", integration)
@@ -62,8 +62,8 @@ def watch_next() -> bool:
 def watch(claimed: HookWatch) -> None:
     """Read the hooks of an organization and repair those that are kept.
 
-    Raises ProviderError where the provider can't be asked, having noted when to try again, and
-    LeaseLost where somebody else goes on.
+    Raises ProviderError if the provider can't be asked, having stored when to retry, and
+    LeaseLost if another worker took over.
     """
     integration = claimed.integration
     count_deliveries(integration)
@@ -86,21 +86,21 @@ def watch(claimed: HookWatch) -> None:
 
 
 def prune_record() -> None:
-    """Delete what was done and tested long ago."""
+    """Delete old actions and tests."""
     oldest = timezone.now() - timedelta(days=settings.DELIVERY_RETENTION_DAYS)
     HookAction.objects.filter(at__lt=oldest).delete()
     HookTest.objects.filter(asked_at__lt=oldest).delete()
 
 
 def _repair_all(claimed: HookWatch, reading: Reading, client: Client) -> ProviderError | None:
-    """Repair project by project; return the last trouble that another project need not have."""
+    """Repair project by project; return the last error that may concern only its project."""
     integration = claimed.integration
     hooks: defaultdict[str, list[Subscription]] = defaultdict(list)
     for hook in integration.subscriptions.present():
         hooks[hook.project_id].append(hook)
     trouble = None
     for pk in integration.projects.to_repair().values_list("pk", flat=True):
-        # As it is now: an admin may have said otherwise since the last one was begun.
+        # Reread: an admin may have changed it while the last one was repaired.
         project = Project.objects.select_related("integration").get(pk=pk)
         try:
             _repair(claimed, project, [*hooks[project.external_id], *hooks[""]], reading, client)
@@ -118,10 +118,10 @@ def _repair(
     reading: Reading,
     client: Client,
 ) -> None:
-    """Repair the hooks of a project. Raises ProviderError where the provider is in trouble."""
+    """Repair the hooks of a project. Raises ProviderError if the provider is in trouble."""
     refusal = reading.unreadable.get(project.external_id) if project.keeps_hooks else None
     steps = [] if refusal else list(steps_for(project, hooks, reading))
-    if not project.keeps_hooks:  # those of ours there get a new password, and no more
+    if not project.keeps_hooks:  # hooks of ours only get a new password there
         steps = [step for step in steps if step.is_about_password]
     try:
         for step in steps:
@@ -132,10 +132,10 @@ def _repair(
                 if error.problem not in REFUSALS:
                     raise
                 refusal = refusal or error
-                if project.has_unseen_hooks:  # nor would the next be seen
+                if project.has_unseen_hooks:  # the token could not see the next hook either
                     break
     finally:
-        if steps:  # what happened while a hook did not deliver
+        if steps:  # reconcile what happened while a hook did not deliver
             project.note_repair()
     if refusal:
         _note_refusal(project, refusal)
@@ -144,7 +144,7 @@ def _repair(
 
 
 def _note_refusal(project: Project, error: ProviderError) -> None:
-    """Note what the provider refused; the record says it once."""
+    """Store what the provider refused; the record says it once."""
     if project.refusal_cause != error.cause:
         project.record(HookAction.Kind.REFUSED, str(error))
     project.refusal_cause, project.refusal_fix = error.cause[:500], error.fix[:500]
@@ -153,14 +153,14 @@ def _note_refusal(project: Project, error: ProviderError) -> None:
 
 
 def _check_lease(claimed: HookWatch) -> None:
-    """Raise LeaseLost where another worker goes on, or the organization was unlinked."""
+    """Raise LeaseLost if another worker took over, or the organization was unlinked."""
     claimed.renew(LEASE)
     if not Integration.objects.linked().filter(pk=claimed.integration_id).exists():
         raise LeaseLost
 
 
 def _retry_later(claimed: HookWatch, problem: str, seconds: int | None = None) -> None:
-    """Try again soon, then less and less often, or when the provider said; note why."""
+    """Retry soon, then less and less often, or when the provider says; store why."""
     if claimed.retry_later(RETRY_FIRST_AFTER, RETRY_AT_LEAST_EVERY, seconds):
         _note_problem(claimed.integration, problem)
 

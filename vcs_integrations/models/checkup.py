@@ -2,11 +2,11 @@
 
 from django.db import models
 
-from vcs_integrations.providers.base import Finding, Judgement, Right
+from vcs_integrations.providers.base import Finding, Judgment, Right
 
 
 class Checkup(models.Model):
-    """What was found when the present token was last looked at; none until somebody does."""
+    """What the last test of the present token found; there is none until somebody tests it."""
 
     integration = models.OneToOneField(
         "vcs_integrations.Integration", on_delete=models.CASCADE, primary_key=True
@@ -14,7 +14,7 @@ class Checkup(models.Model):
     checked_at = models.DateTimeField()
     stored_findings = models.JSONField(help_text="each with the fields of a `Finding`")
     projects_left_out = models.PositiveIntegerField(
-        default=0, help_text="those in use that were too many to be looked at"
+        default=0, help_text="projects in use that were too many to be checked"
     )
 
     def __str__(self) -> str:
@@ -23,6 +23,6 @@ class Checkup(models.Model):
     @property
     def findings(self) -> list[Finding]:
         return [
-            Finding(**one | {"right": Right(one["right"]), "verdict": Judgement(one["verdict"])})
+            Finding(**one | {"right": Right(one["right"]), "verdict": Judgment(one["verdict"])})
             for one in self.stored_findings
         ]

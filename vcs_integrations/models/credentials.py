@@ -6,7 +6,7 @@ from core.encrypted_fields import EncryptedTextField
 
 
 class Credentials(models.Model):
-    """An integration's token, apart from it so that only who needs it decrypts it."""
+    """An integration's token, in its own table so that it is decrypted only where needed."""
 
     integration = models.OneToOneField(
         "vcs_integrations.Integration", on_delete=models.CASCADE, primary_key=True

@@ -1,4 +1,4 @@
-"""Deliveries: what was received, and what became of it."""
+"""Deliveries: what was received, and its outcome."""
 
 from collections.abc import Sequence
 from datetime import timedelta
@@ -15,14 +15,14 @@ from core.transactions import transaction_in_line
 from vcs_integrations.providers.base import Outcome
 from vcs_integrations.providers.events import Hint, Ignored, Malformed
 
-# Of the deliveries that wait, the ones among which those of an integration are claimed.
-LOOKED_THROUGH = 1000
+# How many waiting deliveries are searched for those of an integration.
+SEARCHED_AT_ONCE = 1000
 
 
 class DeliveryQuerySet(LeasedQuerySet["Delivery"]):
     def waiting(self) -> Self:
         """Those that are not processed yet."""
-        # Said so that SQLite takes the index of the few that wait; `exclude` reads them all.
+        # In this form SQLite uses the index of the few that wait; `exclude` reads them all.
         return self.filter(due_at__isnull=False)
 
     def claim_together(self, duration: timedelta, most: int) -> Self:
@@ -34,7 +34,7 @@ class DeliveryQuerySet(LeasedQuerySet["Delivery"]):
         if first is None:  # mostly
             return self.none()
         # Bounded, so that a long queue is not read to its end each time.
-        longest_due = self.due()[:LOOKED_THROUGH].values("pk")
+        longest_due = self.due()[:SEARCHED_AT_ONCE].values("pk")
         of_first = Case(When(repository_id=first["repository_id"], then=0), default=1)
         with transaction_in_line():
             return (
@@ -44,9 +44,9 @@ class DeliveryQuerySet(LeasedQuerySet["Delivery"]):
             )
 
     def settle(self, processed: Sequence["Delivery"]) -> bool:
-        """Store what became of claimed deliveries: their `outcome` and `reason`.
+        """Store the `outcome` and `reason` of claimed deliveries.
 
-        Returns False where one is another worker's meanwhile; the caller gives it all up then.
+        Returns False if another worker has claimed one of them; then the caller discards all.
         """
         held = self.waiting().filter(lease_token__in={one.lease_token for one in processed})
         settled = held.filter(pk__in=[one.pk for one in processed]).update(
@@ -67,7 +67,7 @@ def _each(deliveries: Sequence["Delivery"], field: str) -> Case:
 
 
 class Delivery(Leased):
-    """One stored webhook request and what became of it; due until it is processed."""
+    """One stored webhook request and its outcome; due until it is processed."""
 
     integration = models.ForeignKey(
         # The constraint or index below serves look-ups by integration, too.
@@ -86,7 +86,7 @@ class Delivery(Leased):
     repository_name = models.CharField(max_length=200, blank=True)
     project_id = models.CharField(max_length=100, blank=True)
     password_mark = models.CharField(
-        max_length=8, blank=True, help_text="tells which webhook password it came with"
+        max_length=8, blank=True, help_text="which webhook password it came with"
     )
     headers = models.JSONField(default=dict)
     body = models.BinaryField()
@@ -94,7 +94,7 @@ class Delivery(Leased):
 
     processed_at = models.DateTimeField(null=True, blank=True)
 
-    # Set where deliveries are taken to be processed: what their repository was called at last.
+    # Set when deliveries are claimed: the last known name of their repository.
     known_repository_name: str | None = None
 
     objects = DeliveryQuerySet.as_manager()
@@ -161,7 +161,7 @@ class Delivery(Leased):
         return f"{text}; this event is not used" if self.is_unused_test else text
 
 
-# The others tell nothing that a stack could use.
+# Other events contain nothing that a stack could use.
 REPLAYABLE = {Outcome.STORED, Outcome.RUN, Outcome.NO_RUN}
 OUTCOME_TEXTS = {
     Outcome.STORED: "Stored",

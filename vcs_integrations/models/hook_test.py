@@ -1,4 +1,4 @@
-"""Tests of service hooks: the provider is asked to send its own sample to our endpoint."""
+"""Tests of service hooks: Stackhook asks the provider to send its own sample to our endpoint."""
 
 from datetime import timedelta
 
@@ -6,7 +6,7 @@ from django.db import models
 from django.urls import reverse
 from django.utils import timezone
 
-# A provider takes some seconds from an event to its request; after this it has not sent it.
+# A provider sends an event within seconds; after this it counts as not sent.
 WAITED_FOR = timedelta(seconds=60)
 
 
@@ -31,7 +31,7 @@ class Verdict(models.TextChoices):
 
 
 class HookTest(models.Model):
-    """One test of one hook, and what was seen of each leg."""
+    """One test of one hook, and what each leg showed."""
 
     integration = models.ForeignKey(
         "vcs_integrations.Integration", on_delete=models.CASCADE, related_name="hook_tests"
@@ -43,7 +43,7 @@ class HookTest(models.Model):
     verdict = models.CharField(max_length=20, choices=Verdict, default=Verdict.WAITING)
     fix = models.CharField(max_length=500, blank=True)
 
-    # What the provider said: to the wish, and of the notification
+    # What the provider answered to the request, and said of the notification
     refusal = models.CharField(max_length=1000, blank=True)
     asking_took = models.FloatField(null=True, blank=True, help_text="seconds")
     notification_id = models.CharField(
@@ -80,17 +80,17 @@ class HookTest(models.Model):
 
     @property
     def is_over(self) -> bool:
-        """Whether everything is known that will be."""
+        """Whether nothing more can change."""
         return self.verdict != Verdict.WAITING
 
     @property
     def was_waited_for(self) -> bool:
-        """Whether the provider had time enough."""
+        """Whether the provider had enough time."""
         return timezone.now() > self.asked_at + WAITED_FOR
 
     @property
     def arrived_after(self) -> float | None:
-        """Seconds from the wish to the arrival."""
+        """Seconds from the request to the arrival."""
         if self.received_at is None:
             return None
         return (self.received_at - self.asked_at).total_seconds()

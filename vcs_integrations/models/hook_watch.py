@@ -9,7 +9,7 @@ from core.leases import Leased, LeasedQuerySet
 
 class HookWatchQuerySet(LeasedQuerySet["HookWatch"]):
     def due(self) -> Self:
-        """Those whose hooks are to be read now."""
+        """Those whose hooks are due to be read."""
         return super().due().filter(integration__unlinked_at=None, integration__duplicate_of=None)
 
 

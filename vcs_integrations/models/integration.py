@@ -29,8 +29,8 @@ from vcs_integrations.providers import PROVIDERS
 from vcs_integrations.providers.base import (
     BACKGROUND,
     TRANSIENT,
+    CallLimits,
     Client,
-    Patience,
     Problem,
     Provider,
     ProviderError,
@@ -63,19 +63,19 @@ class IntegrationQuerySet(LeasedQuerySet["Integration"]):
         return self.linked().filter(duplicate_of=None)
 
     def not_joined(self) -> Self:
-        """Those that did not turn out to be another: their endpoints lead to themselves."""
+        """Those that were not joined to another: their endpoints lead to themselves."""
         return self.filter(endpoint__integration=F("pk"))
 
     def due(self) -> Self:
-        """Those to be refreshed now."""
+        """Those due to be refreshed."""
         return super().due().linked()
 
-    def hurry_watch(self) -> None:
-        """Have the service hooks read at once."""
+    def make_hooks_due(self) -> None:
+        """Have the worker read the service hooks at once."""
         HookWatch.objects.filter(integration__in=self).update(due_at=timezone.now())
 
-    def hurry_refresh(self) -> None:
-        """Have those looked at soon that were well when they were last seen, a while ago."""
+    def make_refresh_due(self) -> None:
+        """Have those refreshed soon that were healthy a while ago."""
         seen_before = timezone.now() - LOOKED_AT_JUST_NOW
         self.filter(problem="", succeeded_at__lt=seen_before).update(due_at=timezone.now())
 
@@ -98,20 +98,20 @@ class Integration(Leased):
         max_length=400, help_text="the same for all addresses of one organization"
     )
     external_id = models.CharField(
-        max_length=100, blank=True, help_text="the organization's id, once the provider told it"
+        max_length=100, blank=True, help_text="the organization's id, once it is known"
     )
     duplicate_of = models.ForeignKey(
         "self", null=True, blank=True, on_delete=models.SET_NULL, related_name="duplicates"
     )
     token_owner = models.CharField(
-        max_length=255, blank=True, help_text="whose token it is, once the provider told it"
+        max_length=255, blank=True, help_text="the token's owner, once known"
     )
     token_expires_on = models.DateField(null=True, blank=True)
     created_at = models.DateTimeField(auto_now_add=True)
     linked_at = models.DateTimeField(default=timezone.now)
     unlinked_at = models.DateTimeField(null=True, blank=True)
 
-    # Health: the last good and the last failed call, and when to look again
+    # Health: the last successful and the last failed call, and when to check again
     succeeded_at = models.DateTimeField(null=True, blank=True)
     failed_at = models.DateTimeField(null=True, blank=True)
     problem = models.CharField(max_length=40, blank=True)
@@ -178,17 +178,17 @@ class Integration(Leased):
 
     @property
     def was_linked_before(self) -> bool:
-        """Whether this link is not the first of its organization."""
+        """Whether its organization is already linked by another integration."""
         return self.created_at < self.linked_at
 
     @property
     def is_retrying(self) -> bool:
-        """Whether the provider could not be reached and is tried again by itself."""
+        """Whether the provider could not be reached and Stackhook retries."""
         return self.problem in TRANSIENT
 
     @property
     def was_reached(self) -> bool:
-        """Whether there was a good call since it was linked: before, it is not known."""
+        """Whether a call succeeded since it was linked."""
         return self.succeeded_at is not None
 
     @property
@@ -211,12 +211,12 @@ class Integration(Leased):
 
     @property
     def password_mark(self) -> str:
-        """The mark of the present webhook password; empty where there is none."""
+        """The mark of the present webhook password; empty if there is none."""
         return self.valid_secrets[0].mark if self.valid_secrets else ""
 
     @property
     def old_secrets(self) -> WebhookSecretQuerySet:
-        """The webhook passwords before the present one that were accepted beside it when read."""
+        """The earlier webhook passwords that were still accepted when read."""
         return self.webhook_secrets.filter(pk__in=[one.pk for one in self.valid_secrets[1:]])
 
     @property
@@ -242,7 +242,7 @@ class Integration(Leased):
 
     @property
     def token_end_text(self) -> str:
-        """When the token ends, as the end of a sentence about it; empty where it is not known."""
+        """When the token ends, as the end of a sentence about it; empty if it is not known."""
         days = self.token_days_left
         if days is None:
             return ""
@@ -258,9 +258,9 @@ class Integration(Leased):
         """Return what a service hook of a type sends, in the words of the provider's pages."""
         return self.provider.hooks.get(event_type, event_type)
 
-    def client(self, patience: Patience) -> Client:
+    def client(self, limits: CallLimits) -> Client:
         """Return a client with the stored token. Raises ProviderError when it is unreadable."""
-        return self.provider.client(self.organization_url, self.read_credentials().token, patience)
+        return self.provider.client(self.organization_url, self.read_credentials().token, limits)
 
     @cached_property
     def background_client(self) -> Client:
@@ -294,7 +294,7 @@ class Integration(Leased):
         except WrongKey as error:
             raise ProviderError(Problem.WRONG_KEY, error.cause, error.fix) from None
 
-    def give_credentials(self, token: str) -> None:
+    def store_credentials(self, token: str) -> None:
         """Store the token and a new webhook password."""
         Credentials(integration=self, token=token).save()
         self.add_webhook_password()
@@ -306,18 +306,18 @@ class Integration(Leased):
         self.__dict__.pop("valid_secrets", None)
 
     def record_token_owner(self, name: str) -> None:
-        """Note whose token it is; empty if that is not told."""
+        """Store the token's owner; empty if unknown."""
         if name != self.token_owner:
             self.token_owner = name
             self.save(update_fields=["token_owner"])
 
     def note_good_call(self) -> None:
-        """Note a good call of work that goes on by itself; what is wrong otherwise stays."""
+        """Record a successful call of background work; any other problem stays."""
         well = Integration.objects.filter(pk=self.pk, problem="")
         well.update(succeeded_at=timezone.now())
 
     def record_success(self) -> None:
-        """Note a good call."""
+        """Record a successful call."""
         self.succeeded_at = timezone.now()
         self.failures = 0
         self.problem = self.problem_cause = self.problem_fix = self.problem_evidence = ""
@@ -325,10 +325,9 @@ class Integration(Leased):
         self.save(update_fields=HEALTH_FIELDS)
 
     def record_failure(self, error: ProviderError) -> bool:
-        """Note a failed call and when to try again: soon, then less and less often.
+        """Record a failed call and when to retry: soon, then less and less often.
 
-        A good call that was noted while this one failed, with a new token perhaps, stays: then
-        the answer is False.
+        Returns False and stores nothing if a call succeeded meanwhile, perhaps with a new token.
         """
         unchanged = Integration.objects.filter(pk=self.pk, succeeded_at=self.succeeded_at)
         self.failed_at = timezone.now()

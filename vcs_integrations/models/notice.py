@@ -1,4 +1,4 @@
-"""Notices: what admins are told of an integration, each once, and the mails that tell it."""
+"""Notices to admins about an integration, each sent once, and their emails."""
 
 from collections import Counter
 from datetime import timedelta
@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from core.leases import Leased, LeasedQuerySet
 
-# A killed worker's mail is taken up by others after this, longer than a mail server may take.
+# Others claim a killed worker's mail after this, longer than a mail server may take.
 LEASE = timedelta(minutes=5)
 
 
@@ -30,10 +30,9 @@ class NoticeKind(StrEnum):
 
 
 class MailState(models.TextChoices):
-    """What became of a mail.
+    """How far a mail has come.
 
-    One that stays `sending` was under way when its worker or the connection ended: nobody
-    knows whether it arrived, and it is not sent again.
+    One that stays `sending` was interrupted: it may have arrived, so it is not resent.
     """
 
     WAITING = "waiting"
@@ -51,17 +50,17 @@ MAIL_TEXTS = {
 
 
 class NoticeQuerySet(models.QuerySet["Notice"]):
-    def standing(self) -> Self:
+    def unfixed(self) -> Self:
         """Those whose cause is not fixed."""
         return self.filter(withdrawn_at=None)
 
     def withdraw(self) -> None:
-        """Note that the cause of those that stand is fixed."""
-        self.standing().update(withdrawn_at=timezone.now())
+        """Mark those as fixed whose cause was not fixed yet."""
+        self.unfixed().update(withdrawn_at=timezone.now())
 
 
 class Notice(models.Model):
-    """Something that admins are told of an integration, once until its cause is fixed."""
+    """A notice to admins about an integration, sent once until its cause is fixed."""
 
     integration = models.ForeignKey(
         "vcs_integrations.Integration", on_delete=models.CASCADE, related_name="notices"
@@ -93,7 +92,7 @@ class Notice(models.Model):
 
     @property
     def mail_texts(self) -> list[str]:
-        """What became of its mails, those alike in one sentence; empty where there are none."""
+        """The states of its mails, one sentence for each; empty if there are none."""
         counts = Counter((one.state, one.problem) for one in self.mails.all())
         return [
             f"{MAIL_TEXTS[MailState(state)]} {count} admin{pluralize(count)}. {problem}".strip()
@@ -106,7 +105,7 @@ class NoticeMailQuerySet(LeasedQuerySet["NoticeMail"]):
         return self.filter(state=MailState.WAITING)
 
     def due(self) -> Self:
-        """Those to be sent now, the oldest first."""
+        """Those due now, the oldest first."""
         return super().due().filter(state=MailState.WAITING)
 
 

@@ -16,21 +16,21 @@ class ProjectQuerySet(models.QuerySet["Project"]):
         return self.filter(keeps_hooks=True)
 
     def refused(self) -> Self:
-        """Those where something was refused that is not tried again yet."""
+        """Those where something was refused whose retry is not due yet."""
         return self.filter(retry_at__gt=timezone.now())
 
     def to_repair(self) -> Self:
-        """Those that are there, but for what was refused, which is tried rarely."""
+        """Those that exist, without those whose refusal is not due for a retry."""
         return self.there().filter(Q(retry_at=None) | Q(retry_at__lte=timezone.now()))
 
     def start_over(self) -> None:
-        """Try at once what was refused; what an earlier token or link left behind is forgotten."""
+        """Retry at once what was refused; clear what an earlier token or link left behind."""
         self.update(retry_at=None, refusal_cause="", refusal_fix="", silent_since=None)
 
     def without_hooks(self) -> Self:
-        """Those of whose pushes no webhook tells, and none is about to, though stacks use them.
+        """Those that stacks use, but whose pushes no webhook reports or is about to report.
 
-        Not before the hooks were read once: until then nothing is known.
+        None before the hooks were read once: until then nothing is known.
         """
         return self._used_without(Subscription.objects.present()).filter(
             keeps_hooks=False,
@@ -40,7 +40,7 @@ class ProjectQuerySet(models.QuerySet["Project"]):
         )
 
     def left_alone(self) -> Self:
-        """Those that stacks use, of which an admin wants no webhooks and none comes."""
+        """Those that stacks use, without webhooks because an admin wants none."""
         working = Subscription.objects.present().filter(state=HookState.OK)
         return self._used_without(working).filter(is_left_alone=True)
 
@@ -84,7 +84,7 @@ class Project(models.Model):
         default=False, help_text="an admin wants nothing done or said about its hooks"
     )
 
-    # What the token's owner may not do, said once and tried again rarely
+    # What the token's owner may not do, reported once and retried rarely
     refusal_cause = models.CharField(max_length=500, blank=True)
     refusal_fix = models.CharField(max_length=500, blank=True)
     retry_at = models.DateTimeField(null=True, blank=True)
@@ -109,7 +109,7 @@ class Project(models.Model):
         return self.name
 
     def forget_refusal(self) -> None:
-        """Note that nothing is refused any more."""
+        """Record that nothing is refused any more."""
         self.refusal_cause = self.refusal_fix = ""
         self.retry_at = None
         self.save(update_fields=["refusal_cause", "refusal_fix", "retry_at"])
@@ -132,6 +132,6 @@ class Project(models.Model):
         )
 
     def note_repair(self) -> None:
-        """Note that hooks were repaired, and have the repositories that stacks use read at once."""
+        """Record that hooks were repaired, and have repositories that stacks use read at once."""
         Project.objects.filter(pk=self.pk).update(repaired_at=timezone.now())
-        self.integration.repositories.filter(project_id=self.external_id).hurry()
+        self.integration.repositories.filter(project_id=self.external_id).make_due()

@@ -11,7 +11,7 @@ from django.utils import timezone
 from core.leases import Leased, LeasedQuerySet
 
 RECONCILE_EVERY = timedelta(minutes=10)
-# Each word is a condition, of which a database takes only so many.
+# Each word is a condition, and a database limits their number.
 WORDS_OF_A_SEARCH = 20
 LENGTH_OF_A_SEARCH = 2000
 
@@ -36,15 +36,15 @@ class RepositoryQuerySet(LeasedQuerySet["Repository"]):
         return there.filter(integration__unlinked_at=None)
 
     def due(self) -> Self:
-        """Those whose pushes and pull requests are to be read now."""
+        """Those whose pushes and pull requests are due to be read."""
         return super().due().to_reconcile()
 
-    def hurry(self) -> int:
-        """Let those that stacks use be reconciled at once; return how many there are."""
+    def make_due(self) -> int:
+        """Make those that stacks use due for reconciliation now; return how many there are."""
         return self.in_use().update(due_at=timezone.now())
 
     def read_within(self, wait: timedelta) -> None:
-        """Let those that stacks use be reconciled after a wait, unless that is due earlier."""
+        """Make those that stacks use due after a wait, unless they are due earlier."""
         at = timezone.now() + wait
         self.in_use().filter(due_at__gt=at).update(due_at=at)
 

@@ -14,7 +14,7 @@ OUR_USERNAME = re.compile(r"stackhook-([0-9a-f]{8})")
 
 
 class HookState(models.TextChoices):
-    """What Stackhook makes of a service hook; the text follows "The hook"."""
+    """How Stackhook judges a service hook; the text follows "The hook"."""
 
     OK = "ok", "works"
     ON_PROBATION = "on_probation", "is on probation: its events are dropped"
@@ -37,7 +37,7 @@ DEAD_STATES = {
     HookState.DISABLED_BY_SYSTEM,
     HookState.OWNER_INACTIVE,
 }
-# What reading a hook tells.
+# What reading a hook reveals.
 READ_FIELDS = [
     "event_type",
     "project_id",
@@ -72,7 +72,7 @@ class SubscriptionQuerySet(models.QuerySet["Subscription"]):
         return self.present().filter(~Q(password_mark=mark) | Q(has_wrong_password=True))
 
     def of_before(self) -> Self:
-        """Those of before the last unlinking, which have to be created again."""
+        """Those from before the last unlinking, which have to be recreated."""
         return self.filter(is_of_before=True)
 
     def left_over(self) -> Self:
@@ -132,7 +132,7 @@ class Subscription(models.Model):
 
     @property
     def is_dead(self) -> bool:
-        """Whether nothing is delivered by it, so that it has to be created again."""
+        """Whether nothing is delivered by it, so that it has to be recreated."""
         return self.state in DEAD_STATES
 
     @property
@@ -150,7 +150,7 @@ class Subscription(models.Model):
         if self.state == HookState.DISABLED_BY_USER:
             return f"{text} by {self.changed_by or 'somebody'}"
         if self.state == HookState.OWNER_INACTIVE:
-            return f"{text}. Its owner is {self.owner or 'not told'}"
+            return f"{text}. Its owner is {self.owner or 'unknown'}"
         if self.state == HookState.WRONG_FILTERS:
             return f"{text}: it is limited by {self.filters}"
         return text
@@ -158,7 +158,7 @@ class Subscription(models.Model):
     def update_from(
         self, remote: RemoteSubscription, endpoints: Collection[str], mark: str
     ) -> None:
-        """Note what was read; `endpoints` are our URLs, `mark` is the present password's."""
+        """Store what was read; `endpoints` are our URLs, `mark` is the present password's."""
         self.event_type, self.project_id = remote.event_type, remote.project_id
         self.owner, self.filters = remote.owner, remote.filters
         self.changed_by = remote.changed_by

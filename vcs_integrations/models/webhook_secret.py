@@ -1,4 +1,4 @@
-"""What webhooks prove that they come from a hook of an integration: its webhook passwords."""
+"""Webhook passwords: they prove that a webhook comes from a hook of an integration."""
 
 import secrets
 from typing import Self
@@ -21,7 +21,7 @@ class WebhookSecretQuerySet(models.QuerySet["WebhookSecret"]):
         return self.filter(~Q(valid_until__lte=timezone.now()))
 
     def end(self) -> bool:
-        """Stop accepting them, and erase their values; False where none was accepted."""
+        """Stop accepting them, and erase their values; False if none was accepted."""
         return bool(self.valid().update(valid_until=timezone.now(), value=None))
 
 
@@ -55,5 +55,5 @@ class WebhookSecret(models.Model):
 
     @property
     def mark(self) -> str:
-        """What tells it from others without revealing it; anybody may see it."""
+        """What distinguishes it from others without revealing it; anybody may see it."""
         return self.digest[:8]

@@ -22,7 +22,7 @@ SHOWN_BY_INTEGRATIONS = {
     NoticeKind.REFUSED,
     NoticeKind.WRONG_KEY,
 }
-STANDING_KINDS = sorted(set(NoticeKind) - SHOWN_BY_INTEGRATIONS)
+KINDS_SHOWN_HERE = sorted(set(NoticeKind) - SHOWN_BY_INTEGRATIONS)
 IN_THE_BANNER = 3
 MOST_READ = 50
 
@@ -40,14 +40,14 @@ class Attention:
 
 @dataclass(frozen=True)
 class Banner:
-    """What stands on top of every page: the most urgent, and how many more there are."""
+    """What is shown on top of every page: the most urgent, and how many more there are."""
 
     shown: list[Attention]
     more: int
 
 
 def banner(request: HttpRequest) -> dict[str, object]:
-    """Tell templates of admins what needs attention, with one query where it is shown."""
+    """Add what needs attention to the templates of admins; one query, where it is shown."""
     if hasattr(request, "user") and is_admin(request):
         return {"banner": SimpleLazyObject(_banner)}
     return {}
@@ -57,17 +57,17 @@ def _banner() -> Banner:
     today = timezone.now().date()
     ends = Q(token_expires_on__lte=today + EXPIRY_NOTICE)
     fails = ~Q(problem__in=["", *TRANSIENT]) | Q(token_expires_on__lt=today)
-    newest_first = Window(RowNumber(), partition_by="pk", order_by="-standing__pk")
-    standing = FilteredRelation(
+    newest_first = Window(RowNumber(), partition_by="pk", order_by="-unfixed__pk")
+    unfixed = FilteredRelation(
         "notices",
-        condition=Q(notices__kind__in=STANDING_KINDS, notices__withdrawn_at__isnull=True),
+        condition=Q(notices__kind__in=KINDS_SHOWN_HERE, notices__withdrawn_at__isnull=True),
     )
-    # An integration comes once more for each notice that stands. However many stand, what is cut
-    # off are notices, and neither an organization nor, first of all, one that fails.
+    # An integration has a row for each unfixed notice. However many there are, the limit cuts off
+    # notices, and never an organization, least of all one that fails.
     rows = (
         Integration.objects.usable()
-        .annotate(standing=standing)
-        .annotate(notice_subject=F("standing__subject"), place=newest_first)
+        .annotate(unfixed=unfixed)
+        .annotate(notice_subject=F("unfixed__subject"), place=newest_first)
         .filter(~Q(problem="") | ends | Q(notice_subject__isnull=False))
         .order_by("place", Case(When(fails, then=0), default=1), "pk")[:MOST_READ]
     )
@@ -77,7 +77,7 @@ def _banner() -> Banner:
             failure = None if one.is_retrying else connection_failure(one, reader_is_admin=True)
             found.append(failure or token_end(one, reader_is_admin=True))
         if subject := vars(one)["notice_subject"]:
-            found.append(_standing(one, subject, "", reader_is_admin=True))
+            found.append(_unfixed(one, subject, "", reader_is_admin=True))
     shown = sorted(filter(None, found), key=lambda one: not one.is_error)
     return Banner(shown[:IN_THE_BANNER], len(shown[IN_THE_BANNER:]))
 
@@ -86,7 +86,7 @@ def connection_failure(one: Integration, *, reader_is_admin: bool) -> Attention 
     """Return that an organization can't be reached, or refuses the token."""
     if not one.problem:
         return None
-    again = " It is tried again by itself." if one.is_retrying else ""
+    again = " Stackhook retries automatically." if one.is_retrying else ""
     return Attention(
         f"Connecting to {one} failed",
         f"{one.problem_cause} {one.problem_fix}{again}",
@@ -109,17 +109,17 @@ def token_end(one: Integration, *, reader_is_admin: bool) -> Attention | None:
     return Attention(text, detail, *_page(one, reader_is_admin), is_error=has_ended)
 
 
-def standing_notices(integrations: list[Integration], *, reader_is_admin: bool) -> list[Attention]:
-    """Return what else was told of integrations and is not fixed yet."""
-    standing = Notice.objects.standing()
-    found = standing.filter(integration__in=integrations, kind__in=STANDING_KINDS)
+def unfixed_notices(integrations: list[Integration], *, reader_is_admin: bool) -> list[Attention]:
+    """Return the other unfixed notices about integrations."""
+    unfixed = Notice.objects.unfixed()
+    found = unfixed.filter(integration__in=integrations, kind__in=KINDS_SHOWN_HERE)
     return [
-        _standing(one.integration, one.subject, one.text, reader_is_admin=reader_is_admin)
+        _unfixed(one.integration, one.subject, one.text, reader_is_admin=reader_is_admin)
         for one in found.select_related("integration")[:MOST_READ]
     ]
 
 
-def _standing(one: Integration, text: str, detail: str, *, reader_is_admin: bool) -> Attention:
+def _unfixed(one: Integration, text: str, detail: str, *, reader_is_admin: bool) -> Attention:
     return Attention(text, detail, *_page(one, reader_is_admin))
 
 

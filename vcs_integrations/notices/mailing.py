@@ -1,9 +1,8 @@
-"""Mailing notices to admins, each to everyone once.
+"""Mail notices to admins, each once to everyone.
 
-A mail is claimed, so that one worker at a time sends it. Before it is handed to the
-mail server its row says that it is being sent; where that is found later, the worker was killed
-or the answer was lost. Nobody knows then whether it arrived, and it is not repeated: SMTP has no
-way to ask.
+A mail is claimed, so that one worker at a time sends it. Its row says that it is being sent before
+the mail server gets it. If sending is interrupted, the mail is not resent: it may have arrived, and
+SMTP has no way to ask.
 """
 
 import logging
@@ -33,7 +32,7 @@ RETRY_AT_LEAST_EVERY = timedelta(hours=1)
 
 
 def send_next_mail() -> bool:
-    """Send the mail that has been due longest; False where none is."""
+    """Send the mail that has been due longest; False if none is."""
     mail = NoticeMail.objects.claim(LEASE).select_related("notice__integration").first()
     if mail is None:
         return False
@@ -43,9 +42,9 @@ def send_next_mail() -> bool:
 
 def _send(mail: NoticeMail) -> None:
     if not is_still_so(mail.notice):
-        return _drop(mail, "It is not so any more.")
+        return _drop(mail, "Its cause was fixed before.")
     if mail.address not in addresses_of_admins():
-        return _drop(mail, "The address is no admin's any more.")
+        return _drop(mail, "The address no longer belongs to an admin.")
     connection = get_connection()
     try:
         connection.open()
@@ -54,7 +53,7 @@ def _send(mail: NoticeMail) -> None:
             mail.held().update(state=MailState.SENT, problem="")
     except (DatabaseError, InterfaceError):  # the row says how far it came
         raise
-    except Exception as error:  # a name or password that can't be encoded is none of smtplib's
+    except Exception as error:  # smtplib raises no error of its own for text that can't be encoded
         _note_failure(mail, error)
     finally:
         connection.close()
@@ -71,19 +70,19 @@ def _message(mail: NoticeMail) -> EmailMessage:
     host = urlsplit(settings.PUBLIC_URL).hostname
     headers = {
         "Message-ID": f"<notice-{notice.pk}-{digest(mail.address.encode())[:16]}@{host}>",
-        "Auto-Submitted": "auto-generated",  # so that nobody's absence is answered to it
+        "Auto-Submitted": "auto-generated",  # prevents out-of-office replies
     }
     return EmailMessage(f"Stackhook: {notice.subject}", body, to=[mail.address], headers=headers)
 
 
 def _note_sending(mail: NoticeMail) -> bool:
-    """Note that a mail is being sent; False where another worker claimed it meanwhile."""
+    """Store that a mail is being sent; False if another worker claimed it meanwhile."""
     mail.state = MailState.SENDING
     return mail.held().update(state=MailState.SENDING) == 1
 
 
 def _note_failure(mail: NoticeMail, error: Exception) -> None:
-    """Note why a mail was not sent, and when to try again, unless it may have been sent."""
+    """Store why a mail was not sent, and when to retry, unless it may have been sent."""
     problem = _words(error)
     if mail.state == MailState.SENDING and isinstance(error, SMTPServerDisconnected):
         problem = "The connection to the mail server ended while it was sent: it may have arrived."
@@ -96,7 +95,7 @@ def _note_failure(mail: NoticeMail, error: Exception) -> None:
 
 
 def _words(error: Exception) -> str:
-    """Return a failure as a sentence; its own words could hold anything, also a password."""
+    """Return a failure as a sentence; its own text could hold anything, even a password."""
     if isinstance(error, SMTPAuthenticationError):
         return f"The mail server refused the sign-in ({error.smtp_code})."
     if isinstance(error, SMTPResponseException):
@@ -106,7 +105,7 @@ def _words(error: Exception) -> str:
     if isinstance(error, OSError):
         return f"The mail server could not be reached ({type(error).__name__})."
     return (
-        f"It could not be made into a mail ({type(error).__name__}): check the address, and the "
+        f"It could not be encoded as a mail ({type(error).__name__}): check the address, and the "
         f"user name and password in EMAIL_URL."
     )
 

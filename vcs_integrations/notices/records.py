@@ -1,4 +1,4 @@
-"""Notices: what admins are told of an integration, once, by e-mail and on pages."""
+"""Notices to admins about an integration: each once, by email and on pages."""
 
 from datetime import timedelta
 
@@ -10,12 +10,12 @@ from accounts.mail import addresses_of_admins
 from vcs_integrations.models import EXPIRY_NOTICE, Integration, Notice, NoticeKind, NoticeMail
 from vcs_integrations.providers.base import Problem, ProviderError
 
-# How many days before a token's end it is told.
+# Days before a token's end at which admins are notified.
 STAGES = (EXPIRY_NOTICE.days, 14, 7, 1)
 OF_TOKEN = {NoticeKind.TOKEN_ENDS, NoticeKind.TOKEN_ENDED}
 
 
-def give(
+def notify(
     integration: Integration,
     kind: NoticeKind,
     key: str,
@@ -24,15 +24,15 @@ def give(
     *,
     by_mail: bool = True,
 ) -> None:
-    """Tell the admins something, unless they were told.
+    """Notify the admins, unless they were notified already.
 
     `key` says which one of its kind it is, a project's id for example. `subject` is a short
-    sentence without a full stop that names the integration, `text` the sentences that say what
-    to do; both go by e-mail, so they hold no secret. Until `withdraw` the notice is not given
-    again, and stands on the pages of admins, but for the kinds that integrations themselves show
-    (`attention.SHOWN_BY_INTEGRATIONS`). Not `by_mail` where another mail tells of it.
+    sentence without a period that names the integration, `text` the sentences that say what
+    to do; both go by e-mail, so they hold no secret. Until `withdraw` the notice is not
+    repeated, and is shown on the pages of admins, except for the kinds that integrations themselves
+    show (`attention.SHOWN_BY_INTEGRATIONS`). Not `by_mail` if another mail covers it.
     """
-    same = Notice.objects.standing().filter(integration=integration, kind=kind, key=key)
+    same = Notice.objects.unfixed().filter(integration=integration, kind=kind, key=key)
     if same.exists():
         return
     said = {"subject": " ".join(subject.split())[:200], "text": text[:1000]}
@@ -47,24 +47,24 @@ def give(
 
 
 def withdraw(integration: Integration, *kinds: NoticeKind, key: str | None = None) -> None:
-    """Note that the cause of notices is fixed, all of these kinds or the one with that key.
+    """Mark notices as fixed, all of these kinds or the one with that key.
 
-    They stay in the record alone, mails that wait are not sent, and the next time it is told
-    again.
+    They stay only in the record, mails that wait are not sent, and admins are notified again if the
+    cause returns.
     """
     notices = Notice.objects.filter(integration=integration, kind__in=kinds)
     (notices if key is None else notices.filter(key=key)).withdraw()
 
 
-def look_at_tokens() -> None:
-    """Tell of tokens that end soon or have ended, each stage once for a date.
+def notify_of_token_ends() -> None:
+    """Notify of tokens that end soon or have ended, each stage once for a date.
 
-    A stage that passed while no worker looked is left out. With another date what was told of
-    the one before is fixed, and not told again should it come back.
+    A stage that passed while no worker ran is skipped. A new date fixes the notices about the old
+    one, which are not repeated if the old date returns.
     """
-    for told in Notice.objects.standing().filter(kind__in=OF_TOKEN).select_related("integration"):
-        if not told.key.startswith(str(told.integration.token_expires_on)):
-            Notice.objects.filter(pk=told.pk).withdraw()
+    for notice in Notice.objects.unfixed().filter(kind__in=OF_TOKEN).select_related("integration"):
+        if not notice.key.startswith(str(notice.integration.token_expires_on)):
+            Notice.objects.filter(pk=notice.pk).withdraw()
     soon = timezone.now().date() + EXPIRY_NOTICE
     for integration in Integration.objects.usable().filter(token_expires_on__lte=soon):
         kind, key = _token_stage(integration)
@@ -73,19 +73,19 @@ def look_at_tokens() -> None:
             subject = f"The token of {integration} {integration.token_end_text}"
             text = (
                 f"It {verb} on {integration.token_expires_on}. Without a token nothing is read or "
-                f"reported, and no run goes on. Create a new one in {integration.provider.name} "
-                f"and enter it in place of the old."
+                f"reported, and no run continues. Create a new one in {integration.provider.name} "
+                f"and enter it here."
             )
-            give(integration, kind, key, subject, text)
+            notify(integration, kind, key, subject, text)
 
 
 def notify_of_refusal(integration: Integration, error: ProviderError) -> None:
-    """Tell of a failure that takes a person to fix, once until a call is good again."""
+    """Notify of a failure that a person has to fix, once until a call succeeds."""
     if error.is_transient:
         return
     is_key = error.problem == Problem.WRONG_KEY
     kind = NoticeKind.WRONG_KEY if is_key else NoticeKind.REFUSED
-    give(integration, kind, "", f"Connecting to {integration} failed", str(error))
+    notify(integration, kind, "", f"Connecting to {integration} failed", str(error))
 
 
 def prune_notices() -> None:
@@ -105,7 +105,7 @@ def is_still_so(notice: Notice) -> bool:
 
 
 def _token_stage(integration: Integration) -> tuple[NoticeKind | None, str]:
-    """Return what there is to tell of a token today, with its key; None where there is nothing."""
+    """Return today's stage of a token, with its key; None if there is none."""
     days, day = integration.token_days_left, integration.token_expires_on
     if days is None or not integration.is_linked:
         return None, ""

@@ -1,4 +1,4 @@
-"""The page of what admins were told of an integration."""
+"""The page of notices about an integration."""
 
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, render
@@ -15,12 +15,12 @@ NOTICES_ON_A_PAGE = 50
 @require_safe
 @admin_required
 def notices(request: HttpRequest, pk: int) -> HttpResponse:
-    """List what was told, the newest first, and whom it was mailed to."""
+    """List the notices, the newest first, and who they were mailed to."""
     found = get_object_or_404(Integration, pk=pk)
-    told = found.notices.prefetch_related("mails").order_by("-pk")
+    listed = found.notices.prefetch_related("mails").order_by("-pk")
     context = {
         "integration": found,
-        "page": keyset_page(request, told, "pk", NOTICES_ON_A_PAGE),
+        "page": keyset_page(request, listed, "pk", NOTICES_ON_A_PAGE),
         "mail_obstacle": mail_obstacle(),
     }
     return render(request, "vcs_integrations/notices/notices.html", context)

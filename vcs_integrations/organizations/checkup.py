@@ -1,4 +1,4 @@
-"""Looking at what a token may do in the projects where it is used."""
+"""Check what a token may do in the projects where it is used."""
 
 import time
 from collections import defaultdict
@@ -12,10 +12,10 @@ from vcs_integrations.models import Checkup, Integration, Repository
 from vcs_integrations.organizations.refreshing import refresh
 from vcs_integrations.providers.base import (
     INTERACTIVE,
+    CallLimits,
     Client,
     Finding,
-    Judgement,
-    Patience,
+    Judgment,
     ProjectInUse,
     ProviderError,
     Right,
@@ -35,7 +35,7 @@ RIGHT_TEXTS = {
 
 @dataclass(frozen=True)
 class Examination:
-    """What was found of a token, and how many projects were too many to be looked at."""
+    """What was found about a token, and how many projects were too many to be checked."""
 
     findings: list[Finding]
     projects_left_out: int
@@ -43,14 +43,14 @@ class Examination:
 
 @dataclass(frozen=True)
 class FindingOfProjects:
-    """What was found alike in several projects; without projects it goes for all of them."""
+    """One finding in several projects; without projects it holds for all of them."""
 
     finding: Finding
     projects: list[str]
 
 
 def test(integration: Integration) -> ProviderError | None:
-    """Look at the organization, then at what the token may do there; somebody waits for it.
+    """Refresh the organization, then check what the token may do there, while somebody waits.
 
     Returns why the organization could not be called, if so.
     """
@@ -72,7 +72,7 @@ def test(integration: Integration) -> ProviderError | None:
 def examine(
     integration: Integration, client: Client, listed: Container[str] | None = None
 ) -> Examination:
-    """Look at what a token may do where this integration uses it.
+    """Check what a token may do where this integration uses it.
 
     `listed` are the ids of the repositories that the token sees, if that is not the stored one.
     """
@@ -81,7 +81,7 @@ def examine(
 
 
 def keep(integration: Integration, examination: Examination) -> None:
-    """Store what was found of an integration's token just now."""
+    """Store what was just found about an integration's token."""
     Checkup.objects.update_or_create(
         integration=integration,
         defaults={
@@ -93,13 +93,13 @@ def keep(integration: Integration, examination: Examination) -> None:
 
 
 def lost_rights(
-    integration: Integration, findings: Sequence[Finding], patience: Patience
+    integration: Integration, findings: Sequence[Finding], limits: CallLimits
 ) -> list[Finding]:
     """Return what a new token can't do, of its findings, that the present token can."""
     lacking = [one for one in findings if _is_lacking(one)]
     if not lacking:
         return []
-    could = [one for one in _of_present_token(integration, patience) if one.verdict == Judgement.OK]
+    could = [one for one in _of_present_token(integration, limits) if one.verdict == Judgment.OK]
     places = {(one.right, one.project) for one in could}
     rights = {one.right for one in could}
     return [
@@ -121,7 +121,7 @@ def by_right(findings: Sequence[Finding]) -> list[tuple[str, list[FindingOfProje
     for one in findings:
         projects[replace(one, project="")] += [one.project] if one.project else []
     alike = [FindingOfProjects(one, names) for one, names in projects.items()]
-    alike.sort(key=lambda one: one.finding.verdict == Judgement.OK)
+    alike.sort(key=lambda one: one.finding.verdict == Judgment.OK)
     return [
         (text, of_right)
         for right, text in RIGHT_TEXTS.items()
@@ -135,14 +135,14 @@ def _is_lacking(finding: Finding) -> bool:
     A repository that is not listed was deleted or may not be read: where the present token
     reads it, it is there.
     """
-    unread = finding.right == Right.READ_CODE and finding.verdict == Judgement.UNKNOWN
-    return finding.verdict == Judgement.MISSING or unread
+    unread = finding.right == Right.READ_CODE and finding.verdict == Judgment.UNKNOWN
+    return finding.verdict == Judgment.MISSING or unread
 
 
-def _of_present_token(integration: Integration, patience: Patience) -> list[Finding]:
+def _of_present_token(integration: Integration, limits: CallLimits) -> list[Finding]:
     """Return what the present token may do: now, or as it was known while it worked."""
     try:
-        client = integration.client(patience)
+        client = integration.client(limits)
         listed = {repository.external_id for repository in client.connect().repositories}
     except ProviderError:
         before = Checkup.objects.filter(integration=integration).first()

@@ -18,19 +18,19 @@ LEASE = timedelta(minutes=1)
 
 
 def refresh_next() -> bool:
-    """Refresh the organization that has been due longest; False where none is."""
+    """Refresh the organization that has been due longest; False if none is."""
     integration = Integration.objects.claim(LEASE).first()
     if integration is None:
         return False
     try:
         with Keeping([integration], LEASE):
             refresh(integration, BACKGROUND)
-    except (OperationalError, InterfaceError):  # it is claimed again once the database is well
+    except (OperationalError, InterfaceError):  # it is claimed again once the database recovers
         raise
     except Exception:  # a fault of ours must not hold up the other organizations
         logger.exception("Refreshing %s failed", integration)
         next_at: datetime | None = timezone.now() + REFRESH_EVERY
     else:
-        next_at = integration.due_at  # as it was noted with what the refresh showed
+        next_at = integration.due_at  # the refresh has stored when it is due again
     integration.release(next_at, failures=integration.failures)
     return True

@@ -1,7 +1,7 @@
-"""Looking at a linked organization again: its health, its id, its repositories.
+"""Refresh a linked organization: its health, its id, its repositories.
 
-One that was linked while the provider was down tells its id only now. It may turn out to be
-a double of another link, or to be what an unlinked integration was.
+If an organization was linked while the provider was down, its id is known only now. It may turn out
+to be the same as another link, or as an unlinked integration.
 """
 
 from typing import Any
@@ -19,9 +19,9 @@ from vcs_integrations.organizations.repositories import (
 )
 from vcs_integrations.providers.base import (
     INTERACTIVE,
+    CallLimits,
     Connection,
     InvalidOrganizationUrl,
-    Patience,
     Problem,
     ProviderError,
 )
@@ -29,13 +29,13 @@ from vcs_integrations.providers.base import (
 ADDRESS_FIELDS = ["organization_url", "organization_name", "organization_key"]
 
 
-def refresh(integration: Integration, patience: Patience) -> ProviderError | None:
-    """Look at the organization: its health, its id, its repositories.
+def refresh(integration: Integration, limits: CallLimits) -> ProviderError | None:
+    """Refresh the organization: its health, its id, its repositories.
 
     Returns why it failed, if it did.
     """
     try:
-        connection = _connect(integration, patience)
+        connection = _connect(integration, limits)
         check_same_organization(integration, connection.organization_id)
     except ProviderError as error:
         if integration.record_failure(error):
@@ -48,7 +48,7 @@ def refresh(integration: Integration, patience: Patience) -> ProviderError | Non
 def refresh_repository(repository: Repository) -> Repository:
     """Read a repository's names again, by its id, and return it as it is stored then.
 
-    Raises ProviderError where it was deleted or disabled, or can't be read.
+    Raises ProviderError if it was deleted or disabled, or can't be read.
     """
     try:
         client = repository.integration.client(INTERACTIVE)
@@ -79,27 +79,27 @@ def _check_is_there(repository: Repository) -> None:
         )
 
 
-def _connect(integration: Integration, patience: Patience) -> Connection:
-    """Look at the organization, under a new name if it was renamed. Raises ProviderError."""
+def _connect(integration: Integration, limits: CallLimits) -> Connection:
+    """Connect to the organization, under a new name if it was renamed. Raises ProviderError."""
     try:
-        return integration.client(patience).connect()
+        return integration.client(limits).connect()
     except ProviderError as error:
         if error.problem != Problem.ORGANIZATION_UNKNOWN or not integration.external_id:
             raise
-        connection = _follow_rename(integration, patience)
+        connection = _follow_rename(integration, limits)
         if connection is None:
             raise
         return connection
 
 
-def _follow_rename(integration: Integration, patience: Patience) -> Connection | None:
-    """Find a renamed organization by its id, and note its address; None where it is not found."""
+def _follow_rename(integration: Integration, limits: CallLimits) -> Connection | None:
+    """Find a renamed organization by its id, and store its address; None if it is not found."""
     provider = integration.provider
-    url = integration.client(patience).present_url(integration.external_id)
+    url = integration.client(limits).present_url(integration.external_id)
     try:
         address = provider.parse_organization_url(url)
         token = integration.read_credentials().token
-        connection = provider.client(address.url, token, patience).connect()
+        connection = provider.client(address.url, token, limits).connect()
     except (InvalidOrganizationUrl, ProviderError):
         return None
     if connection.organization_id != integration.external_id:
@@ -117,7 +117,7 @@ def _follow_rename(integration: Integration, patience: Patience) -> Connection |
 
 
 def store_connection(integration: Integration, connection: Connection) -> None:
-    """Store what a good look at the organization showed."""
+    """Store what a successful connection showed."""
     if connection.organization_id and not integration.external_id:
         integration = _learn_id(integration, connection.organization_id)
     if not integration.is_linked:
@@ -125,12 +125,12 @@ def store_connection(integration: Integration, connection: Connection) -> None:
     was_failing = bool(integration.failures)
     integration.record_success()
     withdraw(integration, NoticeKind.REFUSED, NoticeKind.WRONG_KEY)
-    if connection.owner:  # not to be told now and then changes nothing
+    if connection.owner:  # an owner that can't be read now stays
         integration.record_token_owner(connection.owner)
     store_repositories(integration, connection.repositories)
     store_projects(integration)
     if was_failing:  # what happened meanwhile may have been missed
-        integration.repositories.hurry()
+        integration.repositories.make_due()
 
 
 def check_same_organization(integration: Integration, organization_id: str) -> None:
@@ -149,13 +149,13 @@ def _learn_id(integration: Integration, organization_id: str) -> Integration:
     try:
         with transaction.atomic():
             return _place(integration, organization_id)
-    except IntegrityError:  # another link learned the same id in this moment: look again later
+    except IntegrityError:  # another link got the same id at the same moment: refresh again later
         return integration
 
 
 def _place(integration: Integration, organization_id: str) -> Integration:
-    """Give an integration its id, as a double, as its predecessor, or by itself."""
-    # As it is now: somebody may have unlinked it while the provider was asked.
+    """Store an integration's id: on its unlinked predecessor if there is one, or on itself."""
+    # Reread: somebody may have unlinked it while the provider was asked.
     integration = Integration.objects.select_for_update().get(pk=integration.pk)
     if not integration.is_linked:
         return integration
@@ -175,7 +175,7 @@ def _place(integration: Integration, organization_id: str) -> Integration:
 
 
 def join(integration: Integration, predecessor: Integration) -> Integration:
-    """Let an unlinked predecessor go on in place of the integration that turned out to be it.
+    """Let an unlinked predecessor replace the integration that turned out to be the same.
 
     Its endpoint and its stacks come back; the other's endpoint leads to it from now on.
     """
@@ -192,7 +192,7 @@ def join(integration: Integration, predecessor: Integration) -> Integration:
     integration.endpoints.update(integration=predecessor)
     integration.webhook_secrets.update(integration=predecessor)
     integration.deliveries.update(integration=predecessor)
-    predecessor.notices.all().withdraw()  # of before it was unlinked
+    predecessor.notices.all().withdraw()  # from before it was unlinked
     integration.notices.update(integration=predecessor)
     _move_repositories(integration, predecessor)
     store_projects(predecessor)
@@ -201,10 +201,10 @@ def join(integration: Integration, predecessor: Integration) -> Integration:
 
 
 def start_over(integration: Integration) -> None:
-    """Have hooks checked at once, and forget what was refused to an earlier token or link."""
+    """Have hooks checked at once, and clear what was refused to an earlier token or link."""
     integration.projects.start_over()
     integration.subscriptions.filter(state=HookState.UNSEEN).delete()
-    Integration.objects.filter(pk=integration.pk).hurry_watch()
+    Integration.objects.filter(pk=integration.pk).make_hooks_due()
 
 
 def _move_token(source: Integration, target: Integration) -> None:
@@ -232,7 +232,7 @@ def _move_repositories(source: Integration, target: Integration) -> None:
 
 
 def _move_related(field: Field[Any, Any], source: Repository, target: Repository) -> bool:
-    """Move what refers to a repository; False where the target has some of it already."""
+    """Move what refers to a repository; False if the target has some of it already."""
     moved_all = True
     rows = field.model._base_manager
     for pk in list(rows.filter(**{field.name: source}).values_list("pk", flat=True)):

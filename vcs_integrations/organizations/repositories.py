@@ -37,7 +37,7 @@ def store_repositories(integration: Integration, listed: Iterable[RemoteReposito
             for field, value in values.items():
                 setattr(repository, field, value)
             changed.append(repository)
-    # Another process may list the same organization in this moment: its rows stay.
+    # Another process may list the same organization at the same moment: its rows stay.
     # Batch by batch, so that a webhook gets its turn to write in between.
     for start in range(0, len(new), 500):
         Repository.objects.bulk_create(new[start : start + 500], ignore_conflicts=True)
@@ -58,7 +58,7 @@ def store_repository(repository: Repository, remote: RemoteRepository) -> None:
         setattr(repository, field, value)
     repository.save(update_fields=REPOSITORY_FIELDS)
     if str(repository) != before:
-        Integration.objects.filter(pk=repository.integration_id).hurry_refresh()
+        Integration.objects.filter(pk=repository.integration_id).make_refresh_due()
 
 
 def _columns(remote: RemoteRepository) -> dict[str, object]:

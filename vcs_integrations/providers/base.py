@@ -1,4 +1,4 @@
-"""What a provider is: the values that cross its boundary and the protocols it fulfils.
+"""What a provider is: the values that cross its boundary and the protocols it fulfills.
 
 A provider turns a source-control host into these neutral values and knows nothing of
 models or pages. See CONTRIBUTING.md, "Adding a provider".
@@ -24,7 +24,7 @@ from vcs_integrations.providers.events import (
 
 
 def digest(content: bytes) -> str:
-    """Return what stands for bytes where only their sameness matters.
+    """Return a digest of bytes, to compare them by.
 
     That goes for passwords of ours, too: with 256 random bits a fast hash is enough.
     """
@@ -108,7 +108,7 @@ class OrganizationUrl:
     """An organization's address as people gave it, reduced to what matters.
 
     `url` is the base for API calls, `name` the organization's display name. Two addresses
-    of one organization that can be told without asking the provider have the same `key`.
+    of one organization that are recognized without asking the provider have the same `key`.
     """
 
     url: str
@@ -215,7 +215,7 @@ class RemoteSubscription:
 class RemoteNotification:
     """What the provider knows of one delivery it made, or is to make.
 
-    `status_code` is that of the answer, None where there was none; `answer` is the beginning
+    `status_code` is that of the answer, None if there was none; `answer` is the beginning
     of its text and `error` what went wrong in the provider's words. `seconds` is how long the
     request took, None until then.
     """
@@ -230,7 +230,7 @@ class RemoteNotification:
 
 
 class Status(StrEnum):
-    """What the provider is told of a commit or of a pull request's revision."""
+    """The state of a commit or of a pull request's revision, as reported to the provider."""
 
     PENDING = "pending"
     SUCCEEDED = "succeeded"
@@ -255,9 +255,9 @@ class StatusReport:
 
 @dataclass(frozen=True)
 class RemoteStatus:
-    """A status that the provider holds of a pull request; an revision that is not told is None.
+    """A status of a pull request, as the provider holds it; an unknown revision is None.
 
-    A status of another's making may have a word that is none of ours: `report.status` is None.
+    `report.status` is None for a status of another tool that uses a word of its own.
     """
 
     external_id: int
@@ -276,10 +276,9 @@ class RemoteComment:
 
 @dataclass(frozen=True)
 class Connection:
-    """What one look at an organization showed.
+    """What connecting to an organization showed.
 
-    `organization_id`, and `owner`, whose token it is by the name shown to people, are empty
-    where the provider would not tell.
+    `organization_id`, and `owner`, the displayed name of the token's owner, are empty if unknown.
     """
 
     organization_id: str
@@ -299,8 +298,8 @@ class Right(StrEnum):
     REMOVE_HOOKS = "remove_hooks"
 
 
-class Judgement(StrEnum):
-    """Whether a token has a right; what can't be told is unknown, never ok. Stored, too."""
+class Judgment(StrEnum):
+    """Whether a token has a right; if that can't be found out, it is unknown, never ok. Stored."""
 
     OK = "ok"
     MISSING = "missing"
@@ -309,7 +308,7 @@ class Judgement(StrEnum):
 
 @dataclass(frozen=True)
 class ProjectInUse:
-    """A project to look at rights in, with the repositories that are used, id to name.
+    """A project in which to check rights, with the repositories that are used, id to name.
 
     `repositories` are those that the token lists and that take writes, `unlisted` those that
     it does not list.
@@ -330,7 +329,7 @@ class Finding:
     """
 
     right: Right
-    verdict: Judgement
+    verdict: Judgment
     project: str = ""
     cause: str = ""
     fix: str = ""
@@ -351,7 +350,7 @@ class RepositoryPath:
 
 
 class Outcome(StrEnum):
-    """What became of a delivery: on arrival, and once it was processed."""
+    """The outcome of a delivery: on arrival, and once it was processed."""
 
     STORED = "stored"
     RUN = "run"
@@ -373,7 +372,7 @@ class Secret(Protocol):
 
     @property
     def value(self) -> str | None:
-        """The secret itself; None where it is not known any more. Raises WrongKey."""
+        """The secret itself; None if it is not known any more. Raises WrongKey."""
         ...
 
 
@@ -415,8 +414,8 @@ class Refused:
 
 
 @dataclass(frozen=True)
-class Patience:
-    """How long calls may take: seconds for one call, for all together, and repeats.
+class CallLimits:
+    """Limits of calls: seconds for one call, seconds for all together, and retries.
 
     `obeys_pauses`: whether to wait when the provider asked for it in its last answer.
     """
@@ -426,16 +425,16 @@ class Patience:
     retries: int
     obeys_pauses: bool = False
 
-    def rest(self, started: float) -> "Patience":
-        """Return what is left of it since a moment of time.monotonic()."""
+    def rest(self, started: float) -> "CallLimits":
+        """Return what is left of them since a moment of time.monotonic()."""
         left = max(0.0, started + self.seconds_in_all - time.monotonic())
         return replace(self, seconds_in_all=left)
 
 
 # Somebody is waiting: Save, Test, a branch list.
-INTERACTIVE = Patience(seconds_per_call=6, seconds_in_all=6, retries=0)
+INTERACTIVE = CallLimits(seconds_per_call=6, seconds_in_all=6, retries=0)
 # A provider may delay an answer by half a minute where it limits calls.
-BACKGROUND = Patience(seconds_per_call=40, seconds_in_all=600, retries=2, obeys_pauses=True)
+BACKGROUND = CallLimits(seconds_per_call=40, seconds_in_all=600, retries=2, obeys_pauses=True)
 
 
 class Client(Protocol):
@@ -446,7 +445,7 @@ class Client(Protocol):
         ...
 
     def present_url(self, organization_id: str) -> str:
-        """Return where the organization with this id is now; empty where that is not told."""
+        """Return the present address of the organization with this id; empty if it is unknown."""
         ...
 
     def repository(self, repository_id: str) -> RemoteRepository:
@@ -492,7 +491,7 @@ class Client(Protocol):
         ...
 
     def newest_push(self, repository_id: str, *, ref: str = "") -> Push | None:
-        """Return the newest push, of one ref, if it is named; None where there is none."""
+        """Return the newest push, of one ref, if it is named; None if there is none."""
         ...
 
     def pull_request(self, repository_id: str, number: int) -> PullRequestFacts:
@@ -506,7 +505,7 @@ class Client(Protocol):
     def revision_changes(
         self, repository_id: str, number: int, revision: int
     ) -> list[RemoteChange]:
-        """Return all files that a pull request changes as of an revision."""
+        """Return all files that a pull request changes as of a revision."""
         ...
 
     def pull_requests(self, repository_id: str, *, open_only: bool) -> Iterator[PullRequestFacts]:
@@ -524,7 +523,7 @@ class Client(Protocol):
     def create_pull_request_status(
         self, repository_id: str, number: int, revision: int, report: StatusReport
     ) -> None:
-        """Add a status to an revision of a pull request."""
+        """Add a status to a revision of a pull request."""
         ...
 
     def pull_request_statuses(self, repository_id: str, number: int) -> list[RemoteStatus]:
@@ -550,7 +549,7 @@ class Client(Protocol):
         ...
 
     def subscription(self, external_id: str) -> RemoteSubscription | None:
-        """Return one subscription, None where there is none."""
+        """Return one subscription, None if there is none."""
         ...
 
     def create_subscription(self, hook: Hook) -> str:
@@ -570,7 +569,7 @@ class Client(Protocol):
         ...
 
     def notification(self, external_id: str, notification_id: str) -> RemoteNotification | None:
-        """Return what became of a notification of a subscription; None where it is not known."""
+        """Return the state of a notification of a subscription; None if it is not known."""
         ...
 
     def check_rights(self, projects: Sequence[ProjectInUse]) -> list[Finding]:
@@ -601,11 +600,11 @@ class Provider(Protocol):
     events: ClassVar[Mapping[str, str]]
     # The service hooks that each project needs → the words for what each sends.
     hooks: ClassVar[Mapping[str, str]]
-    # Whether `Client.notification` can say what became of a request.
+    # Whether `Client.notification` can say what happened to a request.
     keeps_hook_history: ClassVar[bool]
     # Whether pull requests have statuses of their own; else those of their commits count.
     has_pull_request_statuses: ClassVar[bool]
-    # The one of them that tells of pushes.
+    # The one of them that reports pushes.
     push_event: ClassVar[str]
     # The headers of a webhook request that are worth keeping; none of them is secret.
     kept_headers: ClassVar[Sequence[str]]
@@ -614,7 +613,7 @@ class Provider(Protocol):
 
     @property
     def own_servers(self) -> Sequence[str]:
-        """The addresses of servers of their own that operators listed for it."""
+        """The addresses of the operator's own servers that are listed for it."""
         ...
 
     def parse_organization_url(self, text: str) -> OrganizationUrl:
@@ -625,8 +624,8 @@ class Provider(Protocol):
         """Read a pasted clone URL or web address of a repository; None when it is neither."""
         ...
 
-    def client(self, organization_url: str, token: str, patience: Patience) -> Client:
-        """Return a client for one organization. Raises ProviderError where none may be called."""
+    def client(self, organization_url: str, token: str, limits: CallLimits) -> Client:
+        """Return a client for one organization. Raises ProviderError if none may be called."""
         ...
 
     def receive(
@@ -686,7 +685,7 @@ class Provider(Protocol):
         ...
 
     def merge_ref(self, number: int) -> str:
-        """Return the ref of a pull request's trial merge; empty where the host keeps none.
+        """Return the ref of a pull request's trial merge; empty if the host keeps none.
 
         The parents of its commit are the target and the source, perhaps as they were before.
         """

@@ -31,7 +31,7 @@ class RemoteCommit:
 class RefChanged:
     """A push created, moved or deleted a ref; the old or the new sha is then empty.
 
-    `position` orders the pushes of a repository. `commit` is the new one, where it is told.
+    `position` orders the pushes of a repository. `commit` is the new one, if it is known.
     """
 
     repository_id: str
@@ -44,7 +44,7 @@ class RefChanged:
 
     @property
     def branch(self) -> str:
-        """The branch's short name; empty where the ref is no branch."""
+        """The branch's short name; empty if the ref is no branch."""
         return self.ref.removeprefix(BRANCHES) if self.ref.startswith(BRANCHES) else ""
 
     @property
@@ -63,7 +63,7 @@ class RefChanged:
 
 @dataclass(frozen=True)
 class Push:
-    """One push and all that it changed; nothing, where that is not told."""
+    """One push and all that it changed; nothing if that is unknown."""
 
     repository_id: str
     position: int
@@ -77,7 +77,7 @@ class Push:
 
 
 class PullRequestStatus(StrEnum):
-    """What became of a pull request."""
+    """The state of a pull request."""
 
     OPEN = "open"
     MERGED = "merged"
@@ -85,7 +85,7 @@ class PullRequestStatus(StrEnum):
 
 
 class TrialMerge(StrEnum):
-    """What came of merging a pull request for a trial, as far as the provider tells it."""
+    """The result of a pull request's trial merge, as far as the provider reports it."""
 
     UNKNOWN = ""
     PENDING = "pending"
@@ -138,7 +138,7 @@ class Revision:
 
 @dataclass(frozen=True)
 class PullRequestChanged:
-    """Something about a pull request changed; what, is told by reading it.
+    """Something about a pull request changed; reading it shows what.
 
     `facts` is how the provider lists it; `claims` is how a delivery describes it, which may be
     late or false.
@@ -152,7 +152,7 @@ class PullRequestChanged:
 
 @dataclass(frozen=True)
 class PushAnnounced:
-    """There was a push; what it changed is told by reading it.
+    """There was a push; reading it shows what it changed.
 
     `claims` is what a delivery says that it changed, which may be false.
     """

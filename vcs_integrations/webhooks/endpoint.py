@@ -1,7 +1,7 @@
 """The webhook endpoint: the only view that strangers reach.
 
-Authenticate, store, answer. What a delivery leads to is decided later, by the worker. What a
-provider makes of an answer differs: some send again after 503 only, and give up a hook after 410.
+Authenticate, store, answer. The worker decides later what a delivery leads to. Providers react to
+answers differently: some retry only after 503, and disable a hook after 410.
 """
 
 import logging
@@ -68,7 +68,7 @@ def _receive(request: HttpRequest, provider_slug: str, endpoint: str) -> HttpRes
     if not integration.is_linked:
         return _answer(410, "This organization is no longer linked.")
     provider = integration.provider
-    # The provider reads it, once a stranger who proves nothing need not be waited for.
+    # The provider reads it only once that can't make the server wait for a stranger.
     read_body = cache(partial(_read_body, request))
     received = provider.receive(request.headers, read_body, secrets)
     if isinstance(received, Refused):
@@ -102,7 +102,7 @@ def _receive(request: HttpRequest, provider_slug: str, endpoint: str) -> HttpRes
 def _read_body(request: HttpRequest) -> bytes:
     """Return the body. Raises UnreadableBody and TooLarge.
 
-    What is too large is read on for a while without keeping it: a sender that is still
+    A body that is too large is read for a while but not kept: a sender that is still
     writing would see a broken connection instead of the answer.
     """
     chunked = "chunked" in request.headers.get("Transfer-Encoding", "").lower()
@@ -151,7 +151,7 @@ def _find(provider_slug: str, endpoint: str) -> tuple[Integration | None, list[W
         rows = cursor.fetchall()  # one for each secret; where there is none, one without
     if not rows:
         return None, []
-    # As the database has it: of `unlinked_at`, only whether there is one is of interest.
+    # The raw value: it only matters whether `unlinked_at` is set.
     integration = Integration.from_db(connection.alias, INTEGRATION_NEEDED, rows[0][:3])
     secrets = [
         WebhookSecret.from_db(connection.alias, SECRET_NEEDED, row[3:]) for row in rows if row[3]
@@ -161,7 +161,7 @@ def _find(provider_slug: str, endpoint: str) -> tuple[Integration | None, list[W
 
 @cache
 def _finding_statement() -> str:
-    """Return what `_find` asks: building it takes longer than all else about reading it."""
+    """Return the query of `_find`: building it takes longer than running it."""
     now = timezone.now()
     valid = FilteredRelation("webhook_secrets", condition=~Q(webhook_secrets__valid_until__lte=now))
     rows = (

@@ -14,7 +14,7 @@ OTHER_EVENTS = "other"
 
 
 class DeliveryFilter(forms.Form):
-    """Which deliveries to show; a choice that makes no sense is as none."""
+    """Which deliveries to show; an invalid choice is ignored."""
 
     repository = forms.CharField(label="Repository", max_length=200, required=False)
     outcome = forms.ChoiceField(
@@ -31,7 +31,7 @@ class DeliveryFilter(forms.Form):
         self.order_fields(["event", "repository", "outcome"])
 
     def narrow(self, deliveries: QuerySet[Delivery]) -> QuerySet[Delivery]:
-        """Return those of the deliveries that are to be shown."""
+        """Return the deliveries that the filter lets through."""
         self.is_valid()
         event = self.cleaned_data.get("event")
         if event == OTHER_EVENTS:
@@ -45,5 +45,5 @@ class DeliveryFilter(forms.Form):
 
     @property
     def is_used(self) -> bool:
-        """Whether anything is chosen."""
+        """Whether any filter is set."""
         return any(self.cleaned_data.values())

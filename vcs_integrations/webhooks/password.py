@@ -7,9 +7,9 @@ from vcs_integrations.notices.records import withdraw
 
 
 def change_webhook_password(integration: Integration, mark: str) -> bool:
-    """Make a new webhook password, and accept those before it, too, until every hook has it.
+    """Create a new webhook password, and accept earlier ones until every hook has it.
 
-    The worker gives it to the hooks of ours. `mark` is that of the password which the person saw
+    The worker updates our own hooks. `mark` is that of the password which the person saw
     as the present one: returns False, and changes nothing, where that was changed meanwhile.
     """
     with transaction.atomic():
@@ -22,8 +22,8 @@ def change_webhook_password(integration: Integration, mark: str) -> bool:
 
 
 def make_password(integration: Integration) -> None:
-    """Store a new webhook password, beside which those before it are accepted."""
+    """Store a new webhook password; earlier ones stay accepted."""
     unmarked = integration.subscriptions.present().filter(password_mark="")
     unmarked.update(password_mark=integration.password_mark)
     integration.add_webhook_password()
-    Integration.objects.filter(pk=integration.pk).hurry_watch()
+    Integration.objects.filter(pk=integration.pk).make_hooks_due()

@@ -1,4 +1,4 @@
-"""Processing the deliveries, which are their own queue.
+"""Process the deliveries, which are their own queue.
 
 Deliveries of one integration are claimed at once, and a repository's pushes are decided on
 together. What they lead to is stored in one transaction with their outcomes, so that a delivery
@@ -36,9 +36,9 @@ NEXT_REPOSITORY_WITHIN = timedelta(seconds=1)
 PRUNED_AT_ONCE = 500
 RETRY_FIRST_AFTER = timedelta(seconds=5)
 RETRY_AT_LEAST_EVERY = timedelta(minutes=5)
-# Then, after an hour, a provider is not waited for: what it would tell counts as unknown.
-PATIENT_ATTEMPTS = 17
-# How often other workers may be faster before a delivery is put off.
+# After this many, about an hour, a provider isn't waited for: what it would say counts as unknown.
+WAITING_ATTEMPTS = 17
+# How often other workers may be faster before a delivery is postponed.
 ATTEMPTS = 20
 
 FAULT = "Waiting: a fault of Stackhook's own, which its log describes"
@@ -79,7 +79,7 @@ def _process_of_repository(deliveries: Sequence[Delivery], ends_at: datetime) ->
         _process_together(pushes, ends_at)
     for number, delivery in enumerate(others):
         if timezone.now() > ends_at and (number or pushes):
-            _give_back(others[number:])
+            _release(others[number:])
             break
         _process_alone(delivery)
 
@@ -95,13 +95,13 @@ def _process_together(deliveries: Sequence[Delivery], ends_at: datetime) -> None
     ready = []
     for number, delivery in enumerate(deliveries):
         if timezone.now() > ends_at and number:
-            _give_back(deliveries[number:])
+            _release(deliveries[number:])
             break
         if _is_read(delivery, batch):
             ready.append(delivery)
     try:
         _decide(batch, ready)
-    except (OperationalError, InterfaceError):  # they are claimed again, once the database is well
+    except (OperationalError, InterfaceError):  # they are claimed again once the database recovers
         raise
     except Exception:  # one of them is to blame, and must not hold up the others
         for delivery in ready:
@@ -132,7 +132,7 @@ def _begin(delivery: Delivery) -> Batch:
 
 
 def _is_read(delivery: Delivery, batch: Batch) -> bool:
-    """Add a delivery to a batch; else settle it, or note when to try again, and return False."""
+    """Add a delivery to a batch; else settle it or store when to retry, and return False."""
     integration = delivery.integration
     try:
         events = delivery.events
@@ -144,12 +144,12 @@ def _is_read(delivery: Delivery, batch: Batch) -> bool:
             _settle(delivery, Outcome.NO_RUN, "The organization was unlinked before")
         else:
             if _names_otherwise(delivery):
-                Integration.objects.filter(pk=integration.pk).hurry_refresh()
-            batch.read(delivery, events, gives_up=delivery.failures >= PATIENT_ATTEMPTS)
+                Integration.objects.filter(pk=integration.pk).make_refresh_due()
+            batch.read(delivery, events, gives_up=delivery.failures >= WAITING_ATTEMPTS)
             return True
     except ProviderError as error:
-        if not error.is_transient:  # it takes a look at the organization, or a person
-            Integration.objects.filter(pk=integration.pk).hurry_refresh()
+        if not error.is_transient:  # only a refresh of the organization, or a person, can help
+            Integration.objects.filter(pk=integration.pk).make_refresh_due()
         _retry_later(delivery, f"Waiting: {error.cause}", error.retry_after)
     except NotYet as reason:
         _retry_later(delivery, f"Waiting: {reason}")
@@ -178,7 +178,7 @@ def _settle(delivery: Delivery, outcome: Outcome, reason: str) -> None:
 
 
 def _names_otherwise(delivery: Delivery) -> bool:
-    """Say whether a webhook calls a repository otherwise than it was called when last read.
+    """Say whether a webhook has another name for a repository than the last reading.
 
     Webhooks come late and shuffled, so their names are not stored.
     """
@@ -187,10 +187,7 @@ def _names_otherwise(delivery: Delivery) -> bool:
 
 
 def replay(deliveries: QuerySet[Delivery]) -> int:
-    """Have deliveries processed once more; return how many that is.
-
-    Runs that there are already stay the only ones.
-    """
+    """Have deliveries processed again; return how many. It creates no second run."""
     replayed = deliveries.filter(outcome__in=REPLAYABLE)
     return replayed.update(outcome=Outcome.STORED, failures=0, due_at=timezone.now())
 
@@ -218,12 +215,12 @@ def _claim() -> list[Delivery]:
     return deliveries
 
 
-def _give_back(deliveries: Sequence[Delivery]) -> None:
+def _release(deliveries: Sequence[Delivery]) -> None:
     """Let other workers have claimed deliveries at once."""
     for delivery in deliveries:
         delivery.release(delivery.due_at, failures=delivery.failures)
 
 
 def _retry_later(delivery: Delivery, reason: str, seconds: int | None = None) -> None:
-    """Try again soon, then less and less often, or when the provider said; note why."""
+    """Retry soon, then less and less often, or when the provider says; store why."""
     delivery.retry_later(RETRY_FIRST_AFTER, RETRY_AT_LEAST_EVERY, seconds, reason=reason[:200])

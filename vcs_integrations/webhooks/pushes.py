@@ -1,4 +1,4 @@
-"""Reading the pushes that deliveries announce.
+"""Read the pushes that deliveries announce.
 
 What a push changed never changes, so it is remembered for a while: all deliveries of a push share
 one call, and many pushes of a repository that come at once share a list.
@@ -12,16 +12,16 @@ from itertools import islice
 from django.core.cache import cache
 
 from vcs_integrations.models import Delivery, Integration
-from vcs_integrations.providers.base import Client, Patience, ProviderError
+from vcs_integrations.providers.base import CallLimits, Client, ProviderError
 from vcs_integrations.providers.events import PushAnnounced, RefChanged, RemoteCommit
 
 KEEP_PUSHES = 600  # seconds
-# From so many on, a list of pushes and one of their commits take fewer calls.
+# From this many on, a list of pushes and one of their commits take fewer calls.
 WORTH_A_LIST = 3
 LISTED_PER_CALL = MOST_COMMITS = 100
 MOST_LISTED = 1000
 # Deliveries wait meanwhile, and each can still be read alone.
-AHEAD = Patience(seconds_per_call=10, seconds_in_all=20, retries=0, obeys_pauses=True)
+AHEAD = CallLimits(seconds_per_call=10, seconds_in_all=20, retries=0, obeys_pauses=True)
 
 
 def read_push(

@@ -1,4 +1,4 @@
-"""Storing deliveries: requests that arrive while one is being stored share the next commit.
+"""Store deliveries: requests that arrive while one is being stored share the next commit.
 
 A commit waits for the disk, and SQLite commits one at a time. So one request of a process stores
 while the others queue. Then the first in the queue stores all that wait there in one statement,
@@ -39,7 +39,7 @@ _lock = Lock()
 def store(delivery: Delivery) -> None:
     """Store a new delivery, as a duplicate if it was received before; it is durable on return.
 
-    The instance gets no key. Raises Django's errors where the database is away or refuses the row.
+    The instance gets no key. Raises Django's errors if the database is away or refuses the row.
     """
     turn: Future[bool] = Future()
     with _lock:

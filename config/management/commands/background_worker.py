@@ -1,7 +1,7 @@
 """The background worker: processes deliveries, reconciles, reports, repairs hooks, mails.
 
 Any number may run side by side on PostgreSQL, one on SQLite. It may be killed at any point:
-what it had taken is taken again, by another or by itself.
+another worker, or this one after its restart, claims the work again.
 """
 
 import logging
@@ -26,7 +26,7 @@ from stacks.reports.sending import send_next
 from vcs_integrations.hooks.watching import prune_record, watch_next
 from vcs_integrations.models import Repository
 from vcs_integrations.notices.mailing import send_next_mail
-from vcs_integrations.notices.records import look_at_tokens, prune_notices
+from vcs_integrations.notices.records import notify_of_token_ends, prune_notices
 from vcs_integrations.organizations.queue import refresh_next
 from vcs_integrations.webhooks.processing import process_due, prune
 
@@ -37,13 +37,13 @@ PROCESSORS = 3
 SENDERS = 2
 # How long each waits, in seconds, when there is nothing to do.
 LOOK_FOR_DELIVERIES_EVERY = 0.1
-LOOK_FOR_REPOSITORIES_EVERY = 1
+FIND_REPOSITORIES_EVERY = 1
 LOOK_FOR_OLDER_EVERY = 1
 LOOK_FOR_OUTDATED_EVERY = 1
 LOOK_FOR_REPORTS_EVERY = 0.1
 LOOK_FOR_HOOKS_EVERY = 1
 LOOK_FOR_MAILS_EVERY = 2
-LOOK_AT_TOKENS_EVERY = 60
+CHECK_TOKENS_EVERY = 60
 LOOK_FOR_ORGANIZATIONS_EVERY = 1
 TIDY_EVERY = 3600
 WAIT_FOR_DATABASE = 5
@@ -66,12 +66,12 @@ class Command(BaseCommand):
             *[Work(process_due, LOOK_FOR_DELIVERIES_EVERY)] * PROCESSORS,
             *[Work(send_next, LOOK_FOR_REPORTS_EVERY)] * SENDERS,
             # What happened while no worker ran may have been missed.
-            Work(reconcile_next, LOOK_FOR_REPOSITORIES_EVERY, first=Repository.objects.hurry),
+            Work(reconcile_next, FIND_REPOSITORIES_EVERY, first=Repository.objects.make_due),
             Work(plan_next, LOOK_FOR_OLDER_EVERY),
             Work(plan_again_next, LOOK_FOR_OUTDATED_EVERY),
             Work(watch_next, LOOK_FOR_HOOKS_EVERY),
             Work(refresh_next, LOOK_FOR_ORGANIZATIONS_EVERY),
-            Work(look_at_tokens, LOOK_AT_TOKENS_EVERY),
+            Work(notify_of_token_ends, CHECK_TOKENS_EVERY),
             Work(send_next_mail, LOOK_FOR_MAILS_EVERY),
             Work(tidy, TIDY_EVERY),
         ]

@@ -42,7 +42,7 @@ class Command(BaseCommand):
             self.stdout.write("FIELD_ENCRYPTION_OLD_KEY can be removed.")
 
     def _rotate(self, field: SecretField, counts: dict[Outcome, int]) -> None:
-        """Go through the rows that are left, count what became of them, and print progress."""
+        """Go through the rows that are left, count the results, and print progress."""
         total, left = field.all().count(), field.left().count()
         counts[Outcome.WAS_DONE] += total - left
         number = 0

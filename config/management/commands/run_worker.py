@@ -1,7 +1,7 @@
 """The worker that executes runs: fetches, plans, applies.
 
 Any number may run, on any machine that reaches the database; each does one run at a time. It may
-be killed at any point: what it planned is planned again, by another or by itself.
+be killed at any point: another worker, or this one after its restart, plans the run again.
 """
 
 import logging

@@ -389,8 +389,8 @@ def test_who_was_not_the_one_to_unlink_is_not_in_the_log(
 def test_a_token_that_was_not_compared_is_not_said_to_do_less(
     world: World, admin: Client, organization: Organization
 ) -> None:
-    edit(world, admin, {"token": organization.add_token(), "replace_all_the_same": "on"})
-    assert log()[-1].note == "Wanted all the same."
+    edit(world, admin, {"token": organization.add_token(), "replace_anyway": "on"})
+    assert log()[-1].note == "Replaced anyway."
 
 
 def test_linking_is_in_the_log(admin: Client, organization: Organization) -> None:
@@ -606,7 +606,7 @@ def queries(client: Client, url: str) -> int:
 
 def test_the_page_of_an_integration_has_what_was_done_to_it(world: World, admin: Client) -> None:
     page = f"{VCS}{world.integration.pk}/"
-    assert "Nothing yet: who tests it" in words(admin.get(page))
+    assert "Nothing yet. Tests, edits" in words(admin.get(page))
     stack(admin, "environment/", name="TF_VAR_a", value="b")
     at(world, admin, "reveal/")
     joined = store_integration("old", unlinked_at=timezone.now())
@@ -623,7 +623,7 @@ def test_the_page_of_an_integration_has_what_was_done_to_it(world: World, admin:
     Integration.objects.filter(pk=world.integration.pk).update(organization_name="renamed")
     another = store_integration("renamed-too")
     admin.post(f"{VCS}{another.pk}/test/")
-    [path] = re.findall(r'<a href="([^"]*)">All of it in the audit log', text_of(admin.get(page)))
+    [path] = re.findall(r'<a href="([^"]*)">Show all in the audit log', text_of(admin.get(page)))
     everything = admin.get(path)
     assert [line.get_verb_display() for line in everything.context["log"]] == [
         line.get_verb_display() for line in shown

@@ -2,7 +2,7 @@
 
 Its webhooks are signed by HMAC over their body and name their event in a header. One hook of an
 organization sends all events. Pushes have no ids, pull requests no revisions and no statuses of
-their own, and nobody can ask what became of a webhook request.
+their own, and nobody can ask for the result of a webhook request.
 """
 
 import hashlib
@@ -130,9 +130,9 @@ class Organization:
         where.moves.append(move)
         self._send("push", where, move_as_json(move))
 
-    def _send(self, event: str, where: Repository, told: Mapping[str, Any]) -> None:
+    def _send(self, event: str, where: Repository, body: Mapping[str, Any]) -> None:
         for hook in self.hooks.values():
-            self._deliver(hook, event, {"repository": {"id": where.id, "name": where.name}, **told})
+            self._deliver(hook, event, {"repository": {"id": where.id, "name": where.name}, **body})
 
     def _deliver(self, hook: Hook, event: str, payload: Mapping[str, Any]) -> str:
         body, delivery_id = json.dumps(payload).encode(), str(uuid4())

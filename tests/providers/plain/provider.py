@@ -8,11 +8,11 @@ from tests.providers.plain import webhook
 from tests.providers.plain.client import PlainClient
 from tests.providers.plain.host import ORGANIZATIONS
 from vcs_integrations.providers.base import (
+    CallLimits,
     Client,
     Envelope,
     InvalidOrganizationUrl,
     OrganizationUrl,
-    Patience,
     Problem,
     ProviderError,
     Refused,
@@ -52,7 +52,7 @@ class Plain:
     def parse_repository_url(self, text: str) -> RepositoryPath | None:
         return None
 
-    def client(self, organization_url: str, token: str, patience: Patience) -> Client:
+    def client(self, organization_url: str, token: str, limits: CallLimits) -> Client:
         if organization_url not in ORGANIZATIONS:
             raise ProviderError(Problem.ORGANIZATION_UNKNOWN, "It is gone.", "Unlink it.")
         return PlainClient(ORGANIZATIONS[organization_url], token)

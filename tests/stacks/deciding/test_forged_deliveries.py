@@ -24,7 +24,7 @@ from vcs_integrations.models import Delivery, Integration
 from vcs_integrations.models import Repository as OurRepository
 from vcs_integrations.providers.azure_devops import client as azure_devops
 from vcs_integrations.webhooks.password import change_webhook_password
-from vcs_integrations.webhooks.processing import PATIENT_ATTEMPTS, process_due, replay
+from vcs_integrations.webhooks.processing import WAITING_ATTEMPTS, process_due, replay
 
 
 class Forger:
@@ -320,7 +320,7 @@ def test_a_new_password_ends_the_notice(
 ) -> None:
     of_the_tracked_branch(forger, repository)
     process_all()
-    standing = following.integration.notices.standing()
+    standing = following.integration.notices.unfixed()
     assert standing.count() == 1
     integration = Integration.objects.get()
     assert change_webhook_password(integration, integration.password_mark)
@@ -375,7 +375,7 @@ def test_after_an_hour_of_silence_nothing_is_believed_and_nothing_lost(
     of_the_tracked_branch(forger, repository)
     of_a_pull_request_that_is_not_there(forger, repository)
     emulator.faults.add("unavailable")
-    Delivery.objects.update(failures=PATIENT_ATTEMPTS)
+    Delivery.objects.update(failures=WAITING_ATTEMPTS)
     process_due()
     assert not Delivery.objects.waiting().exists()
     assert everything(following) == before

@@ -78,7 +78,7 @@ def test_after_a_probation_no_run_is_missing_and_none_is_double(
     emulator.wait_for_deliveries()
     with time_machine.travel(emulator.clock.now()):
         work()
-        kept.repositories.hurry()
+        kept.repositories.make_due()
         work()
     assert kept.deliveries.count() == 1
     assert runs_by_push(stack) == [*pushed, repository.pushes[-1].id]

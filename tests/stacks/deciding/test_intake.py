@@ -28,7 +28,7 @@ from vcs_integrations.models import Delivery, Integration
 from vcs_integrations.models import Repository as OurRepository
 from vcs_integrations.providers.events import PullRequestChanged, RefChanged, RemoteCommit
 from vcs_integrations.webhooks import processing
-from vcs_integrations.webhooks.processing import PATIENT_ATTEMPTS, process_due, replay
+from vcs_integrations.webhooks.processing import WAITING_ATTEMPTS, process_due, replay
 
 ELSEWHERE = RemoteCommit("1" * 40, "There", "Ann Admin", None)
 EVENTS = (
@@ -241,7 +241,7 @@ def test_after_an_hour_it_runs_without_knowing_the_changed_files(
     repository.push({"a.tf": "1"}, message="Second")
     emulator.faults.add("unavailable", path="/diffs")
     deliver(emulator)
-    Delivery.objects.update(failures=PATIENT_ATTEMPTS)
+    Delivery.objects.update(failures=WAITING_ATTEMPTS)
     due_again()
     process_due()
     [run] = following.runs.all()
@@ -535,7 +535,7 @@ def test_a_pull_request_from_before_the_stack_is_known_when_it_ends_unseen(
     assert reconcile_next()
     one.push({"a.tf": "2"}, message="Second")
     one.abandon()
-    stack.integration.repositories.hurry()
+    stack.integration.repositories.make_due()
     assert reconcile_next()
     assert runs(stack) == [("proposed", "Second", "canceled")]
 
@@ -764,7 +764,7 @@ def test_what_could_not_be_read_is_said_and_read_again_by_itself(
     repository.push({"a.tf": "1"}, branch="topic", message="First")
     emulator.faults.add("unavailable")
     deliver(emulator)
-    Delivery.objects.update(failures=PATIENT_ATTEMPTS)
+    Delivery.objects.update(failures=WAITING_ATTEMPTS)
     due_again()
     process_due()
     delivery = Delivery.objects.get()
@@ -784,7 +784,7 @@ def test_an_old_event_does_not_replace_what_was_read_when_nothing_can_be_read(
     deliver(emulator)
     emulator.faults.add("unavailable")
     deliver(emulator, late)
-    Delivery.objects.update(failures=PATIENT_ATTEMPTS)
+    Delivery.objects.update(failures=WAITING_ATTEMPTS)
     due_again()
     process_due()
     assert not following.runs.filter(sources__pull_request__number=1, state="queued").exists()

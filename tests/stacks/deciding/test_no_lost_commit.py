@@ -289,7 +289,7 @@ class BrokenWorld(World):
         """Let a worker do something; another one finds free what a dead one had claimed."""
         self.expire_leases()
         if work.provider == "away for an hour":
-            self.deliveries.waiting().update(failures=processing.PATIENT_ATTEMPTS)
+            self.deliveries.waiting().update(failures=processing.WAITING_ATTEMPTS)
         around = nullcontext() if work.provider == "there" else self.without_provider()
         with killed_at(work.killed_at), around:
             if work.what == "process":

@@ -13,7 +13,7 @@ from vcs_integrations.connections.unlinking import unlink
 from vcs_integrations.hooks.watching import watch
 from vcs_integrations.models import Checkup, Integration
 from vcs_integrations.organizations import checkup
-from vcs_integrations.providers.base import Judgement
+from vcs_integrations.providers.base import Judgment
 from vcs_integrations.webhooks.processing import process_due
 
 SERVERS = {
@@ -70,7 +70,7 @@ def test_everything_works_on_an_older_server(
 
     assert checkup.test(Integration.objects.get()) is None
     [found] = Checkup.objects.all()
-    assert {one.verdict for one in found.findings} == {Judgement.OK}
+    assert {one.verdict for one in found.findings} == {Judgment.OK}
     unlink(Integration.objects.get())
     assert organization.subscriptions == []
     refused = [request for request in emulator.requests if request.status in {400, 404}]

@@ -156,7 +156,7 @@ def test_azure_devops_that_is_away_when_the_stack_is_made_is_asked_again(
     assert not plan_next()
     emulator.faults.clear()
     azure_devops.resume_times.clear()  # the time is over
-    OurRepository.objects.hurry()
+    OurRepository.objects.make_due()
     assert reconcile_next()
     emulator.faults.add("unavailable")
     assert plan_next()

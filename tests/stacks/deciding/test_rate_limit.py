@@ -61,8 +61,8 @@ def test_pauses_are_kept_and_no_status_starves(large: tuple[Organization, Integr
         look(Stack.objects.get(repository__external_id=repository.id))
     assert Report.objects.waiting().count() == STATUSES
     integration.projects.update(keeps_hooks=True)
-    Integration.objects.hurry_watch()
-    integration.repositories.hurry()
+    Integration.objects.make_hooks_due()
+    integration.repositories.make_due()
     integration.repositories.update(reconciled_at=None)
 
     organization.limit(calls=120, seconds=3)

@@ -216,7 +216,7 @@ def test_a_repository_without_stacks_is_not_read(following: Stack, emulator: Emu
     repository = following.repository
     following.delete()
     emulator.reset_requests()
-    OurRepository.objects.hurry()
+    OurRepository.objects.make_due()
     assert reconcile_next()
     assert sum(emulator.request_counts().values()) == 0
     repository.refresh_from_db()
@@ -271,7 +271,7 @@ def test_after_a_failed_period_it_is_due_at_once(following: Stack, emulator: Emu
 
 def test_an_unlinked_organization_is_not_read(following: Stack) -> None:
     unlink(following.integration)
-    OurRepository.objects.hurry()
+    OurRepository.objects.make_due()
     assert not reconcile_next()
 
 
@@ -331,7 +331,7 @@ def test_who_asks_while_it_is_read_gets_another_look(
     branch = AzureDevOpsClient.branch
 
     def read_as_somebody_asks(*about: Any) -> Any:
-        OurRepository.objects.hurry()
+        OurRepository.objects.make_due()
         return branch(*about)
 
     look(following)
@@ -372,7 +372,7 @@ def test_a_push_that_can_not_be_read_holds_up_others_for_an_hour_only(
 
 def test_of_two_workers_one_reads_a_repository(following: Stack) -> None:
     look(following)
-    OurRepository.objects.hurry()
+    OurRepository.objects.make_due()
     assert OurRepository.objects.claim(reconciliation.LEASE).exists()
     assert not reconcile_next()
     OurRepository.objects.update(lease_until=timezone.now())  # it was killed

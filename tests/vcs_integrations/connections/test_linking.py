@@ -41,7 +41,7 @@ def test_good_data_links_the_organization_and_says_so_twice(
     assert [str(r) for r in integration.repositories.all()] == ["Platform Team/infrastructure"]
 
 
-OVER = "This day is over. Enter the day on which the token will end, or leave it empty."
+OVER = "This date is in the past. Enter the token's expiry date, or leave it empty."
 
 
 def test_a_token_can_not_have_ended_already(
@@ -68,7 +68,7 @@ def test_a_token_that_ended_meanwhile_does_not_hinder_other_changes(
     assert response.context["form"].errors["token_expires_on"] == [OVER]
 
 
-WARN_ME = "Enter the day on which the new token ends, to be warned"
+WARN_ME = "Enter the new token's expiry date to be warned"
 
 
 def test_a_new_token_needs_a_day_of_its_own(
@@ -149,7 +149,7 @@ def test_linking_twice_is_refused_with_a_pointer_to_the_link(
 def test_both_addresses_of_one_organization_are_one_organization(
     emulator: Emulator, integration: Integration, organization: Organization, settings: Settings
 ) -> None:
-    """Two host names stand for Azure DevOps' two URL families: only the id shows it."""
+    """Two host names play Azure DevOps' two URL families: only the id shows it."""
     other = emulator.url.replace("127.0.0.1", "localhost")
     settings.AZURE_DEVOPS_SERVERS = [emulator.url, other]
     token = organization.add_token({"vso.code"})

@@ -34,9 +34,9 @@ def test_create_hooks_of_one_project(
 ) -> None:
     organization.add_project("Other").add_repository("other", {"a": "1"})
     assert "Create hooks" in section(admin, read)
-    told = post(admin, read, "keep", project=project.id)
-    assert told == ["The worker checks the hooks of Platform Team now"]
-    assert "The worker looks at them now" in section(admin, read)
+    messages = post(admin, read, "keep", project=project.id)
+    assert messages == ["The worker checks the hooks of Platform Team now"]
+    assert "The worker reads them now" in section(admin, read)
     watch(Integration.objects.get().hook_watch)
     page = section(admin, read)
     assert "All work" in page
@@ -52,8 +52,8 @@ def test_create_hooks_of_all_projects(
 ) -> None:
     organization.add_project("Other").add_repository("other", {"a": "1"})
     admin.post(f"{integration.get_absolute_url()}test/")  # lists the new repository
-    told = post(admin, integration, "keep", project="all")
-    assert told[-1] == "The worker checks the hooks of 2 projects now"
+    messages = post(admin, integration, "keep", project="all")
+    assert messages[-1] == "The worker checks the hooks of 2 projects now"
     watch(Integration.objects.get().hook_watch)
     assert len(organization.subscriptions) == 8
 
@@ -61,7 +61,7 @@ def test_create_hooks_of_all_projects(
 @pytest.mark.parametrize("deed", ["keep", "leave"])
 def test_a_project_that_is_not_there(admin: Client, read: Integration, deed: str) -> None:
     for key in ("no-such", "", "nul\0"):
-        assert post(admin, read, deed, project=key) == ["That project is not there any more"]
+        assert post(admin, read, deed, project=key) == ["That project no longer exists"]
 
 
 def test_leave_alone(
@@ -69,8 +69,8 @@ def test_leave_alone(
 ) -> None:
     post(admin, read, "keep", project=project.id)
     watch(Integration.objects.get().hook_watch)
-    told = post(admin, read, "leave", project=project.id)
-    assert told == ["The hooks of Platform Team stay as they are and are not repaired any more"]
+    messages = post(admin, read, "leave", project=project.id)
+    assert messages == ["The hooks of Platform Team stay as they are and are not repaired any more"]
     organization.unsubscribe(organization.subscriptions[0])
     watch(Integration.objects.get().hook_watch)
     assert len(organization.subscriptions) == 3
@@ -108,7 +108,7 @@ def test_a_hook_is_tested_from_its_project(
     hook = read.subscriptions.get()
     response = admin.post(f"{read.get_absolute_url()}hooks/test/", {"hook": hook.pk}, follow=True)
     assert "Test of a service hook" in response.content.decode()
-    assert post(admin, read, "test", hook="999") == ["That hook is not there any more"]
+    assert post(admin, read, "test", hook="999") == ["That hook no longer exists"]
 
 
 def test_without_a_worker_the_page_asks_again_and_again(admin: Client, read: Integration) -> None:
@@ -144,7 +144,7 @@ def test_a_hook_that_says_it_is_removed_and_is_not_is_a_left_over(
     assert [hook.event_type for hook in left_over] == ["git.push"]
 
 
-def test_linking_again_makes_the_hooks_anew(
+def test_linking_again_recreates_the_hooks(
     admin: Client, read: Integration, project: Project, organization: Organization, token: str
 ) -> None:
     post(admin, read, "keep", project=project.id)
@@ -169,8 +169,8 @@ def test_all_projects_leaves_out_what_is_left_alone(
     organization.add_project("Other").add_repository("other", {"a": "1"})
     admin.post(f"{integration.get_absolute_url()}test/")
     post(admin, integration, "leave", project=project.id)
-    told = post(admin, integration, "keep", project="all")
-    assert told == ["The worker checks the hooks of Other now"]
+    messages = post(admin, integration, "keep", project="all")
+    assert messages == ["The worker checks the hooks of Other now"]
 
 
 def test_a_double_has_no_section_of_its_own(admin: Client, read: Integration) -> None:

@@ -26,7 +26,7 @@ from vcs_integrations.models import HookTest, Integration, Verdict
 from vcs_integrations.providers.base import RemoteNotification
 
 NOT_FORWARDED = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nhi"
-PATIENCE = 0.5  # seconds that the emulator waits for an answer
+WAIT_AT_MOST = 0.5  # seconds that the emulator waits for an answer
 
 
 class Proxy:
@@ -81,7 +81,7 @@ def _whole(request: bytes, connection: socket.socket) -> bytes:
 def proxy(
     site: str, integration: Integration, emulator: Emulator, settings: Settings
 ) -> Iterator[Proxy]:
-    emulator.deliveries.timeout = PATIENCE
+    emulator.deliveries.timeout = WAIT_AT_MOST
     proxy = Proxy(site)
     with proxy.server:
         settings.PUBLIC_URL = f"http://{proxy.server.host}"
@@ -89,7 +89,7 @@ def proxy(
 
 
 def run_test(emulator: Emulator, integration: Integration, project: Project) -> HookTest:
-    """Make a hook that posts to the present endpoint, test it, and look at each leg."""
+    """Make a hook that posts to the present endpoint, test it, and check each leg."""
     integration = Integration.objects.get(pk=integration.pk)
     password = integration.read_webhook_secret().value
     emulator.organizations[0].add_subscription(
@@ -102,14 +102,14 @@ def run_test(emulator: Emulator, integration: Integration, project: Project) -> 
     return HookTest.objects.get(pk=test.pk)
 
 
-Misbehaviour = Callable[[Proxy], None]
+Misbehavior = Callable[[Proxy], None]
 
 
-def _set(**values: object) -> Misbehaviour:
+def _set(**values: object) -> Misbehavior:
     return lambda proxy: proxy.__dict__.update(values)
 
 
-CASES: dict[str, tuple[Misbehaviour, Verdict]] = {
+CASES: dict[str, tuple[Misbehavior, Verdict]] = {
     "it passes everything on": (_set(), Verdict.WORKS),
     "it drops the request": (_set(instead=b""), Verdict.NOT_REACHABLE),
     "it holds the request back": (_set(pause_before=1.0), Verdict.TIMED_OUT),
@@ -135,7 +135,7 @@ CASES: dict[str, tuple[Misbehaviour, Verdict]] = {
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_each_misbehaviour_of_a_proxy_is_distinguished(
+def test_each_misbehavior_of_a_proxy_is_distinguished(
     proxy: Proxy, emulator: Emulator, integration: Integration, project: Project, case: str
 ) -> None:
     misbehave, verdict = CASES[case]
@@ -214,7 +214,7 @@ def test_the_page_shows_each_leg_as_it_comes(
     assert "hx-get" not in page
 
 
-def test_a_wrong_password_of_ours_is_corrected_by_itself(
+def test_a_wrong_password_of_ours_is_corrected_automatically(
     site: str, integration: Integration, emulator: Emulator, project: Project
 ) -> None:
     integration.projects.update(keeps_hooks=True)

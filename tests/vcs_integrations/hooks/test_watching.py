@@ -201,7 +201,7 @@ def test_of_two_that_send_the_same_ours_is_removed(
     look_after(kept)
     assert organization.subscription(by_hand.id)
     assert states(kept) == ALL_WELL
-    assert newest(kept).reason == "Another hook tells of the same event"
+    assert newest(kept).reason == "Another hook delivers the same event"
 
 
 def test_what_the_owner_may_not_do_is_said_once_and_tried_again_rarely(
@@ -279,7 +279,9 @@ def test_killed_at_any_point_it_leaves_no_double_and_nothing_undone(
     assert point > 60
 
 
-def test_one_worker_at_a_time_looks_after_an_organization(integration: Integration) -> None:
+def test_one_worker_at_a_time_watches_an_organization(
+    integration: Integration,
+) -> None:
     now = timezone.now()
     HookWatch.objects.update(due_at=now, lease_until=now + timedelta(minutes=1))
     assert not watch_next()
@@ -294,12 +296,12 @@ def test_one_worker_at_a_time_looks_after_an_organization(integration: Integrati
 
 def test_what_is_asked_for_meanwhile_is_done_next(integration: Integration) -> None:
     claimed = HookWatch.objects.get()
-    Integration.objects.hurry_watch()
+    Integration.objects.make_hooks_due()
     watch(claimed)
     assert watch_next()
 
 
-def test_a_provider_that_is_down_is_tried_again_by_itself(
+def test_a_provider_that_is_down_is_retried_automatically(
     integration: Integration, emulator: Emulator
 ) -> None:
     emulator.faults.add("unavailable", path="hooks")
@@ -335,7 +337,7 @@ def test_unlinking_leaves_none(kept: Integration, organization: Organization) ->
 
 
 def subjects(integration: Integration) -> list[str]:
-    return [notice.subject for notice in integration.notices.standing()]
+    return [notice.subject for notice in integration.notices.unfixed()]
 
 
 def test_what_is_refused_is_reported_once_until_it_is_repaired(
@@ -345,8 +347,8 @@ def test_what_is_refused_is_reported_once_until_it_is_repaired(
     integration.projects.update(keeps_hooks=True)
     for _ in range(2):
         look_after(integration)
-    told = ["The service hooks of Platform Team in Azure DevOps · fabrikam can't be kept"]
-    assert subjects(integration) == told
+    expected = ["The service hooks of Platform Team in Azure DevOps · fabrikam can't be kept"]
+    assert subjects(integration) == expected
     organization.allow("Ann Admin", "edit_subscriptions")
     look_after(integration)
     assert subjects(integration) == []
@@ -359,8 +361,8 @@ def test_a_broken_hook_that_nobody_keeps_is_reported(
     hook.set_status("onProbation")
     look_after(integration)
     assert organization.subscription(hook.id)  # it is left alone
-    told = ["A service hook of Platform Team in Azure DevOps · fabrikam does not deliver"]
-    assert subjects(integration) == told
+    expected = ["A service hook of Platform Team in Azure DevOps · fabrikam does not deliver"]
+    assert subjects(integration) == expected
     hook.set_status("enabled")
     look_after(integration)
     assert subjects(integration) == []
@@ -416,8 +418,8 @@ def test_hooks_that_break_again_and_again_are_reported(
         hook = next(one for one in organization.subscriptions if one.event_type == "git.push")
         hook.set_status("onProbation")
         look_after(kept)
-    told = ["The service hooks of Platform Team in Azure DevOps · fabrikam keep breaking"]
-    assert subjects(kept) == told
+    expected = ["The service hooks of Platform Team in Azure DevOps · fabrikam keep breaking"]
+    assert subjects(kept) == expected
     with time_machine.travel(timezone.now() + timedelta(days=2)):
         look_after(kept)
     assert subjects(kept) == []
@@ -455,7 +457,7 @@ def test_a_project_with_a_reason_is_not_silent(kept: Integration, excuse: str) -
     assert subjects(kept) == []
 
 
-def test_what_is_left_alone_is_not_spoken_of(kept: Integration, organization: Organization) -> None:
+def test_what_is_left_alone_has_no_notices(kept: Integration, organization: Organization) -> None:
     for _ in range(3):
         for hook in list(organization.subscriptions):
             organization.unsubscribe(hook)
@@ -497,8 +499,8 @@ def test_one_project_in_trouble_does_not_hold_up_the_others(
 
     with mock.patch.object(AzureDevOpsClient, "create_subscription", create):
         assert watch_next()
-    told = {one.publisher_inputs["projectId"] for one in organization.subscriptions}
-    assert told == {zoo.id}
+    projects = {one.publisher_inputs["projectId"] for one in organization.subscriptions}
+    assert projects == {zoo.id}
     assert "Azure DevOps is down or in trouble" in Integration.objects.get().hooks_problem
 
 

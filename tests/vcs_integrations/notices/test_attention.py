@@ -16,7 +16,7 @@ from tests.builders import store_integration
 from tests.conftest import signed_in
 from tests.emulator import Emulator
 from vcs_integrations.models import Delivery, Integration, MailState, NoticeKind, NoticeMail
-from vcs_integrations.notices.records import give, withdraw
+from vcs_integrations.notices.records import notify, withdraw
 from vcs_integrations.providers.base import Problem, ProviderError
 
 PAGE = "/settings/vcs-providers/azure-devops/set-up/"
@@ -34,14 +34,14 @@ def make_another(number: int) -> Integration:
     return store_integration(f"another-{number}", name=f"Another {number}")
 
 
-def notify(integration: Integration, kind: NoticeKind, key: str = "p") -> None:
-    give(integration, kind, key, f"{key} of {integration.name} is silent", "Look at its hooks.")
+def give_notice(integration: Integration, kind: NoticeKind, key: str = "p") -> None:
+    notify(integration, kind, key, f"{key} of {integration.name} is silent", "Look at its hooks.")
 
 
 # The banner
 
 
-def test_a_refusal_stands_on_every_page_of_admins_until_it_is_fixed(
+def test_a_refusal_is_on_every_page_of_admins_until_it_is_fixed(
     admin: Client, member: Client, integration: Integration, emulator: Emulator
 ) -> None:
     test = f"/settings/vcs-providers/{integration.pk}/test/"
@@ -83,17 +83,17 @@ def test_a_refused_token_that_ended_is_one_line(admin: Client, linked: Integrati
     assert banner(admin) == ["Connecting to Azure DevOps · fabrikam failed"]
 
 
-def test_other_notices_stand_in_it_until_they_are_withdrawn(
+def test_other_notices_are_in_it_until_they_are_withdrawn(
     admin: Client, linked: Integration
 ) -> None:
     for kind in NoticeKind:
-        notify(linked, kind, kind)
+        give_notice(linked, kind, kind)
     kinds = ("delivery_refuted", "project_silent", "hooks_unwell")
-    told = [f"{kind} of Ours is silent" for kind in kinds]
-    assert banner(admin)[:3] == told
+    silent = [f"{kind} of Ours is silent" for kind in kinds]
+    assert banner(admin)[:3] == silent
     withdraw(linked, NoticeKind.PROJECT_SILENT)
     withdraw(linked, NoticeKind.HOOKS_REFUSED)
-    assert banner(admin) == [told[0], told[2]]
+    assert banner(admin) == [silent[0], silent[2]]
     Integration.objects.update(unlinked_at=timezone.now())
     assert banner(admin) == []
 
@@ -102,7 +102,7 @@ def test_it_shows_the_most_urgent_and_how_many_more_there_are(
     admin: Client, linked: Integration
 ) -> None:
     for number in range(5):
-        notify(linked, NoticeKind.PROJECT_SILENT, f"P{number}")
+        give_notice(linked, NoticeKind.PROJECT_SILENT, f"P{number}")
     make_another(1).record_failure(REFUSED)
     assert banner(admin) == [
         "Connecting to Azure DevOps · another-1 failed",
@@ -117,7 +117,7 @@ def test_it_shows_the_most_urgent_and_how_many_more_there_are(
 def test_the_start_page_has_its_list_in_place_of_it(
     admin: Client, member: Client, linked: Integration
 ) -> None:
-    notify(linked, NoticeKind.PROJECT_SILENT)
+    give_notice(linked, NoticeKind.PROJECT_SILENT)
     assert banner(admin, "/") == []
     for client in (admin, member):
         [notice] = client.get("/").context["notices"]
@@ -130,7 +130,7 @@ def test_many_notices_of_one_organization_hide_no_failure_of_another(
     admin: Client, linked: Integration
 ) -> None:
     for number in range(60):
-        notify(linked, NoticeKind.PROJECT_SILENT, f"P{number}")
+        give_notice(linked, NoticeKind.PROJECT_SILENT, f"P{number}")
     make_another(1).record_failure(REFUSED)
     ended = make_another(2)
     Integration.objects.filter(pk=ended.pk).update(token_expires_on=date(2020, 1, 1))
@@ -144,7 +144,7 @@ def test_many_notices_of_one_organization_hide_no_failure_of_another(
 
 def test_many_organizations_with_notices_hide_none_that_fails(admin: Client, alice: User) -> None:
     for number in range(55):
-        notify(make_another(number), NoticeKind.PROJECT_SILENT)
+        give_notice(make_another(number), NoticeKind.PROJECT_SILENT)
     make_another(99).record_failure(REFUSED)
     assert banner(admin)[0] == "Connecting to Azure DevOps · another-99 failed"
 
@@ -163,7 +163,7 @@ def test_it_takes_one_query_however_much_there_is_and_none_of_a_member(
         another = make_another(number)
         another.record_failure(REFUSED)
         for key in "abc":
-            notify(another, NoticeKind.HOOKS_UNWELL, key)
+            give_notice(another, NoticeKind.HOOKS_UNWELL, key)
     assert len(banner(admin, "/password/")) == 3
     assert cost(alice, "/password/") == 1
     assert cost(bob, "/password/") == 0
@@ -186,12 +186,12 @@ def test_the_page_of_notices_says_what_was_sent_and_who_was_mailed(
     admin: Client, alice: User, linked: Integration, settings: Settings
 ) -> None:
     path = f"/settings/vcs-providers/{linked.pk}/notices/"
-    assert "Nothing needed to be told yet." in admin.get(path).content.decode()
+    assert "No notices yet." in admin.get(path).content.decode()
     settings.SENDS_EMAIL = True
     alice.email = "alice@example.com"
     alice.save()
     User.objects.create_superuser("root", "root@example.com")
-    notify(linked, NoticeKind.PROJECT_SILENT)
+    give_notice(linked, NoticeKind.PROJECT_SILENT)
     text = strip_tags(admin.get(path).content.decode())
     assert "p of Ours is silent" in text and "Look at its hooks." in text
     assert "To be e-mailed to 2 admins." in text

@@ -30,7 +30,7 @@ from vcs_integrations.hooks.notices import notify_of_hooks
 from vcs_integrations.models import Integration, MailState, Notice, NoticeKind, NoticeMail
 from vcs_integrations.notices import records as notices
 from vcs_integrations.notices.mailing import send_next_mail
-from vcs_integrations.notices.records import give, look_at_tokens, withdraw
+from vcs_integrations.notices.records import notify, notify_of_token_ends, withdraw
 from vcs_integrations.organizations.refreshing import refresh
 from vcs_integrations.providers.base import BACKGROUND, Problem, ProviderError
 
@@ -72,8 +72,8 @@ def ends_in(days: int) -> date:
 
 
 def subjects() -> list[str]:
-    """Return those of the notices that stand."""
-    return list(Notice.objects.standing().order_by("pk").values_list("subject", flat=True))
+    """Return the subjects of the unfixed notices."""
+    return list(Notice.objects.unfixed().order_by("pk").values_list("subject", flat=True))
 
 
 def send_all() -> int:
@@ -85,9 +85,9 @@ def send_all() -> int:
     return count
 
 
-def give_one(integration: Integration, key: str = "p") -> None:
+def notify_once(integration: Integration, key: str = "p") -> None:
     subject = "Hooks of Web can't be made"
-    give(integration, NoticeKind.HOOKS_REFUSED, key, subject, "Grant the right.")
+    notify(integration, NoticeKind.HOOKS_REFUSED, key, subject, "Grant the right.")
 
 
 # The end of a token
@@ -97,17 +97,17 @@ def test_each_stage_before_the_end_of_a_token_is_announced_once(
     linked: Integration, clock: time_machine.Traveller
 ) -> None:
     Integration.objects.update(token_expires_on=ends_in(32))
-    told: dict[int, list[str]] = {}
+    sent: dict[int, list[str]] = {}
     for day in range(32, -4, -1):
         before = len(subjects())
         for _ in range(3):  # the worker looks every minute
-            look_at_tokens()
+            notify_of_token_ends()
             clock.shift(timedelta(hours=3))
         clock.shift(timedelta(hours=15))
         if new := subjects()[before:]:
-            told[day] = new
+            sent[day] = new
     name = "The token of Azure DevOps · fabrikam"
-    assert told == {
+    assert sent == {
         30: [f"{name} ends in 30 days"],
         14: [f"{name} ends in 14 days"],
         7: [f"{name} ends in 7 days"],
@@ -124,8 +124,8 @@ def test_of_stages_that_passed_while_no_worker_ran_only_the_last_is_announced(
     linked: Integration, clock: time_machine.Traveller, days: int, stage: str
 ) -> None:
     Integration.objects.update(token_expires_on=ends_in(days))
-    look_at_tokens()
-    look_at_tokens()
+    notify_of_token_ends()
+    notify_of_token_ends()
     found = Notice.objects.values_list("kind", "key")
     assert list(found) == ([("token_ends", f"{ends_in(days)} {stage}")] if stage else [])
 
@@ -134,7 +134,7 @@ def test_a_token_that_ended_while_no_worker_ran_is_announced_as_ended_only(
     linked: Integration, clock: time_machine.Traveller
 ) -> None:
     Integration.objects.update(token_expires_on=ends_in(-40))
-    look_at_tokens()
+    notify_of_token_ends()
     [notice] = Notice.objects.all()
     assert notice.subject == "The token of Azure DevOps · fabrikam has ended"
     assert notice.text.startswith("It ended on 2026-11-22. ")
@@ -145,18 +145,18 @@ def test_another_date_is_announced_again_and_one_that_comes_back_is_not(
 ) -> None:
     for days, count in ((5, 1), (6, 2), (5, 2), (200, 2)):
         Integration.objects.update(token_expires_on=ends_in(days))
-        look_at_tokens()
+        notify_of_token_ends()
         assert Notice.objects.count() == count
     assert subjects() == []
 
 
 def test_no_other_token_is_announced(linked: Integration, clock: time_machine.Traveller) -> None:
     """One without a date, one that is not linked any more, and one of a double link."""
-    look_at_tokens()
+    notify_of_token_ends()
     Integration.objects.update(token_expires_on=ends_in(1), unlinked_at=NOW)
-    look_at_tokens()
+    notify_of_token_ends()
     Integration.objects.update(unlinked_at=None, duplicate_of=linked)
-    look_at_tokens()
+    notify_of_token_ends()
     assert subjects() == []
 
 
@@ -166,18 +166,18 @@ def test_no_other_token_is_announced(linked: Integration, clock: time_machine.Tr
 def test_the_first_refusal_is_reported_and_the_next_only_after_it_worked(
     integration: Integration, emulator: Emulator
 ) -> None:
-    told = [f"Connecting to {integration} failed"]
+    expected = [f"Connecting to {integration} failed"]
     emulator.faults.add("token-expired")
     for _ in range(3):
         refresh(Integration.objects.get(), BACKGROUND)
-        assert subjects() == told
+        assert subjects() == expected
     emulator.faults.clear()
     emulator.faults.add("unavailable", times=9)
     refresh(Integration.objects.get(), BACKGROUND)  # no answer is no good call
     emulator.faults.clear()
     emulator.faults.add("token-invalid-401")
     refresh(Integration.objects.get(), BACKGROUND)
-    assert subjects() == told
+    assert subjects() == expected
     assert Notice.objects.get().text.startswith("The token has expired. ")
 
     emulator.faults.clear()
@@ -185,7 +185,7 @@ def test_the_first_refusal_is_reported_and_the_next_only_after_it_worked(
     assert subjects() == []
     emulator.faults.add("token-invalid-401")
     refresh(Integration.objects.get(), BACKGROUND)
-    assert subjects() == told
+    assert subjects() == expected
 
 
 def test_what_fixes_itself_is_not_reported(integration: Integration, emulator: Emulator) -> None:
@@ -216,7 +216,7 @@ def test_a_key_that_decrypts_nothing_is_reported_once(
     assert "FIELD_ENCRYPTION_KEY" in notice.text
 
 
-def test_replacing_the_token_takes_the_refusal_back(
+def test_replacing_the_token_withdraws_the_refusal(
     integration: Integration, organization: Organization, ann: User
 ) -> None:
     integration.record_failure(REFUSED)
@@ -232,20 +232,20 @@ def test_replacing_the_token_takes_the_refusal_back(
 
 def test_a_notice_is_given_once_until_it_is_withdrawn(linked: Integration, ann: User) -> None:
     for key in "ppq":
-        give_one(linked, key)
+        notify_once(linked, key)
     assert NoticeMail.objects.count() == 2
     withdraw(linked, NoticeKind.HOOKS_REFUSED, key="p")
-    assert [one.key for one in Notice.objects.standing()] == ["q"]
-    give_one(linked)
-    give_one(linked)
-    assert sorted(one.key for one in Notice.objects.standing()) == ["p", "q"]
+    assert [one.key for one in Notice.objects.unfixed()] == ["q"]
+    notify_once(linked)
+    notify_once(linked)
+    assert sorted(one.key for one in Notice.objects.unfixed()) == ["p", "q"]
     withdraw(linked, NoticeKind.HOOKS_REFUSED)
     assert subjects() == []
     assert sorted(Notice.objects.values_list("key", flat=True)) == ["p", "p", "q"]
 
 
-def test_two_of_a_kind_never_stand_at_once(linked: Integration) -> None:
-    give_one(linked)
+def test_two_of_a_kind_are_never_unfixed_at_once(linked: Integration) -> None:
+    notify_once(linked)
     again = Notice(integration=linked, kind=NoticeKind.HOOKS_REFUSED, key="p")
     with pytest.raises(IntegrityError), transaction.atomic():
         again.save()
@@ -263,7 +263,7 @@ def test_notices_of_hooks_cost_the_same_however_much_was_fixed(linked: Integrati
 
     before = cost()
     for number in range(10):
-        give_one(linked, str(number))
+        notify_once(linked, str(number))
     assert cost() > before
     assert subjects() == []
     assert cost() == before
@@ -273,27 +273,27 @@ def test_what_was_fixed_long_ago_is_removed(
     linked: Integration, ann: User, clock: time_machine.Traveller, settings: Settings
 ) -> None:
     settings.DELIVERY_RETENTION_DAYS = 90
-    give_one(linked, "stands")
-    give_one(linked, "fixed")
+    notify_once(linked, "unfixed")
+    notify_once(linked, "fixed")
     withdraw(linked, NoticeKind.HOOKS_REFUSED, key="fixed")
     clock.shift(timedelta(days=89))
     tidy()
     assert Notice.objects.count() == 2
     clock.shift(timedelta(days=2))
     tidy()
-    assert [one.key for one in Notice.objects.all()] == ["stands"]
+    assert [one.key for one in Notice.objects.all()] == ["unfixed"]
 
 
 def test_after_linking_again_all_can_be_reported_again(
     integration: Integration, organization: Organization
 ) -> None:
-    give_one(integration)
+    notify_once(integration)
     unlink(integration)
     address = integration.provider.parse_organization_url(organization.url)
     details = linking.Details("", "", None)
     again, _ = linking.link(integration.provider, address, organization.add_token(), details)
     assert again.pk == integration.pk
-    give_one(again)
+    notify_once(again)
     assert subjects() == ["Hooks of Web can't be made"]
 
 
@@ -310,7 +310,7 @@ def test_every_admin_with_an_address_gets_one_mail(linked: Integration, ann: Use
         person = make_person(name, role)
         person.email, person.is_active = f"{name}@example.com", is_active
         person.save()
-    give_one(linked)
+    notify_once(linked)
     send_all()
     assert sorted(address for one in mail.outbox for address in one.to) == [
         ann.email,
@@ -323,7 +323,7 @@ def test_a_mail_says_what_and_why_and_leads_there(
     linked: Integration, ann: User, settings: Settings
 ) -> None:
     settings.DEFAULT_FROM_EMAIL = "Stackhook <hooks@example.com>"
-    give_one(linked)
+    notify_once(linked)
     send_all()
     [sent] = mail.outbox
     assert sent.subject == "Stackhook: Hooks of Web can't be made"
@@ -339,7 +339,7 @@ def test_a_mail_says_what_and_why_and_leads_there(
 def test_a_name_with_a_line_break_makes_no_header_of_its_own(
     linked: Integration, ann: User
 ) -> None:
-    give(linked, NoticeKind.PROJECT_SILENT, "p", "Web\r\nBcc: eve@example.com is silent", "Look.")
+    notify(linked, NoticeKind.PROJECT_SILENT, "p", "Web\r\nBcc: eve@example.com is silent", "Look.")
     send_all()
     [sent] = mail.outbox
     assert sent.subject == "Stackhook: Web Bcc: eve@example.com is silent"
@@ -349,9 +349,9 @@ def test_without_a_mail_server_nothing_is_sent_neither_then_nor_later(
     linked: Integration, ann: User, settings: Settings
 ) -> None:
     settings.SENDS_EMAIL = False
-    give_one(linked)
+    notify_once(linked)
     settings.SENDS_EMAIL = True  # what it said may be long fixed by then
-    give_one(linked)
+    notify_once(linked)
     assert send_all() == 0
     assert mail.outbox == []
 
@@ -360,18 +360,18 @@ def test_what_was_fixed_or_concerns_somebody_no_more_is_not_mailed(
     linked: Integration, ann: User, clock: time_machine.Traveller
 ) -> None:
     Integration.objects.update(token_expires_on=ends_in(14))
-    look_at_tokens()
+    notify_of_token_ends()
     Integration.objects.update(token_expires_on=ends_in(200))
     send_all()
     assert NoticeMail.objects.get().state == MailState.DROPPED
 
-    give_one(linked, "1")
+    notify_once(linked, "1")
     User.objects.update(is_active=False)
     send_all()
     User.objects.update(is_active=True)
-    give_one(linked, "2")
+    notify_once(linked, "2")
     withdraw(linked, NoticeKind.HOOKS_REFUSED, key="2")
-    give_one(linked, "3")
+    notify_once(linked, "3")
     Integration.objects.update(unlinked_at=NOW)
     send_all()
     assert mail.outbox == []
@@ -381,9 +381,9 @@ def test_a_stage_that_another_overtook_is_not_mailed(
     linked: Integration, ann: User, clock: time_machine.Traveller
 ) -> None:
     Integration.objects.update(token_expires_on=ends_in(14))
-    look_at_tokens()
+    notify_of_token_ends()
     clock.shift(timedelta(days=8))
-    look_at_tokens()
+    notify_of_token_ends()
     send_all()
     assert [one.subject for one in mail.outbox] == [
         "Stackhook: The token of Azure DevOps · fabrikam ends in 6 days"
@@ -400,7 +400,7 @@ def test_a_mail_holds_no_secret(
         refresh(Integration.objects.get(), BACKGROUND)
         withdraw_after_sending()
     Integration.objects.update(token_expires_on=date(2020, 1, 1))
-    look_at_tokens()
+    notify_of_token_ends()
     send_all()
     assert len(smtp.received) >= 4
     for _, message in smtp.received:
@@ -419,7 +419,7 @@ def withdraw_after_sending() -> None:
 def test_a_mail_arrives_at_a_real_server_as_it_was_meant(
     linked: Integration, ann: User, smtp: MailServer
 ) -> None:
-    give_one(linked)
+    notify_once(linked)
     send_all()
     [(to, message)] = smtp.received
     assert to == ["alice@example.com"]
@@ -447,7 +447,7 @@ def test_a_refused_mail_is_sent_later_and_then_once(
     problem: str,
 ) -> None:
     smtp.faults = [(command, answer)]
-    give_one(linked)
+    notify_once(linked)
     assert send_all() == 1
     waiting = NoticeMail.objects.get()
     assert waiting.state == MailState.WAITING
@@ -466,7 +466,7 @@ def test_a_refused_mail_is_sent_later_and_then_once(
 def test_the_waits_grow_up_to_an_hour(
     linked: Integration, ann: User, smtp: MailServer, clock: time_machine.Traveller
 ) -> None:
-    give_one(linked)
+    notify_once(linked)
     minutes = []
     for _ in range(8):
         smtp.faults = [("DATA", "451 later")]
@@ -482,7 +482,7 @@ def test_the_waits_grow_up_to_an_hour(
 def test_a_server_that_is_not_there_is_tried_again(
     linked: Integration, ann: User, smtp: MailServer, settings: Settings
 ) -> None:
-    give_one(linked)
+    notify_once(linked)
     settings.EMAIL_PORT = 1
     send_all()
     waiting = NoticeMail.objects.get()
@@ -510,12 +510,12 @@ def test_what_cant_be_encoded_is_said_on_the_page_and_tried_later(
     else:
         ann.email = f"alice@{'ä' * 60}.example.com"  # too long, once it is encoded
         ann.save()
-    give_one(linked)
+    notify_once(linked)
     assert send_all() == 1
     waiting = NoticeMail.objects.get()
     assert (waiting.state, waiting.failures) == (MailState.WAITING, 1)
     assert waiting.due_at == timezone.now() + timedelta(minutes=1)
-    assert "It could not be made into a mail (" in waiting.problem
+    assert "It could not be encoded as a mail (" in waiting.problem
     assert "pässword" not in waiting.problem + caplog.text
     assert smtp.received == []
 
@@ -525,7 +525,7 @@ def test_one_address_that_does_not_exist_holds_up_no_other(
 ) -> None:
     User.objects.create_superuser("root", "root@example.com")
     smtp.faults = [("RCPT", "550 no such user")]
-    give_one(linked)
+    notify_once(linked)
     send_all()
     assert smtp.recipients == ["root@example.com"]
     states = {one.address: one.state for one in NoticeMail.objects.all()}
@@ -544,7 +544,7 @@ def test_a_mail_that_may_have_arrived_is_not_repeated(
 ) -> None:
     settings.EMAIL_TIMEOUT = 0.3
     smtp.faults = [("END", fault)]
-    give_one(linked)
+    notify_once(linked)
     send_all()
     clock.shift(timedelta(days=1))
     assert send_all() == 0
@@ -560,7 +560,7 @@ def test_a_farewell_that_fails_is_no_failure(
 ) -> None:
     settings.EMAIL_TIMEOUT = 0.3
     smtp.faults = [("QUIT", fault)]
-    give_one(linked)
+    notify_once(linked)
     send_all()
     assert NoticeMail.objects.get().state == MailState.SENT
 
@@ -569,7 +569,7 @@ def test_no_log_line_holds_what_the_server_said(
     linked: Integration, ann: User, smtp: MailServer, caplog: pytest.LogCaptureFixture
 ) -> None:
     smtp.faults = [("MAIL", "451 later a-server-secret")]
-    give_one(linked)
+    notify_once(linked)
     send_all()
     assert "could not be mailed: The mail server refused it (451)." in caplog.text
     assert "a-server-secret" not in caplog.text
@@ -582,7 +582,7 @@ def test_no_log_line_holds_what_the_server_said(
 @pytest.mark.django_db(transaction=True)
 def test_two_workers_mail_once(linked: Integration, ann: User, smtp: MailServer) -> None:
     for number in range(20):
-        give_one(linked, str(number))
+        notify_once(linked, str(number))
     errors: list[Exception] = []
 
     def work() -> None:
@@ -620,7 +620,7 @@ def test_a_worker_that_was_too_slow_leaves_the_mail_to_the_other(
         return reach(backend)
 
     monkeypatch.setattr(EmailBackend, "open", reach_late)
-    give_one(linked)
+    notify_once(linked)
     send_all()
     assert smtp.recipients == ["alice@example.com"]
     assert NoticeMail.objects.get().state == MailState.SENT
@@ -633,7 +633,7 @@ def test_a_worker_killed_before_any_of_its_queries_mails_once(
     linked: Integration, ann: User, smtp: MailServer
 ) -> None:
     for number in range(QUERIES_OF_A_MAIL):
-        give_one(linked, str(number))
+        notify_once(linked, str(number))
         with killed_at(number):
             send_all()
         NoticeMail.objects.update(lease_until=None)  # as if its time had passed
@@ -645,7 +645,7 @@ def test_a_worker_killed_before_any_of_its_queries_mails_once(
 
 
 @pytest.mark.django_db(transaction=True)
-def test_the_worker_looks_at_tokens_and_mails(tmp_path: Path) -> None:
+def test_the_worker_checks_tokens_and_mails(tmp_path: Path) -> None:
     url = sqlite_url(tmp_path / "data.sqlite3")
     migrate(url)
     with mail_server() as server:

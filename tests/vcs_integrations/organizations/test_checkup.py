@@ -1,4 +1,4 @@
-"""Test looks at each right of a token: faults, one at a time, and what it names.
+"""Test checks each right of a token: faults, one at a time, and what it names.
 
 The faults are those of an emulator that refuses by scope and by permission as Azure DevOps does.
 """
@@ -22,7 +22,7 @@ from vcs_integrations.connections.unlinking import unlink
 from vcs_integrations.models import Checkup, Integration
 from vcs_integrations.organizations import checkup
 from vcs_integrations.organizations.refreshing import refresh
-from vcs_integrations.providers.base import INTERACTIVE, Finding, Judgement, Problem, Right
+from vcs_integrations.providers.base import INTERACTIVE, Finding, Judgment, Problem, Right
 
 ANN = "Ann Admin"
 READ, STATUS, COMMENT = Right.READ_CODE, Right.WRITE_COMMIT_STATUSES, Right.COMMENT
@@ -78,11 +78,11 @@ def world(emulator: Emulator, organization: Organization, token: str, admin: Cli
     return World(emulator, organization, platform, infrastructure, network, integration, admin)
 
 
-def verdicts(findings: list[Finding]) -> dict[tuple[Right, str], Judgement]:
+def verdicts(findings: list[Finding]) -> dict[tuple[Right, str], Judgment]:
     return {(one.right, one.project): one.verdict for one in findings}
 
 
-EVERYTHING = {(right, project): Judgement.OK for right in Right for project in (PLATFORM, SHOP)}
+EVERYTHING = {(right, project): Judgment.OK for right in Right for project in (PLATFORM, SHOP)}
 
 
 def test_what_works_is_said_to_work_and_nothing_is_left_behind(world: World) -> None:
@@ -248,23 +248,23 @@ def test_a_missing_right_is_named_with_its_fix_and_no_other(world: World, name: 
     assert f"{world.integration.get_absolute_url()}#checkup" in warning
 
     page = world.page()
-    missing = [one for one in world.findings if one.verdict != Judgement.OK]
+    missing = [one for one in world.findings if one.verdict != Judgment.OK]
     assert {(one.right, one.project) for one in missing} == case.missing
     for one in missing:
-        assert one.verdict == Judgement.MISSING
+        assert one.verdict == Judgment.MISSING
         assert case.cause in one.cause
         assert case.fix in one.fix
         assert one.evidence
         assert one.cause in page
         assert one.fix in page
     lost = {right for right, _ in case.missing}
-    assert {one.right for one in world.findings if one.verdict == Judgement.OK} >= {*Right} - lost
+    assert {one.right for one in world.findings if one.verdict == Judgment.OK} >= {*Right} - lost
 
 
 # Where Azure DevOps does not say what somebody may do
 
 
-NOT_RETURNED = "Azure DevOps does not tell this token what its owner may do."
+NOT_RETURNED = "Azure DevOps doesn't show this token what its owner may do."
 
 
 @pytest.mark.parametrize(
@@ -291,8 +291,8 @@ def test_a_refusal_proves_what_permissions_would_have_said(
     denied(right, where)(world)
     world.test()
     found = verdicts(world.findings)
-    assert {place for place, one in found.items() if one == Judgement.MISSING} == expected
-    unknown = [one for one in world.findings if one.verdict == Judgement.UNKNOWN]
+    assert {place for place, one in found.items() if one == Judgment.MISSING} == expected
+    unknown = [one for one in world.findings if one.verdict == Judgment.UNKNOWN]
     assert {(one.right, one.project) for one in unknown} == both(SEE, CREATE, REMOVE) - expected
     assert {one.cause for one in unknown} == {NOT_RETURNED}
     assert not world.organization.subscriptions
@@ -303,7 +303,7 @@ def test_hooks_that_are_listed_may_be_seen(world: World) -> None:
     world.organization.add_subscription(world.platform, "git.push", "https://hooks.example/1")
     world.test()
     found = verdicts(world.findings)
-    assert (found[SEE, PLATFORM], found[SEE, SHOP]) == (Judgement.OK, Judgement.UNKNOWN)
+    assert (found[SEE, PLATFORM], found[SEE, SHOP]) == (Judgment.OK, Judgment.UNKNOWN)
 
 
 def test_a_repository_that_is_not_seen_may_be_deleted(world: World) -> None:
@@ -311,7 +311,7 @@ def test_a_repository_that_is_not_seen_may_be_deleted(world: World) -> None:
     denied("read", "infrastructure")(world)
     assert len(world.test()) == 1
     (found,) = (one for one in world.findings if (one.right, one.project) == (READ, PLATFORM))
-    assert found.verdict == Judgement.UNKNOWN
+    assert found.verdict == Judgment.UNKNOWN
     assert found.cause == "The token does not see infrastructure: deleted, or its owner lacks Read."
     assert OF_REPOSITORIES in found.fix
 
@@ -366,9 +366,9 @@ def test_after_a_failure_that_passes_nothing_more_is_asked(
 ) -> None:
     world.emulator.faults.add("unavailable", path=path)
     assert world.test() == ["Connecting to Azure DevOps succeeded"]
-    failed = [one for one in world.findings if one.verdict != Judgement.OK]
+    failed = [one for one in world.findings if one.verdict != Judgment.OK]
     assert {one.right for one in failed} == unknown
-    assert {one.verdict for one in failed} == {Judgement.UNKNOWN}
+    assert {one.verdict for one in failed} == {Judgment.UNKNOWN}
     assert {one.evidence for one in failed} == {"HTTP 503, TF10216, ServiceUnavailableException"}
 
 
@@ -378,9 +378,9 @@ def test_what_there_is_no_time_for_is_not_known(world: World) -> None:
     started = time.monotonic()
     assert world.test() == ["Connecting to Azure DevOps succeeded"]
     assert time.monotonic() - started < 7.5
-    causes = {one.right: one.cause for one in world.findings if one.verdict == Judgement.UNKNOWN}
+    causes = {one.right: one.cause for one in world.findings if one.verdict == Judgment.UNKNOWN}
     assert causes == dict.fromkeys(
-        [COMMENT, SEE, CREATE, REMOVE], "There was no time left to look at it."
+        [COMMENT, SEE, CREATE, REMOVE], "There was no time left to check it."
     )
 
 
@@ -393,12 +393,12 @@ def test_a_repository_is_an_example_until_stacks_use_some(world: World) -> None:
     assert {one.project for one in world.findings} == {PLATFORM}
 
 
-def test_an_organization_without_repositories_has_nothing_to_look_at(
+def test_an_organization_without_repositories_has_nothing_to_check(
     emulator: Emulator, admin: Client
 ) -> None:
     empty = emulator.add_organization("empty")
     integration = make_integration(empty.url, empty.add_token())
-    assert "Not looked at yet." in admin.get(integration.get_absolute_url()).content.decode()
+    assert "Not checked yet." in admin.get(integration.get_absolute_url()).content.decode()
     admin.post(f"/settings/vcs-providers/{integration.pk}/test/")
     assert Checkup.objects.get().findings == []
     page = admin.get(integration.get_absolute_url()).content.decode()
@@ -409,11 +409,11 @@ def test_a_disabled_repository_is_left_out(world: World) -> None:
     world.network.is_disabled = True
     denied("contribute")(world)
     world.test()
-    (missing,) = (one for one in world.findings if one.verdict == Judgement.MISSING)
+    (missing,) = (one for one in world.findings if one.verdict == Judgment.MISSING)
     assert missing.cause == "The token's owner lacks Contribute on infrastructure."
 
 
-def test_projects_with_hooks_are_looked_at_after_those_that_stacks_use(world: World) -> None:
+def test_projects_with_hooks_are_checked_after_those_that_stacks_use(world: World) -> None:
     for number in range(9):
         world.organization.add_project(f"Hooked {number}").add_repository("app")
     world.organization.add_project("Unused").add_repository("app")
@@ -428,10 +428,10 @@ def test_projects_with_hooks_are_looked_at_after_those_that_stacks_use(world: Wo
     assert looked_at == [PLATFORM, SHOP, *(f"Hooked {number}" for number in range(8))]
     # One of its repositories serves as an example.
     assert {one.right for one in world.findings if one.project == "Hooked 0"} == set(Right)
-    assert "1 more project is in use and not looked at." in world.page()
+    assert "1 more project is in use and not checked." in world.page()
 
 
-def test_projects_that_are_not_looked_at_cost_no_query(world: World) -> None:
+def test_projects_that_are_not_checked_cost_no_query(world: World) -> None:
     def cost(projects: int) -> int:
         for number in range(projects):
             project = world.organization.add_project(f"Hooked {projects} {number}")
@@ -454,7 +454,7 @@ def test_many_repositories_are_asked_about_in_few_calls(world: World) -> None:
     world.integration.repositories.update(due_at=timezone.now())
     world.organization.deny(ANN, "contribute", world.platform)
     world.test()
-    (missing,) = (one for one in world.findings if one.verdict == Judgement.MISSING)
+    (missing,) = (one for one in world.findings if one.verdict == Judgment.MISSING)
     assert missing.cause.endswith(" and 44 more.")
 
 
@@ -500,12 +500,12 @@ def test_a_token_that_can_do_less_does_not_replace_the_present_one(
     assert stored_token(world) == token
 
     assert replace(world, narrow).said == [KEPT]
-    done = replace(world, narrow, replace_all_the_same="on")
+    done = replace(world, narrow, replace_anyway="on")
     assert done.said[:2] == ["Integration was changed", "Connecting to Azure DevOps succeeded"]
     assert done.said[2].startswith("The token lacks a right: comment on pull requests. ")
     assert stored_token(world) == narrow
-    assert "Wanted all the same." in world.page()
-    assert verdicts(world.findings)[COMMENT, ""] == Judgement.MISSING
+    assert "Replaced anyway." in world.page()
+    assert verdicts(world.findings)[COMMENT, ""] == Judgment.MISSING
 
 
 @pytest.mark.parametrize(
@@ -569,4 +569,4 @@ def test_what_was_found_goes_with_the_token(world: World, token: str) -> None:
     again = make_integration(world.organization.url, token)
     assert again.pk == world.integration.pk
     world.integration.refresh_from_db()
-    assert "Not looked at yet." in world.page()
+    assert "Not checked yet." in world.page()

@@ -48,7 +48,7 @@ class LinkedDatabase(Database):
         self.run(LINK, ORGANIZATION=organization.url, TOKEN=token)
 
     def make_due(self) -> None:
-        """Let the time come at which integrations are looked at again."""
+        """Let the time come at which integrations are refreshed again."""
         self.ask("UPDATE vcs_integrations_integration SET due_at = '2020-01-01 00:00:00'")
 
     def integration(self, columns: str) -> tuple[Any, ...]:
@@ -64,7 +64,7 @@ def database(migrated: Path, tmp_path: Path, emulator: Emulator) -> LinkedDataba
     return LinkedDatabase(sqlite_url(file), AZURE_DEVOPS_SERVERS=emulator.url)
 
 
-def test_an_organization_linked_while_azure_devops_was_down_gets_connected_by_itself(
+def test_an_organization_linked_while_azure_devops_was_down_is_connected_automatically(
     database: LinkedDatabase, emulator: Emulator, organization: Organization, token: str
 ) -> None:
     emulator.faults.add("unavailable")

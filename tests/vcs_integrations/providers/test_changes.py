@@ -7,7 +7,7 @@ import pytest
 import responses
 
 from vcs_integrations.providers.azure_devops.client import AzureDevOpsClient
-from vcs_integrations.providers.base import Patience, Problem, ProviderError, RemoteChange
+from vcs_integrations.providers.base import CallLimits, Problem, ProviderError, RemoteChange
 
 ORGANIZATION = "https://dev.azure.com/fabrikam"
 REPOSITORY = f"{ORGANIZATION}/_apis/git/repositories/r"
@@ -16,7 +16,7 @@ Read = Callable[[list[dict[str, Any]]], list[RemoteChange]]
 
 
 def client() -> AzureDevOpsClient:
-    return AzureDevOpsClient(ORGANIZATION, "token", Patience(5, 10, 0))
+    return AzureDevOpsClient(ORGANIZATION, "token", CallLimits(5, 10, 0))
 
 
 def of_revision(entries: list[dict[str, Any]]) -> list[RemoteChange]:

@@ -21,16 +21,16 @@ from tests.vcs_integrations.providers.raw_server import RawServer
 from vcs_integrations.providers.azure_devops import client as client_module
 from vcs_integrations.providers.azure_devops.client import AzureDevOpsClient
 from vcs_integrations.providers.base import (
+    CallLimits,
     Connection,
     Hook,
-    Patience,
     Problem,
     ProviderError,
     RemoteBranch,
 )
 
-ONCE = Patience(seconds_per_call=5, seconds_in_all=10, retries=0)
-TWICE_MORE = Patience(seconds_per_call=5, seconds_in_all=30, retries=2)
+ONCE = CallLimits(seconds_per_call=5, seconds_in_all=10, retries=0)
+TWICE_MORE = CallLimits(seconds_per_call=5, seconds_in_all=30, retries=2)
 ORGANIZATION = "https://dev.azure.com/fabrikam"
 
 
@@ -226,8 +226,8 @@ def test_a_pause_that_one_client_is_refused_with_is_obeyed_by_all(
     emulator: Emulator,
     fault: str,
 ) -> None:
-    patient = replace(ONCE, obeys_pauses=True)
-    another = AzureDevOpsClient(organization.url, token, patient)
+    waiting = replace(ONCE, obeys_pauses=True)
+    another = AzureDevOpsClient(organization.url, token, waiting)
     emulator.faults.add(fault, times=1, seconds=100)
     with pytest.raises(ProviderError):
         client.repositories()
@@ -247,9 +247,9 @@ def test_a_shorter_pause_does_not_end_a_longer_one(
         emulator.faults.add("unavailable", times=1, seconds=seconds)
         with pytest.raises(ProviderError):
             client.repositories()
-    patient = AzureDevOpsClient(organization.url, token, replace(ONCE, obeys_pauses=True))
+    waiting = AzureDevOpsClient(organization.url, token, replace(ONCE, obeys_pauses=True))
     with pytest.raises(ProviderError) as caught:
-        patient.repositories()
+        waiting.repositories()
     assert caught.value.problem == Problem.THROTTLED
 
 
@@ -267,9 +267,9 @@ def test_a_longer_pause_that_is_asked_for_meanwhile_is_obeyed(
 
     refused(10)
     monkeypatch.setattr("time.sleep", lambda _: refused(100))
-    patient = AzureDevOpsClient(organization.url, token, replace(ONCE, obeys_pauses=True))
+    waiting = AzureDevOpsClient(organization.url, token, replace(ONCE, obeys_pauses=True))
     with pytest.raises(ProviderError) as caught:
-        patient.repositories()
+        waiting.repositories()
     assert caught.value.problem == Problem.THROTTLED
 
 

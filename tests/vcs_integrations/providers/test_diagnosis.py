@@ -41,8 +41,8 @@ from vcs_integrations.providers.azure_devops import client as client_module
 from vcs_integrations.providers.azure_devops.client import AzureDevOpsClient
 from vcs_integrations.providers.base import (
     INTERACTIVE,
+    CallLimits,
     Hook,
-    Patience,
     Problem,
     ProviderError,
     Status,
@@ -52,8 +52,8 @@ from vcs_integrations.providers.base import (
 TOKEN = "token0canary0token0canary0token0canary"
 ENCODED_TOKEN = base64.b64encode(f":{TOKEN}".encode()).decode()
 CANARY = "text-of-the-answer"
-QUICK = Patience(seconds_per_call=0.6, seconds_in_all=0.6, retries=0)
-ENOUGH = Patience(seconds_per_call=5, seconds_in_all=5, retries=0)
+QUICK = CallLimits(seconds_per_call=0.6, seconds_in_all=0.6, retries=0)
+ENOUGH = CallLimits(seconds_per_call=5, seconds_in_all=5, retries=0)
 ORGANIZATION = "https://dev.azure.com/fabrikam"
 REPOSITORIES = f"{ORGANIZATION}/_apis/git/repositories"
 CONNECTION_DATA = f"{ORGANIZATION}/_apis/connectionData"
@@ -84,10 +84,10 @@ def azure(emulator: Emulator) -> Emulator:
     return emulator
 
 
-def failure(url: str, patience: Patience = ENOUGH) -> ProviderError:
+def failure(url: str, limits: CallLimits = ENOUGH) -> ProviderError:
     """Connect, which must fail, and check what holds for every failure."""
     with pytest.raises(ProviderError) as caught:
-        AzureDevOpsClient(url, TOKEN, patience).connect()
+        AzureDevOpsClient(url, TOKEN, limits).connect()
     error = caught.value
     assert error.is_transient == (error.problem in TRANSIENT)
     for sentence in (error.cause, error.fix):
@@ -160,7 +160,7 @@ def test_a_refused_test_of_a_service_hook_is_called_so(status: int, says: str) -
         ("stopped", Problem.ORGANIZATION_STOPPED, "The collection is stopped"),
         ("bad-gateway", Problem.UNAVAILABLE, "HTTP 502"),
         ("server-error", Problem.UNAVAILABLE, "HTTP 500"),
-        ("not-azure-devops", Problem.NOT_THE_PROVIDER, "not Azure DevOps'"),
+        ("not-azure-devops", Problem.NOT_THE_PROVIDER, "did not return"),
         ("not-json", Problem.NOT_THE_PROVIDER, "not the JSON"),
         ("wrong-shape", Problem.NOT_THE_PROVIDER, "not the JSON"),
         ("redirect-elsewhere", Problem.NOT_THE_PROVIDER, "redirects elsewhere"),
@@ -474,8 +474,8 @@ def test_every_shape_of_error_that_azure_devops_has_is_its_own(
 ) -> None:
     error = of_call(CALLS["list the branches"], status, body)
     assert error.problem == Problem.REFUSED
-    told = f": {names}" if names else ""
-    assert error.cause == f"Azure DevOps refused to list the branches{told}."
+    appended = f": {names}" if names else ""
+    assert error.cause == f"Azure DevOps refused to list the branches{appended}."
     assert "proxy" not in str(error)
 
 
@@ -841,7 +841,7 @@ def test_all_calls_of_a_test_share_one_limit(azure: Emulator) -> None:
 
 
 def test_time_that_is_used_up_starts_no_call(azure: Emulator) -> None:
-    client = AzureDevOpsClient(f"{azure.url}/fabrikam", TOKEN, Patience(5, 0.05, 0))
+    client = AzureDevOpsClient(f"{azure.url}/fabrikam", TOKEN, CallLimits(5, 0.05, 0))
     time.sleep(0.1)
     with pytest.raises(ProviderError) as caught:
         client.connect()
@@ -859,7 +859,7 @@ def test_the_body_of_a_redirect_is_not_read_to_its_end() -> None:
     assert sent < client_module.ANSWER_LIMIT + 2**24
 
 
-def stream_for_ever(status: str, headers: str, patience: Patience) -> int:
+def stream_for_ever(status: str, headers: str, limits: CallLimits) -> int:
     """Return how many bytes an endless answer got rid of before the client hung up."""
     sent = 0
 
@@ -870,7 +870,7 @@ def stream_for_ever(status: str, headers: str, patience: Patience) -> int:
             sent += connection.send(b" " * 2**18)
 
     with RawServer(stream) as server:
-        assert failure(server.url, patience).problem == Problem.ANSWER_TOO_LARGE
+        assert failure(server.url, limits).problem == Problem.ANSWER_TOO_LARGE
         assert server.wait_until_idle()
     return sent
 
@@ -949,9 +949,9 @@ SET_UP = "/settings/vcs-providers/azure-devops/set-up/"
         ("token-expired", "token", "has expired"),
         ("conditional-access", "token", "conditional access policy"),
         ("organization-unknown", "organization_url", "knows no such organization"),
-        ("not-azure-devops", "organization_url", "not Azure DevOps'"),
+        ("not-azure-devops", "organization_url", "did not return"),
         ("redirect-elsewhere", "organization_url", "redirects elsewhere"),
-        ("wrong-shape", "organization_url", "not Azure DevOps'"),
+        ("wrong-shape", "organization_url", "did not return"),
         ("huge", "organization_url", "larger than 64 MB"),
         ("stopped", "organization_url", "The collection is stopped"),
     ],

@@ -19,11 +19,11 @@ from vcs_integrations.connections.linking import Details, link
 from vcs_integrations.models import Integration, Repository
 from vcs_integrations.providers import PROVIDERS
 from vcs_integrations.providers.azure_devops.client import AzureDevOpsClient
-from vcs_integrations.providers.base import Patience, Problem, ProviderError
+from vcs_integrations.providers.base import CallLimits, Problem, ProviderError
 
-QUICK = Patience(seconds_per_call=0.6, seconds_in_all=0.6, retries=0)
-WITH_RETRIES = Patience(seconds_per_call=0.3, seconds_in_all=5, retries=2)
-ENOUGH = Patience(seconds_per_call=30, seconds_in_all=30, retries=0)
+QUICK = CallLimits(seconds_per_call=0.6, seconds_in_all=0.6, retries=0)
+WITH_RETRIES = CallLimits(seconds_per_call=0.3, seconds_in_all=5, retries=2)
+ENOUGH = CallLimits(seconds_per_call=30, seconds_in_all=30, retries=0)
 MB = 2**20
 OK = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
 
@@ -34,9 +34,9 @@ def gzipped(body: bytes) -> bytes:
     return head.encode() + packed
 
 
-def failure(url: str, patience: Patience = QUICK) -> ProviderError:
+def failure(url: str, limits: CallLimits = QUICK) -> ProviderError:
     with pytest.raises(ProviderError) as caught:
-        AzureDevOpsClient(url, "a-token", patience).repositories()
+        AzureDevOpsClient(url, "a-token", limits).repositories()
     return caught.value
 
 
@@ -45,14 +45,14 @@ def failure(url: str, patience: Patience = QUICK) -> ProviderError:
 MEASURE = """
 import resource, sys
 from vcs_integrations.providers.azure_devops.client import AzureDevOpsClient
-from vcs_integrations.providers.base import Patience, ProviderError
+from vcs_integrations.providers.base import CallLimits, ProviderError
 
 def megabytes():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
 
 before = megabytes()
 try:
-    AzureDevOpsClient(sys.argv[1], "a-token", Patience(30, 30, 0)).repositories()
+    AzureDevOpsClient(sys.argv[1], "a-token", CallLimits(30, 30, 0)).repositories()
 except ProviderError as error:
     print(error.problem, megabytes() - before)
 """
@@ -94,7 +94,7 @@ def test_an_answer_that_is_packed_twice_takes_little_memory() -> None:
         (b"[" * 100_000, False),
         (b"[" + b"0," * 998 + b"0]", True),
         (b"[" + b"0," * 1000 + b"0]", False),
-        # What stands in a text is no part.
+        # What is inside a text is no part.
         (json.dumps('[{,\\"' * 5000).encode(), True),
         (json.dumps(['"', "\\", '\\"', "[" * 500, "," * 5000]).encode(), True),
         (b'["\\\\", ' + b"[" * 101 + b"]" * 101 + b"]", False),
@@ -141,7 +141,7 @@ def no_thread_left() -> Iterator[None]:
     assert wait_for(lambda: set(threading.enumerate()) <= before)
 
 
-@pytest.mark.parametrize("patience", [QUICK, WITH_RETRIES], ids=["one try", "retries"])
+@pytest.mark.parametrize("limits", [QUICK, WITH_RETRIES], ids=["one try", "retries"])
 @pytest.mark.parametrize(
     "start",
     [
@@ -155,7 +155,7 @@ def no_thread_left() -> Iterator[None]:
     ids=["status", "headers", "body", "known length", "chunk", "503"],
 )
 def test_a_dripping_answer_leaves_no_thread_behind(
-    start: bytes, patience: Patience, no_thread_left: None
+    start: bytes, limits: CallLimits, no_thread_left: None
 ) -> None:
     ended = threading.Event()
 
@@ -165,7 +165,7 @@ def test_a_dripping_answer_leaves_no_thread_behind(
             connection.sendall(b"1")
 
     with RawServer(drip) as server:
-        assert failure(server.url, patience).problem == Problem.TIMEOUT
+        assert failure(server.url, limits).problem == Problem.TIMEOUT
         # The client hung up, though the server goes on.
         assert server.wait_until_idle()
         ended.set()
@@ -215,8 +215,8 @@ def test_a_connection_that_was_kept_ends_in_time_too(no_thread_left: None) -> No
             connection.sendall(b"H")
 
     with RawServer(answer_then_drip) as server:
-        patience = Patience(seconds_per_call=0.5, seconds_in_all=5, retries=0)
-        client = AzureDevOpsClient(server.url, "a-token", patience)
+        limits = CallLimits(seconds_per_call=0.5, seconds_in_all=5, retries=0)
+        client = AzureDevOpsClient(server.url, "a-token", limits)
         assert client.repositories() == []
         with pytest.raises(ProviderError) as caught:
             client.repositories()
@@ -238,7 +238,7 @@ def listed(**names: str) -> dict[str, object]:
 
 @pytest.mark.parametrize("which", ["id", "name", "project"])
 @pytest.mark.parametrize("dots", DOTS)
-def test_a_name_that_stands_for_another_address_is_not_taken(which: str, dots: str) -> None:
+def test_a_name_that_leads_to_another_address_is_left_out(which: str, dots: str) -> None:
     body = json.dumps({"value": [listed(), listed(**{which: dots})]}).encode()
     with RawServer(gzipped(body)) as server:
         found = AzureDevOpsClient(server.url, "a-token", ENOUGH).repositories()

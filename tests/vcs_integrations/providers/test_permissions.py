@@ -10,7 +10,7 @@ from vcs_integrations.providers.azure_devops.client import AzureDevOpsClient
 from vcs_integrations.providers.base import (
     INTERACTIVE,
     Finding,
-    Judgement,
+    Judgment,
     Problem,
     ProjectInUse,
     ProviderError,
@@ -64,7 +64,7 @@ def test_all_permissions_of_all_repositories_are_asked_in_one_call(
 ) -> None:
     say(azure, GIT, ALL_OF_GIT, True, True)
     say(azure, HOOKS, ALL_OF_HOOKS, True)
-    assert {one.verdict for one in look().values()} == {Judgement.OK}
+    assert {one.verdict for one in look().values()} == {Judgment.OK}
     urls = [urlsplit(str(call.request.url)) for call in azure.calls]
     queries = [parse_qs(url.query) for url in urls if "/permissions/" in url.path]
     assert [one["tokens"] for one in queries] == [
@@ -80,7 +80,7 @@ def test_each_permission_is_asked_of_those_that_lack_one(azure: responses.Reques
         say(azure, GIT, bit, bit != 4)
     say(azure, HOOKS, ALL_OF_HOOKS, True)
     found = look()
-    assert [one.right for one in found.values() if one.verdict != Judgement.OK] == [
+    assert [one.right for one in found.values() if one.verdict != Judgment.OK] == [
         Right.WRITE_COMMIT_STATUSES
     ]
     cause = found[Right.WRITE_COMMIT_STATUSES].cause
@@ -105,21 +105,21 @@ def test_where_permissions_are_not_returned_attempts_show_them(
         url = f"{API}/permissions/{namespace}/{bits}"
         azure.get(url, json={}, status=status, content_type=JSON_TYPE)
     found = look()
-    assert found[Right.WRITE_COMMIT_STATUSES].verdict == Judgement.OK
-    assert found[Right.CREATE_HOOKS].verdict == Judgement.UNKNOWN
+    assert found[Right.WRITE_COMMIT_STATUSES].verdict == Judgment.OK
+    assert found[Right.CREATE_HOOKS].verdict == Judgment.UNKNOWN
 
 
 @pytest.mark.parametrize(
     ("status", "message", "verdict"),
     [
-        (403, "TF401027: You need the Git 'GenericContribute' permission", Judgement.MISSING),
-        (404, "TF401175: The commit does not exist", Judgement.OK),
-        (404, "TF401019: The Git repository does not exist", Judgement.UNKNOWN),
-        (400, "The context is missing", Judgement.UNKNOWN),
+        (403, "TF401027: You need the Git 'GenericContribute' permission", Judgment.MISSING),
+        (404, "TF401175: The commit does not exist", Judgment.OK),
+        (404, "TF401019: The Git repository does not exist", Judgment.UNKNOWN),
+        (400, "The context is missing", Judgment.UNKNOWN),
     ],
 )
 def test_only_a_commit_that_is_missed_proves_that_a_status_may_be_written(
-    azure: responses.RequestsMock, status: int, message: str, verdict: Judgement
+    azure: responses.RequestsMock, status: int, message: str, verdict: Judgment
 ) -> None:
     azure.get(f"{API}/permissions/{GIT}/{ALL_OF_GIT}", status=401)
     say(azure, HOOKS, ALL_OF_HOOKS, True)
@@ -141,5 +141,5 @@ def test_a_refusal_counts_more_than_what_is_said_of_permissions(
     url = f"{API}/git/repositories/r1/commits/{'0' * 40}/statuses"
     azure.replace("POST", url, json={}, status=403, content_type=JSON_TYPE)
     found = look()[Right.WRITE_COMMIT_STATUSES]
-    assert (found.verdict, found.evidence) == (Judgement.MISSING, "HTTP 403")
+    assert (found.verdict, found.evidence) == (Judgment.MISSING, "HTTP 403")
     assert found.cause == "The token's owner lacks Contribute on web."

@@ -1,4 +1,4 @@
-"""The ledger: which deliveries came, what became of each, and doing it over."""
+"""The ledger: which deliveries came, the outcome of each, and replaying them."""
 
 import json
 import re
@@ -313,7 +313,7 @@ def test_a_replay_decides_again_and_doubles_no_run(admin: Client, linked: Integr
     stack = make_stack(linked, "Network")
     Stack.objects.update(path_rule=False, followed_at=datetime(2020, 1, 1, tzinfo=UTC))
     Repository.objects.update(external_id=repository_id)
-    linked.give_credentials("a token that nobody knows")
+    linked.store_credentials("a token that nobody knows")
     for _ in range(2):
         admin.post(f"{delivery.get_absolute_url()}replay/")
         with responses.RequestsMock(assert_all_requests_are_fired=False) as calls:

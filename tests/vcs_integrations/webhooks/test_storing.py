@@ -61,7 +61,7 @@ class Senders:
         assert wait_for(lambda: all(_is_waiting(thread) for thread in others))
 
     def go_on(self, inserts: int) -> None:
-        """Let so many INSERTs happen; return once the next one waits, or all senders have ended."""
+        """Let some INSERTs happen; return once the next one waits, or all senders have ended."""
         until = len(self.inserts) + inserts
         self._may_insert.release(inserts)
         assert wait_for(lambda: len(self.inserts) == until or not self._are_sending())

@@ -92,7 +92,7 @@ def test_a_push_names_its_repository(endpoint: Endpoint) -> None:
     [{}, {"subscriptionId": str(uuid.UUID(int=0)), "notificationId": 1}],
     ids=["as published", "of an unsaved subscription"],
 )
-def test_the_test_button_is_recognised_and_never_a_duplicate(
+def test_the_test_button_is_recognized_and_never_a_duplicate(
     endpoint: Endpoint, event_type: str, identity: dict[str, Any]
 ) -> None:
     for _ in range(2):
@@ -202,7 +202,7 @@ def test_a_duplicate_is_stored_with_a_reason(real_endpoint: Endpoint) -> None:
 
 
 def test_only_a_repeat_of_the_same_body_is_a_duplicate(real_endpoint: Endpoint) -> None:
-    """Numbers are guessed easily: what has a known one and says something else is looked at."""
+    """Numbers are guessed easily: what has a known one and says something else is processed."""
     other = json.loads(PUSH) | {"eventType": "git.surprise"}
     answers = [real_endpoint.post(body).content for body in (other, PUSH, other, PUSH)]
     ignored = b"Ignored: unknown event\n"
@@ -918,7 +918,7 @@ def test_senders_that_stop_halfway_hold_up_nobody(real_endpoint: Endpoint, serve
             answered += 1
             links = [link for link in links if not is_closed(link)]
             time.sleep(0.2)
-        assert not links  # what does not arrive is given up
+        assert not links  # what does not arrive is abandoned
     assert Delivery.objects.filter(body=PUSH).count() == Delivery.objects.count() == answered
 
 

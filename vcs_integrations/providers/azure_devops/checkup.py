@@ -1,10 +1,10 @@
-"""What a token may do, found out without leaving traces.
+"""Find out what a token may do, without leaving traces.
 
 Two things decide about a call: the scopes of the token and the permissions of its owner. A
 scope shows in calls that can change nothing, since what they are about does not exist: 401
 without it. Permissions are asked for by their bits ("Security namespace and permission
-reference"), which not every token may. Where that is refused, the same calls tell: 403 without
-the permission, 404 for who may write.
+reference"), which not every token may. If that is refused, the same calls show it: 403 without the
+permission, 404 with it.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -15,7 +15,7 @@ from vcs_integrations.providers.azure_devops import diagnosis
 from vcs_integrations.providers.base import (
     Finding,
     Hook,
-    Judgement,
+    Judgment,
     Problem,
     ProjectInUse,
     ProviderError,
@@ -76,7 +76,7 @@ OF_CODE = (READ, CONTRIBUTE, CONTRIBUTE_TO_PULL_REQUESTS)
 
 @dataclass(frozen=True)
 class Write:
-    """What writing takes: scopes that are each enough, a permission, and how to try in vain."""
+    """What writing needs: one of some scopes, a permission, and a call that changes nothing."""
 
     scopes: str
     permission: Permission
@@ -116,7 +116,7 @@ def findings(calls: Calls, projects: Sequence[ProjectInUse]) -> list[Finding]:
 
 
 class _Asking:
-    """Calls, until one fails for reasons that pass: the others would only wait as long."""
+    """Makes calls until one fails for a passing reason: the others would only wait as long."""
 
     def __init__(self, calls: Calls) -> None:
         self._calls = calls
@@ -134,7 +134,7 @@ class _Asking:
             raise
 
     def refusal(self, call: Callable[[Calls], object]) -> ProviderError | None:
-        """Return how a call is refused, None where it is not."""
+        """Return how a call is refused, None if it is not."""
         try:
             self.ask(call)
         except ProviderError as error:
@@ -203,30 +203,30 @@ def _repository_token(project: ProjectInUse, repository: str) -> str:
 
 
 def _reading(project: ProjectInUse, held: _Held) -> Finding | None:
-    """Judge by the list: what the owner may read and is not in it is not there any more."""
+    """Judge by the list: what the owner may read and is missing from it no longer exists."""
     everything = {**project.repositories, **project.unlisted}
     bits = {one: held.bits.get(_repository_token(project, one)) for one in everything}
     lacking = [one for one, some in bits.items() if some is not None and READ.bit not in some]
     if lacking:
         names = [everything[one] for one in lacking]
         return _lacks_on_repositories(Right.READ_CODE, project, READ, names, BY_PERMISSIONS)
-    untold = [name for one, name in project.unlisted.items() if bits[one] is None]
-    if untold:
+    unknown = [name for one, name in project.unlisted.items() if bits[one] is None]
+    if unknown:
         return Finding(
             Right.READ_CODE,
-            Judgement.UNKNOWN,
+            Judgment.UNKNOWN,
             project.name,
-            f"The token does not see {_names(untold)}: deleted, or its owner lacks Read.",
+            f"The token does not see {_names(unknown)}: deleted, or its owner lacks Read.",
             "If it is still there, allow them Read: Project settings → Repositories → Security.",
             "not in the list of repositories",
         )
     if not project.repositories:
         return None
-    return Finding(Right.READ_CODE, Judgement.OK, project.name)
+    return Finding(Right.READ_CODE, Judgment.OK, project.name)
 
 
 class _Writing:
-    """One right to write, and how attempts in vain are refused, by repository."""
+    """One right to write, and how calls that change nothing are refused, by repository."""
 
     def __init__(self, asking: _Asking, held: _Held, right: Right) -> None:
         self._asking = asking
@@ -251,32 +251,32 @@ class _Writing:
         lacking: dict[str, str] = {}
         for repository, name in project.repositories.items():
             verdict, refusal = self._judge(project, repository)
-            if verdict == Judgement.MISSING:
+            if verdict == Judgment.MISSING:
                 lacking[name] = refusal.evidence if refusal else BY_PERMISSIONS
-            elif verdict == Judgement.UNKNOWN:
+            elif verdict == Judgment.UNKNOWN:
                 obstacle = obstacle or refusal
         if lacking:
             permission, evidence = self._write.permission, next(iter(lacking.values()))
             return _lacks_on_repositories(self._right, project, permission, [*lacking], evidence)
         if obstacle:
             return _unknown(self._right, project, obstacle)
-        return Finding(self._right, Judgement.OK, project.name)
+        return Finding(self._right, Judgment.OK, project.name)
 
     def _judge(
         self, project: ProjectInUse, repository: str
-    ) -> tuple[Judgement, ProviderError | None]:
+    ) -> tuple[Judgment, ProviderError | None]:
         """Judge a repository, by what the permissions say or else by a refusal, which is returned.
 
-        What was refused for want of a permission stays so whatever the permissions say.
+        A call refused for lack of a permission decides, whatever the permissions say.
         """
         bits = self._held.bits.get(_repository_token(project, repository))
         if bits is None or repository in self._refusals:
             refusal = self._refusal(repository)
             if refusal and refusal.problem == Problem.PERMISSION_DENIED:
-                return Judgement.MISSING, refusal
+                return Judgment.MISSING, refusal
             if bits is None:
-                return (Judgement.OK if _is_for_writers(refusal) else Judgement.UNKNOWN), refusal
-        return (Judgement.OK if self._write.permission.bit in bits else Judgement.MISSING), None
+                return (Judgment.OK if _is_for_writers(refusal) else Judgment.UNKNOWN), refusal
+        return (Judgment.OK if self._write.permission.bit in bits else Judgment.MISSING), None
 
     def _refusal(self, repository: str) -> ProviderError | None:
         if repository not in self._refusals:
@@ -287,7 +287,7 @@ class _Writing:
 
 
 def _is_for_writers(refusal: ProviderError | None) -> bool:
-    """Say whether who is answered so may write: what is written about does not exist."""
+    """Say whether this answer allows writing: what is written about does not exist."""
     return refusal is None or (
         refusal.problem == Problem.NOT_FOUND and NOT_READABLE not in refusal.evidence
     )
@@ -302,7 +302,7 @@ def _lacks_on_repositories(
 ) -> Finding:
     return Finding(
         right,
-        Judgement.MISSING,
+        Judgment.MISSING,
         project.name,
         f"The token's owner lacks {permission.name} on {_names(repositories)}.",
         f"Allow them {permission.name}: Project settings → Repositories → Security. Or use the "
@@ -322,7 +322,7 @@ def _names(names: Sequence[str]) -> str:
 
 
 def _of_hooks(asking: _Asking, projects: Sequence[ProjectInUse]) -> list[Finding]:
-    """Judge by the permissions, else by the hooks that are listed and by an attempt in vain."""
+    """Judge by the permissions, else by the listed hooks and by a call that changes nothing."""
     if not projects:
         return []
     tokens = [_hooks_token(project) for project in projects]
@@ -358,7 +358,7 @@ def _of_hook_permission(
         return _lacks_on_hooks(right, project, BY_PERMISSIONS)
     if obstacle:
         return _unknown(right, project, obstacle)
-    return Finding(right, Judgement.OK, project.name)
+    return Finding(right, Judgment.OK, project.name)
 
 
 def _of_hook_attempt(
@@ -369,7 +369,7 @@ def _of_hook_attempt(
     failure: ProviderError | None,
 ) -> Finding:
     if right == Right.SEE_HOOKS and sees:
-        return Finding(right, Judgement.OK, project.name)
+        return Finding(right, Judgment.OK, project.name)
     if right == Right.CREATE_HOOKS:
         # One without an address is refused to everybody.
         hook = Hook("git.push", project.external_id, url="", username="", password="")
@@ -382,7 +382,7 @@ def _of_hook_attempt(
 def _lacks_on_hooks(right: Right, project: ProjectInUse, evidence: str) -> Finding:
     return Finding(
         right,
-        Judgement.MISSING,
+        Judgment.MISSING,
         project.name,
         f"The token's owner lacks {HOOK_PERMISSIONS[right].name}.",
         diagnosis.HOOK_ADMINS,
@@ -396,22 +396,22 @@ def _lacks_on_hooks(right: Right, project: ProjectInUse, evidence: str) -> Findi
 def _lacks_scope(right: Right, scopes: str, refusal: ProviderError) -> Finding:
     return Finding(
         right,
-        Judgement.MISSING,
+        Judgment.MISSING,
         "",
         f"The token lacks the scope {scopes}.",
         "Edit the token in Azure DevOps (User settings → Personal access tokens) and give it "
-        "the scope Code: Read & write, which is enough for all that Stackhook does.",
+        "the scope Code: Read & write, which is enough for Stackhook.",
         refusal.evidence,
     )
 
 
 def _unknown(right: Right, project: ProjectInUse, error: ProviderError | None) -> Finding:
     """Return that it is not known, because of an error if a call ended in one."""
-    cause = "Azure DevOps does not tell this token what its owner may do."
+    cause = "Azure DevOps doesn't show this token what its owner may do."
     fix = "If the right is missing, it shows when it is first needed."
     if error and error.problem == Problem.TIMEOUT:
-        cause, fix = "There was no time left to look at it.", "Test again."
+        cause, fix = "There was no time left to check it.", "Test again."
     elif error and error.is_transient:
         cause, fix = error.cause, error.fix
     evidence = error.evidence if error else ""
-    return Finding(right, Judgement.UNKNOWN, project.name, cause, fix, evidence)
+    return Finding(right, Judgment.UNKNOWN, project.name, cause, fix, evidence)

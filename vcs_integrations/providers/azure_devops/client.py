@@ -21,11 +21,11 @@ from vcs_integrations.providers.azure_devops.dates import read_date
 from vcs_integrations.providers.azure_devops.organization_url import leads_elsewhere, own_server
 from vcs_integrations.providers.azure_devops.shapes import Json, child, line, text
 from vcs_integrations.providers.base import (
+    CallLimits,
     ChangeSet,
     Connection,
     Finding,
     Hook,
-    Patience,
     Problem,
     ProjectInUse,
     ProviderError,
@@ -74,15 +74,15 @@ STATUS_WORDS = {
 }
 
 
-# When an organization may be called again, by time.monotonic(): what one client of this process
-# was asked, all of them obey.
+# When an organization may be called again, by time.monotonic(): a pause holds for all clients of
+# this process.
 resume_times: dict[str, float] = {}
 # The version of the REST API that an organization was found to speak, for the whole process.
 spoken_versions: dict[str, str] = {}
 
 
 class _Session(requests.Session):
-    """A session that takes no answer for a redirect.
+    """A session that treats no answer as a redirect.
 
     Even with `allow_redirects=False` requests reads a redirect's whole body and its target.
     """
@@ -98,19 +98,19 @@ class AzureDevOpsClient:
     Every method raises ProviderError and nothing else.
     """
 
-    def __init__(self, organization_url: str, token: str, patience: Patience) -> None:
+    def __init__(self, organization_url: str, token: str, limits: CallLimits) -> None:
         self._base = organization_url
         self._token = token
         self._host = urlsplit(organization_url).netloc
-        self._patience = patience
-        self._ends_at = time.monotonic() + patience.seconds_in_all
+        self._limits = limits
+        self._ends_at = time.monotonic() + limits.seconds_in_all
         self._session = _Session()
         # `auth` and not a header of our own: a .netrc entry would replace the header.
         self._session.auth = ("", token)
         self._session.headers["Accept"] = "application/json"
         self._session.headers["X-TFS-FedAuthRedirect"] = "Suppress"
         repeats = Retry(
-            total=patience.retries,
+            total=limits.retries,
             redirect=0,
             allowed_methods=["GET"],
             status_forcelist=[408, 500, 502, 503, 504],
@@ -139,13 +139,13 @@ class AzureDevOpsClient:
         )
 
     def present_url(self, organization_id: str) -> str:
-        """Return where an organization is now, "" where that is not told.
+        """Return the present address of an organization, "" if it is unknown.
 
         Azure DevOps documentation, "Work with URLs in extensions and integrations": an
         organization's address is found by its id.
         """
         server = own_server(self._base) or "https://dev.azure.com"
-        host = AzureDevOpsClient(server, self._token, self._patience)
+        host = AzureDevOpsClient(server, self._token, self._limits)
         params = {"hostId": organization_id, "api-version": "5.0-preview.1"}
         try:
             answer, _ = host._get(f"_apis/resourceAreas/{CORE_AREA}", params)
@@ -309,7 +309,7 @@ class AzureDevOpsClient:
     def create_pull_request_status(
         self, repository_id: str, number: int, revision: int, report: StatusReport
     ) -> None:
-        """Add a status to an revision ("Pull Request Statuses - Create").
+        """Add a status to a revision ("Pull Request Statuses - Create").
 
         A policy that is reset by new changes refuses a status that names no revision.
         """
@@ -397,7 +397,7 @@ class AzureDevOpsClient:
     def replace_subscription(self, external_id: str, hook: Hook) -> None:
         """Replace all of a subscription ("Subscriptions - Replace Subscription").
 
-        The password is sent again: what becomes of a masked one is not documented.
+        The password is sent again: whether a masked one would be kept is not documented.
         """
         self._send("PUT", _hook(external_id), service_hooks.subscription_body(hook))
 
@@ -476,7 +476,7 @@ class AzureDevOpsClient:
             yield RemoteBranch(name, text(ref, "objectId"))
 
     def _connection_data(self) -> Json:
-        """Return who asks and where; nothing where that is not told just now ("Connection Data").
+        """Return the token's owner and the organization; empty if unknown ("Connection Data").
 
         It is not documented which scope that takes.
         """
@@ -487,7 +487,7 @@ class AzureDevOpsClient:
         return answer
 
     def _knows_the_token(self) -> bool:
-        """Say whether the organization takes the token for somebody's."""
+        """Say whether the organization recognizes the token."""
         user = child(self._connection_data(), "authenticatedUser")
         return text(user, "id") not in {"", diagnosis.ANONYMOUS_USER}
 
@@ -531,7 +531,7 @@ class AzureDevOpsClient:
             self._refuse_endless(skip)
 
     def _following(self, answer: Json, skip: int) -> int | None:
-        """Return where a list of changes goes on; None at its end."""
+        """Return where a list of changes continues; None at its end."""
         following = answer.get("nextSkip") or None
         if following is not None and (shapes.positive_integer(answer, "nextSkip") or 0) <= skip:
             raise diagnosis.not_azure_devops(self._host, "the list of changes does not end")
@@ -549,7 +549,7 @@ class AzureDevOpsClient:
         return self._object(body), response.headers
 
     def _send(self, method: str, path: str, sent: Json) -> Json:
-        """Send a JSON object; return the one that comes back. Nothing is sent twice by itself."""
+        """Send a JSON object, without retries; return the one that comes back."""
         _, body = self._call(method, path, {}, sent=sent)
         return self._object(body)
 
@@ -614,9 +614,9 @@ class AzureDevOpsClient:
         if leads_elsewhere(path):
             raise diagnosis.not_azure_devops(self._host, "a name in it stands for another address")
         self._rest()
-        seconds = min(self._patience.seconds_per_call, self._ends_at - time.monotonic())
+        seconds = min(self._limits.seconds_per_call, self._ends_at - time.monotonic())
         if seconds <= 0:
-            raise diagnosis.timed_out(self._host, self._patience.seconds_in_all)
+            raise diagnosis.timed_out(self._host, self._limits.seconds_in_all)
 
         def send() -> tuple[requests.Response, bytes]:
             with self._session.request(
@@ -631,10 +631,10 @@ class AzureDevOpsClient:
                 return response, self._read(response)
 
         try:
-            response, body = deadlines.within(seconds * (1 + self._patience.retries), send)
+            response, body = deadlines.within(seconds * (1 + self._limits.retries), send)
         except ProviderError:
             raise
-        except Exception as error:  # whatever the library raises has a cause to be named
+        except Exception as error:  # every error of the library has a cause to name
             raise diagnosis.of_exception(error, self._host, seconds) from None
         if pause := diagnosis.pause_asked(response):
             resumes_at = time.monotonic() + pause
@@ -647,7 +647,7 @@ class AzureDevOpsClient:
 
         Where somebody is waiting for the page there is no time for that.
         """
-        if not self._patience.obeys_pauses:
+        if not self._limits.obeys_pauses:
             return
         # Another thread may be asked for a longer pause while this one waits.
         while (seconds := resume_times.get(self._base, 0) - time.monotonic()) > 0:
@@ -723,7 +723,7 @@ def _status_report(item: Json) -> StatusReport:
 
 
 def _first_comment(thread: Json) -> RemoteComment | None:
-    """Return what a thread begins with; None where that is deleted or can't be read."""
+    """Return a thread's first comment; None if it is deleted or can't be read."""
     number = shapes.positive_integer(thread, "id")
     comment = next(iter(shapes.children(thread, "comments")), {})
     comment_number = shapes.positive_integer(comment, "id")

@@ -2,7 +2,7 @@
 
 A socket's timeout bounds neither a name's resolution nor an answer that comes byte by byte. So a
 call runs in a thread; when its time is up, its connections are shut down, which ends the thread.
-Only the resolution of a name goes on, for as long as the system's resolver takes.
+Only the resolution of a name continues, for as long as the system's resolver takes.
 """
 
 import os
@@ -23,7 +23,7 @@ SECONDS_TO_END = 0.3
 
 
 class _TimeIsUp(Exception):
-    """Ends what still goes on after a call's time; none of the errors that urllib3 retries on."""
+    """Ends what still runs after a call's time; none of the errors that urllib3 retries on."""
 
 
 class _Connections:

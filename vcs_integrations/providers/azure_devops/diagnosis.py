@@ -35,7 +35,7 @@ NEW_TOKEN = (
 STOPPED = re.compile(
     "TF24668|project collection is stopped|deactivated due to inactivity", re.IGNORECASE
 )
-# For a moment, a server may be stopping by itself. With a reason of people, it has the code above.
+# A server may be stopping for a moment. If a person stopped it, the code above is there.
 STOPPING = "HostShutdownException"
 BLOCKED = {"TF400733", "RequestBlockedException"}
 # A stopped organization is asked again after this many seconds: it takes a person to start it.
@@ -116,7 +116,8 @@ def timed_out(host: str, seconds: float) -> ProviderError:
     return ProviderError(
         Problem.TIMEOUT,
         f"{host} did not answer within {seconds:.0f} seconds.",
-        "Try again; if it stays, check the network between this server and Azure DevOps.",
+        "Try again. If the problem persists, check the network between this server and "
+        "Azure DevOps.",
         evidence="timeout",
     )
 
@@ -162,7 +163,7 @@ def of_exception(error: Exception, host: str, seconds: float) -> ProviderError:
     return ProviderError(
         Problem.CONNECTION_CUT,
         f"The connection to {host} was cut before the answer was complete.",
-        "Try again; if it stays, check for a firewall or proxy that ends connections.",
+        "Try again. If the problem persists, check for a firewall or proxy that ends connections.",
         evidence="connection cut",
     )
 
@@ -242,7 +243,7 @@ def not_azure_devops(host: str, because: str, evidence: str = "") -> ProviderErr
     """Return the diagnosis of an answer that Azure DevOps would not give."""
     return ProviderError(
         Problem.NOT_THE_PROVIDER,
-        f"The answer of {host} is not Azure DevOps': {because}.",
+        f"{host} did not return an Azure DevOps response: {because}.",
         "Check the organization URL, and whether a proxy or sign-in portal answers in its place.",
         evidence=evidence,
     )
@@ -327,12 +328,12 @@ def lacks_code_access(refusal: ProviderError) -> ProviderError:
 
 
 def throttled(seconds: int | None, evidence: str = "") -> ProviderError:
-    """Return the diagnosis of a token's owner who has used up the limit for a while."""
+    """Return the diagnosis of a token's owner who has used up the limit."""
     wait = f"for {seconds} seconds" if seconds else "for some minutes"
     return ProviderError(
         Problem.THROTTLED,
         f"Azure DevOps throttles the token's owner, {wait}.",
-        f"Wait {wait}; a service account of its own keeps other tools from using up the limit.",
+        f"Wait {wait}; with a separate service account, other tools don't use up the limit.",
         evidence=evidence,
         retry_after=seconds,
     )
@@ -454,20 +455,20 @@ def _is_test(response: requests.Response) -> bool:
 def _fix_of_refusal(response: requests.Response) -> str:
     if _is_test(response):
         return (
-            "Look in Azure DevOps whether it is still there and enabled (Project settings → "
+            "Check in Azure DevOps whether it still exists and is enabled (Project settings → "
             "Service hooks), and test it there."
         )
     if response.request.method == "GET":
         return (
-            "Try again; if it stays, look up the code in the documentation of Azure DevOps, or "
-            "report it to the developers of Stackhook."
+            "Try again. If the problem persists, look up the code in the documentation of Azure "
+            "DevOps, or report it to the developers of Stackhook."
         )
     if _is_about_hooks(response):
         return (
-            "It takes https addresses alone, and none that are private or of the machine itself: "
+            "It accepts only https addresses, and no private or loopback ones: "
             f"check PUBLIC_URL. It may also be a missing right. {HOOK_ADMINS}"
         )
-    return "A closed pull request takes nothing any more; else look at its branch policies."
+    return "A closed pull request accepts nothing. If it is open, check its branch policies."
 
 
 def _stopped(response: requests.Response, said: str, evidence: str) -> ProviderError:
@@ -491,9 +492,9 @@ def _stopped(response: requests.Response, said: str, evidence: str) -> ProviderE
 
 def _unavailable(response: requests.Response, names: str, evidence: str) -> ProviderError:
     """Return the diagnosis of an outage; `names` are Azure DevOps' own for what went wrong."""
-    fix = "Try again later; https://status.dev.azure.com tells about outages."
+    fix = "Try again later; https://status.dev.azure.com shows outages."
     if own_server(response.url):
-        fix = "Try again later; if it stays, ask the administrators of the server."
+        fix = "Try again later. If the problem persists, ask the administrators of the server."
     if names:
         fix = f"It could not {_purpose(response)}: {names}. {fix}"
     return ProviderError(

@@ -11,7 +11,7 @@ NOT_PUBLIC = (".local", ".localhost", ".internal", ".lan", ".home.arpa", ".test"
 
 
 def refuses_endpoint(endpoint: str) -> str:
-    """Say why Azure DevOps would not deliver to this URL; empty if nothing speaks against it."""
+    """Say why Azure DevOps would not deliver to this URL; empty if it would."""
     parts = urlsplit(endpoint)
     host = (parts.hostname or "").rstrip(".")
     reasons = []

@@ -19,14 +19,14 @@ from vcs_integrations.providers.base import (
 USUAL_FORMS = (
     "https://dev.azure.com/your-organization or https://your-organization.visualstudio.com"
 )
-OWN_SERVER = "A server of your own must be listed in AZURE_DEVOPS_SERVERS by the operator."
+OWN_SERVER = "Your own servers must be listed in AZURE_DEVOPS_SERVERS by the operator."
 ORGANIZATION = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,48}[A-Za-z0-9])?")
 # Microsoft's own sites under visualstudio.com: never an organization.
 NOT_ORGANIZATIONS = {"app", "code", "docs", "login", "marketplace", "my", "ssh", "vs-ssh", "www"}
 FORBIDDEN_IN_NAMES = set("/:\\~&%;@'\"?<>|#$*}{,+=[]")
 OLD_SSH_HOST = "vs-ssh.visualstudio.com"
 SSH_HOSTS = ("ssh.dev.azure.com", OLD_SSH_HOST)
-# What stands between project and repository in the clone URLs that Azure DevOps gave out, also
+# What is between project and repository in the clone URLs that Azure DevOps gave out, also
 # with fewer refs.
 MARKS = {"_git", "_ssh"}
 LIMITED_REFS = {"_full", "_optimized"}
@@ -78,10 +78,10 @@ def parse_repository_url(text: str, servers: Sequence[str]) -> RepositoryPath | 
 
 
 def leads_elsewhere(name: str) -> bool:
-    """Say whether a name has a segment that stands for another place in a URL's path: . or ..
+    """Say whether a name has a segment that leads to another place in a URL's path: . or ..
 
-    Servers and proxies decode percent-codes, some of them twice, and some read only what stands
-    before a ; or a space.
+    Servers and proxies decode percent-codes, some of them twice, and some read only what is before
+    a ; or a space.
     """
     for _ in range(5):
         segments = re.split(r"[/\\]", name)
@@ -116,7 +116,7 @@ def _read(text: str) -> Address:
         raise InvalidOrganizationUrl(f"Enter the organization's address, like {USUAL_FORMS}.")
     if re.search(r"[\x00-\x1f\x7f\\]|(?! )\s", text):
         raise InvalidOrganizationUrl(
-            f"The address has a character that none has. Use {USUAL_FORMS}."
+            f"The address contains an invalid character. Use {USUAL_FORMS}."
         )
     text = text.replace(" ", "%20")  # a project's name pasted as people read it
     scp = re.fullmatch(r"((?:[^@/:]+@)?([A-Za-z0-9.-]+)):(?:22/)?(v3/.+|(?:.+/)?_ssh/.+)", text)
@@ -136,7 +136,9 @@ def _read(text: str) -> Address:
         )
     segments = tuple(unquote(segment) for segment in parts.path.split("/") if segment)
     if any(s in {".", ".."} or re.search(r"[/\x00-\x1f\x7f]", s) for s in segments):
-        raise InvalidOrganizationUrl(f"The path of the address is not plain. Use {USUAL_FORMS}.")
+        raise InvalidOrganizationUrl(
+            f"The path of the address contains an invalid part. Use {USUAL_FORMS}."
+        )
     port = DEFAULT_PORTS[parts.scheme] if port is None else port
     return Address(parts.scheme, unquote(parts.username or ""), host, port, segments, parts.query)
 

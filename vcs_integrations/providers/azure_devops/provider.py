@@ -11,11 +11,11 @@ from vcs_integrations.providers.azure_devops import diagnosis, organization_url,
 from vcs_integrations.providers.azure_devops.client import AzureDevOpsClient
 from vcs_integrations.providers.azure_devops.endpoint import refuses_endpoint
 from vcs_integrations.providers.base import (
+    CallLimits,
     Client,
     Envelope,
     InvalidOrganizationUrl,
     OrganizationUrl,
-    Patience,
     Problem,
     ProviderError,
     Refused,
@@ -84,16 +84,16 @@ class AzureDevOps:
     def parse_repository_url(self, text: str) -> RepositoryPath | None:
         return organization_url.parse_repository_url(text, self.own_servers)
 
-    def client(self, organization_url: str, token: str, patience: Patience) -> Client:
+    def client(self, organization_url: str, token: str, limits: CallLimits) -> Client:
         try:
             self.parse_organization_url(organization_url)
         except InvalidOrganizationUrl as error:  # a server that was listed once
             raise ProviderError(
                 Problem.NOT_ALLOWED,
                 f"{organization_url} may not be called any more, so nothing was sent there.",
-                "The operator lists the server in AZURE_DEVOPS_SERVERS again, or you unlink it.",
+                "Ask the operator to list the server in AZURE_DEVOPS_SERVERS again, or unlink it.",
             ) from error
-        return AzureDevOpsClient(organization_url, token, patience)
+        return AzureDevOpsClient(organization_url, token, limits)
 
     def receive(
         self, headers: Mapping[str, str], read_body: Callable[[], bytes], secrets: Sequence[S]

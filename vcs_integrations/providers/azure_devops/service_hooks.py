@@ -1,7 +1,7 @@
 """Service hooks as Azure DevOps writes and reads them ("Subscriptions" in its REST reference).
 
 Pure. A subscription is for one event of one project. Those made over REST have to ask for
-whole resources in so many words: without, reduced ones were delivered.
+whole resources explicitly: without that, reduced ones were delivered.
 """
 
 import re
@@ -18,7 +18,7 @@ from vcs_integrations.providers.base import (
 # With 2.0 pushes and pull requests were delivered without their resource.
 RESOURCE_VERSION = "1.0"
 DETAILS = ("resourceDetailsToSend", "messagesToSend", "detailedMessagesToSend")
-# What Azure DevOps adds to the inputs by itself ("Create a service hooks subscription").
+# What Azure DevOps itself adds to the inputs ("Create a service hooks subscription").
 ADDED_INPUTS = {"projectId", "tfsSubscriptionId", "hostId"}
 STATUSES = {
     "": HookStatus.ENABLED,  # old ones have none

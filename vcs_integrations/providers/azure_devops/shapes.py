@@ -1,6 +1,6 @@
 """Reading Azure DevOps' JSON, whatever it holds: unusable values come back empty.
 
-The same shapes stand in REST answers and in webhook requests. Pure, never raises.
+The same shapes are in REST answers and in webhook requests. Pure, never raises.
 """
 
 import re
@@ -88,17 +88,19 @@ def positive_integer(item: Json, key: str) -> int | None:
 
 
 def sha(item: Json, key: str) -> str:
-    """Return a commit's id; the zeros that stand for "none" are empty, as is what is missing."""
+    """Return a commit's id; the zeros that mean "none" are empty, as is what is missing."""
     value = text(item, key).lower()
     return value if SHA.fullmatch(value) and value.strip("0") else ""
 
 
 def ref_changes(repository_id: str, push: Json) -> list[RefChanged]:
-    """Return the refs that a push changed; empty where it does not tell all of them."""
+    """Return the refs that a push changed; empty if it does not list all of them."""
     position = positive_integer(push, "pushId")
     updates = children(push, "refUpdates")
-    told = isinstance(push.get("refUpdates"), list) and len(updates) == len(push["refUpdates"])
-    if position is None or not told or not all(_is_whole(update) for update in updates):
+    is_complete = isinstance(push.get("refUpdates"), list) and len(updates) == len(
+        push["refUpdates"]
+    )
+    if position is None or not is_complete or not all(_is_whole(update) for update in updates):
         return []
     commits = {sha(one, "commitId"): commit(one) for one in children(push, "commits")}
     return [
@@ -167,17 +169,17 @@ def changes(entries: list[Json]) -> list[RemoteChange]:
     files = [entry for entry in entries if not _is_folder(child(entry, "item"))]
     found = [_change(entry) for entry in files]
     renamed = {change.old_path for change in found if change.kind == "renamed"}
-    told = [
+    listed = [
         change
         for entry, change in zip(files, found, strict=True)
         if "sourcerename" not in _change_words(entry) or change.path not in renamed
     ]
-    known = {path for change in told for path in (change.path, change.old_path) if path}
+    known = {path for change in listed for path in (change.path, change.old_path) if path}
     around = {path[:end] for path in known for end in _folder_ends(path)}
     folders = [entry for entry in entries if _is_folder(child(entry, "item"))]
     # Whatever changed in a folder without listed files could be anywhere below it.
     hidden = [RemoteChange("modified", "") for one in folders if _changed_path(one) not in around]
-    return told + hidden
+    return listed + hidden
 
 
 def file_paths(items: list[Json]) -> list[str]:
@@ -229,7 +231,7 @@ def _is_folder(item: Json) -> bool:
 
 
 def _path(item: Json, key: str) -> str | None:
-    """Return a path without the slash before it; None where none can be read."""
+    """Return a path without the slash before it; None if none can be read."""
     value = item.get(key)
     return value.lstrip("/") if value and value == text(item, key) else None
 

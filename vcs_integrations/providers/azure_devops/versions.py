@@ -29,13 +29,13 @@ def is_refusal(type_key: str, text: str) -> bool:
 
 
 def latest_of(text: str) -> str:
-    """Return the latest version that a server says it supports; empty where it does not say."""
+    """Return the latest version that a server says it supports; empty if it does not say."""
     match = LATEST.search(text)
     return match[1] if match else ""
 
 
 def older(version: str, text: str) -> str:
-    """Return the version to try after one was refused with a text; empty where there is none."""
+    """Return the version to try after one was refused with a text; empty if there is none."""
     latest = latest_of(text) or version
     fitting = (one for one in SPOKEN if _order(one) < _order(version))
     return next((one for one in fitting if _order(one) <= _order(latest)), "")

@@ -1,7 +1,7 @@
 """Azure DevOps' webhook requests: who sent them and what they are. Pure, never raises.
 
 Shapes: Azure DevOps documentation, "Service hooks events" and "Webhooks"; what the Test
-button sends is recognised by the ids of its made-up company.
+button sends is recognized by the ids of its made-up company.
 """
 
 import hmac
@@ -64,7 +64,7 @@ SAMPLE_COLLECTION = "c12d0eb8-e382-443b-9f9c-c52cba5014c2"
 # How an answer asks for the password.
 CHALLENGE = 'Basic realm="Stackhook webhooks", charset="UTF-8"'
 UNSAVED_SUBSCRIPTION = str(uuid.UUID(int=0))
-# What a reduced request tells of its repository is the address of what happened.
+# A reduced request identifies its repository only by an address.
 RESOURCE_URL = re.compile(
     r"/_apis/git/repositories/([0-9a-f-]{36})/(?:pushes|pullrequests)/[0-9]{1,18}(?:\?|$)",
     re.IGNORECASE,
@@ -140,10 +140,10 @@ def _pull_request(resource: dict[str, Any]) -> list[Hint]:
 
 
 def _unspecified(payload: dict[str, Any]) -> list[Hint] | Malformed:
-    """Return that something happened: a request with reduced details does not tell more."""
+    """Return that something happened: a request with reduced details says no more."""
     project_id, repository_id = _project_id(payload), _repository_id(child(payload, "resource"))
     if not project_id and not repository_id:
-        return Malformed("The body tells neither a repository nor a project")
+        return Malformed("The body names neither a repository nor a project")
     return [Unspecified(project_id, repository_id)]
 
 
@@ -189,9 +189,9 @@ def _ids(payload: dict[str, Any]) -> tuple[str, str]:
 
 
 def _repository_id(resource: dict[str, Any]) -> str:
-    told = guid(child(resource, "repository"), "id")
+    named = guid(child(resource, "repository"), "id")
     match = RESOURCE_URL.search(text(resource, "url")[:2000])
-    return told or (guid({"id": match[1]}, "id") if match else "")
+    return named or (guid({"id": match[1]}, "id") if match else "")
 
 
 def _project_id(payload: dict[str, Any]) -> str:
