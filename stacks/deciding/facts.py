@@ -36,7 +36,7 @@ T = TypeVar("T")
 
 
 class Contradicted(Exception):
-    """The provider contradicts what an event claims; the text says in what, without a full stop."""
+    """The provider contradicts what an event claims; the text says how, without a period."""
 
 
 @dataclass(frozen=True)
@@ -58,10 +58,10 @@ class PullRequestNow:
 
 
 class Facts:
-    """What one integration's provider tells about a few events.
+    """What one integration's provider says about a few events.
 
-    With `gives_up` nothing is waited for: what can't be read now is taken for unknown. Else
-    every method that reads raises ProviderError where the same may be read later.
+    With `gives_up` nothing is waited for: what can't be read now counts as unknown. Otherwise every
+    method that reads raises ProviderError if the same can be read later.
     """
 
     def __init__(
@@ -79,9 +79,9 @@ class Facts:
     # Reading
 
     def read_push(self, event: PushAnnounced) -> Sequence[RefChanged] | None:
-        """Return what a push changed; None where that can't be had.
+        """Return what a push changed; None if that can't be read.
 
-        Raises Contradicted where there is no such push, or it changed something else.
+        Raises Contradicted if there is no such push, or it changed something else.
         """
         integration, repository_id, position = (
             self._integration,
@@ -107,9 +107,9 @@ class Facts:
         return changes
 
     def read_pull_request(self, event: PullRequestChanged) -> PullRequestNow | None:
-        """Return a pull request as it is now; None where that can't be had.
+        """Return a pull request as it is now; None if that can't be read.
 
-        Raises Contradicted where there is no such pull request, or it can't be as claimed.
+        Raises Contradicted if there is no such pull request, or it can't be as claimed.
         """
 
         def read() -> PullRequestNow | None:
@@ -187,11 +187,11 @@ class Facts:
     # What was read
 
     def changes_of(self, event: PushAnnounced) -> Sequence[RefChanged] | None:
-        """Return what a push changed; None where that can't be had. Raises Outdated."""
+        """Return what a push changed; None if that can't be read. Raises Outdated."""
         return self._read_before(_push_key(event))  # type: ignore[return-value]
 
     def pull_request(self, event: PullRequestChanged) -> PullRequestNow | None:
-        """Return a pull request as it was read; None where that can't be had. Raises Outdated."""
+        """Return a pull request as it was read; None if that can't be read. Raises Outdated."""
         return self._read_before(_pull_request_key(event))  # type: ignore[return-value]
 
     def commit(self, repository_id: str, sha: str) -> RemoteCommit:
@@ -199,13 +199,13 @@ class Facts:
         return self._read_before(_commit_key(repository_id, sha))  # type: ignore[return-value]
 
     def paths_of_push(self, stack: Stack, event: RefChanged) -> ChangedPaths | None:
-        """Return what a push changed, for a stack; None where that was not read."""
+        """Return what a push changed, for a stack; None if that was not read."""
         return self._known.get(_paths_of_push_key(stack, event))  # type: ignore[return-value]
 
     def paths_of_revision(
         self, repository_id: str, number: int, revision: Revision
     ) -> ChangedPaths | None:
-        """Return what a pull request changes; None where that was not read."""
+        """Return what a pull request changes; None if that was not read."""
         key = _paths_of_revision_key(repository_id, number, revision)
         return self._known.get(key)  # type: ignore[return-value]
 
@@ -248,7 +248,7 @@ class Facts:
                 then = (push for push in pushes if push.position <= event.position)
                 moves = [one.new_sha for one in next(then).changes if one.ref == ref]
                 return moves[0] if moves else ""
-            except StopIteration:  # imported, perhaps: there is no push that tells of it
+            except StopIteration:  # imported, perhaps: no push brought it
                 branch = self._calls().branch(event.repository_id, stack.branch)
                 return branch.sha if branch else ""
             except ProviderError as error:
@@ -284,7 +284,7 @@ class Facts:
             raise Contradicted(f"{name} has no {what} in this repository")
 
     def _raise_unless_final(self, error: ProviderError) -> None:
-        """Raise what may be read later, unless nothing is waited for any more."""
+        """Raise an error that may pass, unless nothing is waited for any more."""
         if error.problem != Problem.NOT_FOUND and not self._gives_up:
             raise error
 
@@ -338,7 +338,7 @@ def _changed_paths(changes: Collection[RemoteChange]) -> ChangedPaths:
     if not all(change.path for change in changes):
         return ChangedPaths((), "a change was listed without its path.")
     if any(change.kind == "renamed" and not change.old_path for change in changes):
-        return ChangedPaths((), "where a renamed file was before is not told.")
+        return ChangedPaths((), "the previous path of a renamed file is unknown.")
     return ChangedPaths({path for change in changes for path in _paths_of(change)})
 
 

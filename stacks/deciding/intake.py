@@ -30,13 +30,13 @@ from vcs_integrations.providers.events import (
 
 # How often other workers may be faster before a reconciliation fails.
 ATTEMPTS = 20
-# What is really there is read this soon after a false claim, however many come.
+# How soon repositories are read after a false claim, however many come.
 READ_AFTER_REFUTED = timedelta(minutes=1)
 
 # Why a delivery led to no decision
 NO_STACK = "No stack uses this repository"
 OTHER_REFS = "It changed neither a branch nor a tag"
-NO_DETAILS = "It tells no details: the repositories are read instead"
+NO_DETAILS = "It has no details: the repositories are read instead"
 UNREADABLE = "What happened could not be read: the repository is read again instead"
 
 
@@ -44,8 +44,8 @@ UNREADABLE = "What happened could not be read: the repository is read again inst
 class Entry:
     """Events that came with a delivery, or were found by a reconciliation, and their facts.
 
-    `contradiction` says in what the delivery is false. `decisions` is what came of it, and
-    `without` the reason where that is nothing.
+    `contradiction` says how the delivery is false. `decisions` is the result, and `without` the
+    reason if there is none.
     """
 
     events: Sequence[Event]
@@ -71,7 +71,7 @@ class Batch:
             self.add(entry)
         except Contradicted as claim:
             if not delivery.failures:
-                # A webhook may be faster than what the provider answers from.
+                # A webhook may arrive before the provider's own answers are up to date.
                 raise NotYet(str(claim)) from claim
             entry.contradiction = str(claim)
             self._entries.append(entry)
@@ -83,7 +83,7 @@ class Batch:
         self._entries.append(entry)
 
     def decide(self) -> list[Settlement]:
-        """Store what the deliveries lead to; return what became of each. Raises Outdated."""
+        """Store what the deliveries lead to; return the outcome of each. Raises Outdated."""
         self.store()
         return [_settlement(entry) for entry in self._entries]
 
@@ -152,7 +152,7 @@ def decide_events(
     """Decide what events of one repository mean, found by a reconciliation; store that.
 
     Raises ProviderError, having stored nothing, where something has to be read from the provider
-    and can't be; with `gives_up` that is taken for unknown.
+    and can't be; with `gives_up` that counts as unknown.
     """
     facts = Facts(integration, client, gives_up=gives_up)
     for _ in range(ATTEMPTS):
@@ -207,7 +207,7 @@ def _read_instead(repository: Repository, entry: Entry) -> None:
 
 
 def _refute(integration: Integration, entry: Entry) -> None:
-    """Tell the admins that a delivery's claim is false, and have what is really there read."""
+    """Notify admins that a delivery's claim is false, and have the repositories read."""
     named = {event.repository_id for event in entry.events}
     integration.repositories.filter(external_id__in=named).read_within(READ_AFTER_REFUTED)
     notify(
@@ -237,7 +237,7 @@ def _merge_with_earlier(delivery: Delivery, replayed: Sequence[Decision]) -> lis
 
 
 def _make_repositories_due(integration: Integration, event: Unspecified) -> None:
-    """Have the repositories read in which something happened that the event does not tell."""
+    """Have the repositories read in which something happened that the event does not describe."""
     repositories = integration.repositories.all()
     if event.repository_id:
         repositories = repositories.filter(external_id=event.repository_id)
@@ -253,7 +253,7 @@ def _settlement(entry: Entry) -> Settlement:
 
 
 def _outcome(decisions: Sequence[Decision], without: str) -> tuple[Outcome, str]:
-    """Return what became of a delivery, in short; `without` says why, where nothing was decided."""
+    """Return a delivery's outcome and a short reason; `without` says why nothing was decided."""
     runs = [decision.run for decision in decisions if decision.run]
     if len(runs) == 1:
         return Outcome.RUN, f"{runs[0]} of {runs[0].stack.name}"

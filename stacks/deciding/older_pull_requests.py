@@ -16,12 +16,12 @@ from stacks.rules.states import ENDED, Kind
 from stacks.rules.triggers import Rule
 from vcs_integrations.models import Repository
 
-# So many are planned without a person's help, and so many unfinished proposed runs leave no room.
+# At most this many are planned automatically, and at most this many unfinished proposed runs exist.
 MOST_AT_ONCE = 10
 
 
 def is_answered(stack: Stack, pull_request: PullRequest, revision: int) -> bool:
-    """Say whether a stack, as it follows its branch now, has decided about an revision."""
+    """Say whether a stack, as it follows its branch now, has decided about a revision."""
     if pull_request.pk is None:  # it was never read before
         return False
     answers = _answers(stack).filter(revision=revision)
@@ -35,15 +35,15 @@ def waiting(stack: Stack) -> QuerySet[PullRequest]:
 
 
 def has_room(stack: Stack) -> bool:
-    """Say whether one more may be planned beside the stack's unfinished proposed runs."""
+    """Say whether another one may be planned, given the stack's unfinished proposed runs."""
     unfinished = stack.runs.filter(kind=Kind.PROPOSED).exclude(state__in=ENDED)
     return unfinished.count() < MOST_AT_ONCE
 
 
 def count_older(stacks: Sequence[Stack]) -> None:
-    """Note for stacks whose open pull requests were just read whether the older ones are planned.
+    """Store for stacks whose open pull requests were just read whether the older ones are planned.
 
-    They are where that is a few. Else each is reported as pending until a person decides.
+    A few are planned. Otherwise each is reported as pending until a person decides.
     """
     for stack in stacks:
         if stack.plans_older is None:

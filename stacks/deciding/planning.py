@@ -1,7 +1,7 @@
-"""Planning pull requests that are older than their stack, a few at a time.
+"""Plan pull requests that are older than their stack, a few at a time.
 
-Each is read as it is now and goes the way that webhooks go, so that whatever happens to it
-meanwhile makes no second run. A killed worker leaves what is missing to the next.
+Each is read as it is now and decided like a webhook, so that an event meanwhile makes no second
+run. A killed worker leaves what is missing to the next.
 """
 
 import logging
@@ -28,7 +28,7 @@ RETRY_AFTER = timedelta(minutes=1)
 
 
 def plan_next() -> bool:
-    """Plan older pull requests of one stack for which that is due; False where none is."""
+    """Plan older pull requests of one stack for which that is due; False if none is."""
     reachable = Stack.objects.with_repository().reachable()
     due = reachable.filter(plans_older=True, plan_older_at__lte=timezone.now())
     stack = due.order_by("plan_older_at").first()
@@ -40,7 +40,7 @@ def plan_next() -> bool:
         except ProviderError as error:
             logger.warning("Planning pull requests of %s has to wait: %s", stack, error.problem)
             _finish(stack, wait_after(0, RETRY_AFTER, RETRY_AFTER, error.retry_after))
-        except (OperationalError, InterfaceError):  # claimed again once the database is well
+        except (OperationalError, InterfaceError):  # claimed again once the database recovers
             raise
         except Exception:  # a fault of ours must not hold up the other stacks
             logger.exception("Planning pull requests of %s failed", stack)
@@ -64,7 +64,7 @@ def _plan(stack: Stack) -> None:
 
 
 def _renew(stack: Stack) -> bool:
-    """Claim a stack, or keep it; False where it is not this worker's any more."""
+    """Claim a stack, or keep it; False if it is not this worker's any more."""
     until = timezone.now() + LEASE
     if not _claimed(stack).update(plan_older_at=until):
         return False
@@ -73,7 +73,7 @@ def _renew(stack: Stack) -> bool:
 
 
 def _finish(stack: Stack, wait: timedelta | None) -> None:
-    """Note when to go on, or that nothing is left to plan."""
+    """Store when to continue, or that nothing is left to plan."""
     _claimed(stack).update(plan_older_at=timezone.now() + wait if wait else None)
 
 

@@ -1,7 +1,8 @@
 """A pull request, for the stacks of its target: runs for its commits, or reasons for none.
 
-What an event tells may be late or false, so the pull request is read as it is now. What was
-stored of it before shows what is new; whoever stored it meanwhile makes the reading outdated.
+What an event claims may be late or false, so the pull request is read as it is now. Comparing it
+with what was stored before shows what is new. If somebody stored it meanwhile, the reading is
+outdated.
 """
 
 from collections.abc import Sequence
@@ -28,7 +29,7 @@ from vcs_integrations.providers.events import (
     TrialMerge,
 )
 
-# A reconciliation meets these again and again; only a delivery has to be answered with them.
+# A reconciliation finds these again and again; they are only recorded for a delivery.
 NOTHING_NEW = {
     Rule.OTHER_TARGET,
     Rule.BEFORE_STACK,
@@ -36,13 +37,13 @@ NOTHING_NEW = {
     Rule.SAME_COMMIT,
     Rule.CONFLICTS,
 }
-# By these a pull request needs no run any more.
+# The rules by which a pull request no longer needs a run.
 ENDED_BY = {Rule.MERGED, Rule.CLOSED}
 
 
 @dataclass(frozen=True)
 class Reading:
-    """A pull request as it was stored (`before`), as it is `now`, and what told of it."""
+    """A pull request as it was stored (`before`), as it is `now`, and what announced it."""
 
     row: PullRequest
     before: PullRequestFacts | None
@@ -57,15 +58,15 @@ class Reading:
 
     @property
     def unseen(self) -> list[Revision]:
-        """The revisions that were followed by another before anybody looked."""
+        """The revisions that another one followed before they were read."""
         return [one for one in self.now.revisions[:-1] if one.number > self.last_revision]
 
     def of(self, revision: Revision) -> PullRequestFacts:
-        """Return the pull request with the target that it had at an revision."""
+        """Return the pull request with the target that it had at a revision."""
         return replace(self.now.facts, target_branch=self.now.targets[revision.number])
 
     def paths(self, revision: Revision) -> triggers.ChangedPaths | None:
-        """Return what an revision changes; None where that was not read."""
+        """Return what a revision changes; None if that was not read."""
         return self.facts.paths_of_revision(self.repository_id, self.row.number, revision)
 
     def read_paths(self, revision: Revision) -> None:
@@ -102,7 +103,7 @@ def decide(
 ) -> list[Decision] | None:
     """Decide what a pull request means for the stacks of its repository, and store it.
 
-    None where it can't be read. Raises Outdated where it has to be read again.
+    None where it can't be read. Raises Outdated if it has to be read again.
     """
     row = repository.pull_requests.filter(number=event.number).first()
     if _is_for_none_of(stacks, row, event):
@@ -134,25 +135,25 @@ def _reading(
 def _is_for_none_of(
     stacks: Sequence[Stack], row: PullRequest | None, event: PullRequestChanged
 ) -> bool:
-    """Say whether a pull request targets a branch that no stack tracks, as it seems.
+    """Say whether a pull request seems to target a branch that no stack tracks.
 
-    Where it targets another one by now, an event of its own tells of that. A false claim decides
-    nothing either: what is stored, run and reported stays as it is.
+    If it targets another one by now, another event says so. A false claim decides nothing either:
+    what is stored, run and reported stays as it is.
     """
-    told = event.facts or event.claims
+    claimed = event.facts or event.claims
     branches = {stack.branch for stack in stacks}
-    return row is None and told is not None and told.target_branch not in branches
+    return row is None and claimed is not None and claimed.target_branch not in branches
 
 
 def _without_reading(
     stacks: Sequence[Stack], event: PullRequestChanged, delivery: Delivery | None
 ) -> list[Decision]:
-    told = event.facts or event.claims
-    if delivery is None or told is None:
+    claimed = event.facts or event.claims
+    if delivery is None or claimed is None:
         return []
-    subject = f"Pull request {told.number}"
+    subject = f"Pull request {claimed.number}"
     return [
-        Decision.objects.record(stack, subject, triggers.claimed_target(stack, told), delivery)
+        Decision.objects.record(stack, subject, triggers.claimed_target(stack, claimed), delivery)
         for stack in stacks
     ]
 
@@ -226,7 +227,7 @@ def _record_newest(stack: Stack, reading: Reading) -> list[Decision]:
     if reading.delivery is None and decision.rule in NOTHING_NEW:
         return recorded
     names_run = decision.starts_run or decision.rule in {Rule.SAME_COMMIT, Rule.CONFLICTS}
-    told = Decision.objects.record(
+    record = Decision.objects.record(
         stack,
         str(row),
         decision,
@@ -234,13 +235,13 @@ def _record_newest(stack: Stack, reading: Reading) -> list[Decision]:
         run if names_run else None,
         revision.source_sha if decision.rule == Rule.FORK else "",
     )
-    return [*recorded, told]
+    return [*recorded, record]
 
 
 def _note_merge(run: Run, reading: Reading) -> None:
-    """See to a run that was planned before its pull request was opened, or could be merged.
+    """Have a run planned again that was planned before its pull request existed or could be merged.
 
-    What was planned again already is so once more only when the merge is told to have changed.
+    A run that repeats another is planned again only if the merge has changed.
     """
     before, now = reading.before, reading.now.facts
     has_changed = before is None or before.trial_merge != now.trial_merge
@@ -255,7 +256,7 @@ def _note_merge(run: Run, reading: Reading) -> None:
 def _decide_past(
     stack: Stack, reading: Reading, revision: Revision
 ) -> triggers.Decision | Undecided | None:
-    """Decide about a commit that nobody saw in time; None where there is nothing to record."""
+    """Decide about a commit that was not read in time; None if there is nothing to record."""
     return triggers.decide_past_revision(
         stack,
         reading.of(revision),
@@ -268,7 +269,7 @@ def _decide_past(
 def _record_past(
     stack: Stack, reading: Reading, revision: Revision, *, ends_as: State = State.SUPERSEDED
 ) -> list[Decision]:
-    """Record the run of a commit that nobody saw in time, or tie the one that it has."""
+    """Record the run of a commit that was not read in time, or tie the one that it has."""
     if reading.of(revision).target_branch != stack.branch:
         return []
     others = _runs_of(stack, revision.source_sha).exclude(sources__pull_request=reading.row)
@@ -313,7 +314,7 @@ def _source(reading: Reading, revision: Revision, run: Run | None = None) -> Run
     return RunSource(
         run=run,
         branch=reading.now.facts.source_branch[:500],
-        # A fork counts its pushes by itself.
+        # A fork numbers its own pushes.
         position=None if reading.now.facts.is_from_fork else revision.position,
         pull_request=reading.row,
         revision=revision.number,

@@ -19,7 +19,7 @@ from vcs_integrations.providers.events import RefChanged, RemoteCommit
 
 @dataclass(frozen=True)
 class Pushed:
-    """A ref that a push changed, and what told of it: None where a reconciliation found it."""
+    """A ref that a push changed, and the delivery; None if a reconciliation found it."""
 
     change: RefChanged
     facts: Facts
@@ -27,15 +27,15 @@ class Pushed:
 
     @property
     def commit(self) -> RemoteCommit:
-        """The new commit. Raises Outdated where it was not read."""
+        """The new commit. Raises Outdated if it was not read."""
         change = self.change
         return change.commit or self.facts.commit(change.repository_id, change.new_sha)
 
 
 class Past:
-    """What a stack has of some pushes already: decisions, and runs.
+    """The decisions and runs that a stack already has for some pushes.
 
-    What was decided before it followed its branch is of another one, perhaps.
+    Decisions from before it followed its branch may be about another one.
     """
 
     def __init__(self, stack: Stack, changes: Iterable[RefChanged]) -> None:
@@ -68,7 +68,7 @@ class Past:
         return _subject(change) in self._decided
 
     def add(self, change: RefChanged, run: Run | None) -> None:
-        """Note that a push was decided, and its run, for those that follow in the batch."""
+        """Record that a push was decided, and its run, for those that follow in the batch."""
         self._decided[_subject(change)] = run or self._decided.get(_subject(change))
         if run:
             if change.branch == self._stack.branch:
@@ -109,7 +109,7 @@ class Past:
 def read(stack: Stack, changes: Sequence[RefChanged], facts: Facts, *, is_found: bool) -> None:
     """Read what deciding about pushes needs. Raises ProviderError.
 
-    What a reconciliation found and was decided already needs nothing.
+    A push that a reconciliation found and that is already decided needs nothing.
     """
     if not stack.path_rule and all(change.commit for change in changes):
         return
@@ -158,7 +158,7 @@ def _decide(stack: Stack, pushed: Pushed, past: Past, runs: PushedRuns) -> Decis
         return None
     is_replayed = delivery is not None and delivery.processed_at is not None
     if decision.starts_run and not is_replayed and is_decided:
-        # Settings changed since: a person may decide again, and not whoever can send deliveries.
+        # Settings may have changed: people may decide again, but not whoever can send deliveries.
         decision = triggers.decided_before()
     if _moves_head(stack, change, decision):
         _move_head(stack, pushed)

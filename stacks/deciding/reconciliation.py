@@ -1,8 +1,8 @@
-"""Reading from the provider what happened, so that nothing is missed, whatever webhooks do.
+"""Read from the provider what happened, so that nothing is missed, whatever webhooks do.
 
 Only repositories that stacks use are read: the pushes since the last one seen, the tracked
-branches, and the pull requests that are open, new, or were open. What is found goes the way
-that webhooks go.
+branches, and the pull requests that are open, new, or were open. What is found is decided
+like webhooks.
 """
 
 import logging
@@ -34,13 +34,13 @@ logger = logging.getLogger(__name__)
 
 # A dead worker's repositories are claimed by others after this.
 LEASE = timedelta(minutes=1)
-# Then, after an hour, what the provider would tell of a push counts as unknown.
-PATIENT_FAILURES = 10
+# After this many, about an hour, what the provider would say of a push counts as unknown.
+WAITING_FAILURES = 10
 RETRY_FIRST_AFTER = timedelta(seconds=30)
 
 
 def reconcile_next() -> bool:
-    """Reconcile one repository that is due; False where none is."""
+    """Reconcile one repository that is due; False if none is."""
     repository = Repository.objects.claim(LEASE).select_related("integration").first()
     if repository is None:
         return False
@@ -49,7 +49,7 @@ def reconcile_next() -> bool:
             reconcile(repository)
     except ProviderError as error:
         logger.warning("Reconciling %s has to wait: %s", repository, error.problem)
-    except (OperationalError, InterfaceError):  # it is claimed again once the database is well
+    except (OperationalError, InterfaceError):  # it is claimed again once the database recovers
         raise
     except Exception:  # a fault of ours must not hold up the other repositories
         logger.exception("Reconciling %s failed", repository)
@@ -58,10 +58,10 @@ def reconcile_next() -> bool:
 
 
 def reconcile(repository: Repository) -> list[Decision]:
-    """Take in what happened in a repository since it was last read.
+    """Decide what happened in a repository since it was last read.
 
-    Returns what was decided; raises ProviderError where something could not be read, having
-    noted when to try again. What was taken in until then stays.
+    Returns the decisions; raises ProviderError if something could not be read, having stored when
+    to retry. What was decided until then stays.
     """
     stacks = list(Stack.objects.filter(repository=repository))
     if not stacks:
@@ -82,15 +82,15 @@ def reconcile(repository: Repository) -> list[Decision]:
 
 
 def _read_pushes(repository: Repository, stacks: list[Stack], client: Client) -> Iterator[Decision]:
-    """Take in the pushes since the last one seen, the oldest first."""
-    gives_up = repository.failures >= PATIENT_FAILURES
+    """Decide the pushes since the last one seen, the oldest first."""
+    gives_up = repository.failures >= WAITING_FAILURES
     for push in reversed(_new_pushes(repository, stacks, client)):
         if not push.is_internal:
             announced = [PushAnnounced(push.repository_id, push.position)]
             yield from decide_events(
                 repository.integration, push.changes or announced, client=client, gives_up=gives_up
             )
-        # One by one, so that whatever ends this goes on where it ended.
+        # One by one, so that the next attempt continues where this one ended.
         not_seen = Repository.objects.filter(pk=repository.pk)
         pushed = {} if push.is_internal else {"pushed_at": push.pushed_at}
         not_seen.filter(Q(seen_position=None) | Q(seen_position__lt=push.position)).update(
@@ -112,7 +112,7 @@ def _new_pushes(repository: Repository, stacks: list[Stack], client: Client) -> 
 
 
 def _correct_heads(repository: Repository, client: Client) -> None:
-    """Read again the heads that are not where their branches are: no push told of it."""
+    """Reread the heads that are not where their branches are, though no push says so."""
     followers = list(Stack.objects.filter(repository=repository).with_repository())
     for name in {stack.branch for stack in followers}:
         branch = client.branch(repository.external_id, name)
@@ -131,7 +131,7 @@ def _known_head(stack: Stack) -> str:
 def _read_pull_requests(
     repository: Repository, stacks: list[Stack], client: Client
 ) -> Iterator[Decision]:
-    """Take in the pull requests that are not as they were stored."""
+    """Decide the pull requests that are not as they were stored."""
     listed = {
         one.number: one for one in client.pull_requests(repository.external_id, open_only=True)
     }
@@ -168,6 +168,6 @@ def _followed_since(stacks: list[Stack]) -> datetime:
 
 
 def _retry_later(repository: Repository, error: ProviderError | None = None) -> None:
-    """Try again soon, then less and less often, or when the provider said."""
+    """Retry soon, then less and less often, or when the provider says."""
     asked = error.retry_after if error else None
     repository.retry_later(RETRY_FIRST_AFTER, RECONCILE_EVERY, asked)

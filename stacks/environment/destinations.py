@@ -1,4 +1,4 @@
-"""Confirming where the variables of a stack send a secret or a state, before it is stored.
+"""Confirm where the variables of a stack send a secret or a state, before it is stored.
 
 While a stack holds neither, members may set any variable, including one that sends elsewhere what
 is stored later. So whoever stores a secret or a first state sees those that no admin has set, and
@@ -53,7 +53,7 @@ def destinations_of(stack: Stack, besides: StackVariable | None = None) -> Desti
     """Return what is confirmed before a stack gets a secret or its first state.
 
     These are the variables that no admin has set or confirmed; `besides` is one that doesn't count.
-    A secret that is there already answers nothing: a member may have stored it just for that.
+    An existing secret doesn't make this unnecessary: a member may have stored it just for that.
     """
     variables = stack.variables.filter(is_checked=False)
     if besides:
@@ -92,11 +92,11 @@ class DestinationsForm(forms.Form):
         self.destinations, self.what = destinations, what
         self.fields["confirmed"].label = f"I checked where these variables send the {what}"
         if what == "secret":
-            self.fields["confirmed"].help_text = "Needed only if Secret is ticked."
+            self.fields["confirmed"].help_text = "Needed only if Secret is checked."
 
     def clean(self) -> dict[str, Any]:
         if reason := self._why_not_confirmed():
-            # The page then shows the box unticked.
+            # The page then shows the box unchecked.
             self.data = {}
             self.add_error("confirmed", reason)
         return self.cleaned_data
@@ -119,12 +119,12 @@ class DestinationsForm(forms.Form):
         if not self.cleaned_data.get("confirmed"):
             return (
                 f"The {self.what} was not stored, as these variables can send it elsewhere. Check "
-                f"their values, then tick this box{again}."
+                f"their values, then check this box{again}."
             )
         if self.data.get("destinations") != self.destinations.digest:
             return (
                 f"The {self.what} was not stored, as these variables were changed after you opened "
-                f"the page. Check their values again, then tick this box{again}."
+                f"the page. Check their values again, then check this box{again}."
             )
         if hidden := [one.name for one in variables if one.value is None and not one.is_secret]:
             return (

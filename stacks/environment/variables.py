@@ -14,12 +14,12 @@ from stacks.rules.states import HOLDS_STACK, Kind
 logger = logging.getLogger(__name__)
 
 SHORTEST_SECRET = 6
-# So many former secrets of a stack are kept, the newest, to be masked.
+# How many former secrets of a stack are kept, the newest, to be masked.
 MOST_FORMER_SECRETS = 50
 ORDINARY_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 # What follows TF_VAR_ is a name of Terraform's, which may have hyphens.
 INPUT_NAME = re.compile(r"TF_VAR_[A-Za-z_][A-Za-z0-9_-]*", re.ASCII)
-# What each run is given of its own
+# Variables that each run has its own values of
 RESERVED = {"PATH", "HOME", "USER", "LOGNAME", "SHELL", "PWD", "TMPDIR", "ENV", "BASH_ENV", "IFS"}
 RESERVED_PREFIXES = ("LD_", "STACKHOOK_")
 INPUT = "TF_VAR_"
@@ -65,7 +65,7 @@ ALLOWED_PREFIXES = (
 def environment_of(stack: Stack, kind: Kind) -> tuple[dict[str, str], list[str]]:
     """Return what runs of a kind find, and all of the stack's secret values, to be masked in logs.
 
-    Raises WrongKey where one can't be decrypted.
+    Raises WrongKey if one can't be decrypted.
     """
     fields = ("pk", "name", "value", "is_secret", "is_for_proposed")
     variables = list(stack.variables.values_list(*fields, named=True))
@@ -81,7 +81,7 @@ def withheld_from(stack: Stack, kind: Kind) -> list[str]:
 
 
 def held_by(stack: Stack, besides: StackVariable | None = None) -> str:
-    """Say which secrets a stack holds that its code could give away; empty where there are none.
+    """Say which secrets a stack holds that its code could give away; empty if there are none.
 
     `besides` is a variable that doesn't count.
     """
@@ -142,7 +142,7 @@ def remove(variable: StackVariable) -> None:
 
 
 def plain_values_of(stack: Stack) -> dict[str, str]:
-    """Return the values that may be shown. Raises WrongKey where one can't be decrypted."""
+    """Return the values that may be shown. Raises WrongKey if one can't be decrypted."""
     variables = stack.variables.filter(is_secret=False).values_list("pk", "name", "value")
     return {name: _open(name, value, pk) for pk, name, value in variables}
 

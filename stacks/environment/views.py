@@ -24,7 +24,7 @@ from stacks.environment.variables import (
 from stacks.models import Stack, StackVariable
 
 LONGEST_VALUE = 30_000  # four bytes each fit what Linux takes
-TAKEN = "There is a variable of this name. Change that one, or choose a different name."
+TAKEN = "A variable with this name exists. Change it, or choose a different name."
 
 
 class ValueField(forms.CharField):
@@ -32,8 +32,8 @@ class ValueField(forms.CharField):
 
     widget = forms.Textarea(attrs={"rows": 2, "spellcheck": "false", "autocomplete": "off"})
     default_error_messages = {
-        "null_characters_not_allowed": "No environment takes a null character. Remove it, or enter "
-        "the value in base64 and decode it in the code.",
+        "null_characters_not_allowed": "A variable can't contain a null character. Remove it, or "
+        "enter the value in base64 and decode it in the code.",
     }
 
     def __init__(self, **kwargs: Any) -> None:
@@ -58,7 +58,7 @@ class VariableForm(forms.Form):
         label="Secret",
         required=False,
         help_text=f"Never shown again, and masked in logs and plans. In JSON, HCL and the like, "
-        f"each value of at least {SHORTEST_SECRET} characters is masked by itself. All values are "
+        f"each value of at least {SHORTEST_SECRET} characters is masked separately. All values are "
         f"stored encrypted.",
     )
 
@@ -73,7 +73,7 @@ class VariableForm(forms.Form):
     was_secret = False
 
     def restrict(self, stack: Stack, *, reader_is_admin: bool) -> None:
-        """Leave to admins what gives secrets away."""
+        """Reserve for admins what could reveal secrets."""
         self.stack, self.reader_is_admin = stack, reader_is_admin
         if not reader_is_admin:
             del self.fields["is_for_proposed"]
@@ -121,7 +121,7 @@ class VariableForm(forms.Form):
 
 
 class ChangedVariableForm(VariableForm):
-    """`value` is what a variable says now; None where that is not shown or can't be read."""
+    """`value` is what a variable says now; None if that is not shown or can't be read."""
 
     def __init__(self, data: QueryDict | None, variable: StackVariable, value: str | None) -> None:
         initial = {

@@ -1,6 +1,6 @@
 """What happens in a run, top to bottom: fetch, init, plan; and once it is confirmed, apply.
 
-The run's state is moved by the worker that has it, and only as long as it has it.
+Only the worker that holds a run moves its state, and only as long as it holds the run.
 """
 
 import logging
@@ -33,7 +33,7 @@ from stacks.execution.isolation.sandbox import (
 from stacks.execution.isolation.system import MEGABYTE
 from stacks.execution.output.logs import Log
 from stacks.execution.output.masking import MOST_CHARACTERS, MOST_PARTS, Masker
-from stacks.execution.patience import patiently
+from stacks.execution.retries import with_retries
 from stacks.execution.tools import backends, terraform
 from stacks.execution.tools.backends import StoredBackend
 from stacks.execution.tools.errors import Tail, terraform_errors
@@ -75,13 +75,13 @@ class JobFailed(Exception):
 
 
 class WorkerEnds(Exception):
-    """The worker was asked to end: what it plans is planned again by the next one."""
+    """The worker was asked to end: the next one plans its run again."""
 
 
 def execute(run: Run, is_ending: Callable[[], bool]) -> None:
-    """Do what is to be done in a run's state, to its end. Raises nothing.
+    """Do what a run's state requires, to the end. Raises nothing.
 
-    `is_ending` says whether the worker was asked to end; an apply is brought to its end first.
+    `is_ending` says whether the worker was asked to end; an apply is finished first.
     """
     with Keeping([run], queue.LEASE) as lease:
         _execute(run, is_ending, lease)
@@ -98,7 +98,7 @@ def _execute(run: Run, is_ending: Callable[[], bool], lease: Keeping) -> None:
     except Stopped:
         logger.info("%s of %s was stopped", run, run.stack)
     except WorkerEnds:
-        queue.give_back(run)
+        queue.requeue(run)
     except (JobFailed, NotFetched) as failure:
         fail(run, str(failure), failure.errors)
     except (LimitReached, NoNetwork, NotIsolated, ProviderError, WrongKey) as error:
@@ -116,7 +116,7 @@ def fail(run: Run, sentence: str, errors: str = "") -> None:
         end(run, State.FAILED, **fields)
     except Stopped:
         logger.info("%s of %s had ended: %s", run, run.stack, sentence)
-    except (DatabaseError, InterfaceError):  # its lease runs out, and others see to it
+    except (DatabaseError, InterfaceError):  # its lease ends, and others requeue or fail it
         logger.exception("%s of %s could not be ended", run, run.stack)
 
 
@@ -128,14 +128,14 @@ def _report(run: Run, sentence: str) -> None:
 
 def _note(run: Run, fields: dict[str, Any]) -> None:
     """Store what is known of a run by now."""
-    patiently(lambda: run.held().update(**fields))
+    with_retries(lambda: run.held().update(**fields))
     for name, value in fields.items():
         setattr(run, name, value)
 
 
 def end(run: Run, state: State, **fields: Any) -> None:
-    """Move a run on and let go of it. Raises Stopped when it is not this worker's any more."""
-    patiently(lambda: _move(run, state, **queue.FREE, **fields))
+    """Move a run on and release it. Raises Stopped when it is not this worker's any more."""
+    with_retries(lambda: _move(run, state, **queue.FREE, **fields))
 
 
 @transaction.atomic
@@ -148,7 +148,7 @@ def _move(run: Run, state: State, **fields: Any) -> None:
 
 
 class Job:
-    """A run that this worker has, in a sandbox."""
+    """A run that this worker holds, in a sandbox."""
 
     def __init__(
         self, run: Run, sandbox: Sandbox, is_ending: Callable[[], bool], lease: Keeping
@@ -170,7 +170,7 @@ class Job:
 
     def plan(self) -> None:
         """Plan, and wait for people where something would be changed on the tracked branch."""
-        # Before anything is fetched: what moves from now on makes the plan out of date.
+        # Before anything is fetched: whatever moves from now on makes the plan out of date.
         _note(self.run, basis_now(self.stack))
         if self.run.kind == Kind.PROPOSED:
             _note(self.run, {"tracked_sha": merging.tracked_now(self.run)})
@@ -190,10 +190,10 @@ class Job:
         if code not in {terraform.NO_CHANGES, terraform.CHANGES}:
             raise self._failed("The plan failed.")
         # This copy is shown and applied: `show` runs code of providers, which may replace the file.
-        file = self.sandbox.take(terraform.PLAN, LARGEST_PLAN, self._is_unwanted)
+        file = self.sandbox.read_file(terraform.PLAN, LARGEST_PLAN, self._is_unwanted)
         lock_file = f"{self.folder}/{terraform.LOCK_FILE}"
-        versions = self.sandbox.take(lock_file, LARGEST_LOCK_FILE, self._is_unwanted)
-        fields = self._results(self.sandbox.give(terraform.PLAN, file))
+        versions = self.sandbox.read_file(lock_file, LARGEST_LOCK_FILE, self._is_unwanted)
+        fields = self._results(self.sandbox.provide(terraform.PLAN, file))
         if code == terraform.NO_CHANGES or self.run.kind == Kind.PROPOSED:
             end(self.run, State.FINISHED, **fields)
             return
@@ -210,11 +210,11 @@ class Job:
         end(self.run, State.CONFIRMED if may_go_on else State.UNCONFIRMED, **fields)
 
     def apply(self) -> None:
-        """Apply exactly the plan that was confirmed. What began to be applied never is again."""
+        """Apply exactly the plan that was confirmed, and never twice."""
         with decrypting("The plan"):
             stored = PlanFile.objects.filter(run=self.run).first()
         if stored is None:
-            raise JobFailed("Its plan is not there any more, so nothing was applied. Retry it.")
+            raise JobFailed("Its plan no longer exists, so nothing was applied. Retry it.")
         if reason := why_state_refuses(self.run):
             raise JobFailed(f"{reason} Nothing was applied. Retry it to plan again.")
         content = bytes(stored.content)
@@ -223,7 +223,7 @@ class Job:
                 "Its plan is not the one that was shown, so nothing was applied. Retry it to plan "
                 "again."
             )
-        plan = self.sandbox.give(terraform.PLAN, content)
+        plan = self.sandbox.provide(terraform.PLAN, content)
         self._prepare(bytes(stored.lock_file))
         command = terraform.apply_command(self.program, plan)
         limits = Limits(settings.RUN_APPLY_MINUTES * 60, outlives=True)
@@ -246,8 +246,8 @@ class Job:
         if program is None:
             name = self.stack.get_tool_display()
             raise JobFailed(
-                f"{name} is not there on the worker's machine. The operator installs it, or names "
-                f"its place in {terraform.VARIABLES[Tool(self.stack.tool)]}."
+                f"{name} is not installed on the worker's machine. Ask the operator to install it, "
+                f"or to set {terraform.VARIABLES[Tool(self.stack.tool)]}."
             )
         return self.sandbox.program(program)
 
@@ -295,7 +295,7 @@ class Job:
         self._initialize(root)
 
     def _fetch_from_new_address(self) -> bool:
-        """Fetch again where the repository was renamed; False where that does not help.
+        """Fetch again where the repository was renamed; False if that does not help.
 
         Asked whenever a fetch failed: the old name may be another repository's by now.
         """
@@ -347,7 +347,7 @@ class Job:
         if project_root.STATE not in root.files:
             return
         file = f"{self.folder}/{project_root.STATE}"
-        if project_root.holds_state(self.sandbox.take(file, LARGEST_STATE, self._is_unwanted)):
+        if project_root.holds_state(self.sandbox.read_file(file, LARGEST_STATE, self._is_unwanted)):
             raise JobFailed(
                 f"{project_root.STATE} in the project root is a state, and the state of this stack "
                 f"is kept elsewhere. Remove the file from the repository. "
@@ -379,7 +379,7 @@ class Job:
         limits = Limits(settings.RUN_PLAN_MINUTES * 60)
         has_failed = bool(self._execute(terraform.init_command(self.program), limits))
         stored = backends.read_stored(
-            self.sandbox.take(f"data/{backends.STORED}", MEGABYTE, self._is_unwanted)
+            self.sandbox.read_file(f"data/{backends.STORED}", MEGABYTE, self._is_unwanted)
         )
         if self.stack.backend == Backend.STACKHOOK:
             self._check_backend_is_ours(root, stored, has_failed)
@@ -395,9 +395,9 @@ class Job:
     def _check_backend_is_ours(
         self, root: ProjectRoot, stored: StoredBackend | None, has_failed: bool
     ) -> None:
-        """Fail where the code says who keeps its state.
+        """Fail if the code says who keeps its state.
 
-        That one would begin with an empty state, and have all that is there made once more.
+        Stackhook would start from an empty state, and create everything a second time.
         """
         named = self._named_beside_ours() if has_failed else None
         if named is None and (stored is None or stored.is_ours(self.environment)):
@@ -421,7 +421,7 @@ class Job:
         return backends.named_beside_ours(diagnostics)
 
     def _warn_of_environment(self) -> None:
-        """Say what of the stack's environment has no effect, or can't be masked."""
+        """Warn of variables that have no effect, or that can't be masked."""
         for warning in warnings_of_overridden(
             self.environment, self.sandbox, self.folder, self._is_unwanted
         ):
@@ -441,7 +441,7 @@ class Job:
 
     def _put(self, name: str, content: bytes) -> None:
         """Put a file of ours into the project root; inside, where no link leads out of it."""
-        given = self.sandbox.give(name, content)
+        given = self.sandbox.provide(name, content)
         target = self.sandbox.path("workspace", f"{self.folder}/{name}")
         command = ["cp", "-T", "--remove-destination", given, target]
         if self.sandbox.collect(command, {}, self._is_unwanted, MEGABYTE)[1]:

@@ -1,6 +1,6 @@
-"""Which run may go, who has it, and what becomes of runs whose worker died.
+"""Which run is next, who holds it, and what happens to runs whose worker died.
 
-A worker has a run as long as it renews its lease. Every move below is made by one statement that
+A worker holds a run as long as it renews its lease. Every move below is made by one statement that
 names the state it leaves, so that of two workers one moves the run and the other finds nothing.
 """
 
@@ -17,27 +17,27 @@ from stacks.models.state import keep_lock_of_lost_apply
 from stacks.rules.states import ENDED, HOLDS_STACK, Kind, State
 
 LEASE = timedelta(seconds=60)
-# What a run has that no worker works on.
+# The fields of a run that no worker holds.
 FREE: dict[str, Any] = {"worker": "", "lease_until": None, "lease_token": ""}
 MOST_ATTEMPTS = 3
 PLANNING = {State.PREPARING, State.PLANNING}
 APPLY_WAS_LOST = (
     "The worker stopped while it applied, so it is not known how far it came. Compare the log with "
-    "what there is, and look at the stack's state: a lock that is left there has to be released. "
+    "what exists, and check the stack's state: a remaining lock has to be released. "
     "Then push again or retry: the next plan shows what is missing."
 )
 PLAN_WAS_LOST = (
-    f"The worker stopped {MOST_ATTEMPTS} times while it planned. Look at the worker's own log: the "
+    f"The worker stopped {MOST_ATTEMPTS} times while it planned. Check the worker's own log: the "
     "machine may be short of memory."
 )
 
 
 def claim_next(worker: str) -> Run | None:
-    """Give a worker the run whose turn it is; it is preparing or applying then.
+    """Claim the next run for a worker; it is preparing or applying then.
 
-    What was confirmed comes first, then tracked runs, then proposed ones, each the oldest first.
+    Confirmed runs come first, then tracked runs, then proposed ones, each the oldest first.
     """
-    give_back_lost()
+    requeue_lost()
     if not Run.objects.filter(state__in=[State.QUEUED, State.CONFIRMED]).exists():  # mostly
         return None
     return _claim_confirmed(worker) or _claim_queued(worker)
@@ -48,8 +48,8 @@ def is_wanted(run: Run) -> bool:
     return run.held().filter(state=run.state).exists()
 
 
-def give_back_lost() -> None:
-    """See to the runs whose worker does not work any more."""
+def requeue_lost() -> None:
+    """Requeue or fail the runs whose worker died."""
     lost = Run.objects.filter(lease_until__lt=timezone.now())
     if not lost.exists():  # mostly
         return
@@ -62,8 +62,8 @@ def give_back_lost() -> None:
         _end(run, State.FAILED, failure=APPLY_WAS_LOST, apply_ended_at=timezone.now())
 
 
-def give_back(run: Run) -> None:
-    """Put a run that is planned by a worker that ends back into the queue, as if never begun."""
+def requeue(run: Run) -> None:
+    """Put a run back into the queue, as if never begun, because its worker ends while planning."""
     with transaction.atomic():
         if Run.objects.filter(pk=run.pk, lease_token=run.lease_token).move_to(State.QUEUED):
             Run.objects.filter(pk=run.pk).update(attempts=run.attempts - 1, **FREE)
@@ -89,7 +89,7 @@ def _confirmed() -> RunQuerySet:
 
 
 def _waiting(kind: Kind) -> RunQuerySet:
-    """Return the queued runs of a kind that may go, the oldest first."""
+    """Return the queued runs of a kind that may start, the oldest first."""
     queued = _of_linked().filter(state=State.QUEUED, kind=kind).order_by("created_at", "pk")
     if kind == Kind.PROPOSED:
         return queued
@@ -100,7 +100,7 @@ def _waiting(kind: Kind) -> RunQuerySet:
 
 
 def _of_linked() -> RunQuerySet:
-    """Return runs whose code can be fetched: those of others wait until they are linked again."""
+    """Return runs of linked integrations: all others wait until they are linked again."""
     return Run.objects.filter(repository__integration__unlinked_at=None)
 
 

@@ -16,7 +16,7 @@ LEADS_TO = {
     Action.DISCARD: State.DISCARDED,
     Action.CANCEL: State.CANCELED,
 }
-# Nobody retries what newer code has taken the place of.
+# What newer code has replaced isn't retried.
 RETRIED = {State.FINISHED, State.FAILED, State.DISCARDED, State.CANCELED}
 
 
@@ -35,7 +35,7 @@ def actions_for(run: Run) -> list[Action]:
 
 
 def act(run: Run, action: Action, person: User, note: str) -> Run:
-    """Do something with a run in somebody's name; return the run to look at afterwards.
+    """Do something with a run in somebody's name; return the run to show afterward.
 
     Raises NotPossible, also when somebody else, or newer code, was quicker.
     """
@@ -84,7 +84,7 @@ def refuses_retry(run: Run) -> str:
 
 def _may(run: Run, action: Action, state: State) -> bool:
     return state in MOVES[State(run.state)] and (
-        # By hand only what waits to be confirmed is; autodeploy goes there by itself.
+        # People confirm only what waits for it; autodeploy moves a run there itself.
         action != Action.CONFIRM or run.state == State.UNCONFIRMED
     )
 
@@ -103,7 +103,7 @@ def _retry(run: Run, person: User, note: str) -> Run:
                 raise NotPossible(reason)
             repeated = repeat(run)
             _record(run, Action.RETRY, person, note)
-    except IntegrityError:  # a push started a run in this moment
+    except IntegrityError:  # a push started a run at the same moment
         raise NotPossible("A newer run has just started.") from None
     return repeated
 

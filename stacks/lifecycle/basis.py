@@ -7,7 +7,7 @@ from stacks.rules.states import Kind
 
 
 class Now(NamedTuple):
-    """What there is to plan from; the push and commit of the tracked branch's newest run."""
+    """The basis of a plan; push and commit are those of the tracked branch's newest run."""
 
     state_version: int
     tracked_position: int
@@ -19,15 +19,15 @@ def read_now(stack: Stack) -> Now:
 
 
 def basis_now(stack: Stack) -> dict[str, int]:
-    """Return the fields of a run that say what is there to plan from at this moment."""
+    """Return the fields of a run that store what it is planned from now."""
     now = read_now(stack)
     return {"state_version": now.state_version, "tracked_position": now.tracked_position}
 
 
 def moved_since(run: Run, now: Now | None = None) -> str:
-    """Say what moved since a run was planned, like “main moved”; empty where its plan holds.
+    """Say what moved since a run was planned, like “main moved”; empty if its plan holds.
 
-    So it is where it is not known what it was planned from. A move of the tracked branch counts
+    A plan holds if it is unknown what it was made from. A move of the tracked branch counts
     if it was a tracked run's: any other did not concern the stack. `now` is what there is for
     its stack, where that was read already.
     """
@@ -43,7 +43,7 @@ def moved_since(run: Run, now: Now | None = None) -> str:
 
 
 def why_state_refuses(run: Run) -> str:
-    """Say why a tracked run's plan may not be applied any more; empty where it may."""
+    """Say why a tracked run's plan may not be applied any more; empty if it may."""
     if run.state_version is None or run.state_version == (now := _state_version(run.stack)):
         return ""
     return (
@@ -54,10 +54,10 @@ def why_state_refuses(run: Run) -> str:
 
 def describe_basis(run: Run) -> str:
     """Return what a run was planned from, like “main at 1a2b3c4d, state version 3”."""
-    told = [f"{run.stack.branch} at {run.tracked_sha[:8]}"] if run.tracked_sha else []
+    parts = [f"{run.stack.branch} at {run.tracked_sha[:8]}"] if run.tracked_sha else []
     if run.state_version:
-        told.append(f"state version {run.state_version}")
-    return ", ".join(told)
+        parts.append(f"state version {run.state_version}")
+    return ", ".join(parts)
 
 
 def _version(number: int) -> str:

@@ -17,7 +17,7 @@ from vcs_integrations.providers.events import PullRequestStatus, RemoteCommit
 
 
 class NotAllowed(Exception):
-    """A commit can't be allowed (any more); the text says why, `newer` names one to look at."""
+    """A commit can't be allowed (any more); the text says why, `newer` names a newer one."""
 
     def __init__(self, because: str, *, newer: str = "", run: Run | None = None) -> None:
         super().__init__(because)
@@ -93,7 +93,7 @@ def allow(stack: Stack, pull_request: PullRequest, found: RemoteState, person: U
 
     Raises NotAllowed, also when somebody else, or a newer commit, was quicker.
     """
-    # Of two who press it at once, or an event in this moment, one waits here.
+    # If two press it at once, or an event comes at the same moment, one waits here.
     Repository.objects.select_for_update().get(pk=stack.repository_id)
     stack.refresh_from_db(fields=["branch", "repository"])
     pull_request.refresh_from_db()

@@ -1,7 +1,7 @@
-"""Planning open pull requests again once the tracked branch or the state moved.
+"""Plan open pull requests again once the tracked branch or the state moved.
 
-It waits until things are quiet and no tracked run is on its way, and does a few at a time. What
-can't be planned again yet is reported as out of date.
+It waits until nothing moves and no tracked run is unfinished, and plans a few at a time. What can't
+be planned again yet is reported as out of date.
 """
 
 from collections.abc import Iterator
@@ -22,7 +22,7 @@ MOST_AT_ONCE = 3
 
 
 def plan_again_next() -> bool:
-    """See to the out-of-date plans of one stack for which that is due; False where none is."""
+    """Plan out-of-date plans of one due stack again; False if none is due."""
     due = Stack.objects.reachable().filter(plan_again_at__lte=timezone.now())
     found = due.order_by("plan_again_at").first()
     if found is None:
@@ -45,7 +45,7 @@ def may_be_planned_again(run: Run, pull_request: PullRequest) -> bool:
 
 
 def _plan_again(stack: Stack) -> bool:
-    """Plan again as much as there is room for; say whether nothing is left to be done."""
+    """Plan again as much as there is room for; say whether nothing is left to do."""
     has_to_wait = stack.runs.filter(kind=Kind.TRACKED).exclude(state__in=ENDED).exists()
     unfinished = stack.runs.filter(kind=Kind.PROPOSED).exclude(repeats=None)
     room = MOST_AT_ONCE - unfinished.exclude(state__in=ENDED).count()
@@ -77,5 +77,5 @@ def _outdated(stack: Stack) -> Iterator[tuple[Run, PullRequest, str]]:
 
 
 def _report_outdated(run: Run) -> None:
-    """Have it reported, unless the provider was told already that its result is open."""
+    """Have it reported, unless the provider already shows its result as pending."""
     Report.objects.filter(is_pending=False).renew_about([run])

@@ -1,7 +1,7 @@
-"""Starting runs, and ending those that newer code or a closed pull request makes needless.
+"""Start runs, and end those that newer code or a closed pull request makes needless.
 
 All of it happens in a transaction that has locked the repository, so that no two workers
-start runs of one repository at once; the database's constraints stand behind that.
+start runs of one repository at once; the database's constraints enforce it, too.
 """
 
 from collections.abc import Collection, Iterable, Sequence
@@ -41,11 +41,11 @@ class PushedRuns:
         return run
 
     def tie(self, run: Run, branch: str, position: int) -> None:
-        """Note that a push brought the commit of a proposed run to a branch, perhaps once more."""
+        """Record that a push brought the commit of a proposed run to a branch, perhaps again."""
         self._sources.append(RunSource(run=run, branch=branch[:500], position=position))
 
     def store(self) -> None:
-        """Store the runs, and supersede what newer pushes take the place of."""
+        """Store the runs, and supersede what newer pushes replace."""
         tracked = [run for run in self._runs if run.kind == Kind.TRACKED]
         if tracked:
             self._supersede_tracked(tracked)
@@ -100,7 +100,7 @@ def start_proposed(
 
 
 def repeat(run: Run, *, note: str = "") -> Run:
-    """Start a run of the same commit once more."""
+    """Start another run of the same commit."""
     again = Run(
         stack=run.stack,
         number=_next_number(run.stack),

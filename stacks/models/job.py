@@ -1,4 +1,4 @@
-"""What executing a run stores beside the run: its plan file, its log, who did what."""
+"""What executing a run stores besides the run: its plan file, its log, who did what."""
 
 from django.conf import settings
 from django.db import models
@@ -26,7 +26,7 @@ class PlanFile(models.Model):
 
 
 def plan_digest_of(run: Run) -> str:
-    """Return the digest of the plan that a run would apply; empty where none is known."""
+    """Return the digest of the plan that a run would apply; empty if none is known."""
     return PlanFile.objects.filter(run=run).values_list("digest", flat=True).first() or ""
 
 

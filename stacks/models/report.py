@@ -1,4 +1,4 @@
-"""Reports: what the provider is to be told of commits and pull requests, and was told."""
+"""Reports: statuses and comments on commits and pull requests, waiting to be sent or sent."""
 
 from collections.abc import Iterable, Sequence
 from datetime import timedelta
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 
 # A host may divide a policy's `genre/name` at the last slash; no slug has one.
 GENRE = "stackhook"
-# The name of the status that stands for all stacks at once; no stack has this slug.
+# The name of the status for all stacks at once; no stack has this slug.
 ALL_STACKS = "all"
-# A killed sender's reports are taken up by others after this, longer than a sender may take.
+# Others claim a killed sender's reports after this, longer than a sender may take.
 LEASE = timedelta(minutes=3)
-# So often an older revision's status is waited for before a newer one's overtakes it.
-PATIENT_ATTEMPTS = 3
+# How often an older revision's status may fail before a newer one's overtakes it.
+WAITING_ATTEMPTS = 3
 
 
 def policy_name(stack: "Stack") -> str:
@@ -32,7 +32,7 @@ def policy_name(stack: "Stack") -> str:
 
 
 class What(models.TextChoices):
-    """What kind of thing a report is for the provider."""
+    """The kind of a report."""
 
     COMMIT_STATUS = "commit_status"
     PULL_REQUEST_STATUS = "pull_request_status"
@@ -40,7 +40,7 @@ class What(models.TextChoices):
 
 
 class ReportState(models.TextChoices):
-    """Whether the provider knows; a refusal is final."""
+    """Whether the provider has it; a refusal is final."""
 
     WAITING = "waiting"
     SENT = "sent"
@@ -64,14 +64,14 @@ class ReportQuerySet(LeasedQuerySet["Report"]):
         return self.filter(repository__integration=integration)
 
     def due(self) -> Self:
-        """Those to be sent now, each pull request's in the order of its revisions."""
+        """Those due now, each pull request's in the order of its revisions."""
         now = timezone.now()
         older = Report.objects.waiting().filter(
             what=What.PULL_REQUEST_STATUS,
             pull_request=OuterRef("pull_request"),
             name=OuterRef("name"),
             revision__lt=OuterRef("revision"),
-            failures__lt=PATIENT_ATTEMPTS,
+            failures__lt=WAITING_ATTEMPTS,
         )
         may = (
             super()
@@ -87,7 +87,7 @@ class ReportQuerySet(LeasedQuerySet["Report"]):
         return may.exclude(comes_first)
 
     def renew(self) -> int:
-        """Have them sent again, since there may be something new to tell; return how many.
+        """Have them sent again, since something may have changed; return how many.
 
         The provider's refusals stay.
         """
@@ -98,7 +98,7 @@ class ReportQuerySet(LeasedQuerySet["Report"]):
     def renew_overtaken(self, report: "Report") -> None:
         """Have the statuses of newer revisions sent again, since an older one's came after them.
 
-        A policy that is not reset by new changes may look at the last one of all.
+        A policy that is not reset by new changes may use the last one of all.
         """
         newer = self.filter(
             what=What.PULL_REQUEST_STATUS,
@@ -110,7 +110,7 @@ class ReportQuerySet(LeasedQuerySet["Report"]):
         newer.renew()
 
     def renew_about(self, runs: Iterable["Run"]) -> None:
-        """Have all sent again that tells of these runs, alone or with others."""
+        """Have all reports sent again that are about these runs, alone or with others."""
         runs = list(runs)
         ours = Q(stack__in={run.stack_id for run in runs}) | Q(name=ALL_STACKS)
         self.filter(
@@ -136,7 +136,7 @@ class ReportQuerySet(LeasedQuerySet["Report"]):
         is_ignored: bool = False,
         blocked_by: str = "",
     ) -> None:
-        """Have it reported what a stack makes of an revision of a pull request."""
+        """Have a stack's result for a revision of a pull request reported."""
         about = {
             "repository": pull_request.repository,
             "sha": sha,
@@ -196,9 +196,9 @@ def _waiting_from_now() -> dict[str, Any]:
 
 
 class Report(Leased):
-    """One place at the provider where something is told: a status, or a comment.
+    """One place at the provider that shows a result: a status, or a comment.
 
-    It does not say what: that is read from the runs when it is sent, so that it is never out
+    It doesn't hold the result, which is read from the runs when it is sent, so that it is never out
     of date. `version` counts how often there was something new, and `sent` is a digest of what
     the provider accepted last. Several runs of a commit share one report.
     """
@@ -246,7 +246,9 @@ class Report(Leased):
     is_overtaken = models.BooleanField(
         default=False, help_text="an older revision's status came after the last one sent"
     )
-    is_pending = models.BooleanField(default=False, help_text="the provider was told so")
+    is_pending = models.BooleanField(
+        default=False, help_text="whether the status sent last is pending"
+    )
     thread_id = models.BigIntegerField(null=True, blank=True)
     comment_id = models.BigIntegerField(null=True, blank=True)
     commented_at = models.DateTimeField(

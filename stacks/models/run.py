@@ -116,7 +116,7 @@ class RunQuerySet(LeasedQuerySet["Run"]):
         return self.exclude(state__in=DOES_NOT_COUNT)
 
     def move_to(self, state: State) -> int:
-        """Move those that may, and have that reported; return how many did."""
+        """Move those that may, and have them reported; return how many moved."""
         may = self.filter(state__in=[before for before, after in MOVES.items() if state in after])
         with transaction.atomic(savepoint=False):
             locked = may.select_for_update(of=("self",))
@@ -133,7 +133,7 @@ _RunManager = models.Manager.from_queryset(RunQuerySet)
 
 
 class RunManager(_RunManager["Run"]):
-    """Leaves a plan's list and errors, which may be long, until somebody looks at them."""
+    """Leaves a plan's list and errors, which may be long, until somebody reads them."""
 
     def get_queryset(self) -> RunQuerySet:
         return RunQuerySet(self.model, using=self._db).defer("plan", "errors")
@@ -163,12 +163,12 @@ class Run(Leased):
     repeats = models.ForeignKey(
         "self", null=True, blank=True, on_delete=models.SET_NULL, related_name="repeated_by"
     )
-    is_reconciled = models.BooleanField(default=False, help_text="no webhook told of it")
+    is_reconciled = models.BooleanField(default=False, help_text="no webhook reported it")
     note = models.CharField(max_length=500, blank=True)
     created_at = models.DateTimeField(auto_now_add=True)
     moved_at = models.DateTimeField(default=timezone.now)
 
-    # Executing: which worker has it
+    # Executing: which worker holds it
     worker = models.CharField(max_length=100, blank=True)
     attempts = models.PositiveSmallIntegerField(default=0, help_text="how often it was begun")
     plan_started_at = models.DateTimeField(null=True, blank=True)
@@ -176,7 +176,7 @@ class Run(Leased):
     apply_started_at = models.DateTimeField(null=True, blank=True)
     apply_ended_at = models.DateTimeField(null=True, blank=True)
 
-    # What came of it: why it failed, how many resources its plan names, and the plan as a list
+    # The result: why it failed, how many resources its plan names, and the plan as a list
     failure = models.CharField(max_length=1000, blank=True)
     errors = models.TextField(blank=True, help_text="as its program printed them, masked and cut")
     added = models.PositiveIntegerField(null=True, blank=True)
@@ -205,13 +205,13 @@ class Run(Leased):
         null=True,
         blank=True,
         default=0,
-        help_text="commits of the tracked branch that its plan lacks; empty where not known",
+        help_text="commits of the tracked branch that its plan lacks; empty if not known",
     )
     conflicts = models.BooleanField(
         default=False, help_text="its commit could not be merged into the tracked branch"
     )
     lacks_merge = models.BooleanField(
-        default=False, help_text="it was planned by itself, and could be merged since"
+        default=False, help_text="it was planned as it is, and could be merged since"
     )
     tracked_sha = models.CharField(
         max_length=64, blank=True, help_text="the tracked branch's newest commit then"
@@ -320,7 +320,7 @@ class Run(Leased):
 
     @property
     def changes(self) -> Changes | None:
-        """What its plan changes; None where it has no plan."""
+        """What its plan changes; None if it has no plan."""
         if self.added is None or self.changed is None or self.destroyed is None:
             return None
         return Changes(
@@ -343,7 +343,7 @@ class Run(Leased):
 
     @property
     def behind_warning(self) -> str:
-        """A sentence on what its plan lacks of the tracked branch; empty where that is nothing."""
+        """A sentence on what its plan lacks of the tracked branch; empty if that is nothing."""
         if self.behind == 0 or self.changes is None:
             return ""
         if self.behind is None:
@@ -366,7 +366,7 @@ class Run(Leased):
 
     @property
     def branch_url(self) -> str:
-        """The branch's page; empty where none is known, or it is a fork's."""
+        """The branch's page; empty if none is known, or it is a fork's."""
         is_there = self.position is not None or not any(
             one.is_from_fork for one in self.sources.all()
         )
@@ -384,7 +384,7 @@ class Run(Leased):
         return _duration(self.apply_started_at, self.apply_ended_at)
 
     def move_to(self, state: State) -> None:
-        """Go to another state. Raises IllegalMove where that may not follow, or not any more."""
+        """Go to another state. Raises IllegalMove if that may not follow, or not any more."""
         if state not in MOVES[State(self.state)]:
             raise IllegalMove(f"{self} is {self.state}: it can't become {state}.")
         if not Run.objects.filter(pk=self.pk, state=self.state).move_to(state):

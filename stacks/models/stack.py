@@ -26,7 +26,7 @@ HEAD_FIELDS = [
     "branch_gone_at",
     "head_position",
 ]
-# So long nothing may move before pull requests are planned again.
+# How long nothing may move before pull requests are planned again.
 QUIET = timedelta(seconds=30)
 HEAD_IS_FRESH = timedelta(minutes=1)
 
@@ -121,7 +121,7 @@ class Stack(models.Model):
         help_text="whether pull requests that were open before are planned; empty until counted",
     )
     plan_older_at = models.DateTimeField(
-        null=True, blank=True, help_text="when the worker goes on planning them"
+        null=True, blank=True, help_text="when the worker continues planning them"
     )
     plan_again_at = models.DateTimeField(
         null=True, blank=True, help_text="when the worker looks for plans that are out of date"
@@ -170,7 +170,7 @@ class Stack(models.Model):
         self.search_text = search_key(" ".join([self.name, self.branch, *self.labels]))
         with transaction.atomic():
             super().save(*args, **kwargs)
-            # From now on its repository is read, at once: what is open there has to be known.
+            # Read its repository at once: open pull requests have to be known.
             repository = Repository.objects.filter(pk=self.repository_id)
             if self.plans_older is not None:
                 repository = repository.filter(due_at=None)
@@ -197,7 +197,7 @@ class Stack(models.Model):
 
     @property
     def head_is_due(self) -> bool:
-        """Whether a page should read the head again: it is a while ago, and it can be read."""
+        """Whether a page should read the head again: it is stale, and can be read."""
         if self.is_detached or self.integration.is_retrying:
             return False
         return self.head_read_at is None or timezone.now() - self.head_read_at > HEAD_IS_FRESH
@@ -208,14 +208,14 @@ class Stack(models.Model):
         return self.head_message.strip().partition("\n")[0][:200]
 
     def move_head(self, position: int, commit: RemoteCommit) -> None:
-        """Take a commit as the tracked branch's newest one; `save_head` stores it."""
+        """Set a commit as the tracked branch's newest one; `save_head` stores it."""
         self.head_sha, self.head_message = commit.sha[:64], commit.message[:10_000]
         self.head_author, self.head_authored_at = commit.author[:255], commit.authored_at
         self.branch_gone_at = None
         self.head_position = position
 
     def lose_head(self, position: int) -> None:
-        """Take the tracked branch as deleted; what was its head stays to be seen."""
+        """Mark the tracked branch as deleted; its last head stays visible."""
         self.branch_gone_at = self.branch_gone_at or timezone.now()
         self.head_position = position
 
@@ -242,12 +242,12 @@ class Stack(models.Model):
             self.plans_older = self.plan_older_at = self.plan_again_at = None
             self.repository, self.branch = repository, branch
             self.save()
-            # What is pending because it was older than the stack would stay so for good.
+            # What is pending because it was older than the stack would stay pending for good.
             self.reports.filter(blocked_by=Rule.BEFORE_STACK).renew()
 
     def delete(self, *args: Any, **kwargs: Any) -> tuple[int, dict[str, int]]:
         with transaction.atomic():
-            # What was reported as pending would stay so for good.
+            # What was reported as pending would stay pending for good.
             Report.objects.renew_about(self.runs.exclude(state__in=ENDED))
             return super().delete(*args, **kwargs)
 

@@ -63,13 +63,13 @@ class StateVersion(models.Model):
         StateContent.objects.create(version=self, packed=zlib.compress(content))
 
     def read(self) -> bytes:
-        """Return the content. Raises WrongKey where it can't be decrypted."""
+        """Return the content. Raises WrongKey if it can't be decrypted."""
         with decrypting("The stored state"):
             return zlib.decompress(StateContent.objects.get(version=self).packed)
 
 
 class StateContent(models.Model):
-    """What a version says, apart from it so that only who needs it decrypts it."""
+    """The content of a version, in its own table so that it is decrypted only where needed."""
 
     version = models.OneToOneField(StateVersion, on_delete=models.CASCADE, primary_key=True)
     packed = EncryptedBytesField()
@@ -96,7 +96,7 @@ class StateUpload(models.Model):
 
 
 class StateLock(models.Model):
-    """Who alone may write the state of a stack."""
+    """The lock of a stack's state: only its holder may write."""
 
     stack = models.OneToOneField(
         Stack, on_delete=models.CASCADE, primary_key=True, related_name="state_lock"
@@ -104,7 +104,7 @@ class StateLock(models.Model):
     run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="state_locks")
     taken_while = models.CharField(max_length=20, help_text="the state of its run then")
     lock_id = models.CharField(max_length=100)
-    info = models.JSONField(help_text="what Terraform told of it, in its words")
+    info = models.JSONField(help_text="what Terraform says about it, in its words")
     locked_at = models.DateTimeField(default=timezone.now)
 
     def __str__(self) -> str:
@@ -118,14 +118,14 @@ class StateLock(models.Model):
     def is_abandoned(self) -> bool:
         """Whether it protects nothing any more: its run only planned, and does so no longer.
 
-        One that was taken to apply stays: its program may still be running, and what it did is
-        to be looked at.
+        A lock to apply stays: its program may still be running, and a person has to check what it
+        did.
         """
         return not self.is_for_writing and self.run.state != self.taken_while
 
 
 class RunCredential(models.Model):
-    """What the programs of a run prove themselves with towards the state; it ends with the run.
+    """The password with which a run's programs reach the state; it ends with the run.
 
     The one exception is an apply whose worker was lost: it keeps the lock that it held then, until
     its time limit ends it.
@@ -156,7 +156,7 @@ class RunCredential(models.Model):
 
 
 def keep_lock_of_lost_apply(run: Run) -> None:
-    """Let an apply go on that may outlive its worker: under the lock that it holds, if any."""
+    """Let an apply continue that may outlive its worker: under the lock that it holds, if any."""
     lock = StateLock.objects.filter(run=run, taken_while=State.APPLYING).first()
     if lock:
         RunCredential.objects.filter(run=run).update(kept_lock_id=lock.lock_id)

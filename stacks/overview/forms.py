@@ -8,7 +8,7 @@ from stacks.rules.triggers import RULE_TEXTS
 
 
 class ActivityFilter(forms.Form):
-    """Which decisions of a stack to show; what makes no sense shows all."""
+    """Which decisions of a stack to show; an invalid choice shows all."""
 
     show = forms.ChoiceField(
         label="Show",
@@ -22,7 +22,7 @@ class ActivityFilter(forms.Form):
     )
 
     def narrow(self, decisions: QuerySet[Decision]) -> QuerySet[Decision]:
-        """Return those of the decisions that are to be shown."""
+        """Return the decisions that the filter lets through."""
         show = self.cleaned_data["show"] if self.is_valid() else ""
         if show in {"run", "no_run"}:
             return decisions.filter(run__isnull=show == "no_run")

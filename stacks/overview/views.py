@@ -49,7 +49,7 @@ def stack_list(request: HtmxHttpRequest) -> HttpResponse:
 
 @require_safe
 def stack(request: HtmxHttpRequest, slug: str) -> HttpResponse:
-    """A stack's head, open pull requests and runs; the page asks again for what is live of it.
+    """A stack's head, open pull requests and runs; the page polls its live part.
 
     The answer is empty (204) as long as that has the version the page shows already.
     """
@@ -90,7 +90,7 @@ def _project(found: Stack, among: QuerySet[Project]) -> bool:
 def _open_pull_requests(found: Stack) -> list[tuple[PullRequest, Run | None]]:
     """Return the newest open pull requests to the tracked branch, each with its newest run.
 
-    Each knows the rule by which it is blocked. One more than is shown tells that there are more.
+    Each knows the rule by which it is blocked. One more than is shown means that there are more.
     """
     newest = found.runs.filter(sources__pull_request=OuterRef("pk")).order_by("-number")
     answers = found.reports.filter(
@@ -120,7 +120,7 @@ def _version(
     pull_requests: Sequence[tuple[PullRequest, Run | None]],
     older: int,
 ) -> str:
-    """Return a word for what is shown; it is another one each minute, as the ages are."""
+    """Return a digest of what is shown; it changes every minute, as the ages do."""
     shown = (
         found.head_sha,
         found.branch_gone_at,
@@ -172,7 +172,7 @@ def refresh_head(request: HtmxHttpRequest, slug: str) -> HttpResponse:
 def plan_open(request: HttpRequest, slug: str) -> HttpResponse:
     """Have the pull requests planned that are older than the stack."""
     found = _stack(slug)
-    # Who presses it twice, or after somebody else, starts nothing more.
+    # Pressing it twice, or after somebody else, starts nothing more.
     if found.plans_older is False:
         with transaction.atomic():
             count = plan_older(found)

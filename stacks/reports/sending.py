@@ -1,8 +1,8 @@
-"""Sending reports to the provider, each as often as it takes, and nothing twice.
+"""Send reports to the provider until it accepts them, and nothing twice.
 
-A report is claimed, so that one worker at a time sends it. Before something is posted
-the row says that this is uncertain; where that is found later, the worker was killed or the
-answer was lost, and what the provider holds is read before anything is repeated.
+A report is claimed, so that one worker at a time sends it. Before something is posted, the row says
+that the outcome is uncertain. If sending is interrupted, the next attempt reads what the provider
+holds before it posts.
 """
 
 import logging
@@ -37,9 +37,9 @@ logger = logging.getLogger(__name__)
 SENDING = CallLimits(seconds_per_call=40, seconds_in_all=90, retries=0, obeys_pauses=True)
 RETRY_FIRST_AFTER = timedelta(seconds=5)
 RETRY_AT_LEAST_EVERY = timedelta(minutes=5)
-# Then, after an hour, what is not there is not waited for.
-PATIENT_ATTEMPTS = 17
-# Problems that another report of the same organization need not have.
+# After this many, about an hour, what is missing isn't waited for.
+WAITING_ATTEMPTS = 17
+# Problems that may concern only one report of an organization.
 OF_ONE_REPORT = {
     Problem.UNAVAILABLE,
     Problem.NOT_FOUND,
@@ -53,11 +53,11 @@ MAY_MEAN_CLOSED = {Problem.REFUSED, Problem.PERMISSION_DENIED, Problem.NOT_FOUND
 
 
 class Refused(Exception):
-    """The provider will never take a report; the text says why."""
+    """The provider will never accept a report; the text says why."""
 
 
 def send_next() -> bool:
-    """Send the report that has been due longest; False where none is."""
+    """Send the report that has been due longest; False if none is."""
     claimed = Report.objects.claim(LEASE)
     report = claimed.select_related(
         "stack__repository__integration", "repository__integration", "pull_request"
@@ -72,7 +72,7 @@ def send_next() -> bool:
         _put_off(report, error)
     except LeaseLost:
         logger.warning("%s is sent by another worker", report)
-    except (OperationalError, InterfaceError):  # claimed again once the database is well
+    except (OperationalError, InterfaceError):  # claimed again once the database recovers
         raise
     except Exception:  # a fault of ours must not hold up the other reports
         logger.exception("%s could not be reported", report)
@@ -81,43 +81,43 @@ def send_next() -> bool:
 
 
 def send(report: Report) -> None:
-    """Tell the provider what a report is about, unless it knows.
+    """Send a report's status or comment, unless the provider has it.
 
-    Raises Refused, or ProviderError where it may succeed later.
+    Raises Refused, or ProviderError if it may succeed later.
     """
-    told = comment_for(report) if report.what == What.COMMENT else status_for(report)
-    if told and _differs(report, told):
+    content = comment_for(report) if report.what == What.COMMENT else status_for(report)
+    if content and _differs(report, content):
         if report.pull_request and not report.pull_request.is_open:
             raise Refused(f"{report.pull_request} is {report.pull_request.status}.")
         client = report.repository.integration.client(SENDING)
         try:
-            _post(report, told, client)
+            _post(report, content, client)
         except ProviderError as error:
             raise _as_refusal(report, error, client) or error from None
-        report.sent = digest_of(told)
-        report.is_pending = isinstance(told, StatusReport) and told.status == Status.PENDING
+        report.sent = digest_of(content)
+        report.is_pending = isinstance(content, StatusReport) and content.status == Status.PENDING
     _settle(report)
 
 
-def _differs(report: Report, told: StatusReport | CommentReport) -> bool:
-    """Say whether the provider was not told before, as the last thing there."""
-    if digest_of(told) == report.sent and not report.is_overtaken:
+def _differs(report: Report, content: StatusReport | CommentReport) -> bool:
+    """Say whether this differs from what was sent last."""
+    if digest_of(content) == report.sent and not report.is_overtaken:
         return False
     is_part = report.what != What.COMMENT and not report.is_for_all_stacks
-    # What was begun by itself, before the integration was changed, is also ended.
+    # A status that was sent alone, before the integration was changed, is also brought to its end.
     return not (
         is_part and report.repository.integration.reports_all_stacks_at_once and not report.sent
     )
 
 
-def _post(report: Report, told: StatusReport | CommentReport, client: Client) -> None:
-    if isinstance(told, CommentReport):
+def _post(report: Report, content: StatusReport | CommentReport, client: Client) -> None:
+    if isinstance(content, CommentReport):
         if report.pull_request:
-            _comment(report, report.pull_request, told, client)
+            _comment(report, report.pull_request, content, client)
     elif report.pull_request:
-        _post_to_pull_request(report, report.pull_request, told, client)
+        _post_to_pull_request(report, report.pull_request, content, client)
     else:
-        _post_to_commit(report, told, client)
+        _post_to_commit(report, content, client)
 
 
 def _post_to_commit(report: Report, status: StatusReport, client: Client) -> None:
@@ -145,23 +145,23 @@ def _post_to_pull_request(
     Report.objects.renew_overtaken(report)
 
 
-def _comment(report: Report, one: PullRequest, told: CommentReport, client: Client) -> None:
+def _comment(report: Report, one: PullRequest, content: CommentReport, client: Client) -> None:
     """Edit the comment of a stack, or post one where there is none that can be edited."""
     where = (report.repository.external_id, one.number)
-    # Unlike a status, it may be taken of a pull request that is closed.
+    # Unlike a status, a comment may be accepted on a closed pull request.
     now = client.pull_request(*where)
     if not now.is_open:
         raise Refused(f"{one} is {now.status}.")
     known = report.thread_id
-    found = _newest_of_ours(client.first_comments(*where), told) if report.is_uncertain else None
+    found = _newest_of_ours(client.first_comments(*where), content) if report.is_uncertain else None
     if found:
         report.thread_id, report.comment_id = found.thread_id, found.comment_id
-    if _edit(report, one, told, client):
+    if _edit(report, one, content, client):
         replaces = known not in {None, report.thread_id}  # posted by a worker that was killed
     else:
         replaces = report.thread_id is not None
         _note_uncertain(report)
-        made = client.create_thread(*where, told.text)
+        made = client.create_thread(*where, content.text)
         report.thread_id, report.comment_id = made.thread_id, made.comment_id
     if replaces:
         _note_replacement(report, one)
@@ -169,16 +169,16 @@ def _comment(report: Report, one: PullRequest, told: CommentReport, client: Clie
         report.commented_at = timezone.now()
 
 
-def _edit(report: Report, one: PullRequest, told: CommentReport, client: Client) -> bool:
-    """Edit the comment; False where there is none that can be edited. A deleted one is forgotten.
+def _edit(report: Report, one: PullRequest, content: CommentReport, client: Client) -> bool:
+    """Edit the comment; False if there is none that can be edited. A deleted one is forgotten.
 
-    Raises ProviderError where it may succeed later.
+    Raises ProviderError if it may succeed later.
     """
     if report.thread_id is None or report.comment_id is None:
         return False
     comment = (report.repository.external_id, one.number, report.thread_id, report.comment_id)
     try:
-        client.edit_comment(*comment, told.text)
+        client.edit_comment(*comment, content.text)
     except ProviderError as error:
         if error.problem == Problem.NOT_FOUND:
             report.thread_id = report.comment_id = report.commented_at = None
@@ -190,15 +190,17 @@ def _edit(report: Report, one: PullRequest, told: CommentReport, client: Client)
     return True
 
 
-def _newest_of_ours(comments: Iterable[RemoteComment], told: CommentReport) -> RemoteComment | None:
+def _newest_of_ours(
+    comments: Iterable[RemoteComment], content: CommentReport
+) -> RemoteComment | None:
     """Return the comment of a stack that was posted last; ids of threads ascend."""
-    begin = f"]({told.address})**"
+    begin = f"]({content.address})**"
     ours = [one for one in comments if begin in one.content.partition("\n")[0]]
     return max(ours, key=lambda one: one.thread_id, default=None)
 
 
 def _note_replacement(report: Report, one: PullRequest) -> None:
-    """Have the run before, which the old comment was about, say once why that is out of date."""
+    """Have the earlier run, which the old comment was about, say once why that is out of date."""
     runs = Run.objects.filter(stack=report.stack, sources__pull_request=one)
     current = deciding_run(report)
     before = runs.filter(number__lt=current.number).first() if current else runs.first()
@@ -213,7 +215,7 @@ def _note_replacement(report: Report, one: PullRequest) -> None:
 
 
 def _note_uncertain(report: Report) -> None:
-    """Note that something is posted now, and may arrive though nobody hears of it.
+    """Store that something is being posted, and may arrive even if the answer is lost.
 
     Raises LeaseLost, so that of two workers only one posts.
     """
@@ -222,7 +224,7 @@ def _note_uncertain(report: Report) -> None:
 
 
 def _as_refusal(report: Report, error: ProviderError, client: Client) -> Refused | None:
-    """Return the refusal that a failure is, None where the same may succeed later."""
+    """Return the refusal that a failure is, None if the same may succeed later."""
     if error.problem not in MAY_MEAN_CLOSED:
         return None
     if report.pull_request:
@@ -233,7 +235,7 @@ def _as_refusal(report: Report, error: ProviderError, client: Client) -> Refused
 
 
 def _settle(report: Report) -> None:
-    """Note that the provider knows; where something changed since it was claimed, it waits on."""
+    """Store that the provider has it; if something changed since it was claimed, it stays due."""
     with transaction.atomic():
         is_ours = report.release(
             report.due_at,
@@ -250,7 +252,7 @@ def _settle(report: Report) -> None:
 
 
 def _refuse(report: Report, because: str) -> None:
-    """Note that the provider will not take it, unless something changed since it was claimed."""
+    """Store that the provider won't accept it, unless something changed since it was claimed."""
     with transaction.atomic():
         now = timezone.now()
         if report.release(report.due_at, problem=because[:500], failed_at=now):
@@ -258,18 +260,18 @@ def _refuse(report: Report, because: str) -> None:
 
 
 def _end(report: Report, **fields: Any) -> None:
-    """Let nothing be sent any more, unless there is something new since it was claimed."""
+    """Mark it as no longer due, unless something changed since it was claimed."""
     Report.objects.filter(pk=report.pk, version=report.version).update(**fields)
 
 
 def _put_off(report: Report, error: ProviderError) -> None:
-    """Note why a report could not be sent yet, and when to try again, if that makes sense."""
-    if error.problem in {Problem.NOT_FOUND, Problem.REFUSED} and report.failures > PATIENT_ATTEMPTS:
+    """Store why a report could not be sent yet, and when to retry, if that makes sense."""
+    if error.problem in {Problem.NOT_FOUND, Problem.REFUSED} and report.failures > WAITING_ATTEMPTS:
         _refuse(report, str(error))
         return
     integration = Integration.objects.filter(pk=report.repository.integration_id)
     if not error.is_transient and error.problem not in OF_ONE_REPORT:
-        integration.update(due_at=timezone.now())  # it takes a look, or a person
+        integration.update(due_at=timezone.now())  # only a refresh, or a person, can help
     if hold := _hold(error):
         until = timezone.now() + hold
         free = Q(reports_held_until=None) | Q(reports_held_until__lt=until)

@@ -1,7 +1,7 @@
-"""What the provider is told of runs: statuses and comments, in plain words.
+"""What the provider shows of runs: statuses and comments, in plain words.
 
 Everything is read from the runs as they are now; `stacks.reports.sending` posts it. The rows that
-say where something is to be told are `stacks.models.Report`.
+say where something is shown are `stacks.models.Report`.
 """
 
 import re
@@ -72,7 +72,7 @@ ALSO_NOTES = {
     "forget": "forget the old one: no longer managed, but not destroyed",
 }
 MOST_IN_COMMENT = 1000  # lines of a plan
-# The first that any stack has speaks for all; each with how many stacks have it, in words.
+# The first that any stack has is the status of all; the text says how many stacks have each.
 WORST_FIRST = {
     Status.FAILED: "failed",
     Status.ERROR: "without a result",
@@ -110,9 +110,9 @@ class Doubts:
 
 
 def plan_of(run: Run) -> str:
-    """Return a run's plan, a line for each resource and output; empty where it has none.
+    """Return a run's plan, a line for each resource and output; empty if it has none.
 
-    Values of outputs are left out: whoever may read a pull request need not read them.
+    Values of outputs are left out: not everyone who may read a pull request may read them.
     """
     lines = [_resource_line(one) for one in _listed(run, "resources")]
     lines += [f"{_mark(one)} output {one.get('name', '')}" for one in _listed(run, "outputs")]
@@ -125,7 +125,7 @@ def report_revision(
     """Have it reported where a decision about a pull request's newest commit starts no run.
 
     Another run may have the commit already, and a branch policy must neither wait for a stack
-    that is not concerned, nor block without a word.
+    that is not concerned, nor block without an explanation.
     """
     has_to_wait = rule == Rule.BEFORE_STACK and stack.plans_older is not None
     if has_to_wait or rule in {Rule.SAME_COMMIT, Rule.OUTSIDE_PROJECT_ROOT, *BLOCKED}:
@@ -140,17 +140,17 @@ def report_revision(
 
 
 def status_for(report: Report) -> StatusReport | None:
-    """Return the status that belongs where a report says; None where there is nothing to tell."""
-    told = _status_of_all(report) if report.is_for_all_stacks else _status_of_one(report)
-    if told is None and report.is_pending:
+    """Return the status to show where a report says; None if there is nothing to report."""
+    status = _status_of_all(report) if report.is_for_all_stacks else _status_of_one(report)
+    if status is None and report.is_pending:
         return _without_result(report, "The stack was deleted", "/")
-    return told
+    return status
 
 
 def comment_for(report: Report) -> CommentReport | None:
-    """Return the comment of a stack on a pull request; None where there is nothing to tell.
+    """Return the comment of a stack on a pull request; None if there is nothing to report.
 
-    A comment is begun with a first result, and then says what became of later revisions.
+    A first result begins a comment, which then shows the results of later revisions.
     """
     stack = report.stack
     if stack is None:
@@ -158,13 +158,13 @@ def comment_for(report: Report) -> CommentReport | None:
     run = deciding_run(report)
     has_begun = report.thread_id is not None or report.is_uncertain
     if run and (has_begun or run.state in {State.FINISHED, State.FAILED}):
-        told, more = describe(run), _details(report, run)
+        summary, more = describe(run), _details(report, run)
     elif (without_run := _without_run(report, stack)) and has_begun:
-        told, more = without_run.description, ""
+        summary, more = without_run.description, ""
     else:
         return None
     address = f"{settings.PUBLIC_URL}{stack.get_absolute_url()}"
-    begin = f"**[{_escaped(stack.name)}]({address})**: {_escaped(told)}\n"
+    begin = f"**[{_escaped(stack.name)}]({address})**: {_escaped(summary)}\n"
     room = stack.integration.provider.longest_comment - _units(begin + more)
     result = ""
     if run and run.state == State.FINISHED:
@@ -190,18 +190,18 @@ def deciding_run(report: Report) -> Run | None:
 
 
 def describe(run: Run) -> str:
-    """Return what a run has come to, in a few words, with what is to be known about its plan."""
+    """Return the result of a run in a few words, with warnings about its plan."""
     return _describe_with(doubts_about(run), run)
 
 
 def _describe_with(doubts: Doubts, run: Run) -> str:
-    told = [*doubts.sentences, _describe(run)]
+    parts = [*doubts.sentences, _describe(run)]
     is_planned = run.state == State.UNCONFIRMED or run.kind == Kind.PROPOSED
     if run.destroys_everything and is_planned:
-        told.append(DESTROYS_EVERYTHING.rstrip("."))
+        parts.append(DESTROYS_EVERYTHING.rstrip("."))
     if run.kind == Kind.PROPOSED and run.behind_warning:
-        told.append(run.behind_warning.rstrip("."))
-    return ". ".join(told) + ("." if len(told) > 1 else "")
+        parts.append(run.behind_warning.rstrip("."))
+    return ". ".join(parts) + ("." if len(parts) > 1 else "")
 
 
 def doubts_about(run: Run) -> Doubts:
@@ -239,9 +239,9 @@ def _describe(run: Run) -> str:
     return sentence
 
 
-def digest_of(told: StatusReport | CommentReport) -> str:
-    """Return what stands for a status or a comment where only sameness matters."""
-    return sha256(repr(told).encode()).hexdigest()
+def digest_of(content: StatusReport | CommentReport) -> str:
+    """Return a digest of a status or a comment, to compare it by."""
+    return sha256(repr(content).encode()).hexdigest()
 
 
 def _describe_finished(run: Run) -> str:
@@ -254,7 +254,7 @@ def _describe_finished(run: Run) -> str:
 
 
 def _headline(run: Run) -> str:
-    """Return what Terraform's first error says in its first lines; empty where it printed none."""
+    """Return what Terraform's first error says in its first lines; empty if it printed none."""
     begin, _, text = run.errors.partition("\n\n")[0].partition("Error: ")
     return "" if begin else " ".join(text.split())[:LONGEST_HEADLINE]
 
@@ -283,8 +283,8 @@ def _resource_line(one: dict[str, str]) -> str:
     notes = [ACTION_NOTES.get(one.get("action", ""), ""), ALSO_NOTES.get(one.get("also", ""), "")]
     if before and one.get("action") != "move":
         notes.append("move")
-    told = "; ".join(filter(None, notes))
-    return f"{_mark(one)} {address}" + (f" ({told})" if told else "")
+    text = "; ".join(filter(None, notes))
+    return f"{_mark(one)} {address}" + (f" ({text})" if text else "")
 
 
 def _mark(listed: dict[str, str]) -> str:
@@ -305,9 +305,9 @@ def _status(report: Report, status: Status, description: str, path: str) -> Stat
 
 
 def _without_result(report: Report, description: str, path: str) -> StatusReport:
-    """Return the status for a run that was given up.
+    """Return the status for a run that was canceled or superseded.
 
-    A branch policy is content with what does not apply, so a pull request does not get that.
+    A branch policy accepts what does not apply, so a pull request does not get that.
     """
     has_own = report.repository.integration.provider.has_pull_request_statuses
     is_for_none = report.what == What.COMMIT_STATUS and has_own
@@ -329,7 +329,7 @@ def _status_of_one(report: Report) -> StatusReport | None:
 
 
 def _without_run(report: Report, stack: Stack) -> StatusReport | None:
-    """Return the status of a pull request's commit that has no run, None where there is none."""
+    """Return the status of a pull request's commit that has no run, None if there is none."""
     activity = reverse("stacks:activity", args=[stack.slug])
     if report.is_ignored:
         return _status(report, Status.NOT_APPLICABLE, _ignored(stack), activity)
@@ -354,7 +354,7 @@ def _waits(stack: Stack) -> str:
 
 
 def _status_of_all(report: Report) -> StatusReport | None:
-    """Return one status for all stacks that have something to tell there."""
+    """Return one status for all stacks that have something to report there."""
     parts = Report.objects.filter(what=report.what).exclude(stack=None)
     if report.what == What.COMMIT_STATUS:
         parts = parts.filter(repository=report.repository, sha=report.sha)
@@ -374,7 +374,7 @@ def _status_of_all(report: Report) -> StatusReport | None:
     )
     text = f"{part.stack}: {worst.description}"
     if len(found) > 1:
-        # What a person has to know or do does not fit into a count.
+        # A count doesn't say what a person has to know or do.
         is_blocked = part.blocked_by and worst.status == Status.ERROR
         counted = _counted([status for _, status in found])
         warning = _destroying([one for one, status in found if _destroys(status)])
@@ -388,15 +388,15 @@ def _destroys(status: StatusReport) -> bool:
 
 
 def _destroying(parts: Sequence[Report]) -> str:
-    """Return of which stacks a plan destroys everything; empty where there is none."""
+    """Return of which stacks a plan destroys everything; empty if there is none."""
     names = ", ".join(str(part.stack) for part in parts)
     return f"Plans that destroy every resource in the state: {names}" if parts else ""
 
 
 def _counted(statuses: Sequence[StatusReport]) -> str:
     counts = Counter(one.status for one in statuses)
-    told = ", ".join(f"{counts[one]} {text}" for one, text in WORST_FIRST.items() if counts[one])
-    return f"{len(statuses)} stacks: {told}"
+    counted = ", ".join(f"{counts[one]} {text}" for one, text in WORST_FIRST.items() if counts[one])
+    return f"{len(statuses)} stacks: {counted}"
 
 
 def _details(report: Report, run: Run) -> str:
@@ -422,7 +422,7 @@ def _folded_plan(run: Run, room: int) -> str:
 
 
 def _note_of_rest(run: Run, lines: Sequence[str], shown: int) -> str:
-    """Return how much of a plan a comment leaves out, with a link; empty where that is nothing."""
+    """Return how much of a plan a comment leaves out, with a link; empty if that is nothing."""
     rest = len(lines) + (run.plan or {}).get("left_out", 0) - shown
     if not rest:
         return ""

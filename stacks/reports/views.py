@@ -1,4 +1,4 @@
-"""Settings → VCS providers → an integration's reports: what waits to be told, and why."""
+"""Settings → VCS providers → an integration's reports: what waits to be sent, and why."""
 
 from django.contrib import messages
 from django.db.models import F
@@ -45,7 +45,7 @@ def _list_of(pk: int) -> str:
 @admin_required
 @post_or_redirect(_list_of)
 def retry_reports(request: HttpRequest, pk: int) -> HttpResponse:
-    """Have all that waits sent as soon as may be."""
+    """Make all that wait due now."""
     found = linked_or_404(pk)
     count = Report.objects.of(found).waiting().count()
     Report.objects.of(found).waiting().update(due_at=timezone.now())

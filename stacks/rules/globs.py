@@ -16,7 +16,7 @@ from pathspec.patterns.gitignore.spec import GitIgnoreSpecPattern
 # Matching takes time that grows with a high power of the length: what is longer counts as matched.
 LONGEST_PATH = 400
 MOST_DOUBLE_STARS = 3
-MOST_STARS_MORE = 2  # in all of a glob, beside one star in each name
+MOST_STARS_MORE = 2  # in all of a glob, besides one star in each name
 BRACKETS = re.compile(r"\\.|\[[!^]?(?:[^][\\/&|~-](?:-[^][\\/&|~-])?)+\]")
 ESCAPED = re.compile(r"\\(?:[][]|(?<=^\\)[!#])")
 
@@ -58,10 +58,10 @@ def plain(typed: str) -> str:
             "modules/**/*.tf."
         )
     if "{" in glob or "}" in glob:
-        raise InvalidGlob("has braces, which are not understood. Write one glob for each choice.")
+        raise InvalidGlob("has braces, which are not supported. Write one glob for each choice.")
     if "[" in BRACKETS.sub("", glob):
         raise InvalidGlob(
-            r"has brackets that are not understood. Use [abc], [a-z] or [!a-z], or write \[ for a "
+            r"has brackets that are not supported. Use [abc], [a-z] or [!a-z], or write \[ for a "
             "bracket itself."
         )
     if _takes_long(names):

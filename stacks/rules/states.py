@@ -11,7 +11,7 @@ class Kind(TextChoices):
 
 
 class State(TextChoices):
-    """A run's own word; what the provider is told is its status."""
+    """The state of a run; what the provider shows is its status."""
 
     QUEUED = "queued"
     PREPARING = "preparing"
@@ -29,7 +29,7 @@ class State(TextChoices):
 _EARLY_ENDS = {State.CANCELED, State.SUPERSEDED}
 MOVES: dict[State, set[State]] = {
     State.QUEUED: {State.PREPARING, *_EARLY_ENDS},
-    # Back to the queue goes what a worker had begun when it ended.
+    # A run goes back to the queue if its worker ends.
     State.PREPARING: {State.PLANNING, State.FAILED, State.QUEUED, *_EARLY_ENDS},
     State.PLANNING: {
         State.UNCONFIRMED,

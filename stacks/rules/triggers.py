@@ -1,8 +1,8 @@
 """What an event means for a stack: a run or none, by which rule, and why.
 
 Everything is decided here and nothing else is done: no database, no provider. Whatever the
-order in which events arrive, the same runs must come of them, so a decision leans on what
-orders itself: push ids, a pull request as it is now, and the runs there are.
+order in which events arrive, the same runs must result, so a decision uses what
+orders itself: push ids, a pull request as it is now, and the runs that exist.
 """
 
 from collections.abc import Callable, Collection
@@ -21,7 +21,7 @@ from vcs_integrations.providers.events import (
 
 
 class Rule(StrEnum):
-    """By which rule something was decided; the word is stored, so it never changes."""
+    """The rule by which something was decided; the word is stored, so it never changes."""
 
     TRACKED = "tracked"
     PROPOSED = "proposed"
@@ -250,13 +250,13 @@ def claimed_target(stack: Settings, claimed: PullRequestFacts) -> Decision:
     """Return why a pull request that was not read is not for a stack, as a delivery claims."""
     return Decision(
         Rule.OTHER_TARGET,
-        f"By the delivery, pull request {claimed.number} targets {claimed.target_branch}, and the "
-        f"stack tracks {stack.branch}.",
+        f"According to the delivery, pull request {claimed.number} targets "
+        f"{claimed.target_branch}, and the stack tracks {stack.branch}.",
     )
 
 
 def decided_before() -> Decision:
-    """Return why a push that a delivery announces once more starts nothing."""
+    """Return why a push that a delivery announces again starts nothing."""
     return Decision(Rule.SAME_PUSH, "This push was decided on before. Replay it to decide again.")
 
 
@@ -268,7 +268,7 @@ def decide_past_revision(
     has_run: bool,
     paths: ChangedPaths | None,
 ) -> Decision | Undecided | None:
-    """Decide about an revision that was followed by another before anybody looked.
+    """Decide about a revision that another one followed before it was read.
 
     Its run is recorded as superseded, as it would be had its event come in time. None where
     there is nothing to record. `paths` is None where they were not read.
@@ -324,7 +324,7 @@ def _unless_outside(
     if paths is None:
         return Undecided()
     if paths.unknown_because:
-        note = f"Which files changed is not known, so it runs in any case: {paths.unknown_because}"
+        note = f"The changed files are not known, so it runs in any case: {paths.unknown_because}"
         return Decision(rule, f"{because} {note}", starts_run=True, note=note)
     if is_affected(stack, paths.paths):
         return Decision(rule, because, starts_run=True)
@@ -346,7 +346,7 @@ def _nothing_new(name: str, before: PullRequestFacts, now: PullRequestFacts) -> 
     if now.has_conflicts:
         return Decision(Rule.CONFLICTS, f"{name} can't be merged: it has conflicts.")
     if before.trial_merge != now.trial_merge:
-        return Decision(Rule.SAME_SOURCE, f"{name} was tried to be merged; its commit is the same.")
+        return Decision(Rule.SAME_SOURCE, f"{name} has a new trial merge; its commit is the same.")
     return Decision(
         Rule.SAME_SOURCE,
         f"{name} has the same commit: only votes, reviewers, title, description or its trial "
@@ -355,7 +355,7 @@ def _nothing_new(name: str, before: PullRequestFacts, now: PullRequestFacts) -> 
 
 
 def _may_ask(before: PullRequestFacts, now: PullRequestFacts) -> bool:
-    """Say whether a change can ask for a run: code, target, draft no more, or active again."""
+    """Say whether a change can ask for a run: new code, another target, published, or reopened."""
     return (
         before.source_sha != now.source_sha
         or before.target_branch != now.target_branch

@@ -40,7 +40,7 @@ def _run(slug: str, number: int) -> Run:
 
 @require_safe
 def run(request: HtmxHttpRequest, slug: str, number: int) -> HttpResponse:
-    """One run, and every decision about it; the page asks again for what is live of it.
+    """One run, and every decision about it; the page polls its live part.
 
     The answer is empty (204) as long as that has the version the page shows already.
     """
@@ -164,7 +164,7 @@ class LogPart:
 
 
 def _version(context: dict[str, Any]) -> str:
-    """Return a word for what the live part shows; ages alone do not change it, as people type."""
+    """Return a digest of the live part; ages alone don't change it, since people may be typing."""
     found: Run = context["run"]
     shown = (
         found.state,
@@ -182,6 +182,6 @@ def _version(context: dict[str, Any]) -> str:
 
 
 def _number(request: HttpRequest, name: str) -> int | None:
-    """Return a number of the query; one that makes no sense counts as none."""
+    """Return a number from the query; an invalid one counts as none."""
     text = request.GET.get(name, "")
     return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else None

@@ -23,7 +23,7 @@ class ComboboxInput(forms.TextInput):
     template_name = "elements/combobox.html"
 
     def __init__(self, url_name: str, waiting: str = "") -> None:
-        """`waiting` is shown in place of a list that takes a while to read."""
+        """`waiting` is shown while the list is read."""
         super().__init__({"autocomplete": "off", "autocapitalize": "off", "spellcheck": "false"})
         self.url_name = url_name
         self.waiting = waiting
@@ -56,7 +56,7 @@ class StepForm(forms.Form):
 
 
 class ProviderField(forms.ModelChoiceField[Integration]):
-    """One choice for each integration; those of one name are told apart by their address."""
+    """One choice for each integration; the address distinguishes those with the same name."""
 
     names: Counter[str]
 
@@ -103,7 +103,7 @@ class IntegrateVcsForm(StepForm):
         cast(ProviderField, self.fields["provider"]).offer(Integration.objects.usable())
 
     def clean(self) -> dict[str, Any]:
-        """Find the repository, then its branch: each needs what stands before it."""
+        """Find the repository, then its branch: the second needs the first."""
         data = self.cleaned_data
         if "provider" not in data or "repository" not in data:
             return data

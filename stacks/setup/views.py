@@ -44,7 +44,7 @@ STEPS: tuple[type[StepForm], ...] = (
 def create_stack(request: HtmxHttpRequest) -> HttpResponse:
     """Go step by step; every request carries what was typed in all steps, and "Back" keeps it.
 
-    Going on checks the step at hand and those before it, for what changed meanwhile.
+    Continuing checks this step and those before it, since things may have changed meanwhile.
     """
     if not Integration.objects.usable().exists():
         return render(request, "stacks/setup/nothing_linked.html", {"title": "Create stack"})
@@ -72,7 +72,7 @@ def create_stack(request: HtmxHttpRequest) -> HttpResponse:
         with transaction.atomic():
             stack = Stack.objects.create(**fields)
             record(request, Verb.STACK_CREATED, stack)
-    except IntegrityError:  # somebody took the name in this moment
+    except IntegrityError:  # somebody took the name at the same moment
         naming = STEPS.index(NameStackForm)
         checked[naming].add_error("name", NAME_TAKEN)
         return _show_step(request, values, naming + 1, checked[naming])
@@ -91,9 +91,9 @@ def _initial_values() -> dict[str, str]:
 
 
 def _typed_values(request: HttpRequest, current: int) -> dict[str, str]:
-    """Return what is typed in all steps; what was not shown yet is as at first.
+    """Return what is typed in all steps; steps not shown yet have their initial values.
 
-    Of the step at hand, a checkbox that is not sent is not checked.
+    In the current step, a checkbox that is not sent is not checked.
     """
     not_sent = _initial_values() | dict.fromkeys(STEPS[current - 1].base_fields, "")
     return {

@@ -1,4 +1,4 @@
-"""Finding the repository and the branch that somebody typed or pasted."""
+"""Find the repository and the branch that somebody typed or pasted."""
 
 import re
 
@@ -51,8 +51,8 @@ def find_repository(integration: Integration, text: str) -> Repository:
     pasted = integration.provider.parse_repository_url(text)
     if pasted and _is_elsewhere(integration, text):
         raise ValidationError(
-            f"This address is of the organization {pasted.organization.name}. Choose that one as "
-            f"provider, or a repository of {integration.organization_name}."
+            f"This address belongs to the organization {pasted.organization.name}. Choose that one "
+            f"as provider, or a repository of {integration.organization_name}."
         )
     names = _pasted_names(integration, text) or text.strip()
     repository = known_repository(integration, text)

@@ -1,4 +1,4 @@
-"""Reading branches and head commits from the provider."""
+"""Read branches and head commits from the provider."""
 
 from dataclasses import dataclass
 
@@ -15,7 +15,7 @@ KEEP_BRANCHES = KEEP_FILES = 60
 
 @dataclass(frozen=True)
 class Head:
-    """A branch's newest commit, None where the branch is gone, and the push that brought it."""
+    """A branch's newest commit, None if the branch is gone, and the push that brought it."""
 
     position: int
     commit: RemoteCommit | None
@@ -35,7 +35,7 @@ def branches_of(repository: Repository, *, fresh: bool = False) -> list[RemoteBr
 
 
 def files_of(repository: Repository, branch: str) -> list[str] | None:
-    """Return the paths of a branch's files, remembered for a minute; None where it is gone.
+    """Return the paths of a branch's files, remembered for a minute; None if it is gone.
 
     Raises ProviderError.
     """
@@ -51,9 +51,9 @@ def files_of(repository: Repository, branch: str) -> list[str] | None:
 
 
 def follow_from_now(stack: Stack) -> ProviderError | None:
-    """Note where a stack begins: what was pushed until now starts nothing; read its head.
+    """Store where a stack begins: what was pushed until now starts nothing. Also read its head.
 
-    Returns why that failed, if it did: the time at which it began has to do then.
+    Returns why that failed, if it did: then the time at which the stack began decides.
     """
     try:
         client = stack.integration.client(INTERACTIVE)
@@ -68,7 +68,7 @@ def follow_from_now(stack: Stack) -> ProviderError | None:
 
 
 def read_head(stack: Stack) -> ProviderError | None:
-    """Read the tracked branch's newest commit and note it; return why that failed, if it did."""
+    """Read the tracked branch's newest commit and store it; return why that failed, if it did."""
     try:
         client = stack.integration.client(INTERACTIVE)
         note_head(stack, head_of_branch(client, stack.repository.external_id, stack.branch))
@@ -84,7 +84,7 @@ def head_of_branch(client: Client, repository_id: str, name: str) -> Head:
     moves = [change for change in newest.changes if change.ref == ref] if newest else []
     if newest and moves:
         position, sha = newest.position, moves[0].new_sha
-    else:  # imported, perhaps: there is no push that tells of it
+    else:  # imported, perhaps: no push brought it
         branch = client.branch(repository_id, name)
         position, sha = 0, branch.sha if branch else ""
     return Head(position, client.commit(repository_id, sha) if sha else None)

@@ -2,7 +2,7 @@
 
 https://developer.hashicorp.com/terraform/language/backend/http names the requests. The programs
 of a run prove themselves with a password that the run was issued. A proposed run reads; a tracked
-plan also locks; only what holds a lock that was taken to apply writes.
+plan also locks; only the holder of a lock to apply writes.
 """
 
 import hmac
@@ -56,7 +56,7 @@ def issue_credential(run: Run) -> str:
 
 
 def limit_apply(run: Run, limit: timedelta) -> None:
-    """Note how long the apply may take that a run is about to start."""
+    """Store how long the apply that a run is about to start may take."""
     RunCredential.objects.filter(run=run).update(apply_ends_by=timezone.now() + limit)
 
 
@@ -73,7 +73,7 @@ def address_of(stack: Stack) -> str:
 @login_not_required
 @require_http_methods(["GET", "POST", "DELETE", "LOCK", "UNLOCK"])
 def state_backend(request: HttpRequest, slug: str) -> HttpResponse:
-    """Answer a request of the `http` backend; the password stands for the run that asks."""
+    """Answer a request of the `http` backend; the password identifies the run that asks."""
     try:
         run = _run_that_asks(request, slug)
         if run.kind == Kind.PROPOSED and request.method != "GET":
@@ -206,7 +206,7 @@ def _write(run: Run, lock_id: str, content: bytes) -> HttpResponse:
 
 
 def _delete(run: Run) -> HttpResponse:
-    """Note that there is no state from now on; what there was is kept."""
+    """Record that there is no state from now on; earlier versions are kept."""
     with transaction.atomic():
         run = _hold(run)
         _lock_to_write(run)
@@ -229,7 +229,7 @@ def _lock_of(run: Run) -> StateLock | None:
 
 
 def _lock_to_write(run: Run) -> StateLock:
-    """Return the lock under which a run may write. Raises Refused where it has none."""
+    """Return the lock under which a run may write. Raises Refused if it has none."""
     lock = _lock_of(run)
     if lock and lock.run_id == run.pk and lock.is_for_writing:
         return lock
@@ -239,7 +239,7 @@ def _lock_to_write(run: Run) -> StateLock:
 
 
 def _understand(content: bytes) -> StateVersion:
-    """Return what a state says of itself, not stored yet. Raises Refused where it is none."""
+    """Return what a state says of itself, not stored yet. Raises Refused if it is none."""
     try:
         return describe(content)
     except InvalidState as error:
@@ -254,14 +254,14 @@ def _refuse_older(new: StateVersion, newest: StateVersion) -> None:
 
 
 def _read_lock(request: HttpRequest) -> dict[str, str]:
-    """Return what came of a lock, empty where nothing did. Raises Refused where it is none."""
+    """Return a lock that was sent, empty if none was. Raises Refused if it is invalid."""
     body = _read_body(request)
     try:
         info = bounded_json.loads(body, MOST_PARTS_OF_LOCK) if body else {}
     except ValueError:
         info = None
     if not isinstance(info, dict):
-        raise Refused(400, "This is no lock: it is no JSON object.")
+        raise Refused(400, "Invalid lock: expected a JSON object.")
     return {name: line(info.get(name)) for name in LOCK_FIELDS if name in info}
 
 

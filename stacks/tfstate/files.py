@@ -60,7 +60,7 @@ def read_uploaded(content: bytes) -> bytes:
 
 
 def line(value: object) -> str:
-    """Return a short text as a column takes it, empty where it is none."""
+    """Return a short text as a column takes it, empty if it is none."""
     return value[:100] if isinstance(value, str) and value.isprintable() else ""
 
 

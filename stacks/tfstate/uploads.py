@@ -103,7 +103,7 @@ def hold(stack: Stack, person: User, content: bytes) -> None:
 def held_for(stack: Stack, person: User) -> StateUpload | None:
     """Return what a person uploaded and has not confirmed yet.
 
-    Raises WrongKey where it can't be decrypted.
+    Raises WrongKey if it can't be decrypted.
     """
     with decrypting("The uploaded state"):
         return StateUpload.objects.filter(stack=stack, person=person).first()

@@ -77,7 +77,7 @@ def unlock_state(request: HttpRequest, slug: str) -> HttpResponse:
     if request.method != "POST":
         return render(request, "stacks/tfstate/unlock_state.html", {"stack": found, "lock": lock})
     if request.POST.get("lock_id") != lock.lock_id:
-        messages.error(request, "The lock is another one by now. Nothing was unlocked.")
+        messages.error(request, "The lock has changed. Nothing was unlocked.")
         return redirect("stacks:unlock_state", slug)
     with transaction.atomic():
         is_unlocked = bool(StateLock.objects.filter(stack=found, lock_id=lock.lock_id).delete()[0])
@@ -94,7 +94,7 @@ def unlock_state(request: HttpRequest, slug: str) -> HttpResponse:
 @require_http_methods(["GET", "HEAD", "POST"])
 @admin_required
 def upload_state(request: HttpRequest, slug: str) -> HttpResponse:
-    """Take the first state of a stack, which is confirmed on the next page."""
+    """Accept the first state of a stack, which is confirmed on the next page."""
     found = get_object_or_404(Stack.objects.with_repository(), slug=slug)
     if reason := why_not_possible(found):
         messages.error(request, reason)

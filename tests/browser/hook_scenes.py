@@ -117,4 +117,4 @@ def _stack_without_hooks(scene: Scene) -> None:
     stack.repository.save()
     _read(scene)
     scene.admin(stack.get_absolute_url())
-    expect(scene.page.get_by_text("No webhook tells of pushes yet.")).to_be_visible()
+    expect(scene.page.get_by_text("No webhook reports pushes yet.")).to_be_visible()

@@ -32,7 +32,7 @@ def test_the_matching_files_follow_what_is_typed(member_page: Page, behavior: st
     globs.fill("modules/*.md")
     expect(page.get_by_text("Matching files on main: none of 3")).to_be_visible()
     globs.fill("modules/{a,b}.tf")
-    expect(page.get_by_text("has braces, which are not understood")).to_be_visible()
+    expect(page.get_by_text("has braces, which are not supported")).to_be_visible()
     globs.fill("/main.tf")
     page.get_by_role("button", name="Show matching files").click()
     expect(matches).to_have_text(["main.tf"])

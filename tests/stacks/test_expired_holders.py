@@ -1,4 +1,4 @@
-"""Workers that were away for so long that others claimed their work: what they still do."""
+"""Workers that were away until others claimed their work: what they still do."""
 
 from typing import Any
 
@@ -23,7 +23,7 @@ from vcs_integrations.webhooks.processing import process
 
 @pytest.fixture
 def following(stack: Stack, repository: Repository) -> Stack:
-    """A stack with a queued run that is to be reported as pending."""
+    """A stack with a queued run, due to be reported as pending."""
     Stack.objects.update(path_rule=False)
     follow_from_now(stack)
     look(stack)
@@ -53,7 +53,7 @@ def test_one_that_reconciles_lets_no_third_one_in(following: Stack, repository: 
     repository.push({"main.tf": "2"}, message="Found")
     reconcile(expired)
     assert values(rows) == as_it_was
-    assert newest(following).message == "Found"  # what it found is true all the same
+    assert newest(following).message == "Found"  # what it found is still true
 
 
 def test_one_that_processes_a_delivery_does_not_settle_it(
@@ -103,6 +103,6 @@ def test_one_that_executes_a_run_does_not_end_it(following: Stack) -> None:
     as_it_was = values(rows)
     assert not queue.is_wanted(expired)
     job.fail(expired, "It is not mine any more.")
-    queue.give_back(expired)
+    queue.requeue(expired)
     assert values(rows) == as_it_was
     assert rows.get().state == State.PREPARING

@@ -101,12 +101,12 @@ def _by_address(
 
 
 def _fetch(git: Git, address: str, files: Sequence[str], seconds: float) -> None:
-    """Put what they stand for in the place of pointers of one repository."""
+    """Replace the pointers of one repository with their files."""
     if seconds <= 0:
         raise LimitReached(f"Its Git LFS files took more than {SECONDS // 60} minutes.")
     noun = "file" if len(files) == 1 else "files"
     git.log.say(f"Fetching {len(files)} Git LFS {noun} of {address}")
-    listed = git.sandbox.give("pointers", b"\0".join(map(os.fsencode, files)))
+    listed = git.sandbox.provide("pointers", b"\0".join(map(os.fsencode, files)))
     configuration = {
         # What git-lfs itself makes of an address.
         "lfs.url": f"{address.removesuffix('.git')}.git/info/lfs",

@@ -1,6 +1,6 @@
-"""What is planned of proposed code: what merging it would make of the tracked branch.
+"""What is planned of proposed code: the tracked branch as it would be after the merge.
 
-Where that is not to be had, the commit itself is planned, and the run says what its plan lacks.
+If that isn't available, the commit itself is planned, and the run says what its plan lacks.
 """
 
 import time
@@ -14,9 +14,9 @@ from stacks.rules.states import Kind
 from vcs_integrations.providers.base import BACKGROUND, ProviderError
 from vcs_integrations.providers.events import BRANCHES, PullRequestFacts, TrialMerge
 
-# A provider may merge for a trial seconds after a push, or only once somebody asks for the pull
+# A provider may make the trial merge seconds after a push, or only once somebody reads the pull
 # request.
-PATIENCE = 30  # seconds
+WAIT_AT_MOST = 30  # seconds
 ASK_EVERY = 2
 NOT_TRIED_YET = {TrialMerge.UNKNOWN, TrialMerge.PENDING}
 LONGEST = 200  # characters of the file that names a merge
@@ -46,20 +46,20 @@ def fields_of_fetched(git: Git) -> dict[str, Any]:
     Raises LimitReached and Stopped.
     """
     run = git.run
-    told = git.sandbox.take(workspace.MERGED, LONGEST, git.is_unwanted).decode().strip()
-    merge, _, merged_with = told.partition(" ")
+    merged = git.sandbox.read_file(workspace.MERGED, LONGEST, git.is_unwanted).decode().strip()
+    merge, _, merged_with = merged.partition(" ")
     if merged_with:
         git.log.say(f"It is planned as it would be merged: {merge[:8]}, with {merged_with[:8]}")
     return {
         "planned_sha": merge if merged_with else "",
         "merged_with": merged_with,
-        "conflicts": told == workspace.CONFLICTS,
+        "conflicts": merged == workspace.CONFLICTS,
         "behind": _behind(run, merged_with or run.sha),
     }
 
 
 def _source_of_merge(git: Git) -> MergeSource | None:
-    """Return where to take the merge of a run's pull request from; None to plan its commit."""
+    """Return where to fetch the merge of a run's pull request; None to plan its commit."""
     run = git.run
     if run.kind != Kind.PROPOSED or run.pull_request is None or not run.stack.plans_merged:
         return None
@@ -77,7 +77,7 @@ def _pull_request_once_tried(git: Git, number: int) -> PullRequestFacts | None:
     """Return a pull request once its merge was tried, or else as it is; None if not to be read."""
     repository = git.run.repository
     client = repository.integration.client(BACKGROUND)
-    until = time.monotonic() + PATIENCE
+    until = time.monotonic() + WAIT_AT_MOST
     try:
         while True:
             now = client.pull_request(repository.external_id, number)
@@ -99,7 +99,7 @@ def _pause(git: Git) -> None:
 
 
 def _behind(run: Run, sha: str) -> int | None:
-    """Return how many commits of the tracked branch a commit lacks; None where not known."""
+    """Return how many commits of the tracked branch a commit lacks; None if not known."""
     if sha == run.tracked_sha:
         return 0
     if not run.tracked_sha:

@@ -131,7 +131,7 @@ def fetch(git: Git, found: list[Submodule]) -> dict[str, str]:
 def source_of(submodule: Submodule, integration: Integration) -> RepositoryPath:
     """Return the repository of an organization that a submodule's URL names.
 
-    Raises NotFetched where it names none.
+    Raises NotFetched if it names none.
     """
     if not submodule.url:
         raise NotFetched(
@@ -157,7 +157,7 @@ def shown(path: str) -> str:
 
 
 def _readable(path: str) -> str:
-    """Return text that stands for bytes, without those that are no UTF-8."""
+    """Return bytes as text, without those that are no UTF-8."""
     return os.fsencode(path).decode(errors="replace")
 
 
@@ -173,7 +173,7 @@ def _check_root_is_outside(project_root: str, found: list[Submodule]) -> None:
 
 
 def _listed(git: Git, folder: str, address: str, depth: int) -> list[Submodule]:
-    listed = git.sandbox.take(LINKS, LONGEST_LIST, git.is_unwanted)
+    listed = git.sandbox.read_file(LINKS, LONGEST_LIST, git.is_unwanted)
     return read_links(listed, folder, address, depth)
 
 

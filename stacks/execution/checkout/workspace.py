@@ -16,14 +16,14 @@ from stacks.models import Run
 CODE = "code"
 # The file that lists what FETCH found: links to commits, then the settings of .gitmodules.
 LINKS = "links"
-# The file that names the merge commit that FETCH took and its other parent, or the word that
-# nothing could be merged.
+# The file that names the merge commit that FETCH checked out and its other parent, or says that
+# there are conflicts.
 MERGED, CONFLICTS = "merged", "conflicts"
 SECONDS = 1800
 # TARGET is the folder to check out into. A link on the way there leads somewhere else: refused.
 # $1 address, $2 commit, then what leads to it where a server gives out no single commit.
 # MERGE_REF is the host's ref of a merge of the commit, TRACKED_REF that of a branch to merge it
-# with here; either may be empty. What became of that is in the file `merged`.
+# with here; either may be empty. The result is in the file `merged`.
 FETCH = """
 set -e
 address=$1 commit=$2

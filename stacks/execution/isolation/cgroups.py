@@ -39,7 +39,7 @@ class Group:
 
 @contextmanager
 def group(memory: int, processes: int, *, ends_whole: bool) -> Iterator[Group | None]:
-    """Yield a cgroup with limits; None where there are none. At the end nothing in it is left.
+    """Yield a cgroup with limits; None if there are none. At the end nothing in it is left.
 
     `memory` is in bytes. With `ends_whole` a job that needs more ends with all its processes.
     """
@@ -61,7 +61,7 @@ def group(memory: int, processes: int, *, ends_whole: bool) -> Iterator[Group | 
 
 
 def remove(path: Path) -> None:
-    """End what is left in a cgroup, and remove it as soon as the kernel let go of it."""
+    """End what is left in a cgroup, and remove it as soon as the kernel has released it."""
     with suppress(OSError):  # from Linux 5.14 on
         (path / "cgroup.kill").write_text("1")
     until = time.monotonic() + REMOVE_SECONDS
@@ -74,7 +74,7 @@ def remove(path: Path) -> None:
 
 @cache
 def delegated() -> Path | None:
-    """Return the cgroup in which those of jobs can be made; None where there is none.
+    """Return the cgroup in which those of jobs can be made; None if there is none.
 
     The worker moves to a child of it. Cgroups that workers left behind are removed.
     """
@@ -98,7 +98,7 @@ def delegated() -> Path | None:
             (top / WORKER).rmdir()
         return None
     for left in top.glob("job-*"):
-        with suppress(OSError):  # an apply that goes on
+        with suppress(OSError):  # an apply that still runs
             left.rmdir()
     return top
 

@@ -98,7 +98,7 @@ class Network:
 def network_of_job(user_id: int | None) -> Iterator[Network | None]:
     """Yield a network for one job, whose user is given where it has one; None for the worker's own.
 
-    Raises NoNetwork where jobs must have one and can't.
+    Raises NoNetwork if jobs must have one and can't.
     """
     if why_shared():
         yield None
@@ -121,7 +121,7 @@ def describe_network() -> str:
 def why_shared() -> str:
     """Return why jobs use the worker's network, or nothing.
 
-    Raises NoNetwork where they must not.
+    Raises NoNetwork if they must not.
     """
     if settings.RUN_NETWORK == "shared":
         return "RUN_NETWORK=shared"
@@ -142,7 +142,7 @@ def why_shared() -> str:
 def what_is_missing() -> str:
     """Return what keeps jobs from having networks of their own here and what to do, or nothing.
 
-    It is found out once, so that no job silently gets less than the one before.
+    It is determined once, so that no job silently gets less than the one before.
     """
     missing = [name for name in PROGRAMS if shutil.which(name, path=SYSTEM_PATH) is None]
     if missing:
@@ -172,7 +172,7 @@ def what_is_missing() -> str:
 
 
 def try_isolation(command: list[str]) -> None:
-    """Start nothing much in bubblewrap. Raises NoNetwork where that fails."""
+    """Start a trivial command in bubblewrap. Raises NoNetwork if that fails."""
     done = subprocess.run(
         [*command, *("--ro-bind", "/", "/", "--proc", "/proc", "--dev", "/dev"), "--", "true"],
         env={"PATH": SYSTEM_PATH},
@@ -185,7 +185,7 @@ def try_isolation(command: list[str]) -> None:
 
 @contextmanager
 def started_network(user_id: int | None) -> Iterator[Network]:
-    """Yield a network that was set up for a user; None stands for this process's own user.
+    """Yield a network that was set up for a user; None means this process's own user.
 
     Raises NoNetwork.
     """
@@ -238,7 +238,7 @@ def said(errors: bytes) -> str:
 
 
 def as_user(user_id: int | None) -> list[str]:
-    """Return what takes on a user."""
+    """Return the command that switches to a user."""
     if user_id is None:
         return []
     return ["setpriv", f"--reuid={user_id}", f"--regid={user_id}", "--clear-groups", "--"]

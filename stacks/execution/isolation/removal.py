@@ -1,4 +1,4 @@
-"""Removing the folders of jobs, whatever jobs left there: any depth, any path length, any mode."""
+"""Remove the folders of jobs, whatever jobs left there: any depth, any path length, any mode."""
 
 import logging
 import os

@@ -1,4 +1,4 @@
-"""Running a command that is not trusted: bubblewrap around it, limits on it, and its end.
+"""Run a command that is not trusted: isolate it with bubblewrap, limit it, and end it.
 
 What a job may reach is the folder of its job, the system read-only, and a network (network.py),
 which providers are downloaded through. A worker that is root gives each job a user of its own, for
@@ -42,7 +42,7 @@ LOOK_EVERY = 0.1  # seconds
 PRINTED_LIMIT = 100 * MEGABYTE
 COLLECT_SECONDS = 300
 END_SECONDS = 10
-# What is asked to end at its time limit is killed so many seconds later.
+# What is asked to end at its time limit is killed this many seconds later.
 KILLED_AFTER = 60
 PARTS_AT_ONCE = 8
 PROGRAMS = ("bwrap", "prlimit", "setpriv", "timeout")
@@ -65,7 +65,7 @@ class NotIsolated(Exception):
 
 
 class LimitReached(Exception):
-    """A job was ended because it took too much; the text says of what."""
+    """A job was ended because it exceeded a limit; the text says which."""
 
 
 class Stopped(Exception):
@@ -76,7 +76,7 @@ class Stopped(Exception):
 class Limits:
     """What a command may take. Seconds, bytes, numbers.
 
-    With `outlives` it is never ended but by its own time limit, and goes on when the worker dies.
+    With `outlives` only its own time limit ends it, and it continues when the worker dies.
     With `is_offline` it needs no network.
     """
 
@@ -114,7 +114,7 @@ class Sandbox:
         top = Path("/", part) if self.is_isolated else self.folder / part
         return str(top / name)
 
-    def give(self, name: str, content: bytes) -> str:
+    def provide(self, name: str, content: bytes) -> str:
         """Let the job read a file; return its path there."""
         (self.folder / "input" / name).write_bytes(content)
         (self.folder / "input" / name).chmod(0o644)
@@ -134,10 +134,10 @@ class Sandbox:
         bundle = os.environ.get("REQUESTS_CA_BUNDLE", "")
         if not Path(bundle).is_file():
             return {}
-        return dict.fromkeys(names, self.give("certificates.pem", Path(bundle).read_bytes()))
+        return dict.fromkeys(names, self.provide("certificates.pem", Path(bundle).read_bytes()))
 
-    def take(self, name: str, most: int, is_unwanted: Callable[[], bool]) -> bytes:
-        """Return a file that the job wrote into its workspace; empty where there is none.
+    def read_file(self, name: str, most: int, is_unwanted: Callable[[], bool]) -> bytes:
+        """Return a file that the job wrote into its workspace; empty if there is none.
 
         It is read inside, where a link leads nowhere that the job can't read anyway. Raises
         LimitReached when it is larger, and Stopped.
@@ -182,8 +182,8 @@ class Sandbox:
     ) -> int:
         """Run a command in a folder of the workspace; return its exit code.
 
-        `output` is given what it prints, errors too unless told otherwise. While it goes on,
-        `is_unwanted` is asked. Raises LimitReached, or Stopped when it is; nothing of it runs on.
+        `output` is given what it prints, with errors unless `errors` is False. While it
+        goes on, `is_unwanted` is asked. Raises LimitReached, or Stopped; nothing of it runs on.
         """
         if limits.outlives:
             command = [
@@ -238,7 +238,7 @@ class Sandbox:
         with (
             tempfile.TemporaryFile() as arguments,
             tempfile.TemporaryFile() as calls,
-            tempfile.TemporaryFile() as told,
+            tempfile.TemporaryFile() as info,
         ):
             if self.is_isolated:
                 if self.user_id is None:
@@ -253,7 +253,7 @@ class Sandbox:
                 files = [
                     *("--args", str(arguments.fileno())),
                     *("--seccomp", str(calls.fileno())),
-                    *("--info-fd", str(told.fileno())),
+                    *("--info-fd", str(info.fileno())),
                 ]
                 full = [*self._limits(), "bwrap", *files, "--", *command]
                 if self.network and not limits.is_offline:
@@ -262,7 +262,7 @@ class Sandbox:
                 known = {"PATH": SYSTEM_PATH}
             else:
                 full = [*self._limits(), *command]
-            passed = [one.fileno() for one in (arguments, calls, told) if self.is_isolated]
+            passed = [one.fileno() for one in (arguments, calls, info) if self.is_isolated]
             if self.network and limits.outlives:
                 passed.append(self.network.lifeline)
             process = subprocess.Popen(
@@ -278,10 +278,10 @@ class Sandbox:
             try:
                 yield process
             finally:
-                end_group(process, first_inside(told))
+                end_group(process, first_inside(info))
 
     def _limits(self) -> list[str]:
-        """Return what sets the limits of a job and takes on its user."""
+        """Return the command that sets the limits of a job and switches to its user."""
         disk = settings.RUN_DISK_MB * MEGABYTE
         limits = [
             "prlimit",
@@ -370,7 +370,7 @@ class Printed:
         os.close(self.file)
 
     def pass_on(self, parts: int) -> None:
-        """Give on what was printed since, up to some megabytes: it may grow meanwhile."""
+        """Pass on what was printed since, up to some megabytes: it may grow meanwhile."""
         for _ in range(parts):
             part = os.pread(self.file, MEGABYTE, self.read)
             if not part:
@@ -378,8 +378,8 @@ class Printed:
             self.read += len(part)
             self.output(part)
         if self.read > PRINTED_LIMIT:
-            # More than anybody reads: it goes on at the start, so that the disk does not fill, even
-            # though something that is printed right now is lost.
+            # More than anybody reads: it starts over, so that the disk does not fill, even if
+            # something that is printed right now is lost.
             os.ftruncate(self.file, 0)
             self.read = 0
 
@@ -420,7 +420,7 @@ def temporary(name: str) -> Path:
 
 
 def own_folder(path: Path) -> Path:
-    """Return a folder that is made if need be; other users may pass through, no more."""
+    """Return a folder, created if necessary, that other users may only pass through."""
     with suppress(FileExistsError):
         path.mkdir()
         path.chmod(0o711)  # whatever the umask is
@@ -436,7 +436,7 @@ def own_folder(path: Path) -> Path:
 
 @contextmanager
 def free_user() -> Iterator[int | None]:
-    """Yield a user that no other job on this machine has; None where the worker is not root."""
+    """Yield a user that no other job on this machine has; None if the worker is not root."""
     if os.getuid() != 0 or settings.RUN_ISOLATION != "bubblewrap":
         yield None
         return
@@ -510,11 +510,11 @@ def can_disable_namespaces() -> bool:
     return done.returncode == 0
 
 
-def first_inside(told: IO[bytes]) -> list[int]:
-    """Return the first process of a sandbox, as bubblewrap told it; when it is gone, all are."""
-    told.seek(0)
+def first_inside(info: IO[bytes]) -> list[int]:
+    """Return the first process of a sandbox, from bubblewrap's --info-fd; when it ends, all end."""
+    info.seek(0)
     try:
-        return [int(json.loads(told.read())["child-pid"])]
+        return [int(json.loads(info.read())["child-pid"])]
     except (ValueError, KeyError):  # it was not started, or is not isolated
         return []
 

@@ -168,5 +168,5 @@ def program(machine: str) -> bytes:
 
 
 def instruction(code: int, operand: int, *, if_true: int = 0, if_false: int = 0) -> bytes:
-    """Return a struct sock_filter; jumps skip so many instructions."""
+    """Return a struct sock_filter; jumps skip that many instructions."""
     return struct.pack("<HBBI", code, if_true, if_false, operand)

@@ -1,4 +1,4 @@
-"""What all that runs programs of the system agrees on."""
+"""What everything that runs programs of the system shares."""
 
 MEGABYTE = 1024 * 1024
 # Where the system's programs are looked for, whatever the worker's own PATH is.

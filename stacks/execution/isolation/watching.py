@@ -1,4 +1,4 @@
-"""What the processes of a job take, all in all: measured, as rlimits count each on its own."""
+"""What the processes of a job use together: measured, since rlimits count each on its own."""
 
 import os
 import stat
@@ -75,7 +75,7 @@ class Watch:
         return ""
 
     def _written(self) -> Iterator[int]:
-        """Yield what each file and folder takes on the disk."""
+        """Yield what each file and folder uses of the disk."""
         waiting = list(self.folders)
         while waiting:
             with suppress(OSError), os.scandir(waiting.pop()) as entries:

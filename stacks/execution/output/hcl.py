@@ -62,7 +62,7 @@ def _tokens(text: str) -> Iterator[tuple["re.Match[str]", str | None]]:
 
 
 def _end_of_heredoc(text: str, token: "re.Match[str]") -> int | None:
-    """Return where the line that ends a heredoc begins; None where there is none."""
+    """Return where the line that ends a heredoc begins; None if there is none."""
     position = token.end()
     while position < len(text):
         end = text.find("\n", position)

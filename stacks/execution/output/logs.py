@@ -12,7 +12,7 @@ from django.utils.safestring import SafeString, mark_safe
 
 from stacks.execution.output.masking import Masker
 from stacks.execution.output.terminal import COLOR, harmless
-from stacks.execution.patience import patiently
+from stacks.execution.retries import with_retries
 from stacks.models import LogChunk, Run
 
 CHUNK = 32 * 1024  # characters
@@ -40,7 +40,7 @@ class Log:
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self._raw = ""  # the line that has no end yet
         self._harmless = ""  # not masked yet
-        self._covered = 0  # so much of it belongs to a secret that has its mask already
+        self._covered = 0  # this much of it belongs to a secret that is masked already
         self._is_line_start = True
         self._ready = ""
         self._written_at = 0.0
@@ -56,7 +56,7 @@ class Log:
         """Add what was printed; it is stored soon."""
         if self.left <= 0:
             return
-        # What the log has no room for is not looked at.
+        # What the log has no room for is not searched for secrets.
         printed = printed[: 4 * self._unread + CHUNK]
         self._raw += self._decoder.decode(printed).replace("\r\n", "\n").replace("\r", "\n")
         end = self._raw.rfind("\n") + 1
@@ -91,7 +91,7 @@ class Log:
         """Return up to where no secret may go on: whole lines, unless they are long."""
         end = self.masker.cut(self._harmless)
         line = self._harmless.rfind("\n", 0, end) + 1
-        # Nothing but spaces and line breaks is no secret, however much of it is there.
+        # Spaces and line breaks alone are no secret, however many there are.
         return max(line if end - line <= CHUNK else end, len(self._harmless) - 2 * CHUNK)
 
     def _make_ready(self, end: int) -> None:
@@ -127,15 +127,15 @@ class Log:
             # Each chunk can be shown without those before it.
             text=self._style.sequence + text,
         )
-        patiently(chunk.save)
+        with_retries(chunk.save)
         self._style = self._style.after(text)
 
 
 @dataclass(frozen=True)
 class Style:
-    """How text looks: a colour, and whether it is bold, dim or underlined."""
+    """How text looks: a color, and whether it is bold, dim or underlined."""
 
-    colour: str = ""
+    color: str = ""
     is_bold: bool = False
     is_dim: bool = False
     is_underlined: bool = False
@@ -144,7 +144,7 @@ class Style:
         """Return the style after a sequence with these codes; those not known change nothing."""
         style = self
         numbers = [int(code[:4]) if code else 0 for code in codes.split(";")]
-        if numbers[0] in {38, 48}:  # one of 256 colours, or of all
+        if numbers[0] in {38, 48}:  # one of 256 colors, or of all
             return style
         for number in numbers:
             if number == 0:
@@ -160,9 +160,9 @@ class Style:
             elif number == 24:
                 style = replace(style, is_underlined=False)
             elif number == 39:
-                style = replace(style, colour="")
+                style = replace(style, color="")
             elif 30 <= number <= 37 or 90 <= number <= 97:
-                style = replace(style, colour=_COLORS[number % 10])
+                style = replace(style, color=_COLORS[number % 10])
         return style
 
     def after(self, text: str) -> "Style":
@@ -175,7 +175,7 @@ class Style:
     @property
     def sequence(self) -> str:
         """Return the sequence that makes this style of the plain one."""
-        codes = [str(30 + _COLORS.index(self.colour))] if self.colour else []
+        codes = [str(30 + _COLORS.index(self.color))] if self.color else []
         codes += [
             code
             for code, is_on in (("1", self.is_bold), ("2", self.is_dim), ("4", self.is_underlined))
@@ -185,7 +185,7 @@ class Style:
 
     @property
     def classes(self) -> str:
-        names = [f"log-{self.colour}"] if self.colour else []
+        names = [f"log-{self.color}"] if self.color else []
         names += ["log-bold"] if self.is_bold else []
         names += ["log-dim"] if self.is_dim else []
         names += ["log-underlined"] if self.is_underlined else []
@@ -193,7 +193,7 @@ class Style:
 
 
 def as_html(text: str) -> SafeString:
-    """Return a chunk's text as HTML, its colours as classes."""
+    """Return a chunk's text as HTML, its colors as classes."""
     style = Style()
     parts: list[str] = []
     for number, piece in enumerate(COLOR.split(text)):
@@ -207,5 +207,5 @@ def as_html(text: str) -> SafeString:
 
 
 def as_text(text: str) -> str:
-    """Return a chunk's text without colours."""
+    """Return a chunk's text without colors."""
     return COLOR.sub("", text)

@@ -1,7 +1,7 @@
-"""Hiding secrets in what a job prints: whole and in part, in the forms that programs write.
+"""Mask secrets in what a job prints: whole and in part, in the forms that programs write.
 
-The time it takes grows with the length of the text alone: a long form is known as pieces of
-LONGEST_PIECE characters, each of which is a secret by itself.
+The time grows only with the length of the text: a long form is split into pieces of LONGEST_PIECE
+characters, each of which is masked as a secret.
 """
 
 import re
@@ -63,7 +63,7 @@ class Masker:
     ) -> tuple[str, int]:
         """Return a text up to a place, without secrets, and how far beyond it the last one goes.
 
-        So many characters as are `covered` belong to a secret that has its mask already.
+        The first `covered` characters belong to a secret that is masked already.
         """
         shown = _colors_of(text[:covered])
         reached = covered

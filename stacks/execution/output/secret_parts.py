@@ -1,4 +1,4 @@
-"""What a secret value holds that is secret by itself: a password in JSON, a line of a key.
+"""Parts of a secret value that are secrets themselves: a password in JSON, a line of a key.
 
 Code takes values apart, with `jsondecode` or `split`, and prints what it likes of them.
 """
@@ -37,7 +37,7 @@ _BASE64 = re.compile(r"[A-Za-z0-9+/]{8,}={0,2}")
 
 
 def parts_of(secret: str, shortest: int) -> Iterator[str]:
-    """Yield the parts of a secret that have so many characters, each once.
+    """Yield the parts of a secret that have at least that many characters, each once.
 
     Those are its lines; the strings and numbers of JSON and HCL, whose keys are names and no
     secrets; what lines like `NAME=value`, connection strings and URLs give as a password; what
@@ -100,7 +100,7 @@ def _parts_of_urls(text: str) -> Iterator[str]:
 
 
 def _from_base64(text: str) -> str:
-    """Return the text that a base64 text stands for; empty where it is none."""
+    """Return the text that a base64 text encodes; empty if it is none."""
     packed = "".join(text.split()).replace("-", "+").replace("_", "/")
     if not _BASE64.fullmatch(packed):
         return ""

@@ -64,7 +64,7 @@ class Squeezed:
 
 
 def squeezed(text: str) -> Iterator[Squeezed]:
-    """Yield a text squeezed, once more without prefixes where it has some.
+    """Yield a text squeezed, again without prefixes if it has some.
 
     Both count: somebody may print a secret that looks like a prefix.
     """

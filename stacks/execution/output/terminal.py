@@ -3,7 +3,7 @@
 import re
 
 COLOR = re.compile(r"\x1b\[([0-9;]*)m")
-# Sequences that do anything but colour, then the characters that move, hide or turn text.
+# Sequences that do anything but color, then the characters that move, hide or turn text.
 _ESCAPE = re.compile(
     r"\x1b\[(?![0-9;]*m)[0-?]*[ -/]*[@-~]?"
     r"|\x1b[\]PX^_][^\x07\x1b\n]*(?:\x07|\x1b\\)?"
@@ -15,7 +15,7 @@ _CONTROL = re.compile(
 
 
 def harmless(text: str) -> str:
-    """Return text in which nothing is left that a terminal obeys, except colours."""
+    """Return text in which nothing is left that a terminal obeys, except colors."""
     text = _CONTROL.sub("", _ESCAPE.sub("", text))
     # What is left of a sequence that another one was hidden in.
     return re.sub(r"\x1b(?!\[[0-9;]*m)", "", text)

@@ -1,6 +1,6 @@
 """Which backend keeps the state of a run's code, as Terraform and OpenTofu themselves say it.
 
-Stackhook's own block is an ordinary file beside the code's files, not an override file: a second
+Stackhook's own block is an ordinary file next to the code's files, not an override file: a second
 backend is an error then. What an override file of the code replaces it with is found in what
 `init` stored.
 """
@@ -18,9 +18,9 @@ FILE = f"{STEM}.tf"
 BLOCK = b'terraform {\n  backend "http" {}\n}\n'
 # Where `init` stores the backend, below TF_DATA_DIR.
 STORED = "terraform.tfstate"
-# They keep the state beside the code, or in memory: it is lost with the run.
+# They keep the state next to the code, or in memory: it is lost with the run.
 LOSE_STATE = {"local", "inmem"}
-# What the settings of ours may be, beside those of the run's environment; unset, they are these.
+# Further settings of our backend, besides those of the run's environment; unset, they are these.
 DEFAULTS = {
     "update_method": "POST",
     "lock_method": "LOCK",
@@ -30,7 +30,7 @@ DEFAULTS = {
     "retry_wait_max": 30,
 }
 NAMED_TWICE = re.compile(r"duplicate backend|both a backend and (a )?cloud", re.IGNORECASE)
-# A block within a block of one line, which no tool takes: it names a backend all the same.
+# A block within a block of one line, which no tool accepts: it still names a backend.
 ON_ONE_LINE = re.compile(r'define argument "(backend|cloud)"')
 NAMED_AT = re.compile(r"configured at (.+?):\d+,\d+")
 
@@ -45,7 +45,7 @@ class StoredBackend:
     def is_ours(self, environment: Mapping[str, str]) -> bool:
         """Say whether it is the `http` backend of a run's environment, in every setting.
 
-        With another method, for example, it would store no state, and say nothing of it.
+        With another method, for example, it would store no state, without an error.
         """
         return self.type == "http" and all(
             value
@@ -55,7 +55,7 @@ class StoredBackend:
 
 
 def read_stored(content: bytes) -> StoredBackend | None:
-    """Return the backend of what `init` stored; None where the code names none."""
+    """Return the backend of what `init` stored; None if the code names none."""
     try:
         backend = read_json(content)["backend"]
         return StoredBackend(str(backend["type"]), dict(backend["config"] or {}))
@@ -64,18 +64,18 @@ def read_stored(content: bytes) -> StoredBackend | None:
 
 
 def named_beside_ours(diagnostics: bytes) -> str | None:
-    """Return the file that names a backend beside ours, as `validate -json` says; None if none.
+    """Return the file that names another backend than ours, as `validate -json` says; None if none.
 
     The summaries are in internal/configs/module.go of both tools, that of one line in their HCL
     parser. Empty where the file is unknown.
     """
     try:
         found = read_json(diagnostics)["diagnostics"]
-        told = [one for one in found if _is_about_backend(one)]
-        if not told:
+        about_backend = [one for one in found if _is_about_backend(one)]
+        if not about_backend:
             return None
-        files = [one["range"]["filename"] for one in told if one.get("range")]
-        files += [file for one in told for file in NAMED_AT.findall(one.get("detail", ""))]
+        files = [one["range"]["filename"] for one in about_backend if one.get("range")]
+        files += [file for one in about_backend for file in NAMED_AT.findall(one.get("detail", ""))]
     except (ValueError, KeyError, TypeError, AttributeError):
         return None
     return next((str(file) for file in files if file != FILE), "")

@@ -17,7 +17,7 @@ _RULE = re.compile(r"^ *├─+$")
 _INNER = re.compile(r"^( +)│ ")
 _BEGINS = re.compile(r"^(?:Error|Warning): |^(?:panic|fatal error): ", re.MULTILINE)
 _CRASH = ("panic: ", "fatal error: ")
-# Stands before the errors of the code during `init`, and says only that they follow.
+# Precedes the errors of the code during `init`, and says only that they follow.
 _PREAMBLE = re.compile(r"^Error: \w+ encountered problems during initiali[sz]ation")
 # "Receiving objects:  50% (1/2)", of git and of git-lfs.
 _PROGRESS = re.compile(r"\d+% \(\d+/\d+\)")
@@ -54,17 +54,17 @@ class Tail:
 
 
 def terraform_errors(text: str, mask: Callable[[str], str]) -> str:
-    """Return the errors that Terraform printed, each with its place; empty where there are none.
+    """Return the errors that Terraform printed, each with its place; empty if there are none.
 
     They are masked, have no boxes, and no more than MOST_LINES lines in all.
     """
     blocks = _boxed(text) or _plain(text)
-    told = [one for one in blocks if not _PREAMBLE.match(one[0])] or blocks
-    return _shortened([_masked(block, mask) for block in told])
+    shown = [one for one in blocks if not _PREAMBLE.match(one[0])] or blocks
+    return _shortened([_masked(block, mask) for block in shown])
 
 
 def git_errors(text: str, mask: Callable[[str], str]) -> str:
-    """Return what git said last, masked, each line once; empty where it said nothing."""
+    """Return what git said last, masked, each line once; empty if it said nothing."""
     lines = [one.rstrip() for one in text.split("\n") if one.strip() and not _PROGRESS.search(one)]
     return "\n".join([*dict.fromkeys(_masked(lines, mask))][-MOST_LINES:]) if lines else ""
 
@@ -83,7 +83,7 @@ def _boxed(text: str) -> list[list[str]]:
 
 
 def _plain(text: str) -> list[list[str]]:
-    """Return the errors and crashes that have no box; each goes on to the next, or to the end."""
+    """Return the errors and crashes that have no box; each extends to the next, or to the end."""
     starts = [found.start() for found in _BEGINS.finditer(text)]
     found = []
     for start, end in pairwise([*starts, len(text)]):

@@ -1,7 +1,7 @@
 """Inputs of a stack's environment that a file of the code sets, too: the file's value counts.
 
 https://developer.hashicorp.com/terraform/language/values/variables has the order, which OpenTofu
-shares: the environment, then `terraform.tfvars`, then what its name makes load by itself.
+shares: the environment, then `terraform.tfvars`, then the files that are loaded automatically.
 """
 
 import base64
@@ -13,7 +13,7 @@ from stacks.execution.output.hcl import names_set_in
 from stacks.execution.output.terminal import harmless
 
 PREFIX = "TF_VAR_"
-# Larger ones are not read, nor more in all: what is found there is help, and no condition.
+# Larger ones are not read, nor more in all: the warning is a help, not a guarantee.
 LARGEST_FILE = 256 * 1024  # bytes
 LARGEST_IN_ALL = 4 * 1024 * 1024
 FIRST = ("terraform.tfvars", "terraform.tfvars.json")
@@ -63,7 +63,7 @@ def _files(
 
 
 def _decoded(encoded: bytes) -> bytes:
-    """Return what base64 stands for; nothing where reading the file broke off."""
+    """Return what base64 encodes; nothing if reading the file broke off."""
     try:
         return base64.b64decode(encoded)
     except ValueError:

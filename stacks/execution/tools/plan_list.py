@@ -1,7 +1,7 @@
 """The list of what a plan does with resources, read from the JSON of `terraform show`.
 
 Each row has an `address` and an `action`. `moved_from` is the address before, where that differs;
-`also` is what happens beside the action: an import, or that the replaced object is forgotten.
+`also` is what happens in addition: an import, or that the replaced object is forgotten.
 """
 
 import re
@@ -24,7 +24,7 @@ MOST_SERIOUS_FIRST = ("destroy", "replace", "change", "add", "import", "move", "
 
 
 def resource_row(resource: dict[str, Any]) -> dict[str, str] | None:
-    """Return the row of one of a plan's `resource_changes`; None where nothing happens to it.
+    """Return the row of one of a plan's `resource_changes`; None if nothing happens to it.
 
     Reading a data source changes nothing.
     """

@@ -92,7 +92,7 @@ class PlanSummary:
 
     @property
     def listed(self) -> dict[str, Any]:
-        """What is stored beside the counts."""
+        """What is stored besides the counts."""
         return {"resources": self.resources, "outputs": self.outputs, "left_out": self.left_out}
 
 

@@ -1,6 +1,6 @@
 """Random histories of a repository: pushes of all kinds and the lives of pull requests.
 
-A step that is impossible where it stands (a branch that is not there, a merge that conflicts)
+A step that is impossible at its place (a branch that is not there, a merge that conflicts)
 does nothing, so that any list of steps is a history and a failing one can be shortened.
 """
 

@@ -35,7 +35,7 @@ OTHER_NAMES = st.text(
 
 @dataclass(frozen=True)
 class File:
-    """A file in a commit: its mode and what stands in it."""
+    """A file in a commit: its mode and its content."""
 
     mode: str
     text: str

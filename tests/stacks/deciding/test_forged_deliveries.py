@@ -85,7 +85,7 @@ def everything(stack: Stack) -> list[Any]:
 
 
 def process_all() -> None:
-    """Process what is due, and then what is looked at once more, as if a while had passed."""
+    """Process what is due, and then what is checked again, as if a while had passed."""
     process_due()
     Delivery.objects.waiting().update(due_at=timezone.now())
     process_due()
@@ -224,7 +224,7 @@ def test_an_unseen_pull_request_that_is_said_to_be_for_another_branch_is_not_for
     process_due()
     assert everything(following) == before
     delivery.refresh_from_db()
-    assert delivery.reason.startswith("By the delivery, pull request 1 targets elsewhere")
+    assert delivery.reason.startswith("According to the delivery, pull request 1 targets elsewhere")
     forger.send("git_pullrequest_updated__vote", pullRequestId=1)
     process_due()
     assert following.runs.get().message == "Proposed"
@@ -320,11 +320,11 @@ def test_a_new_password_ends_the_notice(
 ) -> None:
     of_the_tracked_branch(forger, repository)
     process_all()
-    standing = following.integration.notices.unfixed()
-    assert standing.count() == 1
+    unfixed = following.integration.notices.unfixed()
+    assert unfixed.count() == 1
     integration = Integration.objects.get()
     assert change_webhook_password(integration, integration.password_mark)
-    assert standing.count() == 0
+    assert unfixed.count() == 0
 
 
 def test_a_repository_that_can_not_be_read_makes_no_delivery_a_lie(

@@ -427,7 +427,7 @@ def test_a_replay_never_doubles_a_run(inbox: Inbox, name: str) -> None:
     assert Delivery.objects.get().outcome == "run"
 
 
-def test_a_replay_decides_anew_what_was_ignored(inbox: Inbox) -> None:
+def test_a_replay_decides_again_what_was_ignored(inbox: Inbox) -> None:
     inbox.set(pull_requests_only=True)
     inbox.receive("git_push__new_branch")
     inbox.set(pull_requests_only=False)

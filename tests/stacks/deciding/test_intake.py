@@ -248,7 +248,7 @@ def test_after_an_hour_it_runs_without_knowing_the_changed_files(
     assert "not known" in run.note
 
 
-def test_what_a_killed_worker_took_is_taken_again(
+def test_what_a_killed_worker_claimed_is_claimed_again(
     following: Stack, repository: Repository, emulator: Emulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Killed(BaseException):
@@ -336,7 +336,7 @@ def test_pushes_that_come_at_once_supersede_what_came_before_them(
     assert Report.objects.waiting().count() == Report.objects.count()
 
 
-def test_of_pushes_that_come_at_once_each_waits_by_itself(
+def test_of_pushes_that_come_at_once_each_waits_alone(
     following: Stack, repository: Repository, emulator: Emulator
 ) -> None:
     repository.push({"a.tf": "1"}, message="First")
@@ -394,7 +394,7 @@ def test_many_pushes_take_few_statements_and_few_calls(
 
     _, few, many = cost(6), cost(6), cost(40)
     assert following.runs.count() == 52
-    # Some more, since a statement holds only so many rows.
+    # Some more, since a statement holds a limited number of rows.
     assert many[0] <= few[0] + 5
     assert many[1] <= few[1]
 
@@ -482,7 +482,7 @@ def test_a_target_that_changed_unseen_has_its_run_as_well(
     assert [message for _, message, _ in runs(following)] == ["Second", "Third"]
 
 
-def test_a_target_that_went_and_came_back_is_looked_at_again(
+def test_a_target_that_went_and_came_back_is_checked_again(
     following: Stack, repository: Repository, emulator: Emulator
 ) -> None:
     Stack.objects.update(pull_requests_only=True)
@@ -568,7 +568,7 @@ def test_a_push_of_several_refs_is_read_as_a_whole(
 # What belongs to whom
 
 
-def test_a_stack_that_moved_to_another_repository_counts_its_pushes_anew(
+def test_a_stack_that_moved_to_another_repository_restarts_its_count_of_pushes(
     following: Stack, integration: Integration, repository: Repository, emulator: Emulator
 ) -> None:
     """Both repositories have a push 2 to main."""
@@ -726,10 +726,10 @@ def test_a_vote_says_so_and_a_conflict_is_noted_at_the_run(
     assert vote.outcome == "no_run"
     assert "only votes, reviewers, title, description or its trial merge" in vote.reason
     repository.push({"main.tf": "main"}, message="Conflicting")
-    told = [delivery.reason for delivery in deliver(emulator)]
+    reasons = [delivery.reason for delivery in deliver(emulator)]
     [decision] = Decision.objects.filter(rule="conflicts")
     assert decision.run == following.runs.get(message="First")
-    assert "Run 1 of Network" in told
+    assert "Run 1 of Network" in reasons
 
 
 def test_a_pull_request_of_no_stack_costs_no_calls(
@@ -741,8 +741,8 @@ def test_a_pull_request_of_no_stack_costs_no_calls(
     emulator.reset_requests()
     one = repository.open_pull_request("topic", "release")
     one.vote("Bo Builder", 10)
-    told = deliver(emulator)
-    assert "targets release, and the stack tracks main" in told[-1].reason
+    processed = deliver(emulator)
+    assert "targets release, and the stack tracks main" in processed[-1].reason
     assert sum(emulator.request_counts().values()) == 0
     one.retarget("main")
     deliver(emulator)
@@ -752,7 +752,7 @@ def test_a_pull_request_of_no_stack_costs_no_calls(
 # What can't be read
 
 
-def test_what_could_not_be_read_is_said_and_read_again_by_itself(
+def test_what_could_not_be_read_is_said_and_read_again_automatically(
     stack: Stack,
     hooks: Callable[..., None],
     repository: Repository,

@@ -235,14 +235,14 @@ def test_a_worker_that_is_killed_again_and_again_loses_nothing_and_doubles_nothi
 
 
 @needs_postgresql
-def test_nor_does_one_with_another_at_its_side(
+def test_a_killed_worker_beside_another_loses_nothing_and_doubles_nothing(
     on_postgresql: Database, organization: Organization, history: History, tmp_path: Path
 ) -> None:
     kill_again_and_again(Killed(on_postgresql, organization, history), history, tmp_path, beside=1)
 
 
 @needs_postgresql
-def test_two_workers_that_take_the_same_make_one_run_of_it(
+def test_two_workers_that_claim_the_same_make_one_run_of_it(
     on_postgresql: Database, organization: Organization, project: Project, tmp_path: Path
 ) -> None:
     history = History()
@@ -261,7 +261,7 @@ def test_two_workers_that_take_the_same_make_one_run_of_it(
     assert killed.rules == {"tracked", "proposed", "no_branch"}  # none is the same push again
 
 
-def test_what_a_killed_worker_had_taken_is_processed_by_another_within_half_a_minute(
+def test_what_a_killed_worker_had_claimed_is_processed_by_another_within_half_a_minute(
     on_sqlite: Database,
     organization: Organization,
     emulator: Emulator,

@@ -73,7 +73,7 @@ TO_THE_END = (
 
 @dataclass(frozen=True)
 class Fate:
-    """What becomes of one delivery: how often it comes, how many steps late, and before which."""
+    """The fate of one delivery: how often it comes, how many steps late, and before which."""
 
     times: int = 1
     late: int = 0
@@ -117,7 +117,7 @@ class Forgery:
 
 @dataclass(frozen=True)
 class Moment:
-    """A step of a history, what becomes of its deliveries, and what a worker does then."""
+    """A step of a history, the fate of its deliveries, and what a worker does then."""
 
     step: Step
     fates: list[Fate] = field(default_factory=list)
@@ -309,7 +309,7 @@ class BrokenWorld(World):
 
     @contextmanager
     def without_provider(self) -> Iterator[None]:
-        """Let calls fail; the next reading is as patient as ever.
+        """Let calls fail; the next reading waits as long as ever.
 
         Nothing is remembered: for a push that was read before, a worker that gives up makes a run,
         as its changed files can't be read.

@@ -8,7 +8,7 @@ from stacks.sources.heads import follow_from_now
 from tests.builders import make_integration, make_stack
 from tests.emulator import Emulator
 from tests.emulator.model import Organization, Project, Repository
-from tests.stacks.reports.sender import TO_PLAN, look, move, newest, send_all, told
+from tests.stacks.reports.sender import TO_PLAN, look, move, newest, send_all, summaries
 from vcs_integrations.connections.unlinking import unlink
 from vcs_integrations.hooks.watching import watch
 from vcs_integrations.models import Checkup, Integration
@@ -60,8 +60,8 @@ def test_everything_works_on_an_older_server(
     move(newest(stack), *TO_PLAN, State.FINISHED)
     look(stack)
     send_all()
-    assert told(repository.statuses[sha]) == [("pending", "Run 1 waits for its turn")]
-    assert told(one.latest_statuses(iteration=1)) == [("succeeded", "Run 2 finished")]
+    assert summaries(repository.statuses[sha]) == [("pending", "Run 1 waits for its turn")]
+    assert summaries(one.latest_statuses(iteration=1)) == [("succeeded", "Run 2 finished")]
     assert "Run 2 finished" in one.threads[0].comments[0].content
     one.push({"topic.tf": "2"})
     look(stack)

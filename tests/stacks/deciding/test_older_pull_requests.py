@@ -18,7 +18,7 @@ from tests.emulator.model import Repository
 from tests.emulator.pull_requests import PullRequest
 from tests.killing import killed_at
 from tests.stacks.conftest import create, source
-from tests.stacks.reports.sender import TO_PLAN, hurry, look, move, send_all, told
+from tests.stacks.reports.sender import TO_PLAN, look, make_reports_due, move, send_all, summaries
 from vcs_integrations.models import Integration
 from vcs_integrations.models import Repository as OurRepository
 from vcs_integrations.providers.azure_devops import client as azure_devops
@@ -76,7 +76,7 @@ def test_a_pull_request_that_is_older_than_its_stack_is_planned_and_passes_the_p
     assert (decision.rule, decision.sentence, decision.run) == ("proposed", run.note, run)
     move(run, *TO_PLAN, State.FINISHED)
     send_all()
-    assert told(one.latest_statuses(iteration=2)) == [("succeeded", "Run 1 finished")]
+    assert summaries(one.latest_statuses(iteration=2)) == [("succeeded", "Run 1 finished")]
     assert one.complete()
 
 
@@ -126,7 +126,7 @@ def test_a_stack_that_follows_a_branch_again_plans_what_is_open_to_it(
         work()
     assert [run.state for run in stack.runs.order_by("number")] == ["canceled", "queued"]
     send_all()
-    assert told(one.latest_statuses(iteration=1)) == [("pending", "Run 2 waits for its turn")]
+    assert summaries(one.latest_statuses(iteration=1)) == [("pending", "Run 2 waits for its turn")]
 
 
 def test_it_is_planned_once_whatever_announces_it_meanwhile(
@@ -200,7 +200,7 @@ def test_many_wait_for_a_person_and_say_so(member: Client, many: list[PullReques
     assert not stack.runs.exists()
     send_all()
     for one in many:
-        assert told(one.statuses) == [("pending", WAITS)]
+        assert summaries(one.statuses) == [("pending", WAITS)]
         assert one.statuses[0].target_url.endswith(STACK)
     many[0].vote("Bo Builder", 10)
     look(stack)
@@ -238,7 +238,7 @@ def test_with_a_click_they_are_planned_ten_at_a_time(
     work()
     assert messages(stack) == sorted(f"Change {number}" for number in range(12))
     assert "older than this stack" not in text(member.get(STACK))
-    hurry()
+    make_reports_due()
     send_all()
     assert all(one.statuses[-1].description.startswith("Run ") for one in many)
 
@@ -267,11 +267,11 @@ def test_what_waits_does_not_stay_pending_when_the_stack_follows_another_branch(
     stack.follow(stack.repository, "release")
     send_all()
     moved = ("error", "The stack has followed another branch since then")
-    assert told(many[0].statuses) == [("pending", WAITS), moved]
+    assert summaries(many[0].statuses) == [("pending", WAITS), moved]
     stack.follow(stack.repository, "main")
     work()
     send_all()
-    assert told(many[0].statuses)[-1] == ("pending", WAITS)
+    assert summaries(many[0].statuses)[-1] == ("pending", WAITS)
 
 
 def test_a_stack_from_before_this_offers_what_has_no_answer(

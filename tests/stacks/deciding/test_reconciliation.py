@@ -312,7 +312,7 @@ def test_a_stack_made_while_azure_devops_was_away_begins_when_it_was_made(
     assert runs(stack) == [("tracked", "Second", "queued")]
 
 
-def test_a_stack_that_follows_another_branch_begins_anew(
+def test_a_stack_that_follows_another_branch_starts_over(
     following: Stack, repository: Repository
 ) -> None:
     repository.push({"main.tf": "2"})
@@ -325,7 +325,7 @@ def test_a_stack_that_follows_another_branch_begins_anew(
     assert runs(following)[-1] == ("tracked", "There", "queued")
 
 
-def test_who_asks_while_it_is_read_gets_another_look(
+def test_a_request_while_it_is_read_leads_to_another_reading(
     following: Stack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     branch = AzureDevOpsClient.branch
@@ -341,7 +341,7 @@ def test_who_asks_while_it_is_read_gets_another_look(
     assert OurRepository.objects.due().exists()
 
 
-def test_a_push_of_which_only_a_part_was_taken_in_is_taken_in_whole(
+def test_a_push_that_was_decided_in_part_is_decided_in_full(
     following: Stack, repository: Repository, emulator: Emulator
 ) -> None:
     Stack.objects.update(path_rule=False)
@@ -362,7 +362,7 @@ def test_a_push_that_can_not_be_read_holds_up_others_for_an_hour_only(
     sha = repository.push({"main.tf": "2"}, message="Second")
     repository.push({"main.tf": "3"}, message="Third")
     emulator.faults.add("server-error", path="diffs/commits")
-    for _ in range(reconciliation.PATIENT_FAILURES):
+    for _ in range(reconciliation.WAITING_FAILURES):
         with pytest.raises(ProviderError):
             look(following)
     look(following)

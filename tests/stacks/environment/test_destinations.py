@@ -25,7 +25,7 @@ from vcs_integrations.models import Integration
 PATH = "/stacks/network/environment/"
 UPLOAD = "/stacks/network/state/upload/"
 SECRET = "a-secret-that-nobody-sees-again"
-TICKED = {"is_secret": "on", "confirmed": "on"}
+CHECKED = {"is_secret": "on", "confirmed": "on"}
 DIGEST = re.compile(r'name="destinations" value="(\w+)"')
 # Where secrets are sent: to which host, and also to which account there.
 LEADING = [
@@ -72,7 +72,7 @@ def add(client: Client, name: str, value: str = "1", **more: str) -> Any:
 
 
 def add_secret(client: Client, digest: str = "", name: str = "TF_VAR_token") -> Any:
-    return add(client, name, SECRET, destinations=digest, **TICKED)
+    return add(client, name, SECRET, destinations=digest, **CHECKED)
 
 
 def page_of(variable: StackVariable) -> str:
@@ -116,7 +116,7 @@ def test_a_member_sets_only_inputs_where_a_stack_holds_secrets(
 
 @pytest.mark.parametrize("more", [{}, {"is_secret": "on"}])
 @pytest.mark.parametrize("held", ["secrets", "a state", "secrets and a state"])
-def test_so_it_is_where_it_holds_a_state_and_for_secret_values(
+def test_a_member_sets_only_inputs_where_it_holds_a_state_and_for_secret_values(
     member: Client, stack: Stack, leading: StackVariable, held: str, more: dict[str, str]
 ) -> None:
     if "secrets" in held:
@@ -223,7 +223,7 @@ def test_whoever_stores_a_first_secret_confirms_where_it_is_sent(
         assert said in section
     assert "TF_VAR_region" not in section
     refused = add(client, "TF_VAR_token", SECRET, is_secret="on", destinations=digest_of(page))
-    assert "Check their values, then tick this box and enter the secret" in refusal(refused)
+    assert "Check their values, then check this box and enter the secret" in refusal(refused)
     assert 'value="TF_VAR_token"' in words(refused) and holds(shown(refused), [SECRET]) == []
     assert not stack.variables.filter(is_secret=True).exists()
     assert add_secret(client, digest_of(refused)).status_code == 302
@@ -233,7 +233,7 @@ def test_whoever_stores_a_first_secret_confirms_where_it_is_sent(
     )
 
 
-def test_so_does_whoever_makes_a_variable_secret(
+def test_whoever_makes_a_variable_secret_confirms_where_it_is_sent(
     member: Client, stack: Stack, leading: StackVariable
 ) -> None:
     path = page_of(set_variable(stack, "ARM_CLIENT_SECRET"))
@@ -242,7 +242,7 @@ def test_so_does_whoever_makes_a_variable_secret(
     assert "VAULT_ADDR" in section and "ARM_CLIENT_SECRET" not in section
     typed = {"value": SECRET, "is_secret": "on"}
     assert "Check their values" in refusal(member.post(path, typed))
-    typed |= TICKED | {"destinations": digest_of(page)}
+    typed |= CHECKED | {"destinations": digest_of(page)}
     assert member.post(path, typed).status_code == 302
     assert note().endswith("was changed; confirmed where the secret is sent: VAULT_ADDR")
 
@@ -374,10 +374,10 @@ def test_an_admin_confirms_where_a_first_state_is_sent(
     confirm = f"{UPLOAD}confirm/"
     assert "Check their values" in refusal(admin.post(confirm, typed))
     _changes(stack, leading)
-    asked = admin.post(confirm, typed | TICKED)
+    asked = admin.post(confirm, typed | CHECKED)
     assert "changed after you opened the page" in refusal(asked)
     assert not stack.state_versions.exists()
-    typed |= TICKED | {"destinations": digest_of(asked)}
+    typed |= CHECKED | {"destinations": digest_of(asked)}
     assert admin.post(confirm, typed).status_code == 302
     assert stack.state_versions.get().serial == 7
     assert note() == (

@@ -121,7 +121,7 @@ def test_any_other_name_is_refused_with_the_reason(
 def test_a_name_is_there_once(member: Client, stack: Stack) -> None:
     add(member, "TF_VAR_A", "1")
     assert errors(add(member, "TF_VAR_A", "2"), "name").startswith(
-        "There is a variable of this name."
+        "A variable with this name exists."
     )
     assert environment_of(stack, Kind.TRACKED)[0] == {"TF_VAR_A": "1"}
     add(member, "TF_VAR_a", "2")
@@ -130,7 +130,7 @@ def test_a_name_is_there_once(member: Client, stack: Stack) -> None:
 
 @pytest.mark.parametrize(
     ("value", "why"),
-    [("a\0b", "No environment takes a null character."), ("x" * 30_001, "at most 30000")],
+    [("a\0b", "A variable can't contain a null character."), ("x" * 30_001, "at most 30000")],
 )
 def test_a_value_that_no_environment_takes_is_refused(
     member: Client, stack: Stack, value: str, why: str
@@ -308,8 +308,8 @@ def test_the_pages_say_from_when_a_change_counts(
     page = words(member)
     assert f"A changed input counts from the next plan: {says}" in page
     for name, counts in (
-        ("TF_VAR_a", "The next plan of Network goes without it; a plan that waits"),
-        ("ARM_CLIENT_ID", "The next plan or apply of Network goes without it."),
+        ("TF_VAR_a", "The next plan of Network runs without it; a plan that waits"),
+        ("ARM_CLIENT_ID", "The next plan or apply of Network runs without it."),
     ):
         add(member, name, "1")
         variable = StackVariable.objects.get(name=name)
@@ -349,15 +349,15 @@ def test_proposed_runs_find_no_secret_unless_an_admin_says_so(
     add(member, "TF_VAR_region", "westeurope")
     add(member, "ARM_CLIENT_SECRET", SECRET, is_secret="on", is_for_proposed="on")
     found = environment_of(stack, Kind.PROPOSED)
-    assert found == ({"TF_VAR_region": "westeurope"}, [SECRET])  # masked all the same
+    assert found == ({"TF_VAR_region": "westeurope"}, [SECRET])  # still masked
     assert environment_of(stack, Kind.TRACKED)[0]["ARM_CLIENT_SECRET"] == SECRET
     assert "Available to proposed runs" not in words(member)
     path = f"{PATH}{StackVariable.objects.get(is_secret=True).pk}/"
     keep = {"value": "", "is_secret": "on"}
     member.post(path, keep | {"is_for_proposed": "on"})
     assert environment_of(stack, Kind.PROPOSED) == found
-    told = admin.post(path, keep | {"is_for_proposed": "on"}, follow=True).context["messages"]
-    assert "proposed runs find it from now on" in str(next(iter(told)))
+    messages = admin.post(path, keep | {"is_for_proposed": "on"}, follow=True).context["messages"]
+    assert "proposed runs find it from now on" in str(next(iter(messages)))
     assert environment_of(stack, Kind.PROPOSED)[0]["ARM_CLIENT_SECRET"] == SECRET
     assert "Proposed runs can read ARM_CLIENT_SECRET, so whoever" in words(member)
     member.post(path, {"value": "another-one", "is_secret": "on"})
@@ -410,7 +410,7 @@ def test_whoever_changes_the_source_of_a_stack_that_holds_secrets_is_an_admin(
         assert stack.branch == "feature/network"
 
 
-def test_so_is_whoever_changes_its_project_root(
+def test_whoever_changes_the_project_root_of_such_a_stack_is_an_admin(
     admin: Client, member: Client, stack: Stack
 ) -> None:
     add_secret(member)

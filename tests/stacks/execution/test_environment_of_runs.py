@@ -1,4 +1,4 @@
-"""What runs find in their environment, and what of it is seen afterwards, with real Terraform."""
+"""What runs find in their environment, and what of it is seen afterward, with real Terraform."""
 
 import json
 from hashlib import sha256

@@ -12,7 +12,7 @@ from stacks.rules.states import State
 from stacks.sources.heads import follow_from_now
 from tests.emulator.model import Repository
 from tests.stacks.execution.conftest import HTTP_BACKEND, work
-from tests.stacks.reports.sender import look, send_all, told
+from tests.stacks.reports.sender import look, send_all, summaries
 
 SECRET = "Hunter2-Hunter2"
 MISSING = f"""variable "first" {{ description = "{SECRET}" }}
@@ -53,7 +53,7 @@ def test_the_errors_of_a_plan_are_on_the_page_and_in_the_comment(
         assert SECRET not in shown
         assert "The end of the log says why" not in shown
     says = "Run 1 failed: No value for required variable"
-    [(state, description)] = told(request.statuses)
+    [(state, description)] = summaries(request.statuses)
     assert state == "failed"
     assert description.startswith(says)
     assert SECRET not in description
@@ -87,7 +87,7 @@ def test_the_errors_of_an_apply_are_on_the_page_and_in_the_status(
     assert "Error: Resource postcondition failed\n\n  on main.tf line 8" in page
     assert f"It is not {MASK}." in page
     assert SECRET not in page
-    state, description = told(repository.statuses[sha])[-1]
+    state, description = summaries(repository.statuses[sha])[-1]
     assert state == "failed"
     assert description.startswith("Run 1 failed: Resource postcondition failed")
     assert SECRET not in description

@@ -388,7 +388,7 @@ def test_a_run_with_a_huge_secret_and_log_keeps_its_lease(
 
     def another_worker() -> None:
         while not is_over.wait(0.5):
-            queue.give_back_lost()
+            queue.requeue_lost()
         connections.close_all()
 
     other = threading.Thread(target=another_worker)

@@ -95,7 +95,7 @@ def test_a_log_of_ten_megabytes_is_shown_by_its_end_and_downloaded_whole(
     assert whole.content.count(b"part ") == 320
 
 
-def test_the_download_has_no_colours(member: Client, run: Run) -> None:
+def test_the_download_has_no_colors(member: Client, run: Run) -> None:
     write(run, "\x1b[1;31mred\x1b[0m\n")
     response = member.get(f"{PAGE}log.txt")
     assert response.content == b"red\n"

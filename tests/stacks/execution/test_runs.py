@@ -65,7 +65,7 @@ def test_a_tracked_run_waits_and_applies_exactly_its_plan(
     repository.push({"main.tf": HTTP_BACKEND + OUTPUT % "never applied"}, branch="main")
     (waiting,) = work()
     assert waiting.state == State.UNCONFIRMED
-    assert work() == []  # nothing goes on by itself
+    assert work() == []  # nothing continues without a person
     secret = PlanFile.objects.get(run=run)
     assert secret.content
     act(waiting, Action.CONFIRM, bob, "Looks right")
@@ -353,7 +353,7 @@ def is_initializing(folder: Path) -> bool:
     return any("terraform init" in command for command in commands_below(folder))
 
 
-def test_a_cancelled_run_is_over_within_seconds(
+def test_a_canceled_run_is_over_within_seconds(
     stack: Stack, repository: Repository, bob: User, stuck: str, runs_folder: Path
 ) -> None:
     run = pushed(stack, repository, {"main.tf": stuck})

@@ -182,7 +182,9 @@ def test_what_destroys_everything_waits_for_a_person_and_says_so(
     assert everything in repository.statuses[sha][-1].description
 
 
-def test_what_destroys_something_goes_on_by_itself(kept: Stack, repository: Repository) -> None:
+def test_what_destroys_something_is_applied_automatically(
+    kept: Stack, repository: Repository
+) -> None:
     Stack.objects.update(autodeploy=True)
     pushed(kept, repository, {"main.tf": THREE})
     pushed(kept, repository, {"main.tf": THREE.replace("count = 3", "count = 1")})

@@ -17,7 +17,7 @@ from tests.conftest import signed_in
 from tests.emulator import Emulator
 from tests.emulator.model import Repository
 from tests.emulator.pull_requests import PullRequest, PullRequestError
-from tests.stacks.reports.sender import TO_PLAN, look, move, newest, send_all, told
+from tests.stacks.reports.sender import TO_PLAN, look, move, newest, send_all, summaries
 from vcs_integrations.models import Integration
 
 BLOCKED = "Code of forks does not run on its own. A member can allow this commit."
@@ -58,7 +58,7 @@ def test_a_blocked_fork_says_why_and_where_a_member_can_allow_it(
     proposed: PullRequest, following: Stack
 ) -> None:
     assert not following.runs.exists()
-    assert told(proposed.latest_statuses(iteration=1)) == [("error", BLOCKED)]
+    assert summaries(proposed.latest_statuses(iteration=1)) == [("error", BLOCKED)]
     assert proposed.statuses[0].target_url == f"{PUBLIC}{page(proposed)}"
     assert proposed.threads == []
     with pytest.raises(PullRequestError, match="it is error"):
@@ -108,7 +108,7 @@ def test_a_later_push_to_the_fork_is_blocked_again(
     look(following)
     send_all()
     assert following.runs.count() == 1
-    assert told(proposed.latest_statuses(iteration=2)) == [("error", BLOCKED)]
+    assert summaries(proposed.latest_statuses(iteration=2)) == [("error", BLOCKED)]
     assert proposed.statuses[-1].target_url == f"{PUBLIC}{page(proposed)}"
     later = make_run(
         following,
@@ -160,7 +160,7 @@ def test_a_run_that_was_given_up_can_be_allowed_again(
     look(following)
     send_all()
     assert [run.state for run in following.runs.all()] == ["canceled"]
-    assert told(proposed.statuses)[-1] == ("error", BLOCKED)
+    assert summaries(proposed.statuses)[-1] == ("error", BLOCKED)
     member.post(page(proposed))
     assert newest(following).state == "queued"
 
@@ -221,11 +221,11 @@ def test_a_draft_that_is_not_run_says_so_until_it_is_published(
     look(following)
     send_all()
     expected = "The stack does not run drafts. Publish the pull request to have it planned."
-    assert told(one.statuses) == [("error", expected)]
+    assert summaries(one.statuses) == [("error", expected)]
     one.set_draft(False)
     look(following)
     send_all()
-    assert told(one.statuses)[-1] == ("pending", "Run 1 waits for its turn")
+    assert summaries(one.statuses)[-1] == ("pending", "Run 1 waits for its turn")
 
 
 @pytest.mark.parametrize("count", [1, 2])
@@ -242,5 +242,5 @@ def test_one_status_for_all_stacks_says_what_blocks(
     look(following)
     send_all()
     counted = "" if count == 1 else "2 stacks: 1 without a result, 1 not done yet. "
-    assert told(one.statuses) == [("error", f"{counted}Network: {BLOCKED}")]
+    assert summaries(one.statuses) == [("error", f"{counted}Network: {BLOCKED}")]
     assert one.statuses[0].target_url == f"{PUBLIC}{page(one)}"

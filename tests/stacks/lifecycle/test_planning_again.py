@@ -18,13 +18,13 @@ from tests.emulator.model import Repository
 from tests.emulator.pull_requests import PullRequest
 from tests.stacks.reports.sender import (
     TO_PLAN,
-    hurry,
     look,
     make_plan_again_due,
+    make_reports_due,
     move,
     newest,
     send_all,
-    told,
+    summaries,
 )
 from vcs_integrations.models import Integration
 from vcs_integrations.models import Repository as OurRepository
@@ -66,9 +66,9 @@ def work() -> None:
 
 
 def statuses(one: PullRequest) -> list[tuple[str, str]]:
-    hurry()
+    make_reports_due()
     send_all()
-    return told(one.latest_statuses(iteration=1))
+    return summaries(one.latest_statuses(iteration=1))
 
 
 def move_main(stack: Stack, repository: Repository) -> Run:

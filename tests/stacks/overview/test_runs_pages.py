@@ -294,7 +294,7 @@ def test_the_live_part_does_not_have_the_head_read_again(member: Client, stack: 
 def test_a_run_shows_all_that_is_known_of_it(member: Client, stack: Stack) -> None:
     one = pull_request(stack, 7, title="Widen <it>")
     proposed(
-        stack, 5, one, position=41, revision=3, note="Which files changed is not known.",
+        stack, 5, one, position=41, revision=3, note="The changed files are not known.",
         author="Zoë", is_reconciled=True, sha="abcdef12" * 5,
     )  # fmt: skip
     page = text(member.get(f"{STACK}runs/5/"))
@@ -307,8 +307,8 @@ def test_a_run_shows_all_that_is_known_of_it(member: Client, stack: Stack) -> No
         "feature/7",
         "<dd>41</dd>",
         "7 Widen &lt;it&gt;</a>, revision 3",
-        "Which files changed is not known.",
-        "Reconciliation: no webhook told of it",
+        "The changed files are not known.",
+        "Reconciliation: no webhook reported it",
         " UTC, ",
     ):
         assert shown in page, shown
@@ -329,7 +329,7 @@ def test_a_run_of_several_pull_requests_names_each_once_the_open_ones_first(
     assert ">Pull request 7</a>" in text(member.get(STACK))
 
 
-def test_a_superseded_run_says_what_took_its_place(member: Client, stack: Stack) -> None:
+def test_a_superseded_run_says_what_replaced_it(member: Client, stack: Stack) -> None:
     make_run(stack, 1, state=State.SUPERSEDED)
     make_run(stack, 2)
     assert "A newer push took its place." in text(member.get(f"{STACK}runs/1/"))

@@ -232,7 +232,7 @@ def test_a_branch_that_is_gone_is_said_and_forgotten_when_it_is_back(
     assert "The branch is gone." not in text(member.post(f"{STACK}head/", follow=True))
 
 
-def test_a_branch_is_not_taken_for_one_that_begins_alike(
+def test_a_branch_is_not_mistaken_for_one_that_begins_alike(
     member: Client, stack: Stack, repository: Repository
 ) -> None:
     Stack.objects.update(branch="feature")

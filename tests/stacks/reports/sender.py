@@ -25,7 +25,7 @@ def send_all() -> None:
     raise AssertionError("it never ends")
 
 
-def hurry() -> None:
+def make_reports_due() -> None:
     """Let the time pass for which reports wait, and the leases of killed workers."""
     Report.objects.update(due_at=timezone.now(), lease_until=None)
     Integration.objects.update(reports_held_until=None)
@@ -47,6 +47,6 @@ def move(run: Run, *states: State) -> None:
         run.move_to(state)
 
 
-def told(statuses: list[Status]) -> list[tuple[str, str]]:
+def summaries(statuses: list[Status]) -> list[tuple[str, str]]:
     """Return state and description of each."""
     return [(one.state, one.description) for one in statuses]

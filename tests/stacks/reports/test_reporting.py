@@ -13,7 +13,15 @@ from stacks.sources.heads import follow_from_now
 from tests.builders import make_run, make_stack
 from tests.emulator.model import Repository
 from tests.emulator.pull_requests import PullRequest, PullRequestError
-from tests.stacks.reports.sender import TO_PLAN, hurry, look, move, newest, send_all, told
+from tests.stacks.reports.sender import (
+    TO_PLAN,
+    look,
+    make_reports_due,
+    move,
+    newest,
+    send_all,
+    summaries,
+)
 from vcs_integrations.models import Integration
 from vcs_integrations.providers.azure_devops.provider import AzureDevOps
 
@@ -68,7 +76,7 @@ def test_a_run_that_moves_is_reported_on_its_commit(
         send_all()
     move(run, State.FINISHED)
     send_all()
-    assert told(repository.statuses[sha])[1:] == [
+    assert summaries(repository.statuses[sha])[1:] == [
         ("pending", "Run 1 is planning"),
         ("pending", "Run 1 waits for confirmation"),
         ("pending", "Run 1 is confirmed and will be applied"),
@@ -96,7 +104,7 @@ def test_no_end_leaves_a_commit_pending(
     send_all()
     move(newest(following), *states)
     send_all()
-    assert told(repository.statuses[sha])[-1] == expected
+    assert summaries(repository.statuses[sha])[-1] == expected
 
 
 def test_older_code_of_the_tracked_branch_is_reported_as_superseded(
@@ -109,8 +117,8 @@ def test_older_code_of_the_tracked_branch_is_reported_as_superseded(
     look(following)
     send_all()
     expected = ("notApplicable", "Run 1 was superseded by newer code")
-    assert told(repository.statuses[first])[-1] == expected
-    assert told(repository.statuses[second]) == [("pending", "Run 2 waits for its turn")]
+    assert summaries(repository.statuses[first])[-1] == expected
+    assert summaries(repository.statuses[second]) == [("pending", "Run 2 waits for its turn")]
 
 
 def test_a_result_outlasts_a_later_run_of_the_commit_that_came_to_nothing(
@@ -121,10 +129,10 @@ def test_a_result_outlasts_a_later_run_of_the_commit_that_came_to_nothing(
     move(newest(following), *TO_PLAN, State.FINISHED)
     again = make_run(following, sha=sha, position=None, repeats=newest(following))
     send_all()
-    assert told(repository.statuses[sha]) == [("pending", "Run 2 waits for its turn")]
+    assert summaries(repository.statuses[sha]) == [("pending", "Run 2 waits for its turn")]
     move(again, State.CANCELED)
     send_all()
-    assert told(repository.statuses[sha])[-1] == ("succeeded", "Run 1 finished")
+    assert summaries(repository.statuses[sha])[-1] == ("succeeded", "Run 1 finished")
 
 
 @pytest.mark.parametrize("at_once", [False, True])
@@ -137,7 +145,7 @@ def test_the_commit_of_a_deleted_stack_does_not_stay_pending(
     send_all()
     following.delete()
     send_all()
-    assert told(repository.statuses[sha])[-1] == ("notApplicable", "The stack was deleted")
+    assert summaries(repository.statuses[sha])[-1] == ("notApplicable", "The stack was deleted")
     assert not Report.objects.waiting().exists()
 
 
@@ -166,12 +174,14 @@ def test_a_pull_request_has_the_status_on_its_revision(
 ) -> None:
     repository.require_status(NETWORK)
     send_all()
-    assert told(opened.latest_statuses(iteration=1)) == [("pending", "Run 1 waits for its turn")]
+    assert summaries(opened.latest_statuses(iteration=1)) == [
+        ("pending", "Run 1 waits for its turn")
+    ]
     with pytest.raises(PullRequestError, match="it is pending"):
         opened.complete()
     move(newest(following), *TO_PLAN, State.FINISHED)
     send_all()
-    assert told(opened.latest_statuses(iteration=1)) == [("succeeded", "Run 1 finished")]
+    assert summaries(opened.latest_statuses(iteration=1)) == [("succeeded", "Run 1 finished")]
     assert opened.complete()
 
 
@@ -190,7 +200,7 @@ def test_a_run_of_a_push_is_reported_on_the_pull_request_that_comes_later(
     look(following)
     send_all()
     assert following.runs.count() == 2
-    assert told(one.latest_statuses(iteration=1)) == [("succeeded", "Run 2 finished")]
+    assert summaries(one.latest_statuses(iteration=1)) == [("succeeded", "Run 2 finished")]
     [thread] = one.threads
     assert "Run 2 finished" in thread.comments[0].content
 
@@ -205,8 +215,8 @@ def test_the_revision_is_the_one_of_the_run(
     look(following)
     move(newest(following), *TO_PLAN, State.FAILED)
     send_all()
-    assert told(opened.latest_statuses(iteration=1)) == [("succeeded", "Run 1 finished")]
-    assert told(opened.latest_statuses(iteration=2)) == [("failed", "Run 2 failed")]
+    assert summaries(opened.latest_statuses(iteration=1)) == [("succeeded", "Run 1 finished")]
+    assert summaries(opened.latest_statuses(iteration=2)) == [("failed", "Run 2 failed")]
 
 
 def test_a_run_that_was_given_up_satisfies_no_policy(
@@ -216,7 +226,7 @@ def test_a_run_that_was_given_up_satisfies_no_policy(
     send_all()
     move(newest(following), State.CANCELED)
     send_all()
-    assert told(opened.latest_statuses(iteration=1)) == [("error", "Run 1 was canceled")]
+    assert summaries(opened.latest_statuses(iteration=1)) == [("error", "Run 1 was canceled")]
     with pytest.raises(PullRequestError, match="it is error"):
         opened.complete()
 
@@ -231,14 +241,14 @@ def test_an_revision_that_the_path_rule_ignores_does_not_block_the_pull_request(
     look(following)
     send_all()
     expected = "No changed file is under infra: there is nothing to run"
-    assert told(one.latest_statuses(iteration=1)) == [("notApplicable", expected)]
+    assert summaries(one.latest_statuses(iteration=1)) == [("notApplicable", expected)]
     [posted] = one.statuses
     assert posted.target_url.endswith("/stacks/network/activity/")
     assert one.threads == []
     one.push({"infra/main.tf": "1"})
     look(following)
     send_all()
-    assert told(one.latest_statuses(iteration=2)) == [("pending", "Run 1 waits for its turn")]
+    assert summaries(one.latest_statuses(iteration=2)) == [("pending", "Run 1 waits for its turn")]
     with pytest.raises(PullRequestError, match="it is pending"):
         one.complete()
 
@@ -253,7 +263,7 @@ def test_two_pull_requests_of_one_commit_have_the_status_of_its_run(
     move(newest(following), *TO_PLAN, State.FINISHED)
     send_all()
     for one in (opened, twin):
-        assert told(one.latest_statuses(iteration=1)) == [("succeeded", "Run 1 finished")]
+        assert summaries(one.latest_statuses(iteration=1)) == [("succeeded", "Run 1 finished")]
 
 
 @pytest.mark.parametrize("reset_on_push", [True, False])
@@ -279,7 +289,7 @@ def test_the_newest_revision_has_the_last_word(
     RunSource.objects.add(one.copied_to(again) for one in first.sources.all())
     move(again, *TO_PLAN, State.FINISHED)
     send_all()
-    assert told(opened.latest_statuses(iteration=1)) == [("succeeded", "Run 3 finished")]
+    assert summaries(opened.latest_statuses(iteration=1)) == [("succeeded", "Run 3 finished")]
     deciding = opened.deciding_status(policy)
     assert deciding
     assert (deciding.iteration_id, deciding.state) == (2, "failed")
@@ -288,7 +298,7 @@ def test_the_newest_revision_has_the_last_word(
 # Pull requests that end
 
 
-def test_a_completed_pull_request_takes_nothing_any_more(
+def test_a_completed_pull_request_accepts_nothing(
     opened: PullRequest, following: Stack, repository: Repository
 ) -> None:
     send_all()
@@ -301,10 +311,13 @@ def test_a_completed_pull_request_takes_nothing_any_more(
     refused = Report.objects.filter(pull_request__number=opened.id)
     assert [one.state for one in refused] == [ReportState.REFUSED, ReportState.REFUSED]
     assert {one.problem for one in refused} == {f"Pull request {opened.id} is merged."}
-    hurry()
+    make_reports_due()
     send_all()
     assert not Report.objects.waiting().exists()
-    assert told(repository.statuses[opened.source_commit])[-1] == ("succeeded", "Run 1 finished")
+    assert summaries(repository.statuses[opened.source_commit])[-1] == (
+        "succeeded",
+        "Run 1 finished",
+    )
 
 
 def test_a_run_of_two_pull_requests_is_reported_to_the_one_that_stays(
@@ -318,8 +331,10 @@ def test_a_run_of_two_pull_requests_is_reported_to_the_one_that_stays(
     look(following)
     move(newest(following), *TO_PLAN, State.FINISHED)
     send_all()
-    assert told(opened.latest_statuses(iteration=1)) == [("pending", "Run 1 waits for its turn")]
-    assert told(other.latest_statuses(iteration=1)) == [("succeeded", "Run 1 finished")]
+    assert summaries(opened.latest_statuses(iteration=1)) == [
+        ("pending", "Run 1 waits for its turn")
+    ]
+    assert summaries(other.latest_statuses(iteration=1)) == [("succeeded", "Run 1 finished")]
 
 
 def test_a_pull_request_that_is_active_again_is_reported_again(
@@ -333,9 +348,11 @@ def test_a_pull_request_that_is_active_again_is_reported_again(
     opened.reactivate()
     look(following)
     send_all()
-    assert told(opened.latest_statuses(iteration=1)) == [
+    assert summaries(opened.latest_statuses(iteration=1)) == [
         ("pending", "Run 2 waits for its turn")
-    ] or (told(opened.latest_statuses(iteration=2)) == [("pending", "Run 2 waits for its turn")])
+    ] or (
+        summaries(opened.latest_statuses(iteration=2)) == [("pending", "Run 2 waits for its turn")]
+    )
 
 
 # All stacks at once
@@ -357,16 +374,16 @@ def test_all_stacks_can_have_one_status_together(
     send_all()
     assert {str(posted.context) for posted in one.statuses} == {"stackhook/all"}
     counted = "2 stacks: 1 not done yet, 1 not concerned"
-    assert told(one.latest_statuses(iteration=1)) == [("pending", counted)]
+    assert summaries(one.latest_statuses(iteration=1)) == [("pending", counted)]
     run = newest(following)
     move(run, *TO_PLAN, State.FAILED)
     send_all()
     counted = "2 stacks: 1 failed, 1 not concerned"
-    assert told(one.latest_statuses(iteration=1)) == [("failed", counted)]
+    assert summaries(one.latest_statuses(iteration=1)) == [("failed", counted)]
     assert one.statuses[-1].target_url.endswith(run.get_absolute_url())
     posted = repository.statuses[run.sha]
     assert {str(each.context) for each in posted} == {"stackhook/all"}
-    assert told(posted)[-1] == ("failed", "Network: Run 1 failed")
+    assert summaries(posted)[-1] == ("failed", "Network: Run 1 failed")
     assert len(one.threads) == 1
 
 
@@ -385,7 +402,7 @@ def test_the_status_of_all_stacks_says_whose_plans_destroy_everything(
         destroying = Run.objects.filter(stack__name__startswith=name)
         destroying.update(added=0, changed=0, destroyed=2, destroys_everything=True)
     send_all()
-    [(state, text)] = told(one.latest_statuses(iteration=1))
+    [(state, text)] = summaries(one.latest_statuses(iteration=1))
     begin = "3 stacks: 3 succeeded. Plans that destroy every resource in the state: "
     assert state == "succeeded"
     assert text.startswith(f"{begin}Cluster{long}, Database and so" if long else begin)
@@ -402,7 +419,7 @@ def test_what_was_begun_for_each_stack_is_ended_for_each(
     Integration.objects.update(reports_all_stacks_at_once=True)
     move(newest(following), *TO_PLAN, State.FINISHED)
     send_all()
-    assert told(opened.latest_statuses(iteration=1)) == [("succeeded", "Run 1 finished")]
+    assert summaries(opened.latest_statuses(iteration=1)) == [("succeeded", "Run 1 finished")]
 
 
 # Comments
@@ -444,9 +461,7 @@ def test_each_stack_has_a_comment_of_its_own(following: Stack, repository: Repos
     assert begun == ["**[Net work](https", "**[Network](https"]
 
 
-def test_a_comment_that_somebody_deleted_is_posted_anew(
-    opened: PullRequest, following: Stack
-) -> None:
+def test_a_comment_that_somebody_deleted_is_replaced(opened: PullRequest, following: Stack) -> None:
     move(newest(following), *TO_PLAN, State.FAILED)
     send_all()
     [thread] = opened.threads
@@ -455,7 +470,7 @@ def test_a_comment_that_somebody_deleted_is_posted_anew(
     look(following)
     move(newest(following), *TO_PLAN, State.FINISHED)
     send_all()
-    hurry()
+    make_reports_due()
     send_all()
     assert [one.is_deleted for one in opened.threads] == [True, False]
     assert "Run 2 finished" in opened.threads[1].comments[0].content
@@ -496,11 +511,11 @@ def test_a_comment_says_how_much_of_a_long_plan_is_on_the_page_alone(
     assert comment
     assert comment.text.count("\n - a.b[") == 1_000
     rest = f"https://stackhook.example.com{run.get_absolute_url()}"
-    told = f"… [500 more on the run's page]({rest}), 500 of them to destroy or replace\n"
-    assert comment.text.endswith(told)
+    rest_of_plan = f"… [500 more on the run's page]({rest}), 500 of them to destroy or replace\n"
+    assert comment.text.endswith(rest_of_plan)
 
 
-def test_the_errors_of_a_failed_run_stand_in_the_comment_and_its_first_in_the_status(
+def test_the_errors_of_a_failed_run_are_in_the_comment_and_its_first_in_the_status(
     opened: PullRequest, following: Stack
 ) -> None:
     run = newest(following)

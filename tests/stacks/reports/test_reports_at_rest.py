@@ -23,7 +23,7 @@ from tests.emulator.model import Repository
 from tests.emulator.pull_requests import PullRequest, PullRequestError
 from tests.emulator.statuses import Status
 from tests.repetitions import repeated
-from tests.stacks.reports.sender import hurry, look, send_all
+from tests.stacks.reports.sender import look, make_reports_due, send_all
 from vcs_integrations.models import Integration
 
 STEPS = 60
@@ -73,7 +73,7 @@ class World:
         self.chance = chance
 
     def happen(self) -> None:
-        """Let something happen, if it can where it stands."""
+        """Let something happen, if it can at its place."""
         step = self.chance.choice(
             [self.push, self.push, self.open, self.end, self.reactivate, self.run, self.run]
         )
@@ -162,10 +162,10 @@ def test_at_rest_every_active_pull_request_shows_what_there_is(
         if chance.random() < 0.8:
             send_all()
         if chance.random() < 0.5:
-            hurry()
+            make_reports_due()
     look(stacks[0])
     for _ in range(200):
-        hurry()
+        make_reports_due()
         send_all()
         if not Report.objects.waiting().exists():
             break
@@ -177,7 +177,7 @@ def test_at_rest_every_active_pull_request_shows_what_there_is(
             newest = of_stack(one.latest_statuses(one.iterations[-1].id), each)
             assert len(newest) == 1
             assert newest[0].state in world.expected(one, each)
-            # Also where a policy looks at the last one of all
+            # Also where a policy checks the last one of all
             assert of_stack(one.statuses, each)[-1:] == newest
             compared += 1
     check_commits(repository, stacks)
@@ -207,10 +207,10 @@ def check_commits(repository: Repository, stacks: list[Stack]) -> None:
 def check_no_doubles(statuses: list[Status]) -> None:
     """Check that none is posted that is the last one already."""
     for before, after in pairwise(statuses):
-        assert told(before) != told(after)
+        assert summaries(before) != summaries(after)
 
 
-def told(status: Status) -> tuple[object, ...]:
+def summaries(status: Status) -> tuple[object, ...]:
     return (status.iteration_id, status.state, status.description, status.target_url)
 
 

@@ -19,7 +19,15 @@ from tests.emulator import Emulator
 from tests.emulator.model import Organization, Repository
 from tests.emulator.pull_requests import PullRequest
 from tests.killing import killed_at
-from tests.stacks.reports.sender import TO_PLAN, hurry, look, move, newest, send_all, told
+from tests.stacks.reports.sender import (
+    TO_PLAN,
+    look,
+    make_reports_due,
+    move,
+    newest,
+    send_all,
+    summaries,
+)
 from vcs_integrations.connections.linking import replace_token
 from vcs_integrations.models import Integration
 from vcs_integrations.providers.azure_devops import client as azure_devops
@@ -88,7 +96,7 @@ def test_what_arrived_without_an_answer_is_not_posted_again(
     [report] = Report.objects.all()
     assert (report.state, report.is_uncertain, report.failures) == ("waiting", True, 1)
     assert "cut" in report.problem
-    hurry()
+    make_reports_due()
     send_all()
     report.refresh_from_db()
     assert (report.state, report.is_uncertain, report.failures) == ("sent", False, 0)
@@ -103,13 +111,13 @@ def test_the_comment_that_arrived_without_an_answer_is_edited_later(
     opened.push({"topic.tf": "2"})
     look(following)
     move(newest(following), *TO_PLAN, State.FINISHED)
-    hurry()
+    make_reports_due()
     send_all()
     [thread] = opened.threads
     assert "Run 2 finished" in thread.comments[0].content
 
 
-def test_an_older_revisions_same_words_are_not_taken_for_the_newer_ones(
+def test_an_older_revisions_same_words_are_not_mistaken_for_the_newer_ones(
     following: Stack, emulator: Emulator, repository: Repository
 ) -> None:
     Stack.objects.update(path_rule=True, project_root="infra")
@@ -121,7 +129,7 @@ def test_an_older_revisions_same_words_are_not_taken_for_the_newer_ones(
     look(following)
     emulator.faults.add("server-error", path="statuses", times=1)
     send_all()
-    hurry()
+    make_reports_due()
     send_all()
     assert [status.iteration_id for status in one.statuses] == [1, 2]
 
@@ -138,7 +146,7 @@ def test_a_failure_is_repeated_less_and_less_often(
         assert report.due_at
         waits.append((report.due_at - timezone.now()).total_seconds())
         assert not send_next()
-        hurry()
+        make_reports_due()
     for number, wait in enumerate(waits):
         full = min(5 * 2**number, 300)
         assert full / 2 - 1 < wait <= full
@@ -146,7 +154,7 @@ def test_a_failure_is_repeated_less_and_less_often(
     assert report.problem == "Azure DevOps is down or in trouble (HTTP 500)."
     emulator.faults.clear()
     send_all()
-    assert told(repository.statuses[sha]) == [("pending", "Run 1 waits for its turn")]
+    assert summaries(repository.statuses[sha]) == [("pending", "Run 1 waits for its turn")]
     report.refresh_from_db()
     assert (report.problem, report.failures) == ("", 0)
 
@@ -156,7 +164,7 @@ def test_one_that_fails_holds_up_no_other(
 ) -> None:
     emulator.faults.add("server-error", path="pullRequests")
     send_all()
-    assert told(repository.statuses[opened.source_commit]) == [("succeeded", "Run 1 finished")]
+    assert summaries(repository.statuses[opened.source_commit]) == [("succeeded", "Run 1 finished")]
     assert Report.objects.waiting().count() == 2
 
 
@@ -187,12 +195,12 @@ def test_what_would_fail_for_all_reports_is_tried_with_one(
     send_all()
     assert len(emulator.requests) == before + 1
     emulator.faults.clear()
-    hurry()
+    make_reports_due()
     send_all()
     assert not Report.objects.waiting().exists()
 
 
-def test_a_wrong_token_has_the_organization_looked_at(
+def test_a_wrong_token_has_the_organization_refreshed(
     sha: str, emulator: Emulator, integration: Integration, organization: Organization
 ) -> None:
     organization.tokens.clear()
@@ -201,7 +209,7 @@ def test_a_wrong_token_has_the_organization_looked_at(
     assert integration.due_at
     assert integration.due_at <= timezone.now()
     replace_token(integration, organization.add_token({"vso.code_write"}))
-    hurry()
+    make_reports_due()
     send_all()
     assert not Report.objects.waiting().exists()
 
@@ -230,7 +238,7 @@ def test_what_changes_while_it_is_sent_is_sent_too(
         assert send_next()
     assert Report.objects.waiting().count() == 1
     send_all()
-    assert [text for _, text in told(repository.statuses[sha])] == [
+    assert [text for _, text in summaries(repository.statuses[sha])] == [
         "Run 1 waits for its turn",
         "Run 1 is planning",
     ]
@@ -253,7 +261,7 @@ def test_the_statuses_of_a_pull_request_go_in_the_order_of_its_revisions(
     look(following)
     send_all()
     assert opened.statuses == []  # the older one's is waited for
-    hurry()
+    make_reports_due()
     send_all()
     assert [one.iteration_id for one in opened.statuses] == [1, 2]
 
@@ -283,7 +291,7 @@ def test_a_permission_that_is_missing_is_waited_for(
         f"{begin} pull request's status.",
     }
     emulator.faults.clear()
-    hurry()
+    make_reports_due()
     send_all()
     assert not Report.objects.waiting().exists()
 
@@ -294,8 +302,8 @@ def test_a_commit_that_is_not_there_is_given_up_after_an_hour(sha: str) -> None:
     send_all()
     [report] = Report.objects.all()
     assert report.state == ReportState.WAITING
-    Report.objects.update(failures=sending.PATIENT_ATTEMPTS + 1)
-    hurry()
+    Report.objects.update(failures=sending.WAITING_ATTEMPTS + 1)
+    make_reports_due()
     send_all()
     report.refresh_from_db()
     assert report.state == ReportState.REFUSED
@@ -309,7 +317,7 @@ def test_a_fault_of_our_own_is_logged_and_holds_up_no_other_report(
     [report] = Report.objects.waiting()
     assert report.what == What.COMMENT
     assert "could not be reported" in caplog.text
-    hurry()
+    make_reports_due()
     send_all()
     assert len(opened.threads) == 1
 
@@ -371,7 +379,7 @@ def test_where_a_new_comment_is_refused_too_the_report_is_refused(
     )
     refusal = ProviderError(Problem.REFUSED, "It refused.", "Do something.")
     organization.allow(BO, "contribute_to_pull_requests")
-    hurry()
+    make_reports_due()
     with mock.patch.object(AzureDevOpsClient, "create_thread", side_effect=refusal):
         send_all()
     report.refresh_from_db()
@@ -384,8 +392,10 @@ def test_statuses_go_on_whoever_posted_those_before(
 ) -> None:
     Report.objects.update(is_uncertain=True)
     send_all()
-    assert told(of_another.statuses) == [("succeeded", f"Run {n} finished") for n in (1, 2)]
-    assert told(repository.statuses[of_another.source_commit]) == [("succeeded", "Run 2 finished")]
+    assert summaries(of_another.statuses) == [("succeeded", f"Run {n} finished") for n in (1, 2)]
+    assert summaries(repository.statuses[of_another.source_commit]) == [
+        ("succeeded", "Run 2 finished")
+    ]
     assert repository.statuses[of_another.source_commit][0].created_by.name == BO
 
 
@@ -447,7 +457,7 @@ def test_a_missing_permission_of_the_comments_author_posts_no_other(
     Report.objects.update(sent="", due_at=timezone.now(), state=ReportState.WAITING)
     send_all()
     organization.allow("Ann Admin", "contribute_to_pull_requests")
-    hurry()
+    make_reports_due()
     send_all()
     assert len(opened.threads) == 1
 
@@ -457,7 +467,7 @@ def test_a_comment_of_another_account_that_was_deleted_is_posted_once(
 ) -> None:
     of_another.threads[0].delete(1)
     send_all()
-    hurry()
+    make_reports_due()
     send_all()
     assert [thread.is_deleted for thread in of_another.threads] == [True, False]
     assert not any(run.note for run in following.runs.all())
@@ -471,7 +481,7 @@ def test_a_worker_killed_while_it_replaces_a_comment_posts_one(
     while Report.objects.waiting().exists():
         with killed_at(point, also_after_calls=True):
             send_all()
-        hurry()
+        make_reports_due()
         point += 1
     assert point > 12
     assert begins(of_another) == [("Ann Admin", "Run 1"), (BO, "Run 2")]
@@ -490,7 +500,7 @@ def test_a_killed_worker_posts_nothing_twice(
     while Report.objects.waiting().exists():
         with killed_at(point, also_after_calls=True):
             send_all()
-        hurry()
+        make_reports_due()
         point += 1
     assert point > 8
     assert arrived(opened, repository)[What(what)] == 1

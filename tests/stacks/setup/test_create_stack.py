@@ -274,7 +274,7 @@ def test_a_clone_url_of_another_organization_is_explained(
     typed = "https://dev.azure.com/contoso/Platform%20Team/_git/infrastructure"
     response = member.post(NEW, source(in_the_cloud, repository=typed))
     assert errors(response, "repository") == (
-        "This address is of the organization contoso. Choose that one as provider, or a "
+        "This address belongs to the organization contoso. Choose that one as provider, or a "
         "repository of fabrikam."
     )
     assert values(response)["repository"] == typed
@@ -678,7 +678,7 @@ def test_the_list_of_branches_says_why_it_is_empty(
     before = len(emulator.requests)
     unknown = said(provider=world.pk, repository="a/b")
     assert unknown == "Choose a repository first."
-    assert len(emulator.requests) == before  # a keystroke reads no list anew
+    assert len(emulator.requests) == before  # a keystroke reads no list again
     emulator.faults.add("unavailable")
     assert "is down" in said(provider=world.pk, repository=INFRASTRUCTURE)
 

@@ -9,7 +9,7 @@ from tests.stacks.conftest import create
 from vcs_integrations.hooks.watching import watch
 from vcs_integrations.models import Integration
 
-OFFER = "No webhook tells of pushes yet."
+OFFER = "No webhook reports pushes yet."
 
 
 @pytest.fixture
@@ -31,8 +31,8 @@ def test_an_admin_creates_them_from_the_stack(
     page = admin.get(created.get_absolute_url()).content.decode()
     assert OFFER in page
     assert "Create hooks" in page
-    told = "The project Platform Team in Azure DevOps · fabrikam has no service hooks"
-    assert home(admin) == [told]
+    expected = "The project Platform Team in Azure DevOps · fabrikam has no service hooks"
+    assert home(admin) == [expected]
     integration = created.repository.integration
     project = created.repository.project_id
     admin.post(f"/settings/vcs-providers/{integration.pk}/hooks/keep/", {"project": project})
@@ -103,9 +103,9 @@ def test_a_stack_whose_hooks_are_left_alone_says_how_pushes_are_found(
 ) -> None:
     created.repository.integration.projects.update(is_left_alone=True)
     page = member.get(created.get_absolute_url()).content.decode()
-    assert "No webhook tells of pushes: the service hooks of Platform Team are left alone." in page
+    assert "No webhook reports pushes: the service hooks of Platform Team are left alone." in page
     assert "The hooks of 1 project are left alone" in member.get("/").content.decode()
     created.repository.integration.subscriptions.create(
         external_id="1", event_type="git.push", project_id=""
     )
-    assert "No webhook tells" not in member.get(created.get_absolute_url()).content.decode()
+    assert "No webhook reports" not in member.get(created.get_absolute_url()).content.decode()

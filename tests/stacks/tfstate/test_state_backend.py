@@ -21,7 +21,7 @@ from django.utils import timezone
 from pytest_django import Settings
 
 from core.encryption import WrongKey
-from stacks.execution.queue import claim_next, give_back_lost
+from stacks.execution.queue import claim_next, requeue_lost
 from stacks.models import Run, Stack, StateLock, StateVersion
 from stacks.rules.states import ENDED, Kind, State
 from stacks.tfstate.backend import address_of, issue_credential, limit_apply, username_of
@@ -85,10 +85,10 @@ class Program:
 
 
 def lose(run: Run) -> None:
-    """Give up a run whose worker does not renew its lease any more."""
+    """Requeue a run whose worker does not renew its lease any more."""
     limit_apply(run, timedelta(minutes=5))
     Run.objects.filter(pk=run.pk).update(lease_until=timezone.now() - timedelta(seconds=1))
-    give_back_lost()
+    requeue_lost()
 
 
 def state(serial: int, lineage: str = LINEAGE, **more: Any) -> dict[str, Any]:

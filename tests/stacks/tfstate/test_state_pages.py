@@ -150,7 +150,7 @@ def test_an_admin_unlocks_what_a_broken_off_run_left(
     assert "Unlock the state?" in words(admin, UNLOCK)
     shown = admin.post(UNLOCK, {"lock_id": "another one, that was seen before"}, follow=True)
     assert "Unlock the state?" in shown.content.decode()
-    assert "The lock is another one by now. Nothing was unlocked." in shown.content.decode()
+    assert "The lock has changed. Nothing was unlocked." in shown.content.decode()
     assert StateLock.objects.exists()
     response = admin.post(UNLOCK, {"lock_id": lock.lock_id}, follow=True)
     assert not StateLock.objects.exists()

@@ -15,7 +15,13 @@ from tests.emulator import Emulator
 from tests.emulator.model import Repository
 from tests.emulator.pull_requests import PullRequest
 from tests.stacks.execution.conftest import log_of, work
-from tests.stacks.reports.sender import hurry, look, make_plan_again_due, send_all, told
+from tests.stacks.reports.sender import (
+    look,
+    make_plan_again_due,
+    make_reports_due,
+    send_all,
+    summaries,
+)
 from vcs_integrations.providers.azure_devops.provider import AzureDevOps
 
 RESOURCE = 'resource "terraform_data" "%s" {}\n'
@@ -67,7 +73,7 @@ def test_the_merge_is_planned_so_nothing_of_main_is_destroyed(
     assert (run.planned_sha, run.behind) == (one.merge_commit, 0)
     assert run.merged_with == repository.git.ref_values()["refs/heads/main"]
     send_all()
-    assert told(one.latest_statuses(iteration=1))[-1][0] == "succeeded"
+    assert summaries(one.latest_statuses(iteration=1))[-1][0] == "succeeded"
     page = member.get(run.get_absolute_url()).content.decode()
     assert f'The merge <code class="commit">{run.planned_sha[:8]}' in page
 
@@ -95,9 +101,9 @@ def test_without_a_merge_the_commit_is_planned_and_says_what_it_lacks(
     emulator.faults.clear()
     page = member.get(run.get_absolute_url()).content.decode()
     assert f"<strong>Warning.</strong> {BEHIND}" in page
-    hurry()
+    make_reports_due()
     send_all()
-    [(_, description)] = told(one.latest_statuses(iteration=1))
+    [(_, description)] = summaries(one.latest_statuses(iteration=1))
     assert description.endswith(BEHIND)
     assert BEHIND in one.threads[0].comments[0].content
 
@@ -140,9 +146,9 @@ def test_conflicts_are_no_success_until_they_are_resolved(
     one = conflicting(followed, repository)
     run = planned(followed)
     look(followed)
-    hurry()
+    make_reports_due()
     send_all()
-    [(state, description)] = told(one.latest_statuses(iteration=1))
+    [(state, description)] = summaries(one.latest_statuses(iteration=1))
     assert state == "failed"
     assert description.startswith(
         "It conflicts with main: resolve the conflicts to have the merge planned."
@@ -157,9 +163,9 @@ def test_conflicts_are_no_success_until_they_are_resolved(
     assert plan_again_next()
     (again,) = work()
     assert again.merged_with
-    hurry()
+    make_reports_due()
     send_all()
-    assert told(one.latest_statuses(iteration=1))[-1][0] == "succeeded"
+    assert summaries(one.latest_statuses(iteration=1))[-1][0] == "succeeded"
 
 
 @pytest.mark.parametrize("make", [behind, conflicting])
@@ -177,9 +183,9 @@ def test_a_host_without_merge_refs_has_it_merged_here(
         assert (run.added, run.destroyed, run.merged_with, run.behind) == (1, 0, main, 0)
         return
     assert (run.conflicts, run.planned_sha, run.behind) == (True, "", 1)
-    hurry()
+    make_reports_due()
     send_all()
-    assert told(one.latest_statuses(iteration=1))[-1][0] == "failed"
+    assert summaries(one.latest_statuses(iteration=1))[-1][0] == "failed"
 
 
 def test_a_run_of_a_pushed_branch_is_planned_again_once_its_pull_request_can_be_merged(
@@ -196,13 +202,13 @@ def test_a_run_of_a_pushed_branch_is_planned_again_once_its_pull_request_can_be_
     assert BEHIND in alone.behind_warning
     one = repository.open_pull_request("feature")
     look(followed)
-    hurry()
+    make_reports_due()
     send_all()
-    assert told(one.latest_statuses(iteration=1))[-1][0] == "pending"
+    assert summaries(one.latest_statuses(iteration=1))[-1][0] == "pending"
     make_plan_again_due()
     assert plan_again_next()
     (again,) = work()
     assert (again.repeats, again.behind, again.destroyed) == (alone, 0, 0)
     assert again.note == "Planned again: its pull request became ready to merge."
     send_all()
-    assert told(one.latest_statuses(iteration=1))[-1][0] == "succeeded"
+    assert summaries(one.latest_statuses(iteration=1))[-1][0] == "succeeded"

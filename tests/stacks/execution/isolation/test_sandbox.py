@@ -108,7 +108,7 @@ def test_a_job_is_a_user_of_its_own_without_rights(box: Sandbox) -> None:
 
 @AS_ROOT
 def test_the_folder_of_a_job_is_readable_by_the_job_alone(box: Sandbox) -> None:
-    box.give("token", b"for the job alone")
+    box.provide("token", b"for the job alone")
     assert run(box, "umask 0; echo for the job alone > mine; ls; cat /input/token").endswith(
         "mine\nfor the job alone"
     )
@@ -225,8 +225,8 @@ def test_a_link_that_a_job_left_is_not_followed_out(box: Sandbox, tmp_path: Path
     secret = tmp_path / "secret"
     secret.write_text("the secret of another")
     run(box, f"ln -s {secret} plan; ln -s /etc/shadow lock; mkfifo pipe")
-    assert box.take("plan", 1000, lambda: False) == b""
-    assert box.take("lock", 1000, lambda: False) == b""
+    assert box.read_file("plan", 1000, lambda: False) == b""
+    assert box.read_file("lock", 1000, lambda: False) == b""
 
 
 def test_more_output_than_fits_does_not_fill_the_disk(

@@ -1,4 +1,4 @@
-"""What becomes of what a job prints: cut into chunks, masked, harmless, coloured."""
+"""What a job prints, as a log: cut into chunks, masked, harmless, colored."""
 
 import base64
 import json
@@ -125,7 +125,7 @@ def test_a_log_is_cut_at_its_limit_and_says_so(run: Run, settings: Settings) -> 
 
 
 @given(st.text(alphabet="\x1b[]0;1m2JP\x07\\ab\n\r\x9b\x00\u202e<&é"))
-def test_whatever_is_printed_nothing_but_text_and_colours_is_left(printed: str) -> None:
+def test_whatever_is_printed_nothing_but_text_and_colors_is_left(printed: str) -> None:
     text = harmless(printed)
     assert harmless(text) == text
     plain = as_text(text)
@@ -134,7 +134,7 @@ def test_whatever_is_printed_nothing_but_text_and_colours_is_left(printed: str) 
     assert "\x1b" not in html and "<a" not in html and "<b" not in html
 
 
-def test_colours_become_classes_and_go_on_in_the_next_chunk(run: Run) -> None:
+def test_colors_become_classes_and_go_on_in_the_next_chunk(run: Run) -> None:
     html = as_html("a\x1b[1;32mb\x1b[39mc\x1b[0md\x1b[38;5;9me\x1b[m<")
     assert html == (
         'a<span class="log-green log-bold">b</span><span class="log-bold">c</span>de&lt;'

@@ -80,7 +80,7 @@ def pretty(value: object) -> str:
     ],
     ids=["plain", "base64"],
 )
-def test_what_a_secret_holds_is_masked_by_itself(
+def test_what_a_secret_holds_is_masked_separately(
     secret: str, printed: Callable[[str], str]
 ) -> None:
     masked = Masker([secret]).mask(printed(PLAIN))

@@ -1,4 +1,4 @@
-"""The list of a plan: what happens to each resource, and what stands first."""
+"""The list of a plan: what happens to each resource, and what comes first."""
 
 import json
 from typing import Any
@@ -39,7 +39,7 @@ def test_what_happens_to_a_resource(changed: dict[str, Any], row: dict[str, str]
     assert resource_row(changed) == (row and {"address": "a.b", **row})
 
 
-def test_what_destroys_stands_first_and_2_before_10() -> None:
+def test_what_destroys_comes_first_and_2_before_10() -> None:
     rows = [
         {"address": address, "action": action}
         for address, action in (

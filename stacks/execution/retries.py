@@ -1,4 +1,4 @@
-"""Waiting for a database that is in trouble: what a job did is not lost over it."""
+"""Retry work on a database that fails, so that what a job did is not lost."""
 
 import time
 from collections.abc import Callable
@@ -11,8 +11,8 @@ MOST_SECONDS = 3600
 PAUSE = 1
 
 
-def patiently(work: Callable[[], T]) -> T:
-    """Return what some work on the database returns, tried again as long as it is in trouble."""
+def with_retries(work: Callable[[], T]) -> T:
+    """Return what work on the database returns, retried for up to MOST_SECONDS while it fails."""
     until = time.monotonic() + MOST_SECONDS
     while True:
         try:
