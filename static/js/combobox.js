@@ -5,9 +5,9 @@ const popupOf = (box) => box.querySelector(".combobox-popup");
 const optionsOf = (box) => [...popupOf(box).querySelectorAll("[role=option]")];
 const activeOf = (box) => popupOf(box).querySelector("[aria-selected=true]");
 
-// What each field said when its list was last asked for: with other text, asking is still to come.
+// The text of each field when its list was last requested: with other text, a request is pending.
 const askedFor = new WeakMap();
-// Fields that were left with Escape while their list was on its way: it stays closed.
+// Fields that were left with Escape while their list was loading: it stays closed.
 const left = new WeakSet();
 
 const makeCombobox = (box) => {
@@ -93,7 +93,7 @@ document.addEventListener("keydown", (event) => {
   const box = event.target.closest("[data-combobox]");
   if (!box || !(event.key in keys)) return;
   if (event.key === "Enter" && isWaiting(box)) return event.preventDefault();
-  // Enter sends the form and Escape leaves it, unless the list is there to take them.
+  // Enter submits the form and Escape leaves it, unless the list is open and handles them.
   const needsList = event.key === "Enter" ? !activeOf(box) : event.key === "Escape" && popupOf(box).hidden && !isWaiting(box);
   if (needsList) return;
   event.preventDefault();

@@ -1,4 +1,4 @@
-// What a live request could not do is said, instead of nothing happening; see notifications.js.
+// A failed live request is announced instead of passing silently; see notifications.js.
 const SIGN_IN = "/sign-in/";
 
 const reasons = {
@@ -22,7 +22,7 @@ const complain = (text) => {
   removeRepeats();
 };
 
-// What refreshes itself says so itself; see live.js.
+// Parts that refresh themselves report their own failures; see live.js.
 document.addEventListener("htmx:responseError", (event) => {
   if (isLive(event)) return;
   const { status } = event.detail.xhr;
@@ -34,7 +34,7 @@ document.addEventListener("htmx:sendError", (event) => {
   complain("Stackhook can't be reached. Check your connection and try again.");
 });
 
-// Who was signed out meanwhile is led to the sign-in page, not shown it inside a card.
+// Whoever was signed out meanwhile goes to the sign-in page instead of seeing it inside a card.
 document.addEventListener("htmx:beforeSwap", (event) => {
   const answeredAt = new URL(event.detail.xhr.responseURL || location.href).pathname;
   if (answeredAt !== SIGN_IN || location.pathname === SIGN_IN) return;

@@ -33,7 +33,7 @@ const giveSecretsBack = () => {
   secretsTyped.clear();
 };
 
-// The password is asked for only when it is wanted, so that each look is recorded.
+// The password is requested only when it is copied, so that each access is recorded.
 const readPassword = async (button) => {
   const card = button.closest("article");
   const shown = card.querySelector(".password:not(.masked)");

@@ -1,4 +1,4 @@
-// What refreshes itself rests while nobody looks, and says quietly when it can't.
+// Parts that refresh themselves pause while the page is hidden, and say quietly when they fail.
 const isLive = (event) => event.detail.requestConfig.elt.hasAttribute("data-live");
 
 const note = (text) => {

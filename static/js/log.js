@@ -1,4 +1,4 @@
-// A log that grows stays at its end while one reads there, and never holds more than a part.
+// A growing log stays scrolled to its end while one reads there, and never holds more than a part.
 const MOST_PIECES = 600;
 const MOST_CHARACTERS = 1024 * 1024;
 const END = 40; // pixels

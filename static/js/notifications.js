@@ -1,7 +1,7 @@
 // Notifications: announce those that came with the page, close them, remove the faded ones.
 const region = () => document.getElementById("notifications");
 
-// Screen readers announce what is added to a live region, not what stands in it from the start.
+// Screen readers announce what is added to a live region, not what it contains from the start.
 const announce = () => {
   const toasts = [...region().children];
   region().replaceChildren();
@@ -11,7 +11,7 @@ const announce = () => {
   }, 50);
 };
 
-// What is said again takes the place of what was said before.
+// A repeated notification replaces the earlier one.
 const removeRepeats = () => {
   const said = new Set();
   for (const toast of [...region().children].reverse()) {
