@@ -98,7 +98,7 @@ class World:
 
 
 def make_world(integration: Integration) -> World:
-    """Add to a linked integration whatever else can be looked at."""
+    """Add to a linked integration whatever else has pages."""
     unlinked = store_integration(
         "left",
         name="Left",

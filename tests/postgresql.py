@@ -84,7 +84,7 @@ def postgresql(*options: str, **variables: str) -> Iterator[PostgreSQL]:
 
 
 def _unprivileged() -> str | None:
-    """Return whom to run the server as; None for whoever runs this."""
+    """Return the user to run the server as; None for the present one."""
     if os.geteuid() != 0:
         return None
     names = {entry.pw_name for entry in pwd.getpwall()}

@@ -31,7 +31,7 @@ class MailServer(socketserver.ThreadingTCPServer):
 
     @property
     def recipients(self) -> list[str]:
-        """Whom mails were sent to, in alphabetical order."""
+        """The recipients of mails, in alphabetical order."""
         return sorted(address for to, _ in self.received for address in to)
 
     def fault(self, command: str) -> str | None:

@@ -124,7 +124,7 @@ def store(numbers: range) -> None:
             )
         )
     newest = f"{os.environ['AZURE_DEVOPS_SERVERS']}/newest/{numbers[-1]}"
-    with urllib.request.urlopen(newest):  # the provider has them before it tells of them
+    with urllib.request.urlopen(newest):  # the provider has them before it announces them
         pass
     Delivery.objects.bulk_create(deliveries, batch_size=500)
 

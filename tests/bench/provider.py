@@ -1,4 +1,4 @@
-"""What answers for Azure DevOps here: every push of which somebody tells is there."""
+"""A stand-in for Azure DevOps: every push that a delivery announces exists."""
 
 import json
 import re
@@ -54,8 +54,8 @@ def application(environ: dict[str, Any], start: Callable[..., object]) -> Iterab
     global newest
     path, answer = environ["PATH_INFO"], {}
     values: list[object] = []
-    if told := NEWEST.search(path):
-        newest = int(told[1])
+    if found := NEWEST.search(path):
+        newest = int(found[1])
     elif one := ONE_PUSH.search(path):
         answer = push(int(one[1]))
     elif of := PUSHES.search(path):

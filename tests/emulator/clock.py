@@ -10,7 +10,7 @@ def now() -> datetime:
 
 
 class Clock:
-    """The clock of an emulator: it goes as any clock does, and a test moves it ahead.
+    """The clock of an emulator: it runs like any clock, and a test moves it ahead.
 
     `on_the_way` is called with the moment to which it is moved, and does what falls due till then.
     """

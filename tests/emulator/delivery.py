@@ -92,7 +92,7 @@ class Deliveries:
         self._held: list[_Job] = []
 
     def start(self, organizations: Iterable[Organization]) -> None:
-        """Start the threads that deliver, and go on with the retries of an earlier start."""
+        """Start the threads that deliver, and continue the retries of an earlier start."""
         with self._changed:
             for organization in organizations:
                 self._resume_probation(organization)
@@ -171,7 +171,7 @@ class Deliveries:
             self._held = [job for job in self._held if id(job.notification) not in gone]
         return jobs
 
-    # What is to be sent
+    # What to send
 
     def push_recorded(self, where: Repository, push: Push) -> None:
         """Notify every enabled subscription that asked for this push."""
@@ -406,7 +406,7 @@ def _start_probation_retry(job: _Job) -> bool:
 
 
 def _complete(job: _Job) -> tuple[_Job, datetime] | None:
-    """Record what an attempt came to; return the retry on probation that follows from it."""
+    """Record the result of an attempt; return the retry on probation that follows from it."""
     notification = job.notification
     notification.status = "completed"
     notification.result = "failed" if notification.error else "succeeded"
@@ -418,7 +418,7 @@ def _complete(job: _Job) -> tuple[_Job, datetime] | None:
 
 
 def _judge(job: _Job) -> tuple[_Job, datetime] | None:
-    """Let the subscription bear what the last answer means for it."""
+    """Apply to the subscription what the last answer means for it."""
     subscription, notification = job.subscription, job.notification
     if subscription is None:
         return None

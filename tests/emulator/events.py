@@ -40,7 +40,7 @@ def push_event(where: Repository, push: Push) -> dict[str, Any]:
 def pull_request_event(one: PullRequest, change: Change) -> dict[str, Any]:
     """Return the payload of one of the three pull request events.
 
-    The commits stand in `updated` and `merged` only, and nothing but the message says what the
+    The commits are in `updated` and `merged` only, and nothing but the message says what the
     update was.
     """
     where = one.repository

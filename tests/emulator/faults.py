@@ -1,4 +1,4 @@
-"""Faults on demand: every way in which Azure DevOps, or what stands before it, has failed.
+"""Faults on demand: every way in which Azure DevOps, or what is in front of it, has failed.
 
 The wordings and headers are those reported for the real service; see "Rate and usage limits",
 "Use personal access tokens" and "Troubleshoot" in the Azure DevOps documentation.
@@ -32,7 +32,7 @@ ANONYMOUS = "aaaaaaaa-aaaa-aaaa-aaaa-aaaaaaaaaaaa"
 _HTML = "text/html; charset=utf-8"
 _MEBIBYTE = 1 << 20
 # Faults of an answer to what was done already.
-_AFTERWARDS = ("delayed", "lost-answer")
+_AFTERWARD = ("delayed", "lost-answer")
 
 
 class UnknownFaultError(ValueError):
@@ -94,7 +94,7 @@ class Faults:
         fault = self.take(request.path)
         if fault is None:
             return None
-        request.get_data()  # what is not read would be taken for the next request
+        request.get_data()  # what is not read would count as the next request
         if fault.name == "slow":
             self._stopping.wait(10 if fault.seconds is None else fault.seconds)
             return None
@@ -120,7 +120,7 @@ class Faults:
     def take(self, path: str, *, is_done: bool = False) -> Fault | None:
         with self._lock:
             fitting = (one for one in self._active if re.search(one.path, path))
-            fault = next((f for f in fitting if (f.name in _AFTERWARDS) == is_done), None)
+            fault = next((f for f in fitting if (f.name in _AFTERWARD) == is_done), None)
             if fault and fault.times is not None:
                 fault.times -= 1
                 if fault.times <= 0:
@@ -130,7 +130,7 @@ class Faults:
 
 def names() -> list[str]:
     """Return the names of all faults."""
-    return sorted([*_ANSWERS, *_STREAMS, *_AFTERWARDS, "slow"])
+    return sorted([*_ANSWERS, *_STREAMS, *_AFTERWARD, "slow"])
 
 
 # Credentials

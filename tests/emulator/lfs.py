@@ -22,7 +22,7 @@ def add_object(repository: Repository, content: bytes) -> str:
 
 
 def pointer(oid: str, size: int) -> str:
-    """Return the text that stands in a commit for an object."""
+    """Return the text that a commit has in place of an object."""
     return f"version https://git-lfs.github.com/spec/v1\noid sha256:{oid}\nsize {size}\n"
 
 

@@ -82,7 +82,7 @@ class Token:
 
 @dataclass(frozen=True)
 class RefUpdate:
-    """One ref moved by a push; forty zeros stand for "did not exist"."""
+    """One ref moved by a push; forty zeros mean "did not exist"."""
 
     name: str
     old: str
@@ -185,7 +185,7 @@ class Subscription:
 
 @dataclass
 class Notification:
-    """One notification of a subscription and what became of it (the delivery log)."""
+    """One notification of a subscription and its result (the delivery log)."""
 
     id: int
     subscription_id: str
@@ -224,7 +224,7 @@ class Repository:
     statuses: dict[str, list[Status]] = field(default_factory=dict)
     # Where its answers lead for objects of Git LFS, if not to itself
     lfs_elsewhere: str = ""
-    # Whether refs/pull/N/merge is kept, and whether a moved target waits until somebody looks
+    # Whether refs/pull/N/merge is kept, and whether a moved target waits until it is read
     has_merge_refs: bool = True
     merges_lazily: bool = False
     lock: threading.RLock = field(default_factory=threading.RLock, repr=False)
@@ -513,7 +513,7 @@ class Repository:
         return made
 
     def drop_policy(self, context: str, branch: str = "main") -> None:
-        """Ask for a status no more."""
+        """Ask for a status no longer."""
         key = (Context.of(context), f"refs/heads/{branch}")
         with self.lock:
             self.policies = [one for one in self.policies if (one.context, one.target_ref) != key]
@@ -581,7 +581,7 @@ class Project:
 
     @property
     def service_hooks_url(self) -> str:
-        """The page that stands in for Azure DevOps' service-hooks page."""
+        """The page that plays the part of Azure DevOps' service-hooks page."""
         return f"{self.url}/_settings/serviceHooks"
 
     def add_repository(
@@ -702,7 +702,7 @@ class Organization:
     # Rate limit
 
     def limit(self, calls: int = 200, seconds: float = 300) -> None:
-        """Let each person make so many calls within so many seconds, and refuse more."""
+        """Let each person make that many calls within that many seconds, and refuse more."""
         self.usage.limit = Limit(calls, seconds)
 
     @property
@@ -844,7 +844,7 @@ class Organization:
         consumer_inputs: dict[str, str],
         is_test: bool,
     ) -> Notification:
-        """Log a notification that is to be delivered, numbered within its subscription."""
+        """Log a notification to deliver, numbered within its subscription."""
         with self.state.lock:
             if subscription is None:
                 self.last_unsaved_notification += 1

@@ -93,7 +93,7 @@ class ObjectStore:
         return self._repository / "objects" / sha[:2] / sha[2:]
 
     def _read_packed(self, sha: str) -> tuple[str, bytes] | None:
-        """Let git read what stands in a pack."""
+        """Let git read what a pack contains."""
         output = self._run("cat-file", "--batch", stdin=f"{sha}\n".encode())
         head, _, content = output.partition(b"\n")
         fields = head.decode().split()

@@ -98,7 +98,7 @@ class _NotFoundError(Exception):
 
 
 class Pages:
-    """All pages; forms are posted to the page they stand on."""
+    """All pages; forms are posted to the page they are on."""
 
     def __init__(self, state: State, deliveries: Deliveries) -> None:
         self._state = state

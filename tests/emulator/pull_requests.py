@@ -83,7 +83,7 @@ class Change:
 
 @dataclass(eq=False)
 class PullRequest:
-    """A pull request of a repository; the source branch may stand in a fork."""
+    """A pull request of a repository; the source branch may be in a fork."""
 
     repository: Repository
     source: Repository
@@ -117,7 +117,7 @@ class PullRequest:
 
     @property
     def is_from_fork(self) -> bool:
-        """Whether the source branch stands in another repository."""
+        """Whether the source branch is in another repository."""
         return self.source is not self.repository
 
     @property
@@ -311,12 +311,12 @@ class PullRequest:
     def latest_statuses(self, iteration: int | None = None) -> list[Status]:
         """Return the last status of each context that was posted to an iteration.
 
-        None stands for those that were posted to the pull request as a whole.
+        None means those that were posted to the pull request as a whole.
         """
         return latest(one for one in self.statuses if one.iteration_id == iteration)
 
     def remove_statuses(self, *numbers: int) -> None:
-        """Remove statuses by their ids, all or none; the one before comes to light again."""
+        """Remove statuses by their ids, all or none; the one before counts again."""
         with self.repository.lock:
             self._check_active()
             if missing := set(numbers) - {one.id for one in self.statuses}:
@@ -335,7 +335,7 @@ class PullRequest:
         return [one for one in self.repository.policies if one.target_ref == self.target_ref]
 
     def deciding_status(self, policy: StatusPolicy) -> Status | None:
-        """Return the status that a policy looks at: with reset, one of the newest iteration."""
+        """Return the status that a policy checks: with reset, one of the newest iteration."""
         newest = self.iterations[-1].id
         found = (
             one

@@ -138,7 +138,7 @@ def list_commits(call: Call) -> Response:
 
 
 def listed_commit(call: Call, where: Repository, one: Commit) -> Json:
-    """Return a commit as it stands in lists: its comment is cut to a line."""
+    """Return a commit as it is in lists: its comment is cut to a line."""
     shape = shapes.commit(call.base, where, one)
     first_line = one.message.partition("\n")[0]
     if first_line != one.message:

@@ -78,7 +78,7 @@ def show_pull_request(call: Call) -> Response:
 
 
 def create_pull_request(call: Call) -> Response:
-    """Open a pull request; `forkSource` says that the source branch stands in a fork."""
+    """Open a pull request; `forkSource` says that the source branch is in a fork."""
     where, body = call.repository(WRITE), call.json()
     fork = None
     if body.get("forkSource"):
@@ -129,7 +129,7 @@ def _change_status(one: PullRequest, body: dict[str, Any], user: str) -> None:
 
 
 def _complete(one: PullRequest, body: dict[str, Any], user: str) -> None:
-    """Complete it, unless the source branch moved since the caller looked."""
+    """Complete it, unless the source branch moved since the caller read it."""
     if (body.get("lastMergeSourceCommit") or {}).get("commitId") != one.source_commit:
         raise PullRequestError(
             "TF401192: The source branch has been modified since the last merge attempt; "

@@ -118,7 +118,7 @@ def _posted(comment: dict[str, Any]) -> dict[str, Any]:
 
 
 def _word(value: object, words: tuple[str, ...]) -> str:
-    """Return the word that a word or a number stands for."""
+    """Return the word that a word or a number means."""
     if type(value) is int and 0 <= value < len(words):
         return words[value]
     if value not in words:

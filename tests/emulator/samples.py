@@ -1,7 +1,7 @@
 """The sample data that Azure DevOps' Test button sends: always the same made-up company.
 
 Ids and names are those of the published samples (Azure DevOps documentation, "Service hooks
-events"), by which receivers recognise a test.
+events"), by which receivers recognize a test.
 """
 
 from __future__ import annotations

@@ -152,7 +152,7 @@ class Emulator:
         self.versions = Versions(latest, released or latest, hides_newer)
 
     def wait_for_deliveries(self, timeout: float = 10) -> None:
-        """Return when all webhooks are delivered or given up; else TimeoutError."""
+        """Return when all webhooks are delivered or abandoned; else TimeoutError."""
         self.deliveries.wait(timeout)
 
     def request_counts(self) -> Counter[str]:
@@ -164,7 +164,7 @@ class Emulator:
             return Counter(self._counts)
 
     def reset_requests(self) -> None:
-        """Forget which requests came, and count anew."""
+        """Forget which requests came, and restart the count."""
         with self._counting:
             self._counts.clear()
             self.requests.clear()

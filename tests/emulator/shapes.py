@@ -39,7 +39,7 @@ def identity(base: str, person: Identity) -> Json:
 
 
 def project(base: str, one: Project) -> Json:
-    """Return a project as it stands in lists and within repositories."""
+    """Return a project as it is in lists and within repositories."""
     return {
         "id": one.id,
         "name": one.name,
@@ -97,7 +97,7 @@ def signature(one: Signature) -> Json:
 
 
 def commit(base: str, where: Repository, one: Commit) -> Json:
-    """Return a commit as it stands in lists, with its whole comment."""
+    """Return a commit as it is in lists, with its whole comment."""
     return {
         "commitId": one.sha,
         "author": signature(one.author),

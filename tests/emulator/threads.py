@@ -36,7 +36,7 @@ class Comment:
 class Thread:
     """Comments that belong together; both contexts are kept as they were given.
 
-    It may be used whatever became of the pull request. RefusedError if something cannot be done.
+    It may be used whatever the state of the pull request. RefusedError if something cannot be done.
     """
 
     pull_request: PullRequest

@@ -1,6 +1,6 @@
 """How much each person has asked of an organization ("Rate and usage limits").
 
-A call counts as one unit. The calls of the last so many seconds are counted; in the last fifth of
+A call counts as one unit. The calls of the last seconds are counted; in the last fifth of
 the limit answers ask for a pause, beyond it they refuse.
 """
 
@@ -16,7 +16,7 @@ from datetime import datetime, timedelta
 
 @dataclass(frozen=True)
 class Limit:
-    """So many calls of a person within so many seconds."""
+    """A number of calls of a person within a number of seconds."""
 
     calls: int
     seconds: float

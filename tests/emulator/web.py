@@ -275,7 +275,7 @@ def check_version(request: Request, is_preview_only: bool, spoken: Versions) -> 
 
     Returns the answer of a server that says no more than "not found" to what is out of range.
 
-    The version stands in the query or in Accept (Azure DevOps documentation, "REST API
+    The version is in the query or in Accept (Azure DevOps documentation, "REST API
     versioning").
     """
     given = f"api-version={request.args['api-version']}" if "api-version" in request.args else ""

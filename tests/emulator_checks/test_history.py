@@ -76,11 +76,11 @@ def test_an_answer_stands_in_the_log(
     assert failed.details.response == "Status Code: 401\n\nseen\n"
     assert failed.details.error_message == "Unauthorized (401)"
     world.emulator.clock.move(minutes=21)
-    [mended] = log()
-    assert (mended.id, mended.result) == (failed.id, "succeeded")
-    assert mended.details.request_attempts == 3
-    assert mended.details.error_message == ""
-    assert mended.details.response.startswith("Status Code: 200")
+    [retried] = log()
+    assert (retried.id, retried.result) == (failed.id, "succeeded")
+    assert retried.details.request_attempts == 3
+    assert retried.details.error_message == ""
+    assert retried.details.response.startswith("Status Code: 200")
 
 
 @pytest.mark.parametrize(

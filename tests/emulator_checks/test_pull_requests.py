@@ -180,8 +180,8 @@ def test_the_changes_of_an_iteration_equal_those_of_git(
     assert kinds["/modules/new.tf"] == "edit, rename"
     assert kinds["/kept/same.tf"] == "rename"
     read = sdk.get_git_client().get_pull_request_iteration_changes(repository.id, one.id, 1)
-    told = [each.additional_properties for each in read.change_entries]
-    [gone] = [each for each in told if each["changeType"] == "delete"]
+    listed = [each.additional_properties for each in read.change_entries]
+    [gone] = [each for each in listed if each["changeType"] == "delete"]
     assert (gone["item"]["path"], gone["originalPath"]) == (None, "/gone.tf")
 
 
@@ -386,8 +386,8 @@ def test_each_trial_merge_is_a_push_by_the_server(
     assert newest.pushed_by.display_name == "Microsoft.TeamFoundation.System"
     wanted = models.GitPushSearchCriteria(ref_name=update.name)
     assert len(client.get_pushes(key, search_criteria=wanted)) == 2
-    told = [one["eventType"] for one in events(world)]
-    assert told.count("git.push") == 1
+    sent = [one["eventType"] for one in events(world)]
+    assert sent.count("git.push") == 1
     world.repository.push({"main.tf": "a conflict\n"})
     assert opened.merge_status == "conflicts"
     assert client.get_pushes(key, top=1)[0].pushed_by.display_name == "Ann Admin"

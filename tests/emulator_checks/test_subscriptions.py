@@ -1,4 +1,4 @@
-"""What becomes of a subscription: its five statuses, and changes behind one's back."""
+"""The life of a subscription: its five statuses, and changes behind one's back."""
 
 from __future__ import annotations
 
@@ -177,7 +177,7 @@ def test_one_success_ends_the_probation(
     world.emulator.clock.move(minutes=21)
     assert [event["notificationId"] for _, event in receiver.received] == [1]
     assert world.get(f"{HOOKS}/{hook.id}").json()["probationRetries"] == 0
-    world.repository.push({"x": "told"})
+    world.repository.push({"x": "sent"})
     world.emulator.wait_for_deliveries()
     assert [event["notificationId"] for _, event in receiver.received] == [1, 2]
     assert hook.status == "enabled"

@@ -27,9 +27,9 @@ def test_the_last_fifth_asks_for_a_pause_and_more_is_refused(world: World) -> No
     world.organization.limit(calls=10, seconds=300)
     answers = call(world, 12)
     assert [one.status_code for one in answers] == [200] * 10 + [429] * 2
-    told = [one.headers.get("Retry-After") for one in answers]
-    assert told[:8] == [None] * 8
-    assert all(text and 295 <= int(text) <= 300 for text in told[8:])
+    waits = [one.headers.get("Retry-After") for one in answers]
+    assert waits[:8] == [None] * 8
+    assert all(text and 295 <= int(text) <= 300 for text in waits[8:])
     remaining = [one.headers["X-RateLimit-Remaining"] for one in answers[8:]]
     assert remaining == ["1", "0", "0", "0"]
     last = answers[-1]
