@@ -13,6 +13,7 @@ from django.test import Client, override_settings
 from pytest_django import Settings
 from pytest_django.live_server_helper import LiveServer
 
+from accounts.audit import refusals
 from accounts.forms import give_role
 from accounts.models import User
 from accounts.roles import Role
@@ -42,9 +43,10 @@ def empty_cache() -> None:
 
 @pytest.fixture(autouse=True)
 def nothing_remembered() -> None:
-    """A pause that one test was asked for, or an old version, is not kept in the next."""
+    """A pause that one test was asked for, or what it left uncounted, is not kept in the next."""
     azure_devops.resume_times.clear()
     azure_devops.spoken_versions.clear()
+    refusals.uncounted.clear()
 
 
 @pytest.fixture

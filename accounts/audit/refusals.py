@@ -37,7 +37,7 @@ REFUSALS = [
 IN_COMMON = ("address", "thing_kind", "thing_id", "thing", "note")
 REST = "From further addresses or at further things"
 # What is counted and not written yet, by the entry's key.
-_waiting: Counter[int] = Counter()
+uncounted: Counter[int] = Counter()
 MOST_WAITING = 1000
 
 
@@ -77,12 +77,12 @@ def _count(entry: AuditEntry) -> None:
             entry.thing, entry.thing_id, entry.address = REST, None, None
         entry.save()
     elif found.count >= WRITTEN_AT_ONCE and entry.at < found.until + BETWEEN_WRITES:
-        _waiting[found.pk] += 1
+        uncounted[found.pk] += 1
     else:
-        more = 1 + _waiting.pop(found.pk, 0)
+        more = 1 + uncounted.pop(found.pk, 0)
         AuditEntry.objects.filter(pk=found.pk).update(count=F("count") + more, until=entry.at)
-    if len(_waiting) > MOST_WAITING:  # what is left of floods that ended
-        _waiting.clear()
+    if len(uncounted) > MOST_WAITING:  # what is left of floods that ended
+        uncounted.clear()
 
 
 class RefusalsMiddleware(MiddlewareMixin):

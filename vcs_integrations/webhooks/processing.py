@@ -60,7 +60,7 @@ def process(deliveries: Sequence[Delivery]) -> None:
         of_repositories[delivery.repository_id].append(delivery)
     for number, those in enumerate(of_repositories.values()):
         if number and timezone.now() > began_at + NEXT_REPOSITORY_WITHIN:
-            _give_back(those)
+            _release(those)
         else:
             _process_of_repository(those, began_at + HELP_AFTER)
 
