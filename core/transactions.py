@@ -5,8 +5,10 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from django.db import connection, transaction
+from django.db import InterfaceError, OperationalError, connection, transaction
 
+# What is raised while there is no database: nothing was done, and it recovers.
+DATABASE_IS_AWAY = (OperationalError, InterfaceError)
 # For the others to come in, in seconds: they look again after growing pauses.
 GAP = 0.002
 _turn = threading.Lock()

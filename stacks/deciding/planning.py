@@ -7,11 +7,11 @@ run. A killed worker leaves what is missing to the next.
 import logging
 from datetime import timedelta
 
-from django.db import InterfaceError, OperationalError
 from django.db.models import QuerySet
 from django.utils import timezone
 
 from core.backoff import wait_after
+from core.transactions import DATABASE_IS_AWAY
 from stacks.deciding.intake import decide_events
 from stacks.deciding.older_pull_requests import has_room, waiting
 from stacks.models import Stack
@@ -40,7 +40,7 @@ def plan_next() -> bool:
         except ProviderError as error:
             logger.warning("Planning pull requests of %s has to wait: %s", stack, error.problem)
             _finish(stack, wait_after(0, RETRY_AFTER, RETRY_AFTER, error.retry_after))
-        except (OperationalError, InterfaceError):  # claimed again once the database recovers
+        except DATABASE_IS_AWAY:  # claimed again once the database recovers
             raise
         except Exception:  # a fault of ours must not hold up the other stacks
             logger.exception("Planning pull requests of %s failed", stack)

@@ -10,11 +10,11 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
 from itertools import takewhile
 
-from django.db import InterfaceError, OperationalError
 from django.db.models import Q
 from django.utils import timezone
 
 from core.leases import Keeping
+from core.transactions import DATABASE_IS_AWAY
 from stacks.deciding.intake import decide_events
 from stacks.deciding.older_pull_requests import count_older
 from stacks.deciding.pull_requests import is_as_stored
@@ -49,7 +49,7 @@ def reconcile_next() -> bool:
             reconcile(repository)
     except ProviderError as error:
         logger.warning("Reconciling %s has to wait: %s", repository, error.problem)
-    except (OperationalError, InterfaceError):  # it is claimed again once the database recovers
+    except DATABASE_IS_AWAY:  # it is claimed again once the database recovers
         raise
     except Exception:  # a fault of ours must not hold up the other repositories
         logger.exception("Reconciling %s failed", repository)

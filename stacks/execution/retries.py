@@ -4,7 +4,9 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-from django.db import InterfaceError, OperationalError, close_old_connections
+from django.db import close_old_connections
+
+from core.transactions import DATABASE_IS_AWAY
 
 T = TypeVar("T")
 MOST_SECONDS = 3600
@@ -17,7 +19,7 @@ def with_retries(work: Callable[[], T]) -> T:
     while True:
         try:
             return work()
-        except (OperationalError, InterfaceError):
+        except DATABASE_IS_AWAY:
             if time.monotonic() > until:
                 raise
             time.sleep(PAUSE)

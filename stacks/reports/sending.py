@@ -11,12 +11,13 @@ from collections.abc import Iterable
 from datetime import timedelta
 from typing import Any
 
-from django.db import InterfaceError, OperationalError, transaction
+from django.db import transaction
 from django.db.models import Q
 from django.utils import timezone
 
 from core.backoff import wait_after
 from core.leases import LeaseLost
+from core.transactions import DATABASE_IS_AWAY
 from stacks.models import PullRequest, Report, Run
 from stacks.models.report import LEASE, ReportState, What
 from stacks.reports.texts import CommentReport, comment_for, deciding_run, digest_of, status_for
@@ -72,7 +73,7 @@ def send_next() -> bool:
         _put_off(report, error)
     except LeaseLost:
         logger.warning("%s is sent by another worker", report)
-    except (OperationalError, InterfaceError):  # claimed again once the database recovers
+    except DATABASE_IS_AWAY:  # claimed again once the database recovers
         raise
     except Exception:  # a fault of ours must not hold up the other reports
         logger.exception("%s could not be reported", report)

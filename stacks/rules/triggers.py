@@ -67,7 +67,7 @@ RULE_TEXTS = {
 
 @dataclass(frozen=True)
 class Decision:
-    """What an event means for a stack, and a sentence that tells people why.
+    """What an event means for a stack, and a sentence that says why.
 
     `starts_run` asks for a run; `note` is what that run should say about itself.
     """

@@ -430,7 +430,7 @@ def _edit_integration_refused(scene: Scene) -> None:
     narrow = scene.organization.add_token({"vso.code", "vso.code_status"})
     scene.page.get_by_label("New personal access token").fill(narrow)
     scene.press("Save")
-    expect(scene.page.get_by_label("Replace it all the same")).to_be_visible()
+    expect(scene.page.get_by_label("Replace anyway")).to_be_visible()
 
 
 @state("audit log, empty")

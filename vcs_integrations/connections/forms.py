@@ -190,7 +190,7 @@ class EditForm(IntegrationForm):
 
     def _offer_to_replace(self) -> None:
         self.fields["replace_anyway"] = forms.BooleanField(
-            label="Replace it all the same",
+            label="Replace anyway",
             required=False,
             help_text="Stackhook did not store the new token. Enter it again if it is gone.",
         )

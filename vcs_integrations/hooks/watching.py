@@ -10,10 +10,10 @@ from collections.abc import Sequence
 from datetime import timedelta
 
 from django.conf import settings
-from django.db import InterfaceError, OperationalError
 from django.utils import timezone
 
 from core.leases import Keeping, LeaseLost
+from core.transactions import DATABASE_IS_AWAY
 from vcs_integrations.hooks.counting import count_deliveries, end_overlap
 from vcs_integrations.hooks.notices import notify_of_hooks
 from vcs_integrations.hooks.plan import REFUSALS, Reading, carry_out, read_hooks, steps_for
@@ -51,7 +51,7 @@ def watch_next() -> bool:
         logger.warning("The hooks of %s have to wait: %s", integration, error.problem)
     except LeaseLost:
         logger.warning("The hooks of %s are read by another worker, or not any more", integration)
-    except (OperationalError, InterfaceError):  # it is claimed again once the database recovers
+    except DATABASE_IS_AWAY:  # it is claimed again once the database recovers
         raise
     except Exception:  # a fault of ours must not hold up the other organizations
         logger.exception("Checking the hooks of %s failed", integration)

@@ -3,10 +3,10 @@
 import logging
 from datetime import datetime, timedelta
 
-from django.db import InterfaceError, OperationalError
 from django.utils import timezone
 
 from core.leases import Keeping
+from core.transactions import DATABASE_IS_AWAY
 from vcs_integrations.models import REFRESH_EVERY, Integration
 from vcs_integrations.organizations.refreshing import refresh
 from vcs_integrations.providers.base import BACKGROUND
@@ -25,7 +25,7 @@ def refresh_next() -> bool:
     try:
         with Keeping([integration], LEASE):
             refresh(integration, BACKGROUND)
-    except (OperationalError, InterfaceError):  # it is claimed again once the database recovers
+    except DATABASE_IS_AWAY:  # it is claimed again once the database recovers
         raise
     except Exception:  # a fault of ours must not hold up the other organizations
         logger.exception("Refreshing %s failed", integration)

@@ -11,13 +11,13 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from django.conf import settings
-from django.db import IntegrityError, InterfaceError, OperationalError
+from django.db import IntegrityError
 from django.db.models import OuterRef, QuerySet, Subquery, Value
 from django.db.models.functions import Concat
 from django.utils import timezone
 
 from core.leases import Keeping, LeaseLost
-from core.transactions import transaction_in_line
+from core.transactions import DATABASE_IS_AWAY, transaction_in_line
 from vcs_integrations.consumer import Batch, NotYet, Outdated, consumer
 from vcs_integrations.models import REPLAYABLE, Delivery, Integration, Repository
 from vcs_integrations.providers.base import Outcome, ProviderError
@@ -69,12 +69,12 @@ def _process_of_repository(deliveries: Sequence[Delivery], ends_at: datetime) ->
     """Process deliveries of one repository: new pushes together, the rest one by one."""
     try:
         read_ahead(deliveries)
-    except (OperationalError, InterfaceError):
+    except DATABASE_IS_AWAY:
         raise
     except Exception:  # a fault of ours that one delivery meets must not hold up the others
         logger.exception("Deliveries of %s could not be read ahead", deliveries[0].integration)
     pushes = [delivery for delivery in deliveries if _is_new_push(delivery)]
-    others = [delivery for delivery in deliveries if not _is_new_push(delivery)]
+    others = [delivery for delivery in deliveries if delivery not in pushes]
     if pushes:
         _process_together(pushes, ends_at)
     for number, delivery in enumerate(others):
@@ -101,7 +101,7 @@ def _process_together(deliveries: Sequence[Delivery], ends_at: datetime) -> None
             ready.append(delivery)
     try:
         _decide(batch, ready)
-    except (OperationalError, InterfaceError):  # they are claimed again once the database recovers
+    except DATABASE_IS_AWAY:  # they are claimed again once the database recovers
         raise
     except Exception:  # one of them is to blame, and must not hold up the others
         for delivery in ready:
@@ -119,7 +119,7 @@ def _process_alone(delivery: Delivery) -> None:
             continue
         except LeaseLost:
             return None
-        except (OperationalError, InterfaceError):
+        except DATABASE_IS_AWAY:
             raise
         except Exception:  # a fault of ours must not hold up the deliveries behind it
             logger.exception("Delivery %s could not be processed", delivery.pk)
@@ -153,7 +153,7 @@ def _is_read(delivery: Delivery, batch: Batch) -> bool:
         _retry_later(delivery, f"Waiting: {error.cause}", error.retry_after)
     except NotYet as reason:
         _retry_later(delivery, f"Waiting: {reason}")
-    except (OperationalError, InterfaceError):
+    except DATABASE_IS_AWAY:
         raise
     except Exception:
         logger.exception("Delivery %s could not be read", delivery.pk)

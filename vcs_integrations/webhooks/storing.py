@@ -16,19 +16,17 @@ from typing import Any
 from django.db import (
     DEFAULT_DB_ALIAS,
     IntegrityError,
-    InterfaceError,
-    OperationalError,
     connection,
     connections,
 )
 from django.db.models import Field
 
+from core.transactions import DATABASE_IS_AWAY
 from vcs_integrations.models import Delivery
 from vcs_integrations.providers.base import Outcome
 
 # Some builds of SQLite allow 999 values in a statement, and a row has about 20.
 MOST_TOGETHER = 40
-DATABASE_IS_AWAY = (OperationalError, InterfaceError)
 
 # The first one is being stored, with those right behind it that were there when that began. The
 # others' requests wait for their turn: True if they have to store, False if that is done.

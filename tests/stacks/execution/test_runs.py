@@ -166,7 +166,7 @@ def test_a_tool_that_is_not_there_is_named(stack: Stack, repository: Repository)
     Stack.objects.update(tool="opentofu")
     pushed(stack, repository, {"main.tf": HTTP_BACKEND})
     (done,) = work()
-    assert done.failure.startswith("OpenTofu is not there") and "TOFU_BIN" in done.failure
+    assert done.failure.startswith("OpenTofu is not installed") and "TOFU_BIN" in done.failure
 
 
 # Which may go

@@ -495,7 +495,7 @@ def test_a_token_that_can_do_less_does_not_replace_the_present_one(
     assert first == "The present token was kept, since it can do more."
     assert second.startswith(f"It can't comment on pull requests. {COMMENT_SCOPES}")
     assert SCOPES in second
-    assert "Replace it all the same" in refused.page
+    assert "Replace anyway" in refused.page
     assert narrow not in refused.page
     assert stored_token(world) == token
 
