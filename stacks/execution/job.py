@@ -189,12 +189,17 @@ class Job:
         code = self._execute(command, Limits(settings.RUN_PLAN_MINUTES * 60))
         if code not in {terraform.NO_CHANGES, terraform.CHANGES}:
             raise self._failed("The plan failed.")
-        # This copy is shown and applied: `show` runs code of providers, which may replace the file.
+        # These copies are shown and applied: `show` runs providers, which may replace the files.
         file = self.sandbox.read_file(terraform.PLAN, LARGEST_PLAN, self._is_unwanted)
+        is_applied = code == terraform.CHANGES and self.run.kind == Kind.TRACKED
         lock_file = f"{self.folder}/{terraform.LOCK_FILE}"
-        versions = self.sandbox.read_file(lock_file, LARGEST_LOCK_FILE, self._is_unwanted)
+        versions = (
+            self.sandbox.read_file(lock_file, LARGEST_LOCK_FILE, self._is_unwanted)
+            if is_applied
+            else b""
+        )
         fields = self._results(self.sandbox.provide(terraform.PLAN, file))
-        if code == terraform.NO_CHANGES or self.run.kind == Kind.PROPOSED:
+        if not is_applied:
             end(self.run, State.FINISHED, **fields)
             return
         PlanFile.objects.update_or_create(

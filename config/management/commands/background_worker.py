@@ -41,6 +41,9 @@ FIND_REPOSITORIES_EVERY = 1
 LOOK_FOR_OLDER_EVERY = 1
 LOOK_FOR_OUTDATED_EVERY = 1
 LOOK_FOR_REPORTS_EVERY = 0.1
+# A delivery is mostly followed by others, and by reports: for a while both are looked for often.
+LOOK_WHILE_BUSY_EVERY = 0.02
+BUSY_FOR = 10
 LOOK_FOR_HOOKS_EVERY = 1
 LOOK_FOR_MAILS_EVERY = 2
 CHECK_TOKENS_EVERY = 60
@@ -63,8 +66,8 @@ class Command(BaseCommand):
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: ending.set())
         work = [
-            *[Work(process_due, LOOK_FOR_DELIVERIES_EVERY)] * PROCESSORS,
-            *[Work(send_next, LOOK_FOR_REPORTS_EVERY)] * SENDERS,
+            *[Work(process_due, LOOK_FOR_DELIVERIES_EVERY, comes_in_bursts=True)] * PROCESSORS,
+            *[Work(send_next, LOOK_FOR_REPORTS_EVERY, comes_in_bursts=True)] * SENDERS,
             # What happened while no worker ran may have been missed.
             Work(reconcile_next, FIND_REPOSITORIES_EVERY, first=Repository.objects.make_due),
             Work(plan_next, LOOK_FOR_OLDER_EVERY),
@@ -75,7 +78,8 @@ class Command(BaseCommand):
             Work(send_next_mail, LOOK_FOR_MAILS_EVERY),
             Work(tidy, TIDY_EVERY),
         ]
-        threads = [keep_doing(one, ending) for one in work]
+        burst = Burst()
+        threads = [keep_doing(one, ending, burst) for one in work]
         self.stdout.write("The background worker is running.")
         ending.wait()
         until = time.monotonic() + END_WITHIN
@@ -85,14 +89,33 @@ class Command(BaseCommand):
 
 @dataclass(frozen=True)
 class Work:
-    """Something to do again and again: what, the pause where there was nothing, and what first."""
+    """Something to do again and again: what, the pause where there was nothing, and what first.
+
+    Of work that comes in bursts, any that was found shortens the pauses of all for a while.
+    """
 
     do: Callable[[], object]
     pause: float
     first: Callable[[], object] | None = None
+    comes_in_bursts: bool = False
 
 
-def keep_doing(work: Work, ending: threading.Event) -> threading.Thread:
+class Burst:
+    """Whether work that comes in bursts was found a while ago."""
+
+    def __init__(self) -> None:
+        self._ends_at = 0.0
+
+    def goes_on(self) -> None:
+        self._ends_at = time.monotonic() + BUSY_FOR
+
+    def pause_of(self, work: Work) -> float:
+        """Return how long to wait before looking for some work again."""
+        is_busy = work.comes_in_bursts and time.monotonic() < self._ends_at
+        return LOOK_WHILE_BUSY_EVERY if is_busy else work.pause
+
+
+def keep_doing(work: Work, ending: threading.Event, burst: Burst) -> threading.Thread:
     """Do some work in a thread until the process is to end.
 
     A database in trouble is tried again, and a fault of ours does not end it for good.
@@ -114,7 +137,9 @@ def keep_doing(work: Work, ending: threading.Event) -> threading.Thread:
             except Exception:
                 logger.exception("%s failed", name)
             if not found:
-                ending.wait(work.pause)
+                ending.wait(burst.pause_of(work))
+            elif work.comes_in_bursts:
+                burst.goes_on()
 
     name = getattr(work.do, "__name__", "work")
     thread = threading.Thread(target=keep, name=name, daemon=True)

@@ -31,7 +31,7 @@ from stacks.models import Tool
 
 logger = logging.getLogger(__name__)
 
-LOOK_EVERY = 0.1  # seconds
+LOOK_EVERY = 0.05  # seconds
 TIDY_EVERY = 60
 WAIT_FOR_DATABASE = 5
 
