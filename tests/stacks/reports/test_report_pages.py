@@ -41,7 +41,9 @@ def test_the_card_counts_what_waits_and_says_why(
     send_all()
     for page in (text(admin, card), text(member, reverse("integrations:list"))):
         assert "1 failed so far" in page
-        assert "Azure DevOps is down or in trouble (HTTP 500). It is tried again" in page
+        assert (
+            "Azure DevOps is down or in trouble (HTTP 500). Stackhook retries automatically" in page
+        )
     Report.objects.update(due_at=timezone.now())
     send_all()
     assert "nothing waits" in text(admin, card)
