@@ -206,7 +206,7 @@ def test_what_destroys_something_is_applied_automatically(
         ("a_override.tf.json", '{"terraform": {"backend": {"local": {}}}}'),
         ("zzz_override.tf.json", '{"terraform": {"backend": {"local": {"path": "/tmp/a"}}}}'),
         ("override.tf", 'terraform {\n  backend "http" {\n    update_method = "GET"\n  }\n}\n'),
-        ("override.tf", 'terraform {\n  backend "http" {\n    username = "run-1"\n  }\n}\n'),
+        ("override.tf", 'terraform {\n  backend "http" {\n    username = "run-0"\n  }\n}\n'),
         (
             "override.tf",
             'terraform {\n  backend "http" {\n    address = "http://127.0.0.1:9/"\n  }\n}\n',
