@@ -15,7 +15,7 @@ from core.transactions import transaction_in_line
 from vcs_integrations.providers.base import Outcome
 from vcs_integrations.providers.events import Hint, Ignored, Malformed
 
-# How many waiting deliveries are searched for those of an integration.
+# How many waiting deliveries are searched for those of a repository.
 SEARCHED_AT_ONCE = 1000
 
 
@@ -26,20 +26,16 @@ class DeliveryQuerySet(LeasedQuerySet["Delivery"]):
         return self.filter(due_at__isnull=False)
 
     def claim_together(self, duration: timedelta, most: int) -> Self:
-        """Claim due deliveries of one integration.
-
-        Those of the repository that is due longest come first: they are decided on together.
-        """
+        """Claim due deliveries of one repository: the one whose delivery has been due longest."""
         first = self.due().values("integration_id", "repository_id").first()
         if first is None:  # mostly
             return self.none()
         # Bounded, so that a long queue is not read to its end each time.
         longest_due = self.due()[:SEARCHED_AT_ONCE].values("pk")
-        of_first = Case(When(repository_id=first["repository_id"], then=0), default=1)
         with transaction_in_line():
             return (
-                self.filter(integration=first["integration_id"], pk__in=longest_due)
-                .order_by(of_first, "due_at", "pk")
+                self.filter(**first, pk__in=longest_due)
+                .order_by("due_at", "pk")
                 .claim_these(duration, most)
             )
 

@@ -1,12 +1,11 @@
 """Process the deliveries, which are their own queue.
 
-Deliveries of one integration are claimed at once, and a repository's pushes are decided on
-together. What they lead to is stored in one transaction with their outcomes, so that a delivery
-may be processed twice, and even by two workers at once.
+Deliveries of one repository are claimed at once, and its pushes are decided on together. What
+they lead to is stored in one transaction with their outcomes, so that a delivery may be processed
+twice, and even by two workers at once.
 """
 
 import logging
-from collections import defaultdict
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
@@ -31,8 +30,6 @@ LEASE = timedelta(seconds=20)
 CLAIMED_AT_ONCE = 50
 # Where reading from the provider takes this long, other workers get what is left.
 HELP_AFTER = LEASE / 2
-# Those of other repositories that were claimed with them do not wait for so long.
-NEXT_REPOSITORY_WITHIN = timedelta(seconds=1)
 PRUNED_AT_ONCE = 500
 RETRY_FIRST_AFTER = timedelta(seconds=5)
 RETRY_AT_LEAST_EVERY = timedelta(minutes=5)
@@ -45,7 +42,7 @@ FAULT = "Waiting: a fault of Stackhook's own, which its log describes"
 
 
 def process_due() -> int:
-    """Process deliveries of one integration that are due; return how many were claimed."""
+    """Process deliveries of one repository that are due; return how many were claimed."""
     claimed = _claim()
     with Keeping(claimed, LEASE):
         process(claimed)
@@ -53,20 +50,10 @@ def process_due() -> int:
 
 
 def process(deliveries: Sequence[Delivery]) -> None:
-    """Process claimed deliveries of one integration, repository by repository."""
-    began_at = timezone.now()
-    of_repositories: defaultdict[str, list[Delivery]] = defaultdict(list)
-    for delivery in deliveries:
-        of_repositories[delivery.repository_id].append(delivery)
-    for number, those in enumerate(of_repositories.values()):
-        if number and timezone.now() > began_at + NEXT_REPOSITORY_WITHIN:
-            _release(those)
-        else:
-            _process_of_repository(those, began_at + HELP_AFTER)
-
-
-def _process_of_repository(deliveries: Sequence[Delivery], ends_at: datetime) -> None:
-    """Process deliveries of one repository: new pushes together, the rest one by one."""
+    """Process claimed deliveries of one repository: new pushes together, the rest one by one."""
+    if not deliveries:
+        return
+    ends_at = timezone.now() + HELP_AFTER
     try:
         read_ahead(deliveries)
     except DATABASE_IS_AWAY:
