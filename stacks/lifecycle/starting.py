@@ -149,6 +149,8 @@ def _kept_sources(stack: Stack, runs: Collection[Run]) -> list[RunSource]:
     """Return what wants the commits of new runs because of runs that they had before."""
     new = {run.sha: run for run in runs if run.kind == Kind.PROPOSED}
     before = list(_runs(stack, Kind.PROPOSED).filter(sha__in=new)) if new else []
+    if not before:  # mostly, and building the query below takes a while
+        return []
     wanting = RunSource.objects.wanting(stack).select_related("run", "pull_request")
     return [source.copied_to(new[source.run.sha]) for source in wanting.filter(run__in=before)]
 

@@ -37,7 +37,7 @@ PROCESSORS = 3
 SENDERS = 2
 # How long each waits, in seconds, when there is nothing to do.
 LOOK_FOR_DELIVERIES_EVERY = 0.1
-FIND_REPOSITORIES_EVERY = 1
+LOOK_FOR_REPOSITORIES_EVERY = 1
 LOOK_FOR_OLDER_EVERY = 1
 LOOK_FOR_OUTDATED_EVERY = 1
 LOOK_FOR_REPORTS_EVERY = 0.1
@@ -69,7 +69,7 @@ class Command(BaseCommand):
             *[Work(process_due, LOOK_FOR_DELIVERIES_EVERY, comes_in_bursts=True)] * PROCESSORS,
             *[Work(send_next, LOOK_FOR_REPORTS_EVERY, comes_in_bursts=True)] * SENDERS,
             # What happened while no worker ran may have been missed.
-            Work(reconcile_next, FIND_REPOSITORIES_EVERY, first=Repository.objects.make_due),
+            Work(reconcile_next, LOOK_FOR_REPOSITORIES_EVERY, first=Repository.objects.make_due),
             Work(plan_next, LOOK_FOR_OLDER_EVERY),
             Work(plan_again_next, LOOK_FOR_OUTDATED_EVERY),
             Work(watch_next, LOOK_FOR_HOOKS_EVERY),
