@@ -285,7 +285,8 @@ def _record_past(
 
 
 def _runs_of(stack: Stack, sha: str) -> RunQuerySet:
-    return stack.runs.filter(kind=Kind.PROPOSED, repository_id=stack.repository_id, sha=sha)
+    runs = stack.runs.filter(kind=Kind.PROPOSED, repository_id=stack.repository_id, sha=sha)
+    return runs.of_code()
 
 
 def _run_of(stack: Stack, sha: str) -> Run | None:

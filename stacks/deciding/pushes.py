@@ -103,7 +103,7 @@ class Past:
 
     def _runs(self, kind: Kind) -> RunQuerySet:
         runs = self._stack.runs.filter(kind=kind, repository_id=self._stack.repository_id)
-        return runs.order_by("number")
+        return runs.of_code().order_by("number")
 
 
 def read(stack: Stack, changes: Sequence[RefChanged], facts: Facts, *, is_found: bool) -> None:

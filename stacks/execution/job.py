@@ -37,6 +37,7 @@ from stacks.execution.retries import with_retries
 from stacks.execution.tools import backends, terraform
 from stacks.execution.tools.backends import StoredBackend
 from stacks.execution.tools.errors import Tail, terraform_errors
+from stacks.execution.tools.operations import options_of
 from stacks.execution.tools.overridden import warnings_of_overridden
 from stacks.execution.tools.terraform import PlanSummary
 from stacks.lifecycle.basis import basis_now, why_state_refuses
@@ -185,7 +186,8 @@ class Job:
         self.log.phase = State.PLANNING
         plan = self.sandbox.path("workspace", terraform.PLAN)
         locks = self.run.kind == Kind.TRACKED
-        command = terraform.plan_command(self.program, plan, locks=locks)
+        options = options_of(self.run)
+        command = terraform.plan_command(self.program, plan, locks=locks, options=options)
         code = self._execute(command, Limits(settings.RUN_PLAN_MINUTES * 60))
         if code not in {terraform.NO_CHANGES, terraform.CHANGES}:
             raise self._failed("The plan failed.")
@@ -211,7 +213,8 @@ class Job:
             },
         )
         # A plan that could not be read may destroy everything.
-        may_go_on = self.stack.autodeploy and fields.get("destroys_everything") is False
+        destroys = self.run.destroys or fields.get("destroys_everything") is not False
+        may_go_on = self.stack.autodeploy and not destroys
         end(self.run, State.CONFIRMED if may_go_on else State.UNCONFIRMED, **fields)
 
     def apply(self) -> None:

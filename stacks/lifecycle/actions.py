@@ -77,7 +77,10 @@ def refuses_retry(run: Run) -> str:
     if is_refused(run):
         return "The stack does not run the code of forks."
     unfinished = stack.runs.filter(
-        kind=Kind.PROPOSED, sha=run.sha, state__in=[State.QUEUED, *HOLDS_STACK]
+        kind=run.kind,
+        origin=run.origin,
+        sha=run.sha,
+        state__in=[State.QUEUED, *HOLDS_STACK],
     )
     return "The commit has a run that is under way." if unfinished.exists() else ""
 
@@ -101,7 +104,7 @@ def _retry(run: Run, person: User, note: str) -> Run:
             Stack.objects.select_for_update().get(pk=run.stack_id)
             if reason := refuses_retry(run):
                 raise NotPossible(reason)
-            repeated = repeat(run)
+            repeated = repeat(run, person=person)
             _record(run, Action.RETRY, person, note)
     except IntegrityError:  # a push started a run at the same moment
         raise NotPossible("A newer run has just started.") from None

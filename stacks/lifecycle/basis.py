@@ -73,6 +73,8 @@ def _newest_tracked(stack: Stack) -> tuple[int, str]:
     tracked = stack.runs.filter(
         kind=Kind.TRACKED, repository_id=stack.repository_id, branch=stack.branch[:500]
     )
-    for run in tracked.exclude(position=None).order_by("-position").only("position", "sha")[:1]:
+    for run in (
+        tracked.of_code().exclude(position=None).order_by("-position").only("position", "sha")[:1]
+    ):
         return run.position or 0, run.sha
     return 0, ""

@@ -82,7 +82,7 @@ def check(stack: Stack, pull_request: PullRequest, sha: str, newest_sha: str = "
     newest = newest_sha or pull_request.source_sha
     if newest != sha:
         raise NotAllowed(f"{pull_request} has a newer commit by now.", newer=newest)
-    counting = stack.runs.filter(kind=Kind.PROPOSED, sha=sha).that_count().first()
+    counting = stack.runs.filter(kind=Kind.PROPOSED, sha=sha).of_code().that_count().first()
     if counting:
         raise NotAllowed(f"{counting} has this commit already.", run=counting)
 

@@ -67,7 +67,8 @@ def _outdated(stack: Stack) -> Iterator[tuple[Run, PullRequest, str]]:
     rows = {row.source_sha: row for row in PullRequest.objects.open_to(stack)}
     runs = stack.runs.filter(
         kind=Kind.PROPOSED, repository_id=stack.repository_id, sha__in=list(rows)
-    ).that_count()
+    )
+    runs = runs.of_code().that_count()
     newest = {run.sha: run for run in runs.order_by("number")}
     now = read_now(stack)
     for run in newest.values():

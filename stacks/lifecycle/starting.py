@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterable, Sequence
 
 from django.db.models import Exists, Max, OuterRef, Q
 
+from accounts.models import User
 from stacks.models import PullRequest, Run, RunSource, Stack
 from stacks.models.run import RunQuerySet
 from stacks.rules.states import Kind, State
@@ -33,7 +34,7 @@ class PushedRuns:
         is_reconciled: bool,
     ) -> Run:
         """Start a run; one that comes late is stored as superseded."""
-        number = self._runs[-1].number + 1 if self._runs else _next_number(self._stack)
+        number = self._runs[-1].number + 1 if self._runs else next_number(self._stack)
         run = _run(self._stack, number, kind, commit, branch, position, note, is_reconciled)
         self._runs.append(run)
         if kind == Kind.PROPOSED:
@@ -59,7 +60,7 @@ class PushedRuns:
         stored = _runs(self._stack, Kind.TRACKED).filter(branch=self._stack.branch[:500])
         newest = started_last = max(run.position or 0 for run in started)
         if started_last != self._stack.head_position:  # else no later push is known
-            last = stored.aggregate(last=Max("position"))["last"] or 0
+            last = stored.of_code().aggregate(last=Max("position"))["last"] or 0
             newest = max(last, started_last)
         for run in started:
             if (run.position or 0) < newest:
@@ -84,7 +85,7 @@ def start_proposed(
     """
     run = _run(
         stack,
-        _next_number(stack),
+        next_number(stack),
         Kind.PROPOSED,
         commit,
         source.branch,
@@ -99,11 +100,11 @@ def start_proposed(
     return run
 
 
-def repeat(run: Run, *, note: str = "") -> Run:
-    """Start another run of the same commit."""
+def repeat(run: Run, *, note: str = "", person: User | None = None) -> Run:
+    """Start another run of the same commit that does the same; `person` is who retries it."""
     again = Run(
         stack=run.stack,
-        number=_next_number(run.stack),
+        number=next_number(run.stack),
         kind=run.kind,
         repository_id=run.repository_id,
         sha=run.sha,
@@ -112,6 +113,12 @@ def repeat(run: Run, *, note: str = "") -> Run:
         branch=run.branch,
         position=run.position,
         repeats=run,
+        origin=run.origin,
+        operation=run.operation,
+        targets=run.targets,
+        replacements=run.replacements,
+        triggered_by=person,
+        triggered_by_name=person.get_username() if person else "",
         note=note[:500],
     )
     _store([again], [source.copied_to(again) for source in run.sources.all()])
@@ -190,6 +197,6 @@ def _run(
     )
 
 
-def _next_number(stack: Stack) -> int:
+def next_number(stack: Stack) -> int:
     last: int = stack.runs.aggregate(number=Max("number"))["number"] or 0
     return last + 1

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any, Self
 
+from django.conf import settings
 from django.db import models, transaction
 from django.db.models import Exists, F, OuterRef, Prefetch, Q
 from django.urls import reverse
@@ -21,10 +22,21 @@ from stacks.rules.states import (
     TRACKED_ONLY,
     IllegalMove,
     Kind,
+    Operation,
+    Origin,
     State,
 )
 from vcs_integrations.models import Repository
 from vcs_integrations.providers.events import PullRequestStatus, TrialMerge
+
+# What started a run, for its page.
+ORIGINS = {
+    Origin.PERSON: "Triggered by a person",
+    Origin.SCHEDULE: "Started by a schedule",
+    Origin.DRIFT: "Started because of drift",
+    Origin.MODULE: "Started by a change of a module",
+    Origin.DEPENDENCY: "Started by an apply of another stack",
+}
 
 
 class PullRequestQuerySet(models.QuerySet["PullRequest"]):
@@ -110,7 +122,14 @@ class RunQuerySet(LeasedQuerySet["Run"]):
         """Store new runs of one stack and repository, and have them reported."""
         with transaction.atomic(savepoint=False):
             self.bulk_create(runs)
-            Report.objects.add_about(runs)
+            _report(runs)
+
+    def of_code(self) -> Self:
+        """Those that pushed or proposed code brought, and their repetitions.
+
+        What decides about code, and what the provider shows of it, knows no others.
+        """
+        return self.filter(origin=Origin.PUSH)
 
     def that_count(self) -> Self:
         return self.exclude(state__in=DOES_NOT_COUNT)
@@ -164,6 +183,23 @@ class Run(Leased):
         "self", null=True, blank=True, on_delete=models.SET_NULL, related_name="repeated_by"
     )
     is_reconciled = models.BooleanField(default=False, help_text="no webhook reported it")
+    origin = models.CharField(max_length=20, choices=Origin.choices, default=Origin.PUSH)
+    operation = models.CharField(max_length=20, choices=Operation.choices, default=Operation.APPLY)
+    targets = models.JSONField(
+        default=list, blank=True, help_text="addresses to which its plan is limited"
+    )
+    replacements = models.JSONField(
+        default=list, blank=True, help_text="addresses of resources to destroy and create again"
+    )
+    triggered_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        null=True,
+        blank=True,
+        on_delete=models.SET_NULL,
+        related_name="+",
+        help_text="the person who triggered or retried it",
+    )
+    triggered_by_name = models.CharField(max_length=150, blank=True)
     note = models.CharField(max_length=500, blank=True)
     created_at = models.DateTimeField(auto_now_add=True)
     moved_at = models.DateTimeField(default=timezone.now)
@@ -231,17 +267,28 @@ class Run(Leased):
             models.UniqueConstraint(fields=["stack", "number"], name="one_run_per_number"),
             models.UniqueConstraint(
                 fields=["stack", "repository", "position"],
-                condition=Q(kind=Kind.TRACKED.value, repeats=None),
+                condition=Q(kind=Kind.TRACKED.value, repeats=None, origin=Origin.PUSH.value),
                 name="one_tracked_run_per_push",
             ),
             models.UniqueConstraint(
                 fields=["stack", "repository", "sha"],
-                condition=Q(kind=Kind.PROPOSED.value, repeats=None)
+                condition=Q(kind=Kind.PROPOSED.value, repeats=None, origin=Origin.PUSH.value)
                 & ~Q(state__in=sorted(DOES_NOT_COUNT)),
                 name="one_proposed_run_per_commit",
             ),
             models.CheckConstraint(
-                condition=Q(kind__in=Kind.values) & Q(state__in=State.values), name="run_words"
+                condition=Q(kind__in=Kind.values, state__in=State.values)
+                & Q(origin__in=Origin.values, operation__in=Operation.values),
+                name="run_words",
+            ),
+            models.CheckConstraint(
+                condition=Q(kind=Kind.TRACKED.value) | ~Q(operation=Operation.DESTROY.value),
+                name="only_tracked_runs_destroy",
+            ),
+            models.CheckConstraint(
+                condition=Q(origin=Origin.PUSH.value, operation=Operation.APPLY.value)
+                | ~Q(origin=Origin.PUSH.value),
+                name="code_is_planned_and_applied",
             ),
             models.CheckConstraint(
                 condition=~Q(kind=Kind.PROPOSED.value, state__in=sorted(TRACKED_ONLY)),
@@ -250,7 +297,8 @@ class Run(Leased):
             models.CheckConstraint(
                 condition=Q(kind=Kind.PROPOSED.value)
                 | Q(position__isnull=False)
-                | Q(repeats__isnull=False),
+                | Q(repeats__isnull=False)
+                | ~Q(origin=Origin.PUSH.value),
                 name="tracked_runs_know_their_push",
             ),
             models.UniqueConstraint(
@@ -277,10 +325,28 @@ class Run(Leased):
     def save(self, *args: Any, **kwargs: Any) -> None:
         with transaction.atomic(savepoint=False):
             super().save(*args, **kwargs)
-            Report.objects.add_about([self])
+            _report([self])
 
     def get_absolute_url(self) -> str:
         return reverse("stacks:run", args=[self.stack.slug, self.number])
+
+    @property
+    def is_of_code(self) -> bool:
+        """Whether pushed or proposed code brought it, or what it repeats."""
+        return self.origin == Origin.PUSH
+
+    @property
+    def started_by(self) -> str:
+        """Who or what started it, in a few words; empty if that is code that was pushed."""
+        name = self.triggered_by_name
+        if self.repeats_id or self.origin == Origin.PUSH:
+            return f"Retried by {name}" if name else ""
+        return f"Triggered by {name}" if name else ORIGINS[Origin(self.origin)]
+
+    @property
+    def destroys(self) -> bool:
+        """Whether it is to destroy what the stack manages."""
+        return self.operation == Operation.DESTROY
 
     @property
     def has_ended(self) -> bool:
@@ -500,6 +566,12 @@ class RunSource(models.Model):
             pull_request=self.pull_request,
             revision=self.revision,
         )
+
+
+def _report(runs: Sequence[Run]) -> None:
+    """Have new runs of one stack and repository reported, as far as they are of code."""
+    if of_code := [run for run in runs if run.is_of_code]:
+        Report.objects.add_about(of_code)
 
 
 def _duration(start: datetime | None, end: datetime | None) -> str:

@@ -177,9 +177,11 @@ def comment_for(report: Report) -> CommentReport | None:
 def deciding_run(report: Report) -> Run | None:
     """Return the run whose result counts for a stack and a commit, or else the last one there was.
 
-    For a pull request that is one of proposed code.
+    For a pull request that is one of proposed code. What was triggered besides doesn't count: it
+    may plan a part, or destroy, and a branch policy would take that for the code's own plan.
     """
     runs = Run.objects.filter(stack=report.stack, repository=report.repository, sha=report.sha)
+    runs = runs.of_code()
     if report.what != What.COMMIT_STATUS:
         runs = runs.filter(kind=Kind.PROPOSED)
     newest = runs.select_related("stack").order_by("-number")

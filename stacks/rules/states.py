@@ -10,6 +10,28 @@ class Kind(TextChoices):
     PROPOSED = "proposed"
 
 
+class Operation(TextChoices):
+    """What a run plans, in Terraform's terms.
+
+    https://developer.hashicorp.com/terraform/cli/commands/plan#planning-modes
+    """
+
+    APPLY = "apply", "Plan and apply"
+    DESTROY = "destroy", "Destroy"
+    REFRESH_ONLY = "refresh_only", "Refresh only"
+
+
+class Origin(TextChoices):
+    """What started a run: code that was pushed or proposed, or something else."""
+
+    PUSH = "push"
+    PERSON = "person"
+    SCHEDULE = "schedule"
+    DRIFT = "drift"
+    MODULE = "module"
+    DEPENDENCY = "dependency"
+
+
 class State(TextChoices):
     """The state of a run; what the provider shows is its status."""
 

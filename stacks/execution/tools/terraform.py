@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -40,10 +40,14 @@ def init_command(program: str) -> list[str]:
     return [program, "init", "-input=false"]
 
 
-def plan_command(program: str, plan: str, *, locks: bool) -> list[str]:
-    """Return how to plan; what is only proposed is not applied, and needs no lock of the state."""
+def plan_command(program: str, plan: str, *, locks: bool, options: Sequence[str] = ()) -> list[str]:
+    """Return how to plan; what is not applied needs no lock of the state.
+
+    `options` say what is planned otherwise than usual.
+    """
     lock = LOCK_TIMEOUT if locks else "-lock=false"
-    return [program, "plan", "-input=false", lock, "-detailed-exitcode", f"-out={plan}"]
+    plain = [program, "plan", "-input=false", lock, "-detailed-exitcode", f"-out={plan}"]
+    return [*plain, *options]
 
 
 def show_command(program: str, plan: str) -> list[str]:
