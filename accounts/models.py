@@ -36,6 +36,7 @@ class Verb(models.TextChoices):
     RUN_CANCELED = "run_canceled", "Canceled a run"
     FORK_ALLOWED = "fork_allowed", "Allowed a commit of a fork"
     PULL_REQUESTS_PLANNED = "pull_requests_planned", "Had open pull requests planned"
+    RUN_TRIGGERED = "run_triggered", "Triggered a run"
     RUN_RETRIED = "run_retried", "Retried a run"
     PERSON_ADDED = "person_added", "Added a person"
     PERSON_CHANGED = "person_changed", "Changed a person"

@@ -5,7 +5,7 @@ from django.urls import path
 from stacks.environment import views as environment
 from stacks.overview import views as overview
 from stacks.reports import views as reports
-from stacks.runs import fork_views
+from stacks.runs import fork_views, trigger_views
 from stacks.runs import views as runs
 from stacks.setup import edit_views
 from stacks.setup import views as setup
@@ -26,6 +26,7 @@ urlpatterns = [
     path("stacks/new/branches/", setup.branch_options, name="branch_options"),
     path("stacks/<slug:slug>/", overview.stack, name="detail"),
     path("stacks/<slug:slug>/activity/", overview.activity, name="activity"),
+    path("stacks/<slug:slug>/runs/new/", trigger_views.trigger_run, name="trigger_run"),
     path("stacks/<slug:slug>/runs/<int:number>/", runs.run, name="run"),
     path("stacks/<slug:slug>/runs/<int:number>/act/", runs.act_on_run, name="act_on_run"),
     path("stacks/<slug:slug>/runs/<int:number>/log/", runs.log_part, name="log_part"),

@@ -90,6 +90,7 @@ EXPECTED: dict[str, tuple[Row, Row]] = {
     "stacks/<slug:slug>/forks/<slug:sha>/": (MEMBERS, MEMBERS_DO),
     "stacks/<slug:slug>/head/": (MEMBERS_DO, MEMBERS_DO),
     "stacks/<slug:slug>/plan-older/": (MEMBERS_DO, MEMBERS_DO),
+    "stacks/<slug:slug>/runs/new/": (MEMBERS, MEMBERS),
     "stacks/<slug:slug>/runs/<int:number>/": (MEMBERS, NOBODY),
     "stacks/<slug:slug>/runs/<int:number>/act/": (MEMBERS_DO, MEMBERS_DO),
     "stacks/<slug:slug>/runs/<int:number>/log.txt": (MEMBERS, NOBODY),

@@ -86,6 +86,7 @@ def act_on_run(request: HttpRequest, slug: str, number: int) -> HttpResponse:
     try:
         with transaction.atomic():
             if action == Action.CONFIRM and found.state == State.UNCONFIRMED:
+                _check_name(found, request.POST.get("stack_name", ""))
                 note = _note_of_plan(found, request.POST.get("plan", ""), note)
             shown = act(found, Action(action), cast(User, request.user), note)
             name = f"{found} of {found.stack}"
@@ -95,6 +96,12 @@ def act_on_run(request: HttpRequest, slug: str, number: int) -> HttpResponse:
         return redirect(found)
     messages.success(request, f"{found} was {Action(action).label.lower()}")
     return redirect(shown)
+
+
+def _check_name(run: Run, typed: str) -> None:
+    """Raise NotPossible if a run destroys, and who confirms it did not type its stack's name."""
+    if run.destroys and typed.strip() != run.stack.name:
+        raise NotPossible(f"To destroy what this stack manages, type its name: {run.stack.name}")
 
 
 def _note_of_plan(run: Run, seen: str, note: str) -> str:

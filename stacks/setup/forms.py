@@ -9,28 +9,13 @@ from django.db.models.functions import Lower
 
 from stacks.models import Backend, Stack, Tool
 from stacks.rules import globs
+from stacks.sources.comboboxes import ComboboxInput
 from stacks.sources.finding import find_branch, find_repository, pasted_branch
 from vcs_integrations.models import Integration
 
 NAME_TAKEN = "Another stack has this name. Choose a different one."
 MOST_GLOBS = 50
 LONGEST_GLOB = 200
-
-
-class ComboboxInput(forms.TextInput):
-    """A text field with a list of matches; without JavaScript it is just the text field."""
-
-    template_name = "elements/combobox.html"
-
-    def __init__(self, url_name: str, waiting: str = "") -> None:
-        """`waiting` is shown while the list is read."""
-        super().__init__({"autocomplete": "off", "autocapitalize": "off", "spellcheck": "false"})
-        self.url_name = url_name
-        self.waiting = waiting
-
-    def get_context(self, name: str, value: Any, attrs: dict[str, Any] | None) -> dict[str, Any]:
-        more = {"url_name": self.url_name, "waiting": self.waiting}
-        return super().get_context(name, value, attrs) | more
 
 
 class StepForm(forms.Form):

@@ -18,6 +18,7 @@ from accounts.audit.records import Verb, entries, entries_about, with_pages
 from accounts.models import AuditEntry, User
 from stacks.models import Run, RunAction, Stack, StackVariable, StateLock
 from stacks.rules.states import State
+from stacks.sources.heads import read_head
 from tests.addresses import World, make_world
 from tests.builders import make_stack, store_integration
 from tests.conftest import PASSWORD, signed_in
@@ -174,6 +175,12 @@ DONE: list[tuple[Verb, str, str, Act]] = [
         lambda w, c, o: stack(c, "runs/2/act/", action="retry", note="Go"),
     ),
     (
+        Verb.RUN_TRIGGERED,
+        "Run 3 of Network",
+        "Plan and apply; targets module.network; Now",
+        lambda w, c, o: trigger(w, c),
+    ),
+    (
         Verb.PULL_REQUESTS_PLANNED,
         NETWORK,
         "1 pull request",
@@ -221,8 +228,11 @@ DONE: list[tuple[Verb, str, str, Act]] = [
 WITHOUT_PROVIDER = [
     one
     for one in DONE
-    if one[0].startswith(
-        ("edited", "reconciled", "replayed", "stack_", "env", "run_", "pull_", "person_")
+    if (
+        one[0] != Verb.RUN_TRIGGERED
+        and one[0].startswith(
+            ("edited", "reconciled", "replayed", "stack_", "env", "run_", "pull_", "person_")
+        )
     )
     or one[0] in {Verb.STATE_UPLOADED, Verb.STATE_UNLOCKED}
 ]
@@ -302,6 +312,15 @@ def upload_state(world: World, client: Client) -> Any:
 def act(world: World, client: Client, state: State, action: str) -> Any:
     Run.objects.filter(pk=world.run.pk).update(state=state)
     return stack(client, "runs/1/act/", action=action, note="Go")
+
+
+def trigger(world: World, client: Client) -> Any:
+    world.stack.repository = world.integration.repositories.get(name="infrastructure")
+    world.stack.save()
+    read_head(world.stack)
+    world.stack.refresh_from_db()
+    about = {"head": world.stack.head_sha, "more_targets": "module.network", "note": "Now"}
+    return stack(client, "runs/new/", kind="tracked", operation="apply", **about)
 
 
 def plan_older(client: Client) -> Any:
