@@ -668,6 +668,14 @@ class Provider(Protocol):
         """Return the HTTP header by which git proves a token."""
         ...
 
+    def git_addresses(self, organization_url: str) -> Sequence[str]:
+        """Return how the addresses begin that git is given for repositories of an organization.
+
+        Each ends with a slash or a colon. With the rest of an address behind it,
+        `parse_repository_url` reads it.
+        """
+        ...
+
     def branch_url(self, repository_url: str, branch: str) -> str:
         """Return the web page of a branch."""
         ...

@@ -83,6 +83,9 @@ class Plain:
     def git_header(self, token: str) -> str:
         return f"Authorization: {write_basic('plain', token)}"
 
+    def git_addresses(self, organization_url: str) -> Sequence[str]:
+        return [f"{organization_url}/"]
+
     def branch_url(self, repository_url: str, branch: str) -> str:
         return f"{repository_url}/branches/{branch}"
 

@@ -25,7 +25,8 @@ ORGANIZATION = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,48}[A-Za-z0-9])?")
 NOT_ORGANIZATIONS = {"app", "code", "docs", "login", "marketplace", "my", "ssh", "vs-ssh", "www"}
 FORBIDDEN_IN_NAMES = set("/:\\~&%;@'\"?<>|#$*}{,+=[]")
 OLD_SSH_HOST = "vs-ssh.visualstudio.com"
-SSH_HOSTS = ("ssh.dev.azure.com", OLD_SSH_HOST)
+SSH_HOST = "ssh.dev.azure.com"
+SSH_HOSTS = (SSH_HOST, OLD_SSH_HOST)
 # What is between project and repository in the clone URLs that Azure DevOps gave out, also
 # with fewer refs.
 MARKS = {"_git", "_ssh"}
@@ -75,6 +76,40 @@ def parse_repository_url(text: str, servers: Sequence[str]) -> RepositoryPath | 
         case [project, "_git", repository, *_] | [project, _, "_git", repository, *_]:  # of a team
             return RepositoryPath(organization, project, repository, branch)
     return None
+
+
+def git_addresses(organization_url: str, servers: Sequence[str]) -> list[str]:
+    """Return how the addresses of an organization's repositories begin, for git.
+
+    Git compares them letter by letter, so those with a name in it are also there in lower case.
+    The forms are those that Azure DevOps gives out under Clone, and gave out once.
+    """
+    organization = parse_organization_url(organization_url, servers)
+    if server := own_server(organization.url):
+        base = _read(server)
+        below = organization.url.removeprefix(server).removeprefix("/")
+        path = "".join(f"/{quote(one, safe='')}" for one in base.segments)
+        ssh = [f"{user}{base.host}{port}{path}" for user in ("", "git@") for port in (":22", "")]
+        return [f"{organization.url}/", *(f"ssh://{one}/{below}/" for one in ssh)]
+    names = dict.fromkeys([organization.name, organization.name.lower()])
+    found = []
+    for name in names:
+        found += [
+            f"https://dev.azure.com/{name}/",
+            f"https://{name}@dev.azure.com/{name}/",
+            f"https://{name}.visualstudio.com/",
+            f"https://{name}@{name}.visualstudio.com/",
+            f"{name}@{OLD_SSH_HOST}:",
+            f"ssh://{name}@{OLD_SSH_HOST}/",
+            f"ssh://{name}@{OLD_SSH_HOST}:22/",
+            f"ssh://{name}@{name}.visualstudio.com:22/",
+        ]
+    return [
+        *found,
+        f"git@{SSH_HOST}:",
+        f"ssh://git@{SSH_HOST}/",
+        f"ssh://git@{SSH_HOST}:22/",
+    ]
 
 
 def leads_elsewhere(name: str) -> bool:
@@ -148,13 +183,15 @@ def _split(address: Address, servers: Sequence[str]) -> tuple[OrganizationUrl, l
     for server in sorted(servers, key=len, reverse=True):
         base = _read(server)
         below = address.segments[len(base.segments) :]
-        same_place = (address.scheme, address.host, address.port) == (
-            base.scheme,
-            base.host,
-            base.port,
-        )
+        place = (address.scheme, address.host, address.port)
+        # Over ssh a server has the same paths ("Use SSH key authentication").
+        is_ssh = place == ("ssh", base.host, DEFAULT_PORTS["ssh"])
+        same_place = is_ssh or place == (base.scheme, base.host, base.port)
         if same_place and address.segments[: len(base.segments)] == base.segments:
-            return _collection(server, below), list(below[1:])
+            path = list(below[1:])
+            if is_ssh:
+                path = ["_git" if segment in MARKS else segment for segment in path]
+            return _collection(server, below), path
     if address.scheme == "ssh":
         return _over_ssh(address)
     if address.scheme != "https" or address.port != 443:

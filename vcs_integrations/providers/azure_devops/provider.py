@@ -10,6 +10,7 @@ from core.basic_auth import write_basic
 from vcs_integrations.providers.azure_devops import diagnosis, organization_url, webhook
 from vcs_integrations.providers.azure_devops.client import AzureDevOpsClient
 from vcs_integrations.providers.azure_devops.endpoint import refuses_endpoint
+from vcs_integrations.providers.azure_devops.organization_url import git_addresses
 from vcs_integrations.providers.base import (
     CallLimits,
     Client,
@@ -121,6 +122,9 @@ class AzureDevOps:
     def git_header(self, token: str) -> str:
         # With a personal access token any user name will do.
         return f"Authorization: {write_basic('', token)}"
+
+    def git_addresses(self, organization_url: str) -> Sequence[str]:
+        return git_addresses(organization_url, self.own_servers)
 
     def branch_url(self, repository_url: str, branch: str) -> str:
         return f"{repository_url}?version=GB{quote(branch, safe='')}"
