@@ -7,7 +7,7 @@ from stacks.overview import views as overview
 from stacks.reports import views as reports
 from stacks.runs import fork_views, trigger_views
 from stacks.runs import views as runs
-from stacks.setup import edit_views
+from stacks.setup import edit_views, module_views
 from stacks.setup import views as setup
 from stacks.tfstate import backend
 from stacks.tfstate import views as tfstate
@@ -62,6 +62,7 @@ urlpatterns = [
         environment.remove_variable,
         name="remove_variable",
     ),
+    path("stacks/<slug:slug>/modules/", module_views.module_access, name="module_access"),
     path("stacks/<slug:slug>/source/", edit_views.change_source, name="change_source"),
     path("stacks/<slug:slug>/delete/", edit_views.delete_stack, name="delete"),
 ]

@@ -89,6 +89,7 @@ EXPECTED: dict[str, tuple[Row, Row]] = {
     "stacks/<slug:slug>/environment/<int:variable_pk>/remove/": (MEMBERS, MEMBERS_DO),
     "stacks/<slug:slug>/forks/<slug:sha>/": (MEMBERS, MEMBERS_DO),
     "stacks/<slug:slug>/head/": (MEMBERS_DO, MEMBERS_DO),
+    "stacks/<slug:slug>/modules/": (MEMBERS, ADMINS),
     "stacks/<slug:slug>/plan-older/": (MEMBERS_DO, MEMBERS_DO),
     "stacks/<slug:slug>/runs/new/": (MEMBERS, MEMBERS),
     "stacks/<slug:slug>/runs/<int:number>/": (MEMBERS, NOBODY),

@@ -5,7 +5,7 @@ Only the worker that holds a run moves its state, and only as long as it holds t
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -20,6 +20,8 @@ from stacks.execution import queue
 from stacks.execution.checkout import lfs, merging, project_root, submodules, workspace
 from stacks.execution.checkout.project_root import ProjectRoot
 from stacks.execution.checkout.workspace import NotFetched
+from stacks.execution.git_proxy import modules
+from stacks.execution.git_proxy.proxy import GitProxy, git_proxy
 from stacks.execution.isolation.network import NoNetwork
 from stacks.execution.isolation.sandbox import (
     KILLED_AFTER,
@@ -90,8 +92,11 @@ def execute(run: Run, is_ending: Callable[[], bool]) -> None:
 
 def _execute(run: Run, is_ending: Callable[[], bool], lease: Keeping) -> None:
     try:
-        with sandbox(lambda sentence: _report(run, sentence)) as one:
-            job = Job(run, one, is_ending, lease)
+        with (
+            git_proxy() as proxy,
+            sandbox(lambda sentence: _report(run, sentence), [proxy.port]) as one,
+        ):
+            job = Job(run, one, is_ending, lease, proxy)
             if run.state == State.APPLYING:
                 job.apply()
             else:
@@ -152,18 +157,25 @@ class Job:
     """A run that this worker holds, in a sandbox."""
 
     def __init__(
-        self, run: Run, sandbox: Sandbox, is_ending: Callable[[], bool], lease: Keeping
+        self,
+        run: Run,
+        sandbox: Sandbox,
+        is_ending: Callable[[], bool],
+        lease: Keeping,
+        proxy: GitProxy,
     ) -> None:
         self.run = run
         self.stack = run.stack
         self.sandbox = sandbox
         self.is_ending = is_ending
         self.lease = lease
+        self.proxy = proxy
         self.asked_at = time.monotonic()
         self.program = self._program()
         self.token = run.repository.integration.read_credentials().token
         self.environment, secrets = self._environment()
         secrets += [self.token, self.run.repository.integration.provider.git_header(self.token)]
+        secrets.append(proxy.secret)
         self.masker = Masker([*secrets, *former_secrets_of(self.stack)])
         self.log = Log(run, run.state, self.masker)
         self.git = workspace.Git(run, self.token, sandbox, self.log, self._is_unwanted)
@@ -385,7 +397,11 @@ class Job:
     def _initialize(self, root: ProjectRoot) -> None:
         """Initialize the project root, and check which backend the tool then uses."""
         limits = Limits(settings.RUN_PLAN_MINUTES * 60)
-        has_failed = bool(self._execute(terraform.init_command(self.program), limits))
+        with self.proxy.serving(self.run, self.token) as served:
+            command = terraform.init_command(self.program)
+            has_failed = bool(self._execute(command, limits, served.environment()))
+        if self.run.state != State.APPLYING:  # it was planned with what the plan fetched
+            modules.record(self.run, served, self.sandbox, self._is_unwanted)
         stored = backends.read_stored(
             self.sandbox.read_file(f"data/{backends.STORED}", MEGABYTE, self._is_unwanted)
         )
@@ -455,12 +471,15 @@ class Job:
         if self.sandbox.collect(command, {}, self._is_unwanted, MEGABYTE)[1]:
             raise JobFailed(f"The commit has a folder named {name}, which Stackhook needs itself.")
 
-    def _execute(self, command: Sequence[str], limits: Limits) -> int:
-        """Run a command in the project root, into the log."""
+    def _execute(
+        self, command: Sequence[str], limits: Limits, more: Mapping[str, str] | None = None
+    ) -> int:
+        """Run a command in the project root, into the log; `more` is added to its environment."""
         self.printed.clear()
+        environment = {**self.environment, **(more or {})}
         try:
             return self.sandbox.run(
-                command, self.environment, self._write, self._is_unwanted, limits, self.folder
+                command, environment, self._write, self._is_unwanted, limits, self.folder
             )
         finally:
             self.log.flush()

@@ -100,6 +100,7 @@ class Migration(migrations.Migration):
                 ('plans_again', models.BooleanField(default=True, help_text='pull requests are planned again once their plan is out of date')),
                 ('fetches_submodules', models.BooleanField(default=True)),
                 ('fetches_lfs', models.BooleanField(default=True)),
+                ('reach', models.CharField(choices=[('project', 'Those of its own project'), ('listed', 'Those of its own project, and these'), ('organization', 'All of the organization that the token may read')], default='project', max_length=20)),
                 ('tool', models.CharField(choices=[('terraform', 'Terraform'), ('opentofu', 'OpenTofu')], default='terraform', max_length=20)),
                 ('backend', models.CharField(choices=[('stackhook', 'Stackhook'), ('own', 'The backend that the code names')], default='stackhook', max_length=20)),
                 ('followed_at', models.DateTimeField(default=django.utils.timezone.now)),
@@ -114,6 +115,7 @@ class Migration(migrations.Migration):
                 ('head_authored_at', models.DateTimeField(blank=True, null=True)),
                 ('head_read_at', models.DateTimeField(blank=True, null=True)),
                 ('branch_gone_at', models.DateTimeField(blank=True, null=True)),
+                ('readable', models.ManyToManyField(blank=True, help_text='those that are listed', related_name='+', to='vcs_integrations.repository')),
                 ('repository', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='stacks', to='vcs_integrations.repository')),
             ],
             options={
@@ -326,6 +328,20 @@ class Migration(migrations.Migration):
             field=models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='state_versions', to='stacks.stack'),
         ),
         migrations.CreateModel(
+            name='ModuleSource',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('ref', models.CharField(blank=True, help_text='as the code says; empty for the default branch', max_length=500)),
+                ('sha', models.CharField(blank=True, help_text='what it was then, if known', max_length=64)),
+                ('repository', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='module_sources', to='vcs_integrations.repository')),
+                ('run', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='module_sources', to='stacks.run')),
+            ],
+            options={
+                'ordering': ('repository__search_text', 'ref', 'pk'),
+                'constraints': [models.UniqueConstraint(fields=('run', 'repository', 'ref', 'sha'), name='one_module_source_per_commit')],
+            },
+        ),
+        migrations.CreateModel(
             name='LogChunk',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
@@ -380,7 +396,7 @@ class Migration(migrations.Migration):
         ),
         migrations.AddConstraint(
             model_name='stack',
-            constraint=models.CheckConstraint(condition=models.Q(('tool__in', ['terraform', 'opentofu']), ('backend__in', ['stackhook', 'own'])), name='stack_words'),
+            constraint=models.CheckConstraint(condition=models.Q(('tool__in', ['terraform', 'opentofu']), ('backend__in', ['stackhook', 'own']), ('reach__in', ['project', 'listed', 'organization'])), name='stack_words'),
         ),
         migrations.AddIndex(
             model_name='runsource',

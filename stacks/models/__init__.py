@@ -2,9 +2,10 @@
 
 from stacks.models.decision import Decision, prune_decisions
 from stacks.models.job import LogChunk, PlanFile, RunAction, plan_digest_of
+from stacks.models.module_source import ModuleSource
 from stacks.models.report import Report
 from stacks.models.run import PullRequest, Run, RunSource
-from stacks.models.stack import Backend, Stack, Tool
+from stacks.models.stack import Backend, Reach, Stack, Tool
 from stacks.models.state import (
     RunCredential,
     StateContent,
@@ -20,8 +21,10 @@ __all__ = [
     "Decision",
     "FormerSecret",
     "LogChunk",
+    "ModuleSource",
     "PlanFile",
     "PullRequest",
+    "Reach",
     "Report",
     "Run",
     "RunAction",

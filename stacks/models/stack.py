@@ -45,6 +45,14 @@ class Backend(models.TextChoices):
     OWN = "own", "The backend that the code names"
 
 
+class Reach(models.TextChoices):
+    """Which other repositories the code of a stack may have fetched."""
+
+    PROJECT = "project", "Those of its own project"
+    LISTED = "listed", "Those of its own project, and these"
+    ORGANIZATION = "organization", "All of the organization that the token may read"
+
+
 class StackQuerySet(models.QuerySet["Stack"]):
     def with_repository(self) -> Self:
         return self.select_related("repository__integration")
@@ -108,6 +116,12 @@ class Stack(models.Model):
     fetches_submodules = models.BooleanField(default=True)
     fetches_lfs = models.BooleanField(default=True)
 
+    # Which other repositories its code may have fetched, as an admin says
+    reach = models.CharField(max_length=20, choices=Reach.choices, default=Reach.PROJECT)
+    readable = models.ManyToManyField(
+        Repository, blank=True, related_name="+", help_text="those that are listed"
+    )
+
     # Backend: what plans and applies, and who keeps the state
     tool = models.CharField(max_length=20, choices=Tool.choices, default=Tool.TERRAFORM)
     backend = models.CharField(max_length=20, choices=Backend.choices, default=Backend.STACKHOOK)
@@ -143,7 +157,9 @@ class Stack(models.Model):
         constraints = (
             models.UniqueConstraint(fields=["name"], name="one_stack_per_name"),
             models.CheckConstraint(
-                condition=Q(tool__in=Tool.values) & Q(backend__in=Backend.values),
+                condition=Q(tool__in=Tool.values)
+                & Q(backend__in=Backend.values)
+                & Q(reach__in=Reach.values),
                 name="stack_words",
             ),
         )
@@ -240,6 +256,11 @@ class Stack(models.Model):
             self.head_position = self.followed_position = None
             self.followed_at = timezone.now()
             self.plans_older = self.plan_older_at = self.plan_again_at = None
+            # An admin may be choosing at this moment, and chose for the code that was there.
+            self.reach = Stack.objects.select_for_update().get(pk=self.pk).reach
+            if repository != self.repository:
+                self.reach = Reach.PROJECT
+                self.readable.clear()
             self.repository, self.branch = repository, branch
             self.save()
             # What is pending because it was older than the stack would stay pending for good.

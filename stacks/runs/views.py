@@ -54,6 +54,7 @@ def run(request: HtmxHttpRequest, slug: str, number: int) -> HttpResponse:
         "plan_digest": plan_digest_of(found) if found.state == State.UNCONFIRMED else "",
         "done": list(found.actions.all()),
         "repeated_by": list(found.repeated_by.select_related("stack")),
+        "module_sources": list(found.module_sources.for_pages()),
     }
     version = _version(context)
     is_live = bool(request.htmx)
@@ -184,6 +185,7 @@ def _version(context: dict[str, Any]) -> str:
         context["refusal"],
         [one.pk for one in context["done"]],
         [one.number for one in context["repeated_by"]],
+        [one.pk for one in context["module_sources"]],
     )
     return sha256(repr(shown).encode()).hexdigest()[:16]
 

@@ -12,7 +12,7 @@ import signal
 import socket
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
@@ -95,15 +95,16 @@ class Network:
 
 
 @contextmanager
-def network_of_job(user_id: int | None) -> Iterator[Network | None]:
+def network_of_job(user_id: int | None, ports: Collection[int] = ()) -> Iterator[Network | None]:
     """Yield a network for one job, whose user is given where it has one; None for the worker's own.
 
-    Raises NoNetwork if jobs must have one and can't.
+    `ports` of the worker's loopback are this job's own. Raises NoNetwork if jobs must have one and
+    can't.
     """
     if why_shared():
         yield None
         return
-    with started_network(user_id) as network:
+    with started_network(user_id, ports) as network:
         yield network
 
 
@@ -184,12 +185,13 @@ def try_isolation(command: list[str]) -> None:
 
 
 @contextmanager
-def started_network(user_id: int | None) -> Iterator[Network]:
+def started_network(user_id: int | None, own_ports: Collection[int] = ()) -> Iterator[Network]:
     """Yield a network that was set up for a user; None means this process's own user.
 
     Raises NoNetwork.
     """
     ports, rules = opened()
+    ports |= set(own_ports)
     reader, lifeline = os.pipe()
     with tempfile.TemporaryFile() as errors:
         process = subprocess.Popen(

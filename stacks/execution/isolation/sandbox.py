@@ -18,7 +18,7 @@ import stat
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
@@ -385,14 +385,17 @@ class Printed:
 
 
 @contextmanager
-def sandbox(report: Callable[[str], object] = logger.error) -> Iterator[Sandbox]:
+def sandbox(
+    report: Callable[[str], object] = logger.error, ports: Collection[int] = ()
+) -> Iterator[Sandbox]:
     """Yield a sandbox with a folder of its own, which is removed at the end.
 
-    `report` is called with a sentence if the folder can't be removed. Raises NotIsolated and
+    `report` is called with a sentence if the folder can't be removed. `ports` of the worker's
+    loopback can be reached from it, too. Raises NotIsolated and
     NoNetwork where jobs can't be isolated as the operator wants it.
     """
     top = runs_folder()
-    with free_user() as user_id, network_of_job(user_id) as network:
+    with free_user() as user_id, network_of_job(user_id, ports) as network:
         folder = Path(tempfile.mkdtemp(prefix="job-", dir=top))
         try:
             yield Sandbox(folder, user_id, settings.RUN_ISOLATION == "bubblewrap", network)
