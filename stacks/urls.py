@@ -2,6 +2,7 @@
 
 from django.urls import path
 
+from stacks.arguments import views as arguments
 from stacks.environment import views as environment
 from stacks.overview import views as overview
 from stacks.reports import views as reports
@@ -37,6 +38,7 @@ urlpatterns = [
     path("stacks/<slug:slug>/edit/", edit_views.edit_stack, name="edit"),
     path("stacks/<slug:slug>/behavior/", edit_views.change_behavior, name="change_behavior"),
     path("stacks/<slug:slug>/backend/", edit_views.change_backend, name="change_backend"),
+    path("stacks/<slug:slug>/arguments/", arguments.change_arguments, name="change_arguments"),
     path("stacks/<slug:slug>/state/", backend.state_backend, name="state_backend"),
     path("stacks/<slug:slug>/state/versions/", tfstate.state_versions, name="state_versions"),
     path(

@@ -80,6 +80,7 @@ EXPECTED: dict[str, tuple[Row, Row]] = {
     "stacks/": (MEMBERS, NOBODY),
     "stacks/<slug:slug>/": (MEMBERS, NOBODY),
     "stacks/<slug:slug>/activity/": (MEMBERS, NOBODY),
+    "stacks/<slug:slug>/arguments/": (MEMBERS, MEMBERS_DO),
     "stacks/<slug:slug>/backend/": (MEMBERS, MEMBERS),
     "stacks/<slug:slug>/behavior/": (MEMBERS, MEMBERS_DO),
     "stacks/<slug:slug>/delete/": (MEMBERS, MEMBERS_DO),

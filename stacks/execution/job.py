@@ -7,6 +7,7 @@ import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
+from types import MappingProxyType
 from typing import Any
 
 from django.conf import settings
@@ -15,11 +16,15 @@ from django.utils import timezone
 
 from core.encryption import WrongKey, decrypting
 from core.leases import Keeping
+from stacks.arguments.arguments import arguments_of, arguments_used
+from stacks.arguments.checks import why_not_file
 from stacks.environment.variables import environment_of, former_secrets_of, withheld_from
 from stacks.execution import queue
 from stacks.execution.checkout import lfs, merging, project_root, submodules, workspace
+from stacks.execution.checkout.commands_file import FILE as COMMANDS_FILE
 from stacks.execution.checkout.project_root import ProjectRoot
 from stacks.execution.checkout.workspace import NotFetched
+from stacks.execution.commands import PLAN_VARIABLE, CommandFailed, Commands
 from stacks.execution.git_proxy import modules
 from stacks.execution.git_proxy.proxy import GitProxy, git_proxy
 from stacks.execution.isolation.network import NoNetwork
@@ -38,7 +43,7 @@ from stacks.execution.output.masking import MOST_CHARACTERS, MOST_PARTS, Masker
 from stacks.execution.retries import with_retries
 from stacks.execution.tools import backends, terraform
 from stacks.execution.tools.backends import StoredBackend
-from stacks.execution.tools.errors import Tail, terraform_errors
+from stacks.execution.tools.errors import Tail, last_lines, terraform_errors
 from stacks.execution.tools.operations import options_of
 from stacks.execution.tools.overridden import warnings_of_overridden
 from stacks.execution.tools.terraform import PlanSummary
@@ -62,6 +67,12 @@ TIMED_OUT = {124, 137}
 LOSES_STATE = (
     "so its state would be lost. Name a remote one, or let Stackhook keep the state: Configure "
     "backend."
+)
+NO_WORKSPACES = (
+    "Stackhook keeps the state of this stack through Terraform's http backend, which has no "
+    "workspaces: terraform.workspace would be “default”. Clear the workspace in the arguments of "
+    "the stack, and give the name to the code as a variable; or choose the backend that the code "
+    "names under Configure backend."
 )
 OURS = "Something went wrong in Stackhook itself. The operator finds it in the worker's log."
 
@@ -105,7 +116,7 @@ def _execute(run: Run, is_ending: Callable[[], bool], lease: Keeping) -> None:
         logger.info("%s of %s was stopped", run, run.stack)
     except WorkerEnds:
         queue.requeue(run)
-    except (JobFailed, NotFetched) as failure:
+    except (JobFailed, NotFetched, CommandFailed) as failure:
         fail(run, str(failure), failure.errors)
     except (LimitReached, NoNetwork, NotIsolated, ProviderError, WrongKey) as error:
         fail(run, str(error))
@@ -172,6 +183,8 @@ class Job:
         self.proxy = proxy
         self.asked_at = time.monotonic()
         self.program = self._program()
+        is_applying = run.state == State.APPLYING
+        self.arguments = arguments_used(run) if is_applying else arguments_of(self.stack)
         self.token = run.repository.integration.read_credentials().token
         self.environment, secrets = self._environment()
         secrets += [self.token, self.run.repository.integration.provider.git_header(self.token)]
@@ -180,11 +193,18 @@ class Job:
         self.log = Log(run, run.state, self.masker)
         self.git = workspace.Git(run, self.token, sandbox, self.log, self._is_unwanted)
         self.printed = Tail()
+        self.commands = Commands(
+            self.arguments.commands,
+            sandbox,
+            self.log,
+            self._is_unwanted,
+            Limits(settings.RUN_PLAN_MINUTES * 60),
+        )
 
     def plan(self) -> None:
         """Plan, and wait for people where something would be changed on the tracked branch."""
         # Before anything is fetched: whatever moves from now on makes the plan out of date.
-        _note(self.run, basis_now(self.stack))
+        _note(self.run, basis_now(self.stack) | {"arguments": self.arguments.stored})
         if self.run.kind == Kind.PROPOSED:
             _note(self.run, {"tracked_sha": merging.tracked_now(self.run)})
         self._prepare()
@@ -196,9 +216,10 @@ class Job:
         self._warn_of_environment()
         _move(self.run, State.PLANNING)
         self.log.phase = State.PLANNING
+        self._run_commands("before_plan")
         plan = self.sandbox.path("workspace", terraform.PLAN)
         locks = self.run.kind == Kind.TRACKED
-        options = options_of(self.run)
+        options = self.arguments.plan_options(options_of(self.run))
         command = terraform.plan_command(self.program, plan, locks=locks, options=options)
         code = self._execute(command, Limits(settings.RUN_PLAN_MINUTES * 60))
         if code not in {terraform.NO_CHANGES, terraform.CHANGES}:
@@ -212,7 +233,9 @@ class Job:
             if is_applied
             else b""
         )
-        fields = self._results(self.sandbox.provide(terraform.PLAN, file))
+        copy = self.sandbox.provide(terraform.PLAN, file)
+        fields = self._results(copy)
+        self._run_commands("after_plan", {PLAN_VARIABLE: copy})
         if not is_applied:
             end(self.run, State.FINISHED, **fields)
             return
@@ -245,7 +268,8 @@ class Job:
             )
         plan = self.sandbox.provide(terraform.PLAN, content)
         self._prepare(bytes(stored.lock_file))
-        command = terraform.apply_command(self.program, plan)
+        self._run_commands("before_apply", {PLAN_VARIABLE: plan})
+        command = terraform.apply_command(self.program, plan, self._apply_options())
         limits = Limits(settings.RUN_APPLY_MINUTES * 60, outlives=True)
         limit_apply(self.run, timedelta(seconds=limits.seconds + KILLED_AFTER))
         code = self._execute(command, limits)
@@ -259,7 +283,28 @@ class Job:
                 "The apply failed. Part of it may have been done: the next plan shows what is "
                 "missing."
             )
+        try:
+            self._run_commands("after_apply")
+        except (CommandFailed, LimitReached) as failure:
+            self._warn(f"Everything was applied, but a command failed afterwards. {failure}")
         end(self.run, State.FINISHED, apply_ended_at=timezone.now())
+
+    def _apply_options(self) -> list[str]:
+        if not self.arguments.var_files:
+            return list(self.arguments.apply_arguments)
+        command = terraform.version_command(self.program)
+        printed, _ = self.sandbox.collect(command, {}, self._is_unwanted, MEGABYTE)
+        takes_variables = terraform.apply_takes_variables(self.stack.tool, printed)
+        files = self.arguments.var_file_options if takes_variables else []
+        return [*files, *self.arguments.apply_arguments]
+
+    def _run_commands(self, moment: str, more: Mapping[str, str] = MappingProxyType({})) -> None:
+        """Run the commands of a moment; before a plan, see to it that they changed no backend."""
+        if not self.commands.of(moment):
+            return
+        self.commands.run(moment, self.environment | dict(more), self.program)
+        if moment == "before_plan":
+            self._check_backend(self._list_root(), has_failed=False)
 
     def _program(self) -> str:
         program = terraform.binary(self.stack.tool)
@@ -307,6 +352,7 @@ class Job:
         lfs.complete(self.git, submodules.complete(self.git))
         self.folder = f"{workspace.CODE}/{self.stack.project_root}".rstrip("/")
         root = self._look_into_root()
+        self._check_files()
         if self.stack.backend == Backend.STACKHOOK:
             self._check_no_state(root)
             self._put_backend(root)
@@ -331,22 +377,28 @@ class Job:
         self.log.say(f"The repository was renamed. Fetching from {self.run.repository}")
         return merging.fetch(self.git)
 
-    def _look_into_root(self) -> ProjectRoot:
-        """Return what the project root holds.
-
-        Raises JobFailed without configuration: Terraform would plan to destroy everything, as the
-        file that names our backend hides from it that there is none.
-        """
-        folder = self.sandbox.path("workspace", self.folder)
-        listing, code = self.sandbox.collect(
-            ["sh", "-c", project_root.LIST, "list", folder], {}, self._is_unwanted, LARGEST_LISTING
-        )
+    def _list_root(self) -> ProjectRoot:
+        folders = [self.sandbox.path("workspace", one) for one in (self.folder, workspace.CODE)]
+        command = ["sh", "-c", project_root.LIST, "list", *folders, COMMANDS_FILE]
+        listing, code = self.sandbox.collect(command, {}, self._is_unwanted, LARGEST_LISTING)
         if code == project_root.NO_FOLDER:
             raise JobFailed(
                 f"The commit has no folder “{self.stack.project_root}”. Change the project root of "
                 f"the stack, or add the folder."
             )
-        root = project_root.read_listing(listing)
+        return project_root.read_listing(listing)
+
+    def _look_into_root(self) -> ProjectRoot:
+        """Return what the project root holds, once the commands before init have run.
+
+        Raises JobFailed without configuration: Terraform would plan to destroy everything, as the
+        file that names our backend hides from it that there is none.
+        """
+        root = self._list_root()
+        self.commands.read_file(self.folder, root.place)
+        if self.commands.of("before_init"):
+            self._run_commands("before_init")
+            root = self._list_root()
         if not root.configuration(Tool(self.stack.tool)):
             where = f"“{self.stack.project_root}”" if self.stack.project_root else "the repository"
             raise JobFailed(
@@ -355,6 +407,24 @@ class Job:
                 f"code moved."
             )
         return root
+
+    def _check_files(self) -> None:
+        """Fail where a file is missing that the arguments of the stack name."""
+        if not self.arguments.files:
+            return
+        for path in self.arguments.files:
+            if reason := why_not_file(self.stack.project_root, path):
+                raise JobFailed(f"{reason} Change the arguments of the stack.")
+        command = ["sh", "-c", project_root.MISSING, "missing", *self.arguments.files]
+        missing, _ = self.sandbox.collect(
+            command, {}, self._is_unwanted, LARGEST_LISTING, self.folder
+        )
+        if missing:
+            path = missing.decode(errors="replace").partition("\0")[0]
+            raise JobFailed(
+                f"The commit has no file “{path}”, seen from the project root. Add the file, or "
+                f"change the arguments of the stack."
+            )
 
     def _check_no_state(self, root: ProjectRoot) -> None:
         """Fail where the commit holds a state, which `init` would ask to migrate."""
@@ -397,11 +467,19 @@ class Job:
     def _initialize(self, root: ProjectRoot) -> None:
         """Initialize the project root, and check which backend the tool then uses."""
         limits = Limits(settings.RUN_PLAN_MINUTES * 60)
+        options = self.arguments.backend_options
+        if self.stack.tool == Tool.OPENTOFU:  # its backends and modules may depend on variables
+            options = [*options, *self.arguments.var_file_options]
         with self.proxy.serving(self.run, self.token) as served:
-            command = terraform.init_command(self.program)
+            command = terraform.init_command(self.program, options)
             has_failed = bool(self._execute(command, limits, served.environment()))
         if self.run.state != State.APPLYING:  # it was planned with what the plan fetched
             modules.record(self.run, served, self.sandbox, self._is_unwanted)
+        self._check_backend(root, has_failed=has_failed)
+        self._select_workspace(limits)
+        self._run_commands("after_init")
+
+    def _check_backend(self, root: ProjectRoot, *, has_failed: bool) -> None:
         stored = backends.read_stored(
             self.sandbox.read_file(f"data/{backends.STORED}", MEGABYTE, self._is_unwanted)
         )
@@ -415,6 +493,21 @@ class Job:
             raise JobFailed(f"The code names no backend, {LOSES_STATE}")
         if self.stack.backend == Backend.OWN and stored.type in backends.LOSE_STATE:
             raise JobFailed(f"The code names the backend “{stored.type}”, {LOSES_STATE}")
+
+    def _select_workspace(self, limits: Limits) -> None:
+        """Select the workspace of the stack; only a tracked run makes one that is not there."""
+        name = self.arguments.workspace
+        if not name:
+            return
+        if self.stack.backend == Backend.STACKHOOK:
+            raise JobFailed(NO_WORKSPACES)
+        creates = self.run.kind == Kind.TRACKED
+        command = terraform.workspace_command(self.program, name, creates=creates)
+        if self._execute(command, limits):
+            sentence = f"The workspace “{name}” could not be selected."
+            if not creates:
+                sentence = f"{sentence} If there is none yet, a tracked run makes it."
+            raise JobFailed(sentence, last_lines(self.printed.text, self.masker.mask))
 
     def _check_backend_is_ours(
         self, root: ProjectRoot, stored: StoredBackend | None, has_failed: bool
@@ -447,7 +540,11 @@ class Job:
     def _warn_of_environment(self) -> None:
         """Warn of variables that have no effect, or that can't be masked."""
         for warning in warnings_of_overridden(
-            self.environment, self.sandbox, self.folder, self._is_unwanted
+            self.environment,
+            self.sandbox,
+            self.folder,
+            self._is_unwanted,
+            self.arguments.var_files,
         ):
             self._warn(warning)
         if self.masker.has_more:

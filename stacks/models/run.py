@@ -230,6 +230,9 @@ class Run(Leased):
     plan = models.JSONField(null=True, blank=True)
     warnings = models.JSONField(default=list, blank=True, help_text="sentences for its page")
 
+    # What of its stack's arguments it was planned with, so that its apply matches its plan
+    arguments = models.JSONField(default=dict, blank=True)
+
     # What it was planned from: its plan is out of date once one of these moved
     planned_sha = models.CharField(
         max_length=64, blank=True, help_text="the merge commit, where that was planned"

@@ -11,6 +11,7 @@ from django.utils import timezone
 from django.utils.text import slugify
 
 from stacks.models.report import ALL_STACKS, Report
+from stacks.rules.paths import in_repository, named_files
 from stacks.rules.states import ENDED, State
 from stacks.rules.triggers import Rule
 from vcs_integrations.models import Integration, Repository, search_key, search_words
@@ -126,6 +127,16 @@ class Stack(models.Model):
     tool = models.CharField(max_length=20, choices=Tool.choices, default=Tool.TERRAFORM)
     backend = models.CharField(max_length=20, choices=Backend.choices, default=Backend.STACKHOOK)
 
+    # Arguments: what the tool is run with, and the commands before and after it
+    var_files = models.JSONField(default=list, blank=True, help_text="from the project root")
+    backend_config = models.JSONField(
+        default=list, blank=True, help_text="values, and files from the project root"
+    )
+    workspace = models.CharField(max_length=90, blank=True)
+    plan_arguments = models.JSONField(default=list, blank=True)
+    apply_arguments = models.JSONField(default=list, blank=True)
+    commands = models.JSONField(default=dict, blank=True, help_text="like before_init: [make]")
+
     # Since when it follows this branch: what was pushed before starts nothing
     followed_at = models.DateTimeField(default=timezone.now)
     followed_position = models.BigIntegerField(null=True, blank=True)
@@ -202,6 +213,13 @@ class Stack(models.Model):
     @property
     def is_detached(self) -> bool:
         return not self.integration.is_linked
+
+    @property
+    def files_read(self) -> list[str]:
+        """Files of the repository that its runs read by name, wherever they are."""
+        named = named_files(self.var_files, self.backend_config)
+        found = (in_repository(self.project_root, path) for path in named)
+        return [path for path in found if path]
 
     @property
     def branch_url(self) -> str:

@@ -103,6 +103,9 @@ class Settings(Protocol):
     followed_position: int | None
     plans_older: bool | None
 
+    @property
+    def files_read(self) -> list[str]: ...
+
 
 @dataclass(frozen=True)
 class Undecided:
@@ -293,12 +296,14 @@ def decide_past_revision(
 def is_affected(stack: Settings, paths: Collection[str]) -> bool:
     """Say whether a path is the project root, lies under it, or matches the extra globs.
 
-    So does one that the project root lies under: a submodule changes as one path.
+    So does one that the project root lies under: a submodule changes as one path. The same holds
+    for each file that the stack's arguments name.
     """
     root = f"{stack.project_root}/" if stack.project_root else ""
     folders = [f"{path.removesuffix('/')}/" for path in paths]
     touches_root = any(one.startswith(root) or root.startswith(one) for one in folders)
-    return touches_root or globs.concern(stack.extra_globs, paths)
+    reads = any(f"{file}/".startswith(one) for file in stack.files_read for one in folders)
+    return touches_root or reads or globs.concern(stack.extra_globs, paths)
 
 
 def _decide_tracked(

@@ -18,20 +18,27 @@ SUFFIXES = {
 STATE = "terraform.tfstate"
 # Where the `local` backend keeps the states of workspaces, each in a folder.
 WORKSPACES = "terraform.tfstate.d"
-# Prints type and path of all that is in the folder $1, and in its folder of workspaces.
+# Prints type and path of all that is in the folder $1, and in its folder of workspaces. Then in
+# which of this folder and of $2, the top of the repository, the file $3 is found first.
 NO_FOLDER = 66
+ROOT, TOP = "root", "top"
 LIST = rf"""
 test -d "$1" || exit {NO_FOLDER}
-exec find "$1/" -mindepth 1 -maxdepth 2 -printf '%y %P\0' ! -name {WORKSPACES} -prune
+find "$1/" -mindepth 1 -maxdepth 2 -printf '%y %P\0' ! -name {WORKSPACES} -prune
+if test -f "$1/$3"; then printf '@ {ROOT}\0'; elif test -f "$2/$3"; then printf '@ {TOP}\0'; fi
 """
 
 
 @dataclass(frozen=True)
 class ProjectRoot:
-    """The names in a project root: of what is no folder, and of the workspaces that have states."""
+    """The names in a project root: of what is no folder, and of the workspaces that have states.
+
+    `place` says where the file of commands is that counts, ROOT or TOP; empty if there is none.
+    """
 
     files: Sequence[str]
     workspaces: Sequence[str]
+    place: str = ""
 
     def configuration(self, tool: Tool) -> list[str]:
         """Return the files that the tool loads and that can declare something."""
@@ -54,17 +61,24 @@ class ProjectRoot:
         return sorted(name for name in found if name.endswith(SUFFIXES[tool]))
 
 
+# Prints those of some paths, from the project root, that are no files.
+MISSING = r"""for path; do test -f "$path" || printf '%s\0' "$path"; done"""
+
+
 def read_listing(listing: bytes) -> ProjectRoot:
     """Return what `LIST` printed."""
-    files, workspaces = [], []
+    files, workspaces, place = [], [], ""
     for line in listing.decode(errors="replace").split("\0")[:-1]:
         kind, _, path = line.partition(" ")
+        if kind == "@":
+            place = path
+            continue
         folder, _, name = path.rpartition("/")
         if folder and kind == "d":
             workspaces.append(name)
         elif not folder and kind != "d":
             files.append(name)
-    return ProjectRoot(files, workspaces)
+    return ProjectRoot(files, workspaces, place)
 
 
 def holds_state(content: bytes) -> bool:

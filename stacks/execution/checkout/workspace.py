@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from stacks.execution.isolation.sandbox import Limits, Sandbox
 from stacks.execution.output.logs import Log
-from stacks.execution.tools.errors import Tail, git_errors
+from stacks.execution.tools.errors import Tail, last_lines
 from stacks.models import Run
 
 CODE = "code"
@@ -196,7 +196,7 @@ class Git:
 
     def failed(self, sentence: str, fix: str = "") -> NotFetched:
         """Return the failure of the last call, with what git said of it."""
-        errors = git_errors(self.printed.text, self.log.masker.mask)
+        errors = last_lines(self.printed.text, self.log.masker.mask)
         why = "" if errors else "The end of the log says why."
         return NotFetched(" ".join(filter(None, [sentence, why, fix])), errors)
 

@@ -63,8 +63,8 @@ def terraform_errors(text: str, mask: Callable[[str], str]) -> str:
     return _shortened([_masked(block, mask) for block in shown])
 
 
-def git_errors(text: str, mask: Callable[[str], str]) -> str:
-    """Return what git said last, masked, each line once; empty if it said nothing."""
+def last_lines(text: str, mask: Callable[[str], str]) -> str:
+    """Return what a program said last, masked, each line once; empty if it said nothing."""
     lines = [one.rstrip() for one in text.split("\n") if one.strip() and not _PROGRESS.search(one)]
     return "\n".join([*dict.fromkeys(_masked(lines, mask))][-MOST_LINES:]) if lines else ""
 

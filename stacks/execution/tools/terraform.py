@@ -26,6 +26,8 @@ LOCK_TIMEOUT = "-lock-timeout=60s"
 MOST_LISTED = 5000
 # How much is kept of what a plan lists, in characters.
 LONGEST = {"address": 500, "moved_from": 500, "name": 200, "value": 200}
+# Since when a saved plan is applied with the files of variables that it was made with.
+FIRST_WITH_VARIABLES = {Tool.TERRAFORM: (1, 10), Tool.OPENTOFU: (1, 8)}
 VARIABLES = {Tool.TERRAFORM: "TERRAFORM_BIN", Tool.OPENTOFU: "TOFU_BIN"}
 
 
@@ -36,14 +38,15 @@ def binary(tool: str) -> str | None:
     return named or shutil.which(name, path=SYSTEM_PATH)
 
 
-def init_command(program: str) -> list[str]:
-    return [program, "init", "-input=false"]
+def init_command(program: str, options: Sequence[str] = ()) -> list[str]:
+    return [program, "init", "-input=false", *options]
 
 
 def plan_command(program: str, plan: str, *, locks: bool, options: Sequence[str] = ()) -> list[str]:
     """Return how to plan; what is not applied needs no lock of the state.
 
-    `options` say what is planned otherwise than usual.
+    `options` say what is planned otherwise than usual. Of an option that is there twice the last
+    one counts, so they may have another timeout.
     """
     lock = LOCK_TIMEOUT if locks else "-lock=false"
     plain = [program, "plan", "-input=false", lock, "-detailed-exitcode", f"-out={plan}"]
@@ -54,8 +57,39 @@ def show_command(program: str, plan: str) -> list[str]:
     return [program, "show", "-json", plan]
 
 
-def apply_command(program: str, plan: str) -> list[str]:
-    return [program, "apply", "-input=false", LOCK_TIMEOUT, plan]
+def apply_command(program: str, plan: str, options: Sequence[str] = ()) -> list[str]:
+    return [program, "apply", "-input=false", LOCK_TIMEOUT, *options, plan]
+
+
+def workspace_command(program: str, name: str, *, creates: bool) -> list[str]:
+    """Return how to select a workspace; `creates` also makes one that is not there.
+
+    TF_WORKSPACE would make one in any case: the backends write an empty state for a name that
+    they don't know. The option -or-create is from Terraform 1.4 on.
+    """
+    script = '"$1" workspace select "$2"'
+    if creates:
+        script = f'{script} || "$1" workspace new "$2"'
+    return ["sh", "-c", script, "workspace", program, name]
+
+
+def version_command(program: str) -> list[str]:
+    return [program, "version", "-json"]
+
+
+def apply_takes_variables(tool: str, printed: bytes) -> bool:
+    """Say whether a tool wants the files of variables again for a saved plan.
+
+    `printed` is what `version -json` printed. Terraform does from 1.10 on, whose ephemeral
+    variables are in no plan (Command: apply, “-var-file”); OpenTofu from 1.8 on, which evaluates
+    variables early (What's new in OpenTofu 1.8). Those before refuse them.
+    """
+    try:
+        version = str(read_json(printed)["terraform_version"])
+        numbers = tuple(int(number) for number in version.partition("-")[0].split(".")[:2])
+    except (ValueError, KeyError, TypeError):
+        return True
+    return numbers >= FIRST_WITH_VARIABLES[Tool(tool)]
 
 
 def validate_command(program: str) -> list[str]:

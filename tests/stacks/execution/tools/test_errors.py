@@ -3,7 +3,7 @@
 import pytest
 
 from stacks.execution.output.masking import MASK, Masker
-from stacks.execution.tools.errors import MOST_LINES, SEARCHED, Tail, git_errors, terraform_errors
+from stacks.execution.tools.errors import MOST_LINES, SEARCHED, Tail, last_lines, terraform_errors
 
 pytestmark = pytest.mark.without_resources
 
@@ -164,7 +164,7 @@ def test_only_whole_lines_of_the_end_are_searched() -> None:
 def said_by_git(printed: str, *secrets: str) -> str:
     tail = Tail()
     tail.write(printed.encode())
-    return git_errors(tail.text, Masker(secrets).mask)
+    return last_lines(tail.text, Masker(secrets).mask)
 
 
 def test_what_git_said_is_shown_once_without_its_progress() -> None:
