@@ -47,13 +47,16 @@ format: setup
 	$(BIN)/ruff check --fix --quiet .
 	$(BIN)/ruff format --quiet .
 
+COMPILE := .venv/lock/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" \
+	--prerelease if-necessary-or-explicit
+
 # Pins every package with its hashes; run it after a change of dependencies in pyproject.toml.
 lock:
 	$(PYTHON) -m venv .venv/lock && .venv/lock/bin/pip install --quiet uv
-	for groups in "" "--group dev"; do \
-	  .venv/lock/bin/uv pip compile --quiet pyproject.toml $$groups --universal --python-version 3.11 \
-	    --generate-hashes --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" \
-	    --prerelease if-necessary-or-explicit --output-file requirements$${groups:+-dev}.txt; done
+	for group in "" dev; do \
+	  $(COMPILE) pyproject.toml $${group:+--group $$group} --output-file requirements$${group:+-$$group}.txt; done
+	$(COMPILE) --group terraform --output-file requirements-terraform.txt
 
 clean:
 	rm -rf .venv .demo staticfiles .mypy_cache .ruff_cache .pytest_cache .hypothesis

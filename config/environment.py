@@ -107,6 +107,17 @@ def program(name: str) -> str:
     return value
 
 
+def folder(name: str) -> str:
+    """Return the path of a folder; empty if none is named."""
+    value = text(name, "")
+    if value and not (Path(value).is_absolute() and Path(value).is_dir()):
+        raise ImproperlyConfigured(
+            f"{name} is {value!r}: use the whole path of a folder that exists, like "
+            f"/usr/local/lib/stackhook."
+        )
+    return value
+
+
 def _number(name: str, default: int, largest: int) -> int:
     value = text(name, str(default))
     if not (value.isascii() and value.isdigit() and 0 < int(value) <= largest):

@@ -189,6 +189,7 @@ DELIVERY_RETENTION_DAYS = environment.count("DELIVERY_RETENTION_DAYS", 90)
 # Executing runs: the programs (else those of the system's own path), and what a job may take.
 TERRAFORM_BIN = environment.program("TERRAFORM_BIN")
 TOFU_BIN = environment.program("TOFU_BIN")
+TOOLS_FOLDER = environment.folder("TOOLS_FOLDER")
 RUN_ISOLATION = environment.choice("RUN_ISOLATION", ["bubblewrap", "none"])
 RUN_NETWORK = environment.choice("RUN_NETWORK", ["auto", "isolated", "shared"])
 RUN_NETWORK_ALLOWED = environment.destinations("RUN_NETWORK_ALLOWED")

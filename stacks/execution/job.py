@@ -47,6 +47,8 @@ from stacks.execution.tools.errors import Tail, last_lines, terraform_errors
 from stacks.execution.tools.operations import options_of
 from stacks.execution.tools.overridden import warnings_of_overridden
 from stacks.execution.tools.terraform import PlanSummary
+from stacks.execution.versions import choosing
+from stacks.execution.versions.wanted import NoVersion
 from stacks.lifecycle.basis import basis_now, why_state_refuses
 from stacks.lifecycle.forks import is_refused
 from stacks.models import Backend, PlanFile, Run, Tool
@@ -118,7 +120,7 @@ def _execute(run: Run, is_ending: Callable[[], bool], lease: Keeping) -> None:
         queue.requeue(run)
     except (JobFailed, NotFetched, CommandFailed) as failure:
         fail(run, str(failure), failure.errors)
-    except (LimitReached, NoNetwork, NotIsolated, ProviderError, WrongKey) as error:
+    except (LimitReached, NoNetwork, NotIsolated, NoVersion, ProviderError, WrongKey) as error:
         fail(run, str(error))
     except Exception:
         logger.exception("%s of %s failed", run, run.stack)
@@ -182,7 +184,7 @@ class Job:
         self.lease = lease
         self.proxy = proxy
         self.asked_at = time.monotonic()
-        self.program = self._program()
+        self.program = ""
         is_applying = run.state == State.APPLYING
         self.arguments = arguments_used(run) if is_applying else arguments_of(self.stack)
         self.token = run.repository.integration.read_credentials().token
@@ -307,14 +309,11 @@ class Job:
             self._check_backend(self._list_root(), has_failed=False)
 
     def _program(self) -> str:
-        program = terraform.binary(self.stack.tool)
-        if program is None:
-            name = self.stack.get_tool_display()
-            raise JobFailed(
-                f"{name} is not installed on the worker's machine. Ask the operator to install it, "
-                f"or to set {terraform.VARIABLES[Tool(self.stack.tool)]}."
-            )
-        return self.sandbox.program(program)
+        """Choose the version for the run, note it, and return its program inside."""
+        program, fields = choosing.choose(self.run, self.sandbox, self.folder, self._is_unwanted)
+        _note(self.run, fields)
+        self.log.say(f"Using {program}, from {self.run.tool_version_from}")
+        return self.sandbox.program(program.path, program.files)
 
     def _environment(self) -> tuple[dict[str, str], list[str]]:
         """Return what the job's programs find in their environment, and what of it is secret."""
@@ -395,6 +394,7 @@ class Job:
         file that names our backend hides from it that there is none.
         """
         root = self._list_root()
+        self.program = self._program()
         self.commands.read_file(self.folder, root.place)
         if self.commands.of("before_init"):
             self._run_commands("before_init")
@@ -488,7 +488,7 @@ class Job:
         elif has_failed:
             self._check_no_state(root)
         if has_failed:
-            raise self._failed("The initialization failed.")
+            raise self._failed(choosing.why_not_initialized(self.run, self.printed.text))
         if stored is None:
             raise JobFailed(f"The code names no backend, {LOSES_STATE}")
         if self.stack.backend == Backend.OWN and stored.type in backends.LOSE_STATE:

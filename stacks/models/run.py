@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from core.leases import Leased, LeasedQuerySet
 from stacks.models.report import Report
-from stacks.models.stack import Stack
+from stacks.models.stack import Stack, Tool
 from stacks.rules.changes import DONE, TO_DO, Changes, count_destroying
 from stacks.rules.states import (
     DOES_NOT_COUNT,
@@ -211,6 +211,9 @@ class Run(Leased):
     plan_ended_at = models.DateTimeField(null=True, blank=True)
     apply_started_at = models.DateTimeField(null=True, blank=True)
     apply_ended_at = models.DateTimeField(null=True, blank=True)
+    tool = models.CharField(max_length=20, choices=Tool.choices, blank=True)
+    tool_version = models.CharField(max_length=100, blank=True, help_text="of its plan and apply")
+    tool_version_from = models.CharField(max_length=50, blank=True, help_text="what says so")
 
     # The result: why it failed, how many resources its plan names, and the plan as a list
     failure = models.CharField(max_length=1000, blank=True)
@@ -443,6 +446,11 @@ class Run(Leased):
             return ""
         integration = self.repository.integration
         return integration.provider.branch_url(self.repository.web_url, self.branch)
+
+    @property
+    def tool_with_version(self) -> str:
+        """What it is planned and applied with, like “Terraform 1.11.4”; empty until it is known."""
+        return f"{self.get_tool_display()} {self.tool_version}" if self.tool_version else ""
 
     @property
     def plan_duration(self) -> str:

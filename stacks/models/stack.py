@@ -125,6 +125,11 @@ class Stack(models.Model):
 
     # Backend: what plans and applies, and who keeps the state
     tool = models.CharField(max_length=20, choices=Tool.choices, default=Tool.TERRAFORM)
+    tool_version = models.CharField(
+        max_length=200,
+        blank=True,
+        help_text="one version, or a constraint on it; empty for what the code says",
+    )
     backend = models.CharField(max_length=20, choices=Backend.choices, default=Backend.STACKHOOK)
 
     # Arguments: what the tool is run with, and the commands before and after it

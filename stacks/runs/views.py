@@ -179,6 +179,7 @@ def _version(context: dict[str, Any]) -> str:
         found.failure,
         found.warnings,
         found.worker,
+        found.tool_version,
         [one.pk for one in found.proposals],
         context["actions"],
         context["doubts"],

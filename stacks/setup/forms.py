@@ -9,6 +9,7 @@ from django.db.models.functions import Lower
 
 from stacks.models import Backend, Stack, Tool
 from stacks.rules import globs
+from stacks.rules.versions import LONGEST_CONSTRAINT, InvalidVersion, read_choice
 from stacks.sources.comboboxes import ComboboxInput
 from stacks.sources.finding import find_branch, find_repository, pasted_branch
 from vcs_integrations.models import Integration
@@ -298,6 +299,16 @@ class BackendForm(StepForm):
         help_text="The one that the code is written for. A state that one of them has written is "
         "not always readable for the other.",
     )
+    tool_version = forms.CharField(
+        label="Version",
+        max_length=LONGEST_CONSTRAINT,
+        required=False,
+        widget=forms.TextInput(attrs={"autocomplete": "off", "spellcheck": "false"}),
+        help_text="Optional. One version, like 1.11.4, or a constraint, like ~> 1.11. Left empty, "
+        "the code says it: .terraform-version (for OpenTofu .opentofu-version) in the project root "
+        "or at the top of the repository, else required_version. Each run shows which version it "
+        "uses.",
+    )
     backend = forms.ChoiceField(
         label="State is kept by",
         choices=Backend.choices,
@@ -306,6 +317,15 @@ class BackendForm(StepForm):
         "code names a backend, like azurerm, and has a state there, choose that: otherwise all of "
         "it is planned a second time.",
     )
+
+    def clean_tool_version(self) -> str:
+        typed: str = self.cleaned_data["tool_version"]
+        if not typed:
+            return ""
+        try:
+            return str(read_choice(typed))
+        except InvalidVersion as error:
+            raise forms.ValidationError(str(error)) from None
 
 
 def _plain_glob(typed: str) -> str:

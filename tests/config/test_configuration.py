@@ -286,6 +286,8 @@ WRONG = [
     ("ALLOWED_HOSTS", "a.example b.example"),
     ("AZURE_DEVOPS_SERVERS", "tfs.example"),
     ("AZURE_DEVOPS_SERVERS", "https://good.example,ssh://tfs.example"),
+    ("TOOLS_FOLDER", "tools"),
+    ("TOOLS_FOLDER", "/there/is/no/such/folder"),
     ("RUN_NETWORK", "vpn"),
     ("RUN_NETWORK_ALLOWED", "registry.example"),
     ("RUN_NETWORK_ALLOWED", "10.1.2.3/8"),

@@ -26,7 +26,7 @@ from stacks.execution.isolation.sandbox import (
     remove_left_folders,
     runs_folder,
 )
-from stacks.execution.tools import terraform
+from stacks.execution.versions.installed import describe_programs
 from stacks.models import Tool
 
 logger = logging.getLogger(__name__)
@@ -51,7 +51,7 @@ class Command(BaseCommand):
             signal.signal(number, lambda *_: ending.set())
         worker = f"{socket.gethostname()[:60]}:{os.getpid()}:{secrets.token_hex(8)}"
         for tool in Tool:
-            self.stdout.write(f"{tool.label}: {terraform.binary(tool) or 'not found'}")
+            self.stdout.write(describe_programs(tool))
         self.stdout.write(network)
         for folder in left:
             self.stdout.write(f"Could not be removed, remove it by hand: {folder}")

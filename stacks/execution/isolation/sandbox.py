@@ -120,14 +120,20 @@ class Sandbox:
         (self.folder / "input" / name).chmod(0o644)
         return self.path("input", name)
 
-    def program(self, path: str) -> str:
-        """Return where a job finds a program of the operator; a copy, unless the system has it."""
-        if not self.is_isolated or path.startswith("/usr/"):
-            return path
-        name = Path(path).name
-        shutil.copyfile(path, self.folder / "input" / name)
-        (self.folder / "input" / name).chmod(0o755)
-        return self.path("input", name)
+    def program(self, path: Path, beside: Sequence[Path] = ()) -> str:
+        """Return where a job finds a program of the operator; a copy, unless the system has it.
+
+        `beside` are the files that it needs in its folder.
+        """
+        if not self.is_isolated or path.is_relative_to("/usr"):
+            return str(path)
+        folder = self.folder / "input" / "program"
+        folder.mkdir()
+        folder.chmod(0o755)  # whatever the umask is
+        for file in (path, *beside):
+            shutil.copyfile(file, folder / file.name)
+            (folder / file.name).chmod(0o755)
+        return self.path("input", f"program/{path.name}")
 
     def certificates(self, *names: str) -> dict[str, str]:
         """Return variables that lead to the operator's own certificate authorities, if any."""

@@ -1,4 +1,4 @@
-"""Terraform's language on its surface: the values in a text, and the names that a file sets.
+"""Terraform's language on its surface: the values in a text, and what a file sets.
 
 What is read here was written by anybody, so no grammar is followed: any text is read, in time
 proportional to its length, and nothing raises. JSON is near enough to be read the same way.
@@ -46,6 +46,28 @@ def names_set_in(text: str) -> set[str]:
         if token["word"] and depth == 0 and _IS_SET.match(text, token.end()):
             names.add(token["word"])
     return names
+
+
+def required_versions(text: str) -> list[str]:
+    """Return each `required_version` of the `terraform` blocks in a file of code, as it is written.
+
+    "Terraform block" in Terraform's documentation: only literal values are allowed in it.
+    """
+    found = []
+    opened: list[str] = []  # the word before each bracket that is open
+    word, is_set = "", False
+    for token, _ in _tokens(text):
+        if token["comment"]:
+            continue
+        if token["open"]:
+            opened.append(word)
+        elif token["close"]:
+            del opened[-1:]
+        elif is_set and token["text"] is not None and opened == ["terraform"]:
+            found.append(_unescaped(token["text"]))
+        word = token["word"] or ""
+        is_set = word == "required_version" and bool(_IS_SET.match(text, token.end()))
+    return found
 
 
 def _tokens(text: str) -> Iterator[tuple["re.Match[str]", str | None]]:

@@ -28,14 +28,14 @@ MOST_LISTED = 5000
 LONGEST = {"address": 500, "moved_from": 500, "name": 200, "value": 200}
 # Since when a saved plan is applied with the files of variables that it was made with.
 FIRST_WITH_VARIABLES = {Tool.TERRAFORM: (1, 10), Tool.OPENTOFU: (1, 8)}
+PROGRAMS = {Tool.TERRAFORM: "terraform", Tool.OPENTOFU: "tofu"}
 VARIABLES = {Tool.TERRAFORM: "TERRAFORM_BIN", Tool.OPENTOFU: "TOFU_BIN"}
 
 
 def binary(tool: str) -> str | None:
     """Return the path of a tool's program on this machine, or None where it is not there."""
     named = {Tool.TERRAFORM: settings.TERRAFORM_BIN, Tool.OPENTOFU: settings.TOFU_BIN}[Tool(tool)]
-    name = {Tool.TERRAFORM: "terraform", Tool.OPENTOFU: "tofu"}[Tool(tool)]
-    return named or shutil.which(name, path=SYSTEM_PATH)
+    return named or shutil.which(PROGRAMS[Tool(tool)], path=SYSTEM_PATH)
 
 
 def init_command(program: str, options: Sequence[str] = ()) -> list[str]:

@@ -1,5 +1,7 @@
 """What plans and applies, and who keeps the state: the last step, and the page that changes it."""
 
+import html
+
 import pytest
 from django.db import IntegrityError, transaction
 from django.test import Client
@@ -74,3 +76,42 @@ def test_the_page_says_what_a_change_leads_to(member: Client, stack: Stack) -> N
     page = " ".join(member.get(PATH).content.decode().split())
     assert "A change moves no state: what the stack manages already is unknown to another" in page
     assert f'href="{PATH}"' in member.get("/stacks/network/edit/").content.decode()
+
+
+# Which version of the tool
+
+
+@pytest.mark.parametrize(
+    ("typed", "kept"),
+    [("", ""), (" 1.11.4 ", "1.11.4"), ("v1.11.4", "1.11.4"), (">=1.5,<2", ">= 1.5, < 2")],
+)
+def test_a_version_is_chosen_and_shown(member: Client, stack: Stack, typed: str, kept: str) -> None:
+    response = member.post(PATH, BACKEND | {"tool_version": typed}, follow=True)
+    stack.refresh_from_db()
+    assert stack.tool_version == kept
+    shown = f"Terraform {kept}, state kept by".replace(" ,", ",")
+    assert shown in html.unescape(response.content.decode())
+    assert member.get(PATH).context["form"]["tool_version"].value() == kept
+
+
+@pytest.mark.parametrize(
+    ("typed", "problem"),
+    [
+        ("latest", "“latest” is not a version like 1.11.4."),
+        ("1.11", "Write 1.11.0, or ~> 1.11.0 for its newest patch."),
+        (">= 1.5 < 2", "Write a version like 1.11.4, or a constraint like ~> 1.11"),
+        ("~> 1.12.0-rc1", "a prerelease can only be named exactly, like 1.12.0-rc1."),
+        ("9" * 300, "at most 200 characters"),
+        ("../../bin/sh", "is not a version like 1.11.4."),
+    ],
+)
+def test_what_is_no_version_is_refused_and_kept_in_the_form(
+    member: Client, world: Integration, stack: Stack, typed: str, problem: str
+) -> None:
+    created = create(member, world, name="Other", tool_version=typed)
+    changed = member.post(PATH, BACKEND | {"tool_version": typed})
+    for response in (created, changed):
+        assert step(response) == "Configure backend"
+        assert problem in errors(response, "tool_version")
+        assert response.context["form"]["tool_version"].value() == typed
+    assert Stack.objects.get().tool_version == ""
