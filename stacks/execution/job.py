@@ -292,12 +292,8 @@ class Job:
         end(self.run, State.FINISHED, apply_ended_at=timezone.now())
 
     def _apply_options(self) -> list[str]:
-        if not self.arguments.var_files:
-            return list(self.arguments.apply_arguments)
-        command = terraform.version_command(self.program)
-        printed, _ = self.sandbox.collect(command, {}, self._is_unwanted, MEGABYTE)
-        takes_variables = terraform.apply_takes_variables(self.stack.tool, printed)
-        files = self.arguments.var_file_options if takes_variables else []
+        has_variables = terraform.apply_takes_variables(self.run.tool, self.run.tool_version)
+        files = self.arguments.var_file_options if has_variables else []
         return [*files, *self.arguments.apply_arguments]
 
     def _run_commands(self, moment: str, more: Mapping[str, str] = MappingProxyType({})) -> None:

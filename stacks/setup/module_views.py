@@ -94,7 +94,8 @@ def module_access(request: HttpRequest, stack: Stack) -> HttpResponse:
         record(request, Verb.STACK_CHANGED, stack, f"Module access: {reach.label}{named}"[:2000])
         messages.success(request, f"Module access of {stack.name} was changed")
         return redirect("stacks:module_access", stack.slug)
-    if form.is_bound:  # the next try is for what the page shows now
-        form.data = form.data.copy()
-        form.data["source"] = str(stack.repository_id)
+    if data is not None:  # the next try is for what the page shows now
+        again = data.copy()
+        again["source"] = str(stack.repository_id)
+        form.data = again
     return render(request, "stacks/setup/module_access.html", {"form": form, "stack": stack})

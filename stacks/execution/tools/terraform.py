@@ -15,6 +15,7 @@ from stacks.execution.tools.destruction import destroys_everything
 from stacks.execution.tools.plan_list import ACTIONS, in_order, resource_row
 from stacks.models.stack import Tool
 from stacks.rules.changes import DESTROYING
+from stacks.rules.versions import read_version
 from stacks.tfstate.files import MOST_PARTS
 
 LOCK_FILE = ".terraform.lock.hcl"
@@ -73,23 +74,14 @@ def workspace_command(program: str, name: str, *, creates: bool) -> list[str]:
     return ["sh", "-c", script, "workspace", program, name]
 
 
-def version_command(program: str) -> list[str]:
-    return [program, "version", "-json"]
-
-
-def apply_takes_variables(tool: str, printed: bytes) -> bool:
+def apply_takes_variables(tool: str, version: str) -> bool:
     """Say whether a tool wants the files of variables again for a saved plan.
 
-    `printed` is what `version -json` printed. Terraform does from 1.10 on, whose ephemeral
-    variables are in no plan (Command: apply, “-var-file”); OpenTofu from 1.8 on, which evaluates
-    variables early (What's new in OpenTofu 1.8). Those before refuse them.
+    Terraform does from 1.10 on, whose ephemeral variables are in no plan (Command: apply,
+    “-var-file”); OpenTofu from 1.8 on, which evaluates variables early (What's new in OpenTofu
+    1.8). Those before refuse them.
     """
-    try:
-        version = str(read_json(printed)["terraform_version"])
-        numbers = tuple(int(number) for number in version.partition("-")[0].split(".")[:2])
-    except (ValueError, KeyError, TypeError):
-        return True
-    return numbers >= FIRST_WITH_VARIABLES[Tool(tool)]
+    return read_version(version).numbers >= FIRST_WITH_VARIABLES[Tool(tool)]
 
 
 def validate_command(program: str) -> list[str]:
