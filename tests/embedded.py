@@ -3,6 +3,7 @@
 The program is a script beside the library. It runs with the system's Python, in sandboxes, too.
 """
 
+import importlib
 import importlib.util
 import json
 import shutil
@@ -44,7 +45,9 @@ def download() -> bool:
     """Install the package from PyPI, as it is pinned; say whether that was possible."""
     options = ["--quiet", "--disable-pip-version-check", "--require-hashes", "--no-deps"]
     command = [sys.executable, "-m", "pip", "install", *options, "-r", str(REQUIREMENTS)]
-    return subprocess.run(command).returncode == 0
+    is_done = subprocess.run(command).returncode == 0
+    importlib.invalidate_caches()
+    return is_done
 
 
 def put_into(tools: Path) -> Path | None:

