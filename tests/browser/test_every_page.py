@@ -4,7 +4,12 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, ViewportSize
 
-from tests.browser import hook_scenes, module_scenes, trigger_scenes  # noqa: F401 - they add states
+from tests.browser import (  # noqa: F401 - they add states
+    argument_scenes,
+    hook_scenes,
+    module_scenes,
+    trigger_scenes,
+)
 from tests.browser.conftest import Watch
 from tests.browser.scene import STATES, Scene
 

@@ -1,13 +1,17 @@
 """Runs with files of variables, options and commands, with real Terraform in the sandbox."""
 
+import socket
+from collections.abc import Iterator
+
 import pytest
 
 from accounts.models import User
 from stacks.execution.output.logs import as_text
 from stacks.lifecycle.actions import Action, act
 from stacks.models import Run, Stack, StackVariable
-from stacks.rules.states import Kind, Operation, State
+from stacks.rules.states import Kind, Operation, Origin, State
 from tests.emulator.model import Repository
+from tests.postgresql import needs_postgresql, postgresql
 from tests.stacks.execution.conftest import HTTP_BACKEND, log_of, pushed, work
 
 VARIABLES = """
@@ -180,7 +184,7 @@ def test_a_run_that_only_refreshes_refreshes_in_any_case(
 ) -> None:
     Stack.objects.update(plan_arguments=["-refresh=false", "-parallelism=3"])
     run = pushed(stack, repository, {"main.tf": HTTP_BACKEND})
-    Run.objects.update(operation=Operation.REFRESH_ONLY)
+    Run.objects.update(origin=Origin.PERSON, operation=Operation.REFRESH_ONLY)
     (done,) = work()
     assert done.state == State.FINISHED, as_text(log_of(run))
 
@@ -249,6 +253,42 @@ commands:
     assert done.state == State.FINISHED, as_text(log_of(run))
     assert "HTTP error: 403" in as_text(log_of(run))
     assert not kept.state_versions.exists()
+
+
+@pytest.fixture(scope="session")
+def postgres_backend() -> Iterator[str]:
+    """A connection string of a PostgreSQL server for Terraform's `pg` backend."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    with postgresql("-F", "-c listen_addresses=127.0.0.1", f"-p {port}"):
+        yield f"postgres://stackhook@127.0.0.1:{port}/postgres?sslmode=disable"
+
+
+@needs_postgresql
+def test_a_tracked_run_makes_its_workspace_in_a_backend_that_is_named_in_part(
+    stack: Stack, repository: Repository, bob: User, postgres_backend: str
+) -> None:
+    stack.workspace, stack.backend_config = "prod", ["schema_name=teams", "infra.hcl"]
+    stack.save()
+    StackVariable.objects.create(stack=stack, name="PG_CONN_STR", value=postgres_backend)
+    code = 'terraform {\n  backend "pg" {}\n}\noutput "in" {\n  value = terraform.workspace\n}\n'
+    files: dict[str, str | None] = {"main.tf": code, "infra.hcl": "skip_table_creation = false\n"}
+    proposed = pushed(stack, repository, files, Kind.PROPOSED)
+    (failed,) = work()
+    assert failed.failure == (
+        "The workspace “prod” could not be selected. If there is none yet, a tracked run makes it."
+    ), as_text(log_of(proposed))
+    assert "doesn't exist" in failed.errors
+    run = pushed(stack, repository, files)
+    (waiting,) = work()
+    assert waiting.state == State.UNCONFIRMED, as_text(log_of(run))
+    done = applied(waiting, bob)
+    assert done.state == State.FINISHED, as_text(log_of(run))
+    assert 'in = "prod"' in as_text(log_of(run))
+    pushed(stack, repository, files | {"more.tf": "# more\n"}, Kind.PROPOSED)
+    (planned,) = work()
+    assert (planned.state, planned.changed_outputs) == (State.FINISHED, 0)
 
 
 def test_a_stack_whose_state_stackhook_keeps_runs_in_no_workspace(
