@@ -56,7 +56,7 @@ def test_an_admin_sets_everything_and_the_pages_show_it(admin: Client, own: Stac
         "configuration, commands before init, commands after plan"
     )
     shown = admin.get(stack.get_absolute_url()).content.decode()
-    assert "-var-file=../common.tfvars" in shown and "before_init, after_plan" in shown
+    assert "Variable file <code>../common.tfvars" in shown and "before_init, after_plan" in shown
     again = admin.get(f"/stacks/{stack.slug}/arguments/").context["form"]
     assert again["before_init"].value() == "make generate\nmake check"
 
