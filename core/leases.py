@@ -9,6 +9,7 @@ import logging
 import time
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from functools import cache
 from threading import Event, Thread
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -19,12 +20,15 @@ from django.utils import timezone
 from django.utils.crypto import get_random_string
 
 from core.backoff import wait_after
+from core.prepared import Given, Prepared
 from core.transactions import transaction_in_line
 
 logger = logging.getLogger(__name__)
 
 M = TypeVar("M", bound="Leased", covariant=True)
 TOKEN_LENGTH = 32
+NOW = Given("now", models.DateTimeField())
+Moment = datetime | Given | None
 
 
 class LeaseLost(Exception):
@@ -32,36 +36,51 @@ class LeaseLost(Exception):
 
 
 class LeasedQuerySet(models.QuerySet[M]):
-    """Rows of work. A subclass may narrow `due` to what can be done at present."""
+    """Rows of work. A subclass may narrow `due` to what can be done at present.
 
-    def free(self) -> Self:
+    What `at` names is the time that counts, now if it is left out.
+    """
+
+    def free(self, at: Moment = None) -> Self:
         """Those that no worker holds."""
-        return self.filter(Q(lease_until=None) | Q(lease_until__lte=timezone.now()))
+        at = at or timezone.now()
+        return self.filter(Q(lease_until=None) | Q(lease_until__lte=at))
 
-    def due(self) -> Self:
+    def due(self, at: Moment = None) -> Self:
         """Those to be worked on now, the longest due first."""
-        return self.free().filter(due_at__lte=timezone.now()).order_by("due_at", "pk")
+        at = at or timezone.now()
+        return self.free(at).filter(due_at__lte=at).order_by("due_at", "pk")
 
-    def claim(self, duration: timedelta, most: int = 1) -> Self:
+    def claim_one(self, duration: timedelta) -> M | None:
+        """Claim the row that has been due longest; None if none is due."""
+        return next(iter(self.claim(duration)), None)
+
+    def claim(self, duration: timedelta, most: int = 1) -> list[M]:
         """Claim due rows, the longest due first; return those that are this worker's now."""
-        due = self.due()
-        if not due.exists():  # mostly, and that needs no transaction
-            return self.none()
+        if not _any_due(self.model).rows(now=timezone.now()):  # mostly; it needs no transaction
+            return []
         with transaction_in_line():
-            return due.claim_these(duration, most)
+            return self.due().claim_these(duration, most)
 
-    def claim_these(self, duration: timedelta, most: int = 1) -> Self:
+    def claim_these(self, duration: timedelta, most: int = 1) -> list[M]:
         """Claim free rows in the order of this query, whether they are due or not."""
-        token = get_random_string(TOKEN_LENGTH)
-        rows = self.model._default_manager
+        token, until = get_random_string(TOKEN_LENGTH), timezone.now() + duration
         with transaction.atomic(savepoint=False):
-            found = self.free().select_for_update(skip_locked=True, of=("self",))
-            keys = list(found.values_list("pk", flat=True)[:most])
-            rows.filter(pk__in=keys).update(
-                lease_until=timezone.now() + duration, lease_token=token
+            free = self.free().select_for_update(skip_locked=True, of=("self",))
+            claimed = list(free[:most])
+            self.model._default_manager.filter(pk__in=[row.pk for row in claimed]).update(
+                lease_until=until, lease_token=token
             )
-        claimed: Self = rows.filter(pk__in=keys, lease_token=token)  # type: ignore[assignment]
+        for row in claimed:
+            row.lease_until, row.lease_token = until, token
         return claimed
+
+
+@cache
+def _any_due(model: type[M]) -> Prepared[M]:
+    """Return the query whether any row of a model is due; workers ask it all the time."""
+    rows: LeasedQuerySet[M] = model._default_manager.all()  # type: ignore[assignment]
+    return Prepared(lambda: rows.due(NOW).values("pk")[:1])
 
 
 class Leased(models.Model):

@@ -41,7 +41,7 @@ RETRY_FIRST_AFTER = timedelta(seconds=30)
 
 def reconcile_next() -> bool:
     """Reconcile one repository that is due; False if none is."""
-    repository = Repository.objects.claim(LEASE).select_related("integration").first()
+    repository = Repository.objects.select_related("integration").claim_one(LEASE)
     if repository is None:
         return False
     try:

@@ -133,7 +133,9 @@ def _claim(run: Run, worker: str, state: State, **fields: object) -> bool:
                 return False
             # What an earlier attempt was issued must not hold for this one.
             RunCredential.objects.filter(run=run).delete()
-            Run.objects.filter(pk=run.pk).claim_these(LEASE).update(worker=worker, **fields)
+            row = Run.objects.filter(pk=run.pk)
+            if row.claim_these(LEASE):
+                row.update(worker=worker, **fields)
     except IntegrityError:  # another run of its stack went first
         return False
     run.refresh_from_db()

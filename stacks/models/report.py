@@ -8,7 +8,7 @@ from django.db import models
 from django.db.models import Exists, F, OuterRef, Q
 from django.utils import timezone
 
-from core.leases import Leased, LeasedQuerySet
+from core.leases import Leased, LeasedQuerySet, Moment
 from vcs_integrations.models import Integration, Repository
 
 if TYPE_CHECKING:
@@ -63,9 +63,9 @@ class ReportQuerySet(LeasedQuerySet["Report"]):
     def of(self, integration: Integration) -> Self:
         return self.filter(repository__integration=integration)
 
-    def due(self) -> Self:
+    def due(self, at: Moment = None) -> Self:
         """Those due now, each pull request's in the order of its revisions."""
-        now = timezone.now()
+        at = at or timezone.now()
         older = Report.objects.waiting().filter(
             what=What.PULL_REQUEST_STATUS,
             pull_request=OuterRef("pull_request"),
@@ -75,11 +75,11 @@ class ReportQuerySet(LeasedQuerySet["Report"]):
         )
         may = (
             super()
-            .due()
+            .due(at)
             .waiting()
             .filter(
                 Q(repository__integration__reports_held_until=None)
-                | Q(repository__integration__reports_held_until__lte=now),
+                | Q(repository__integration__reports_held_until__lte=at),
                 repository__integration__unlinked_at=None,
             )
         )

@@ -59,10 +59,10 @@ class Refused(Exception):
 
 def send_next() -> bool:
     """Send the report that has been due longest; False if none is."""
-    claimed = Report.objects.claim(LEASE)
-    report = claimed.select_related(
+    reports = Report.objects.select_related(
         "stack__repository__integration", "repository__integration", "pull_request"
-    ).first()
+    )
+    report = reports.claim_one(LEASE)
     if report is None:
         return False
     try:

@@ -35,9 +35,9 @@ def following(stack: Stack, repository: Repository) -> Stack:
 def claimed_twice(rows: "QuerySet[Any]") -> Any:
     """Have two workers claim a row, the second once the first one's lease ended; return its row."""
     rows.update(due_at=timezone.now())
-    first = rows.claim(LEASE).get()  # type: ignore[attr-defined]
+    [first] = rows.claim(LEASE)  # type: ignore[attr-defined]
     rows.update(lease_until=timezone.now())
-    assert rows.claim(LEASE).count() == 1  # type: ignore[attr-defined]
+    assert len(rows.claim(LEASE)) == 1  # type: ignore[attr-defined]
     return first
 
 

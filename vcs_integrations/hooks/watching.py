@@ -40,7 +40,7 @@ TRY_REFUSED_AGAIN_AFTER = timedelta(days=1)
 
 def watch_next() -> bool:
     """Check the hooks of one organization that is due; False if none is."""
-    claimed = HookWatch.objects.claim(LEASE).select_related("integration").first()
+    claimed = HookWatch.objects.select_related("integration").claim_one(LEASE)
     if claimed is None:
         return False
     integration = claimed.integration

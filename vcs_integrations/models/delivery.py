@@ -2,16 +2,20 @@
 
 from collections.abc import Sequence
 from datetime import timedelta
-from typing import Self
+from operator import attrgetter
+from typing import Any, Self
 
 from django.db import models
-from django.db.models import Case, Q, Value, When
+from django.db.models import Case, OuterRef, Q, QuerySet, Subquery, Value, When
+from django.db.models.functions import Concat
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.functional import cached_property
 
-from core.leases import Leased, LeasedQuerySet
+from core.leases import NOW, Leased, LeasedQuerySet
+from core.prepared import Prepared
 from core.transactions import transaction_in_line
+from vcs_integrations.models.repository import Repository
 from vcs_integrations.providers.base import Outcome
 from vcs_integrations.providers.events import Hint, Ignored, Malformed
 
@@ -25,19 +29,25 @@ class DeliveryQuerySet(LeasedQuerySet["Delivery"]):
         # In this form SQLite uses the index of the few that wait; `exclude` reads them all.
         return self.filter(due_at__isnull=False)
 
-    def claim_together(self, duration: timedelta, most: int) -> Self:
-        """Claim due deliveries of one repository: the one whose delivery has been due longest."""
-        first = self.due().values("integration_id", "repository_id").first()
-        if first is None:  # mostly
-            return self.none()
+    def claim_together(self, duration: timedelta, most: int) -> list["Delivery"]:
+        """Claim due deliveries of one repository: the one whose delivery has been due longest.
+
+        They come in the order in which they were received, with the name of their repository.
+        """
+        first = _first_due.rows(now=timezone.now())
+        if not first:  # mostly
+            return []
+        [(integration, repository, name)] = first
         # Bounded, so that a long queue is not read to its end each time.
-        longest_due = self.due()[:SEARCHED_AT_ONCE].values("pk")
+        longest_due = Delivery.objects.due()[:SEARCHED_AT_ONCE].values("pk")
+        of_first = self.filter(
+            integration_id=integration, repository_id=repository, pk__in=longest_due
+        )
         with transaction_in_line():
-            return (
-                self.filter(**first, pk__in=longest_due)
-                .order_by("due_at", "pk")
-                .claim_these(duration, most)
-            )
+            claimed = of_first.order_by("due_at", "pk").claim_these(duration, most)
+        for delivery in claimed:
+            delivery.known_repository_name = name
+        return sorted(claimed, key=attrgetter("pk"))
 
     def settle(self, processed: Sequence["Delivery"]) -> bool:
         """Store the `outcome` and `reason` of claimed deliveries.
@@ -157,6 +167,19 @@ class Delivery(Leased):
         return f"{text}; this event is not used" if self.is_unused_test else text
 
 
+def _known_name() -> QuerySet[Repository, Any]:
+    """Return the last known name of a delivery's repository."""
+    repository = Repository.objects.filter(
+        integration=OuterRef("integration"), external_id=OuterRef("repository_id")
+    )
+    return repository.values_list(Concat("project_name", Value("/"), "name"))
+
+
+_first_due = Prepared(
+    lambda: Delivery.objects.due(NOW).values_list(
+        "integration_id", "repository_id", Subquery(_known_name())
+    )[:1]
+)
 # Other events contain nothing that a stack could use.
 REPLAYABLE = {Outcome.STORED, Outcome.RUN, Outcome.NO_RUN}
 OUTCOME_TEXTS = {

@@ -4,13 +4,13 @@ from typing import Self
 
 from django.db import models
 
-from core.leases import Leased, LeasedQuerySet
+from core.leases import Leased, LeasedQuerySet, Moment
 
 
 class HookWatchQuerySet(LeasedQuerySet["HookWatch"]):
-    def due(self) -> Self:
+    def due(self, at: Moment = None) -> Self:
         """Those whose hooks are due to be read."""
-        return super().due().filter(integration__unlinked_at=None, integration__duplicate_of=None)
+        return super().due(at).filter(integration__unlinked_at=None, integration__duplicate_of=None)
 
 
 class HookWatch(Leased):

@@ -15,7 +15,7 @@ from django.utils.functional import cached_property
 
 from core.backoff import wait_after
 from core.encryption import WrongKey, decrypting
-from core.leases import Leased, LeasedQuerySet
+from core.leases import Leased, LeasedQuerySet, Moment
 from vcs_integrations.models.credentials import Credentials
 from vcs_integrations.models.delivery import Delivery
 from vcs_integrations.models.endpoint import Endpoint
@@ -66,9 +66,9 @@ class IntegrationQuerySet(LeasedQuerySet["Integration"]):
         """Those that were not joined to another: their endpoints lead to themselves."""
         return self.filter(endpoint__integration=F("pk"))
 
-    def due(self) -> Self:
+    def due(self, at: Moment = None) -> Self:
         """Those due to be refreshed."""
-        return super().due().linked()
+        return super().due(at).linked()
 
     def make_hooks_due(self) -> None:
         """Have the worker read the service hooks at once."""

@@ -10,7 +10,7 @@ from django.db.models import Q
 from django.template.defaultfilters import pluralize
 from django.utils import timezone
 
-from core.leases import Leased, LeasedQuerySet
+from core.leases import Leased, LeasedQuerySet, Moment
 
 # Others claim a killed worker's mail after this, longer than a mail server may take.
 LEASE = timedelta(minutes=5)
@@ -104,9 +104,9 @@ class NoticeMailQuerySet(LeasedQuerySet["NoticeMail"]):
     def waiting(self) -> Self:
         return self.filter(state=MailState.WAITING)
 
-    def due(self) -> Self:
+    def due(self, at: Moment = None) -> Self:
         """Those due now, the oldest first."""
-        return super().due().filter(state=MailState.WAITING)
+        return super().due(at).filter(state=MailState.WAITING)
 
 
 class NoticeMail(Leased):

@@ -8,7 +8,7 @@ from django.db import models
 from django.db.models import Q
 from django.utils import timezone
 
-from core.leases import Leased, LeasedQuerySet
+from core.leases import Leased, LeasedQuerySet, Moment
 
 RECONCILE_EVERY = timedelta(minutes=10)
 # Each word is a condition, and a database limits their number.
@@ -35,9 +35,9 @@ class RepositoryQuerySet(LeasedQuerySet["Repository"]):
         there = self.in_use().filter(gone_at=None, is_disabled=False)
         return there.filter(integration__unlinked_at=None)
 
-    def due(self) -> Self:
+    def due(self, at: Moment = None) -> Self:
         """Those whose pushes and pull requests are due to be read."""
-        return super().due().to_reconcile()
+        return super().due(at).to_reconcile()
 
     def make_due(self) -> int:
         """Make those that stacks use due for reconciliation now; return how many there are."""

@@ -33,7 +33,7 @@ RETRY_AT_LEAST_EVERY = timedelta(hours=1)
 
 def send_next_mail() -> bool:
     """Send the mail that has been due longest; False if none is."""
-    mail = NoticeMail.objects.claim(LEASE).select_related("notice__integration").first()
+    mail = NoticeMail.objects.select_related("notice__integration").claim_one(LEASE)
     if mail is None:
         return False
     _send(mail)

@@ -19,7 +19,7 @@ LEASE = timedelta(minutes=1)
 
 def refresh_next() -> bool:
     """Refresh the organization that has been due longest; False if none is."""
-    integration = Integration.objects.claim(LEASE).first()
+    integration = Integration.objects.claim_one(LEASE)
     if integration is None:
         return False
     try:

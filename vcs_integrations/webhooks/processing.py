@@ -11,14 +11,13 @@ from datetime import datetime, timedelta
 
 from django.conf import settings
 from django.db import IntegrityError
-from django.db.models import OuterRef, QuerySet, Subquery, Value
-from django.db.models.functions import Concat
+from django.db.models import QuerySet
 from django.utils import timezone
 
 from core.leases import Keeping, LeaseLost
 from core.transactions import DATABASE_IS_AWAY, transaction_in_line
 from vcs_integrations.consumer import Batch, NotYet, Outdated, consumer
-from vcs_integrations.models import REPLAYABLE, Delivery, Integration, Repository
+from vcs_integrations.models import REPLAYABLE, Delivery, Integration
 from vcs_integrations.providers.base import Outcome, ProviderError
 from vcs_integrations.providers.events import Ignored, Malformed
 from vcs_integrations.webhooks.pushes import read_ahead
@@ -189,14 +188,9 @@ def prune() -> None:
 
 
 def _claim() -> list[Delivery]:
-    """Claim deliveries, each with its repository's name as last read."""
-    known = Repository.objects.filter(
-        integration=OuterRef("integration"), external_id=OuterRef("repository_id")
-    ).values_list(Concat("project_name", Value("/"), "name"))
-    claimed = Delivery.objects.claim_together(LEASE, CLAIMED_AT_ONCE).annotate(
-        known_repository_name=Subquery(known)  # type: ignore[no-redef] # it has a default
+    deliveries = Delivery.objects.select_related("integration").claim_together(
+        LEASE, CLAIMED_AT_ONCE
     )
-    deliveries = list(claimed.select_related("integration").order_by("pk"))
     for delivery in deliveries:  # one instance, and so one client
         delivery.integration = deliveries[0].integration
     return deliveries

@@ -18,11 +18,12 @@ class Command(BaseCommand):
         for integration in Integration.objects.usable():  # names may have changed
             refresh(integration, BACKGROUND)
         for pk in Repository.objects.to_reconcile().values_list("pk", flat=True):
-            free = Repository.objects.filter(pk=pk).claim_these(LEASE)
-            repository = free.select_related("integration").first()
-            if repository is None:
+            row = Repository.objects.filter(pk=pk).select_related("integration")
+            claimed = row.claim_these(LEASE)
+            if not claimed:
                 self.stdout.write(f"{Repository.objects.get(pk=pk)}: the worker is reading it")
                 continue
+            [repository] = claimed
             try:
                 found = [one for one in reconcile(repository) if one.run]
             except ProviderError as error:

@@ -321,8 +321,8 @@ class BrokenWorld(World):
 
     def hang(self) -> None:
         """Claim deliveries, fall asleep, and go on once another worker was through with them."""
-        claimed = self.deliveries.claim_together(processing.LEASE, processing.CLAIMED_AT_ONCE)
-        asleep = list(claimed.select_related("integration"))
+        rows = self.deliveries.select_related("integration")
+        asleep = rows.claim_together(processing.LEASE, processing.CLAIMED_AT_ONCE)
         self.expire_leases()
         processing.process_due()
         processing.process(asleep)

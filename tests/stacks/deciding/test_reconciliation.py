@@ -373,7 +373,7 @@ def test_a_push_that_can_not_be_read_holds_up_others_for_an_hour_only(
 def test_of_two_workers_one_reads_a_repository(following: Stack) -> None:
     look(following)
     OurRepository.objects.make_due()
-    assert OurRepository.objects.claim(reconciliation.LEASE).exists()
+    assert OurRepository.objects.claim_one(reconciliation.LEASE)
     assert not reconcile_next()
     OurRepository.objects.update(lease_until=timezone.now())  # it was killed
     assert reconcile_next()
