@@ -3,6 +3,7 @@
 from django.urls import path
 
 from stacks.arguments import views as arguments
+from stacks.environment import shared_variable_views, shared_views
 from stacks.environment import views as environment
 from stacks.overview import views as overview
 from stacks.reports import views as reports
@@ -13,8 +14,52 @@ from stacks.setup import views as setup
 from stacks.tfstate import backend
 from stacks.tfstate import views as tfstate
 
+ENVIRONMENTS = "settings/environments/"
+
 app_name = "stacks"
 urlpatterns = [
+    path(ENVIRONMENTS, shared_views.environments, name="environments"),
+    path(f"{ENVIRONMENTS}new/", shared_views.create_environment, name="create_environment"),
+    path(
+        f"{ENVIRONMENTS}<int:environment_pk>/",
+        shared_variable_views.shared_environment,
+        name="shared_environment",
+    ),
+    path(
+        f"{ENVIRONMENTS}<int:environment_pk>/edit/",
+        shared_views.edit_environment,
+        name="edit_environment",
+    ),
+    path(
+        f"{ENVIRONMENTS}<int:environment_pk>/labels/",
+        shared_views.environment_labels,
+        name="environment_labels",
+    ),
+    path(
+        f"{ENVIRONMENTS}<int:environment_pk>/delete/",
+        shared_views.delete_environment,
+        name="delete_environment",
+    ),
+    path(
+        f"{ENVIRONMENTS}<int:environment_pk>/add-variable/",
+        shared_variable_views.add_shared_variable,
+        name="add_shared_variable",
+    ),
+    path(
+        f"{ENVIRONMENTS}<int:environment_pk>/add-file/",
+        shared_variable_views.add_shared_file,
+        name="add_shared_file",
+    ),
+    path(
+        f"{ENVIRONMENTS}<int:environment_pk>/variables/<int:shared_pk>/",
+        shared_variable_views.change_shared_variable,
+        name="change_shared_variable",
+    ),
+    path(
+        f"{ENVIRONMENTS}<int:environment_pk>/variables/<int:shared_pk>/remove/",
+        shared_variable_views.remove_shared_variable,
+        name="remove_shared_variable",
+    ),
     path("settings/vcs-providers/<int:pk>/reports/", reports.reports, name="reports"),
     path(
         "settings/vcs-providers/<int:pk>/reports/retry/",
@@ -54,6 +99,17 @@ urlpatterns = [
     ),
     path("stacks/<slug:slug>/state/unlock/", tfstate.unlock_state, name="unlock_state"),
     path("stacks/<slug:slug>/environment/", environment.environment, name="environment"),
+    path("stacks/<slug:slug>/environment/add-file/", environment.add_file, name="add_file"),
+    path(
+        "stacks/<slug:slug>/environment/attach/",
+        shared_variable_views.attach_environment,
+        name="attach_environment",
+    ),
+    path(
+        "stacks/<slug:slug>/environment/detach/<int:environment_pk>/",
+        shared_variable_views.detach_environment,
+        name="detach_environment",
+    ),
     path(
         "stacks/<slug:slug>/environment/<int:variable_pk>/",
         environment.change_variable,

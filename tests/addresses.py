@@ -12,7 +12,16 @@ from django.utils import timezone
 
 from accounts.models import User
 from accounts.roles import Role
-from stacks.models import PullRequest, Run, Stack, StackVariable, StateVersion
+from stacks.models import (
+    Attachment,
+    PullRequest,
+    Run,
+    SharedEnvironment,
+    SharedVariable,
+    Stack,
+    StackVariable,
+    StateVersion,
+)
 from stacks.rules.states import State
 from tests.builders import (
     make_fork,
@@ -61,6 +70,7 @@ class World:
     run: Run
     state_version: StateVersion
     variable: StackVariable
+    shared: SharedVariable
     fork: PullRequest
     delivery: Delivery
     hook_test: HookTest
@@ -79,6 +89,8 @@ class World:
             "number": self.run.number,
             "sha": self.fork.source_sha,
             "variable_pk": self.variable.pk,
+            "shared_pk": self.shared.pk,
+            "environment_pk": self.shared.environment_id,
             "version": self.state_version.number,
             "provider_slug": "azure-devops",
             "endpoint": self.integration.endpoint.uuid,
@@ -116,12 +128,17 @@ def make_world(integration: Integration) -> World:
     stack = make_stack(integration, "Network")
     broken_off = make_run(stack, 2, state=State.FAILED)
     make_lock(broken_off)
+    environment = SharedEnvironment.objects.create(name="Azure")
+    Attachment.objects.create(environment=environment, stack=stack, is_by_hand=True)
     return World(
         integration=integration,
         unlinked=unlinked,
         stack=stack,
         run=make_run(stack, 1),
         variable=StackVariable.objects.create(stack=stack, name="TF_VAR_region", value="eu"),
+        shared=SharedVariable.objects.create(
+            environment=environment, name="ARM_TENANT_ID", value="tenant"
+        ),
         state_version=make_state_version(broken_off, 1),
         detached=make_stack(unlinked, "Old network"),
         fork=make_fork(stack),

@@ -38,11 +38,22 @@ OPEN_NOT: Row = (NO_METHOD, NO_METHOD, NO_METHOD, NO_METHOD, NO_METHOD)
 PASSWORD_NEEDED: Row = ("401", "401", "401", "401", "401")
 
 VCS = "settings/vcs-providers/"
+SHARED = "settings/environments/<int:environment_pk>/"
 # Route: what GET does, what an empty POST does
 EXPECTED: dict[str, tuple[Row, Row]] = {
     "": (MEMBERS, NOBODY),
     "healthz": (OPEN, OPEN_NOT),
     "password/": (SIGNED_IN, SIGNED_IN),
+    "settings/environments/": (MEMBERS, NOBODY),
+    "settings/environments/new/": (ADMINS, ADMINS),
+    SHARED: (MEMBERS, NOBODY),
+    f"{SHARED}edit/": (ADMINS, ADMINS),
+    f"{SHARED}labels/": (ADMINS, ADMINS_DO),
+    f"{SHARED}delete/": (ADMINS, ADMINS_DO),
+    f"{SHARED}add-variable/": (ADMINS, ADMINS),
+    f"{SHARED}add-file/": (ADMINS, ADMINS),
+    f"{SHARED}variables/<int:shared_pk>/": (ADMINS, ADMINS),
+    f"{SHARED}variables/<int:shared_pk>/remove/": (ADMINS, ADMINS_DO),
     "settings/people/": (ADMINS, NOBODY),
     "settings/people/<int:pk>/": (ADMINS, ADMINS),
     "settings/people/<int:pk>/remove/": (ADMINS, ADMINS_DO),
@@ -86,6 +97,9 @@ EXPECTED: dict[str, tuple[Row, Row]] = {
     "stacks/<slug:slug>/delete/": (MEMBERS, MEMBERS_DO),
     "stacks/<slug:slug>/edit/": (MEMBERS, MEMBERS),
     "stacks/<slug:slug>/environment/": (MEMBERS, MEMBERS),
+    "stacks/<slug:slug>/environment/add-file/": (MEMBERS, MEMBERS),
+    "stacks/<slug:slug>/environment/attach/": (ADMINS, ADMINS),
+    "stacks/<slug:slug>/environment/detach/<int:environment_pk>/": (ADMINS, ADMINS_DO),
     "stacks/<slug:slug>/environment/<int:variable_pk>/": (MEMBERS, MEMBERS),
     "stacks/<slug:slug>/environment/<int:variable_pk>/remove/": (MEMBERS, MEMBERS_DO),
     "stacks/<slug:slug>/forks/<slug:sha>/": (MEMBERS, MEMBERS_DO),

@@ -7,18 +7,19 @@ confirms them.
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from functools import wraps
 from typing import Any, Concatenate, ParamSpec
 
 from django import forms
 from django.db import transaction
+from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404
 
 from core.encryption import WrongKey
-from stacks.environment.variables import is_input
+from stacks.environment.names import is_input
 from stacks.models import Stack, StackVariable
 
 P = ParamSpec("P")
@@ -39,10 +40,14 @@ class Destination:
 
 @dataclass(frozen=True)
 class Destinations:
-    """Such variables, and a digest that changes whenever one of them is stored or removed."""
+    """Such variables, and a digest that changes whenever one of them is stored or removed.
+
+    `stacks` are those that would find a secret from now on, where that is confirmed, too.
+    """
 
     variables: list[Destination]
     digest: str
+    stacks: list[Stack] = field(default_factory=list)
 
     @property
     def names(self) -> str:
@@ -58,13 +63,35 @@ def destinations_of(stack: Stack, besides: StackVariable | None = None) -> Desti
     variables = stack.variables.filter(is_checked=False)
     if besides:
         variables = variables.exclude(pk=besides.pk)
-    fields = ("pk", "name", "is_secret", "value")
-    found = [one for one in variables.values_list(*fields, named=True) if not is_input(one.name)]
+    return _destinations(variables, [])
+
+
+def destinations_of_all(stacks: Iterable[Stack], new: Iterable[Stack] = ()) -> Destinations:
+    """Return what is confirmed before several stacks get a secret, those of which are new, too."""
+    variables = StackVariable.objects.filter(stack__in=[one.pk for one in stacks])
+    return _destinations(variables.filter(is_checked=False), list(new))
+
+
+def _destinations(variables: QuerySet[StackVariable], new: list[Stack]) -> Destinations:
+    fields = ("pk", "name", "is_file", "is_secret", "value", "stack__name")
+    rows = variables.order_by("stack__name", "is_file", "name").values_list(*fields, named=True)
+    found = [one for one in rows if one.is_file or not is_input(one.name)]
+    is_one_stack = len({one.stack__name for one in found} | {one.name for one in new}) < 2
     # A value is encrypted differently each time it is stored, so its digest reveals nothing.
-    said = [(one.name, one.is_secret, one.value.stored.hex()) for one in found]
+    said: list[object] = [(one.pk, one.is_secret, one.value.stored.hex()) for one in found]
+    said += [(one.pk, one.repository_id, one.branch, one.project_root) for one in new]
     return Destinations(
-        [Destination(one.pk, one.name, one.is_secret, _shown(one)) for one in found],
+        [
+            Destination(
+                one.pk,
+                one.name if is_one_stack else f"{one.name} of {one.stack__name}",
+                one.is_secret,
+                _shown(one),
+            )
+            for one in found
+        ],
         hashlib.sha256(json.dumps(said).encode()).hexdigest(),
+        new,
     )
 
 
@@ -90,6 +117,9 @@ class DestinationsForm(forms.Form):
     ) -> None:
         super().__init__(data)
         self.destinations, self.what = destinations, what
+        self.nothing_done = f"The {what} was not stored"
+        # A page doesn't repeat a secret.
+        self.again = " and enter the secret again" if what == "secret" else ""
         self.fields["confirmed"].label = f"I checked where these variables send the {what}"
         if what == "secret":
             self.fields["confirmed"].help_text = "Needed only if Secret is checked."
@@ -103,35 +133,74 @@ class DestinationsForm(forms.Form):
 
     def confirm(self, note: str, *, reader_is_admin: bool) -> str:
         """Remember what an admin confirmed, and return the note with what was confirmed."""
-        if not self.destinations.variables:
-            return note
-        if reader_is_admin:
-            keys = [one.pk for one in self.destinations.variables]
-            StackVariable.objects.filter(pk__in=keys).update(is_checked=True)
-        return f"{note}; confirmed where the {self.what} is sent: {self.destinations.names}"
-
-    def _why_not_confirmed(self) -> str:
         variables = self.destinations.variables
         if not variables:
+            return note
+        if reader_is_admin:
+            keys = [one.pk for one in variables]
+            StackVariable.objects.filter(pk__in=keys).update(is_checked=True)
+        verb = "are" if self.what.endswith("s") else "is"
+        return f"{note}; confirmed where the {self.what} {verb} sent: {self.destinations.names}"
+
+    def _why_not_confirmed(self) -> str:
+        destinations = self.destinations
+        if not destinations.variables and not destinations.stacks:
             return ""
-        # A page doesn't repeat a secret.
-        again = " and enter the secret again" if self.what == "secret" else ""
         if not self.cleaned_data.get("confirmed"):
-            return (
-                f"The {self.what} was not stored, as these variables can send it elsewhere. Check "
-                f"their values, then check this box{again}."
-            )
-        if self.data.get("destinations") != self.destinations.digest:
-            return (
-                f"The {self.what} was not stored, as these variables were changed after you opened "
-                f"the page. Check their values again, then check this box{again}."
-            )
+            return f"{self._to_check()}, then check this box{self.again}."
+        if self.data.get("destinations") != destinations.digest:
+            return f"{self._to_check_again()}, then check this box{self.again}."
+        variables = destinations.variables
         if hidden := [one.name for one in variables if one.value is None and not one.is_secret]:
             return (
-                f"The {self.what} was not stored, as {', '.join(hidden)} can't be read. Enter the "
-                f"value there again or remove the variable first."
+                f"{self.nothing_done}, as {', '.join(hidden)} can't be read. Enter the value "
+                f"there again or remove the variable first."
             )
         return ""
+
+    def _to_check(self) -> str:
+        return f"{self.nothing_done}, as these variables can send it elsewhere. Check their values"
+
+    def _to_check_again(self) -> str:
+        return (
+            f"{self.nothing_done}, as these variables were changed after you opened the page. "
+            f"Check their values again"
+        )
+
+
+class ReachForm(DestinationsForm):
+    """The check box that confirms whose code finds `what`, like "secret", from now on.
+
+    Those are the stacks of its destinations; where their variables send it is confirmed with it.
+    """
+
+    def __init__(
+        self, data: Mapping[str, Any] | None, destinations: Destinations, what: str
+    ) -> None:
+        super().__init__(data, destinations, what)
+        self.nothing_done, self.again = "Nothing was changed", ""
+        label = f"I checked whose code can read the {what}"
+        if destinations.variables:
+            label += ", and where these variables send it"
+        self.fields["confirmed"].label = label
+        self.fields["confirmed"].help_text = ""
+
+    def confirm(self, note: str, *, reader_is_admin: bool) -> str:
+        note = super().confirm(note, reader_is_admin=reader_is_admin)
+        stacks = ", ".join(str(one) for one in self.destinations.stacks)
+        return f"{note}; confirmed for the code of {stacks}" if stacks else note
+
+    def _to_check(self) -> str:
+        return (
+            f"{self.nothing_done}, as the code of these stacks can then read the {self.what}. "
+            f"Check whose code they run"
+        )
+
+    def _to_check_again(self) -> str:
+        return (
+            f"{self.nothing_done}, as these stacks or their variables were changed after you "
+            f"opened the page. Check them again"
+        )
 
 
 def with_stack(

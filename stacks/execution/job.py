@@ -18,7 +18,13 @@ from core.encryption import WrongKey, decrypting
 from core.leases import Keeping
 from stacks.arguments.arguments import arguments_of, arguments_used
 from stacks.arguments.checks import why_not_file
-from stacks.environment.variables import environment_of, former_secrets_of, withheld_from
+from stacks.environment.variables import (
+    UnusableFiles,
+    environment_of,
+    files_of,
+    former_secrets_of,
+    withheld_from,
+)
 from stacks.execution import queue
 from stacks.execution.checkout import lfs, merging, project_root, submodules, workspace
 from stacks.execution.checkout.commands_file import FILE as COMMANDS_FILE
@@ -38,6 +44,7 @@ from stacks.execution.isolation.sandbox import (
     sandbox,
 )
 from stacks.execution.isolation.system import MEGABYTE
+from stacks.execution.mounting import provide_files
 from stacks.execution.output.logs import Log
 from stacks.execution.output.masking import MOST_CHARACTERS, MOST_PARTS, Masker
 from stacks.execution.retries import with_retries
@@ -120,6 +127,8 @@ def _execute(run: Run, is_ending: Callable[[], bool], lease: Keeping) -> None:
         queue.requeue(run)
     except (JobFailed, NotFetched, CommandFailed) as failure:
         fail(run, str(failure), failure.errors)
+    except UnusableFiles as error:
+        fail(run, str(error))
     except (LimitReached, NoNetwork, NotIsolated, NoVersion, ProviderError, WrongKey) as error:
         fail(run, str(error))
     except Exception:
@@ -321,6 +330,8 @@ class Job:
         }
         chosen, secrets = environment_of(self.stack, Kind(self.run.kind))
         environment = chosen | environment | self.sandbox.certificates("SSL_CERT_FILE")
+        if files := files_of(self.stack, Kind(self.run.kind)):
+            environment |= provide_files(self.sandbox, files)
         if self.stack.backend != Backend.STACKHOOK:
             return environment, secrets
         password, address = issue_credential(self.run), address_of(self.stack)

@@ -83,6 +83,19 @@ class Migration(migrations.Migration):
             },
         ),
         migrations.CreateModel(
+            name='SharedEnvironment',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('name', models.CharField(max_length=100)),
+                ('description', models.CharField(blank=True, max_length=500)),
+                ('priority', models.PositiveSmallIntegerField(default=0, help_text='the higher one counts where two shared environments set the same')),
+                ('labels', models.JSONField(blank=True, default=list, help_text='which attach it to stacks')),
+            ],
+            options={
+                'ordering': ('-priority', django.db.models.functions.text.Lower('name')),
+            },
+        ),
+        migrations.CreateModel(
             name='Stack',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
@@ -208,6 +221,33 @@ class Migration(migrations.Migration):
             },
         ),
         migrations.CreateModel(
+            name='Attachment',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('is_by_hand', models.BooleanField(default=False)),
+                ('label', models.CharField(blank=True, help_text="the stack's, if one attaches it", max_length=50)),
+                ('environment', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='attachments', to='stacks.sharedenvironment')),
+                ('stack', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='attachments', to='stacks.stack')),
+            ],
+        ),
+        migrations.CreateModel(
+            name='SharedVariable',
+            fields=[
+                ('id', models.BigIntegerField(default=core.encrypted_fields.new_row_id, editable=False, primary_key=True, serialize=False)),
+                ('name', models.CharField(max_length=200)),
+                ('value', core.encrypted_fields.EncryptedTextField()),
+                ('is_file', models.BooleanField(default=False)),
+                ('is_base64', models.BooleanField(default=False, help_text='whether a file holds what its value is the base64 of')),
+                ('is_secret', models.BooleanField(default=False)),
+                ('runs', models.CharField(choices=[('all', 'All runs'), ('tracked', 'Tracked runs only'), ('proposed', 'Proposed runs only')], default='all', max_length=20)),
+                ('environment', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='variables', to='stacks.sharedenvironment')),
+            ],
+            options={
+                'ordering': ('is_file', 'name'),
+                'abstract': False,
+            },
+        ),
+        migrations.CreateModel(
             name='StateLock',
             fields=[
                 ('stack', models.OneToOneField(on_delete=django.db.models.deletion.CASCADE, primary_key=True, related_name='state_lock', serialize=False, to='stacks.stack')),
@@ -224,6 +264,11 @@ class Migration(migrations.Migration):
                 ('packed', core.encrypted_fields.EncryptedBytesField()),
                 ('uploaded_at', models.DateTimeField(default=django.utils.timezone.now)),
             ],
+        ),
+        migrations.AddField(
+            model_name='sharedenvironment',
+            name='stacks',
+            field=models.ManyToManyField(related_name='shared_environments', through='stacks.Attachment', to='stacks.stack'),
         ),
         migrations.CreateModel(
             name='RunSource',
@@ -283,7 +328,8 @@ class Migration(migrations.Migration):
                 ('id', models.BigIntegerField(default=core.encrypted_fields.new_row_id, editable=False, primary_key=True, serialize=False)),
                 ('value', core.encrypted_fields.EncryptedTextField()),
                 ('kept_at', models.DateTimeField(default=django.utils.timezone.now)),
-                ('stack', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='former_secrets', to='stacks.stack')),
+                ('environment', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.CASCADE, related_name='former_secrets', to='stacks.sharedenvironment')),
+                ('stack', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.CASCADE, related_name='former_secrets', to='stacks.stack')),
             ],
             options={
                 'ordering': ('-kept_at',),
@@ -312,13 +358,16 @@ class Migration(migrations.Migration):
                 ('id', models.BigIntegerField(default=core.encrypted_fields.new_row_id, editable=False, primary_key=True, serialize=False)),
                 ('name', models.CharField(max_length=200)),
                 ('value', core.encrypted_fields.EncryptedTextField()),
+                ('is_file', models.BooleanField(default=False)),
+                ('is_base64', models.BooleanField(default=False, help_text='whether a file holds what its value is the base64 of')),
                 ('is_secret', models.BooleanField(default=False)),
-                ('is_for_proposed', models.BooleanField(default=False, help_text='whether proposed runs find it, too, if it is secret; any other they find always')),
+                ('runs', models.CharField(choices=[('all', 'All runs'), ('tracked', 'Tracked runs only'), ('proposed', 'Proposed runs only')], default='all', max_length=20)),
                 ('is_checked', models.BooleanField(default=False, help_text='whether an admin set it, or confirmed where it sends secrets')),
                 ('stack', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='variables', to='stacks.stack')),
             ],
             options={
-                'ordering': ('name',),
+                'ordering': ('is_file', 'name'),
+                'abstract': False,
             },
         ),
         migrations.CreateModel(
@@ -379,6 +428,14 @@ class Migration(migrations.Migration):
             model_name='pullrequest',
             constraint=models.CheckConstraint(condition=models.Q(('status__in', [vcs_integrations.providers.events.PullRequestStatus['OPEN'], vcs_integrations.providers.events.PullRequestStatus['MERGED'], vcs_integrations.providers.events.PullRequestStatus['CLOSED']]), ('trial_merge__in', [vcs_integrations.providers.events.TrialMerge['UNKNOWN'], vcs_integrations.providers.events.TrialMerge['PENDING'], vcs_integrations.providers.events.TrialMerge['CLEAN'], vcs_integrations.providers.events.TrialMerge['CONFLICTS'], vcs_integrations.providers.events.TrialMerge['FAILED']])), name='pull_request_words'),
         ),
+        migrations.AddConstraint(
+            model_name='sharedvariable',
+            constraint=models.UniqueConstraint(fields=('environment', 'is_file', 'name'), name='one_shared_variable_per_name'),
+        ),
+        migrations.AddConstraint(
+            model_name='sharedvariable',
+            constraint=models.CheckConstraint(condition=models.Q(('runs__in', ['all', 'tracked', 'proposed'])), name='shared_variable_runs'),
+        ),
         migrations.AddField(
             model_name='statelock',
             name='run',
@@ -408,6 +465,10 @@ class Migration(migrations.Migration):
         migrations.AddConstraint(
             model_name='stack',
             constraint=models.CheckConstraint(condition=models.Q(('tool__in', ['terraform', 'opentofu']), ('backend__in', ['stackhook', 'own']), ('reach__in', ['project', 'listed', 'organization'])), name='stack_words'),
+        ),
+        migrations.AddConstraint(
+            model_name='sharedenvironment',
+            constraint=models.UniqueConstraint(django.db.models.functions.text.Lower('name'), name='one_shared_environment_per_name'),
         ),
         migrations.AddIndex(
             model_name='runsource',
@@ -501,6 +562,10 @@ class Migration(migrations.Migration):
             model_name='report',
             constraint=models.CheckConstraint(condition=models.Q(('what__in', ['commit_status', 'pull_request_status', 'comment']), ('state__in', ['waiting', 'sent', 'refused'])), name='report_words'),
         ),
+        migrations.AddConstraint(
+            model_name='formersecret',
+            constraint=models.CheckConstraint(condition=models.Q(models.Q(('environment', None), ('stack__isnull', False)), models.Q(('environment__isnull', False), ('stack', None)), _connector='OR'), name='former_secrets_have_one_owner'),
+        ),
         migrations.AddIndex(
             model_name='decision',
             index=models.Index(fields=['stack', '-id'], name='decision_list'),
@@ -514,8 +579,20 @@ class Migration(migrations.Migration):
             index=models.Index(fields=['decided_at'], name='decision_age'),
         ),
         migrations.AddConstraint(
+            model_name='attachment',
+            constraint=models.UniqueConstraint(fields=('environment', 'stack'), name='one_attachment_per_stack'),
+        ),
+        migrations.AddConstraint(
+            model_name='attachment',
+            constraint=models.CheckConstraint(condition=models.Q(('is_by_hand', True), models.Q(('label', ''), _negated=True), _connector='OR'), name='attached_by_hand_or_label'),
+        ),
+        migrations.AddConstraint(
             model_name='stackvariable',
-            constraint=models.UniqueConstraint(fields=('stack', 'name'), name='one_variable_per_name'),
+            constraint=models.UniqueConstraint(fields=('stack', 'is_file', 'name'), name='one_variable_per_name'),
+        ),
+        migrations.AddConstraint(
+            model_name='stackvariable',
+            constraint=models.CheckConstraint(condition=models.Q(('runs__in', ['all', 'tracked', 'proposed'])), name='variable_runs'),
         ),
         migrations.AddConstraint(
             model_name='stateversion',

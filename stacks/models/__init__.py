@@ -14,9 +14,18 @@ from stacks.models.state import (
     StateVersion,
     prune_uploads,
 )
-from stacks.models.variable import FormerSecret, StackVariable
+from stacks.models.variable import (
+    Attachment,
+    FormerSecret,
+    Runs,
+    SharedEnvironment,
+    SharedVariable,
+    StackVariable,
+    Variable,
+)
 
 __all__ = [
+    "Attachment",
     "Backend",
     "Decision",
     "FormerSecret",
@@ -30,6 +39,9 @@ __all__ = [
     "RunAction",
     "RunCredential",
     "RunSource",
+    "Runs",
+    "SharedEnvironment",
+    "SharedVariable",
     "Stack",
     "StackVariable",
     "StateContent",
@@ -37,6 +49,7 @@ __all__ = [
     "StateUpload",
     "StateVersion",
     "Tool",
+    "Variable",
     "plan_digest_of",
     "prune_decisions",
     "prune_uploads",

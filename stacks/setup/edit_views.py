@@ -9,6 +9,9 @@ from django.views.decorators.http import require_http_methods
 from accounts.audit.records import Verb, record
 from accounts.roles import is_admin
 from core.http import HtmxHttpRequest
+from stacks.environment.attaching import follow_labels
+from stacks.environment.labeling import why_not_labeled
+from stacks.environment.shared_views import holding_environments
 from stacks.environment.variables import held_by
 from stacks.models import Run, Stack
 from stacks.rules.states import UNDER_WAY
@@ -26,6 +29,7 @@ from vcs_integrations.models import Integration
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
+@holding_environments
 def edit_stack(request: HttpRequest, slug: str) -> HttpResponse:
     found = get_object_or_404(Stack.objects.with_repository(), slug=slug)
     now = {
@@ -39,6 +43,9 @@ def edit_stack(request: HttpRequest, slug: str) -> HttpResponse:
     # In another folder others may review, and its code would find the same secrets.
     if is_moved and (refusal := _refuses_source(request, found)):
         form.add_error("project_root", refusal)
+    labels = form.cleaned_data["labels"] if form.is_valid() else found.labels
+    if refusal := why_not_labeled(request, found, labels):
+        form.add_error("labels", refusal)
     if form.is_valid() and _change(request, found, form):
         messages.success(request, f"Stack {found.name} was changed")
         return redirect(found)
@@ -141,11 +148,14 @@ def delete_stack(request: HttpRequest, slug: str) -> HttpResponse:
 
 def _change(request: HttpRequest, found: Stack, form: NameStackForm) -> bool:
     """Store what the form says; on False the form says that its name was taken meanwhile."""
+    labels = found.labels
     for field, value in form.cleaned_data.items():
         setattr(found, field, value)
     try:
         with transaction.atomic():
             found.save(update_fields=[*form.cleaned_data, "search_text"])
+            if is_admin(request) and found.labels != labels:
+                follow_labels(found, labels)
             record(request, Verb.STACK_CHANGED, found, "Name and labels")
     except IntegrityError:
         form.add_error("name", NAME_TAKEN)

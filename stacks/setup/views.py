@@ -8,7 +8,10 @@ from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods, require_safe
 
 from accounts.audit.records import Verb, record
+from accounts.roles import is_admin
 from core.http import HtmxHttpRequest
+from stacks.environment.attaching import follow_labels
+from stacks.environment.labeling import why_not_labeled
 from stacks.models import Stack
 from stacks.setup.forms import (
     NAME_TAKEN,
@@ -61,6 +64,9 @@ def create_stack(request: HtmxHttpRequest) -> HttpResponse:
     checked: list[StepForm] = []
     for number, step in enumerate(STEPS[:current], start=1):
         form = step(values)
+        labels = form.cleaned_data.get("labels", []) if form.is_valid() else []
+        if refusal := why_not_labeled(request, None, labels):
+            form.add_error("labels", refusal)
         if not form.is_valid():
             return _show_step(request, values, number, form)
         values |= form.understood
@@ -71,6 +77,8 @@ def create_stack(request: HtmxHttpRequest) -> HttpResponse:
     try:
         with transaction.atomic():
             stack = Stack.objects.create(**fields)
+            if is_admin(request):
+                follow_labels(stack)
             record(request, Verb.STACK_CREATED, stack)
     except IntegrityError:  # somebody took the name at the same moment
         naming = STEPS.index(NameStackForm)

@@ -17,7 +17,14 @@ from pytest_django import Settings
 from core.encrypted_fields import EncryptedField
 from core.encryption import WrongKey, decrypting, newest_mark
 from core.key_rotation import SecretField, secret_fields
-from stacks.models import FormerSecret, PlanFile, StackVariable, StateUpload, StateVersion
+from stacks.models import (
+    FormerSecret,
+    PlanFile,
+    SharedVariable,
+    StackVariable,
+    StateUpload,
+    StateVersion,
+)
 from stacks.rules.states import State
 from tests.addresses import World, clients, make_world
 from tests.builders import make_run
@@ -35,6 +42,7 @@ def world(integration: Integration) -> World:
     Credentials.objects.create(integration=world.unlinked, token="t")
     WebhookSecret.objects.create(integration=world.unlinked, digest="d", value="p")
     StackVariable.objects.create(stack=world.stack, name="B", value="hidden", is_secret=True)
+    SharedVariable.objects.create(environment=world.shared.environment, name="B", value="hidden")
     for value in ("hidden before", "hidden at first"):
         FormerSecret.objects.create(stack=world.stack, value=value)
     for number in (3, 4):
@@ -95,6 +103,7 @@ def test_every_encrypted_field_is_found() -> None:
         "Credentials (token)",
         "Former secrets (value)",
         "Plan files (content)",
+        "Shared variables (value)",
         "Stack variables (value)",
         "State contents (packed)",
         "State uploads (packed)",
@@ -145,7 +154,7 @@ def test_while_both_keys_are_set_either_reads_and_the_new_one_writes(
 def test_done_again_it_changes_nothing(both_keys: None) -> None:
     rotate()
     before = {field: stored(field) for field in secret_fields()}
-    assert "Re-encrypted: 0. Already done: 14." in rotate()
+    assert "Re-encrypted: 0. Already done: 16." in rotate()
     assert {field: stored(field) for field in secret_fields()} == before
 
 
@@ -164,7 +173,7 @@ def test_ended_before_any_of_its_queries_it_goes_on_where_it_was(
         done_now = sum(is_done(one) for field in fields for one in stored(field))
         assert done_now >= done
         done, point = done_now, point + 1
-    assert done == 14
+    assert done == 16
     assert point > 20
     settings.FIELD_ENCRYPTION_OLD_KEY = ""
     assert read_all() == before
@@ -188,14 +197,14 @@ def test_what_neither_key_reads_is_named_and_stays(world: World, settings: Setti
         "Credentials (token): Azure DevOps · left can't be decrypted.",
         "Stack variables (value): TF_VAR_region of Network can't be decrypted.",
         "Plan files (content): Run 3 of Old network can't be decrypted.",
-        "Re-encrypted: 11. Already done: 0.",
+        "Re-encrypted: 13. Already done: 0.",
     ):
         assert f"{line}\n" in said
     assert "can be removed" not in said
     stayed = {str(field): len(kept[field] & set(stored(field))) for field in kept}
-    assert sorted(stayed.values()) == [0, 0, 0, 0, 1, 1, 1]
+    assert sorted(stayed.values()) == [0, 0, 0, 0, 0, 1, 1, 1]
     settings.FIELD_ENCRYPTION_OLD_KEY = "a third key"
-    assert "Re-encrypted: 3. Already done: 11." in rotate()
+    assert "Re-encrypted: 3. Already done: 13." in rotate()
     assert world.variable.value == "of a third key"
 
 

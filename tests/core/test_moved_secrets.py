@@ -156,8 +156,9 @@ def test_a_secret_copied_from_another_stack_is_neither_used_nor_masked(world: Wo
         environment_of(stack, Kind.TRACKED)
     first, second = FormerSecret.objects.values_list("pk", flat=True)
     write(FormerSecret, "value", first, read(FormerSecret, "value", second))
-    stack = FormerSecret.objects.defer("value").get(pk=first).stack
-    assert former_secrets_of(stack) == []
+    former = FormerSecret.objects.defer("value").get(pk=first)
+    assert former.stack
+    assert former_secrets_of(former.stack) == []
 
 
 def test_the_state_of_another_stack_is_not_downloaded(world: World, admin: Client) -> None:

@@ -115,9 +115,13 @@ class Sandbox:
         return str(top / name)
 
     def provide(self, name: str, content: bytes) -> str:
-        """Let the job read a file; return its path there."""
-        (self.folder / "input" / name).write_bytes(content)
-        (self.folder / "input" / name).chmod(0o644)
+        """Let the job read a file, whose name may have folders; return its path there."""
+        target, top = self.folder / "input" / name, self.folder / "input"
+        for folder in reversed([one for one in target.parents if top in one.parents]):
+            folder.mkdir(exist_ok=True)
+            folder.chmod(0o755)  # whatever the umask is
+        target.write_bytes(content)
+        target.chmod(0o644)
         return self.path("input", name)
 
     def program(self, path: Path, beside: Sequence[Path] = ()) -> str:

@@ -32,6 +32,7 @@ from vcs_integrations.providers.base import digest
 LOG = "/settings/audit-log/"
 VCS = "/settings/vcs-providers/"
 PEOPLE = "/settings/people/"
+SHARED = "/settings/environments/"
 SECRET = "a-secret-value-that-was-typed"
 OURS, NETWORK, DAVE = "Azure DevOps · fabrikam", "Network", "dave"
 RUN = "Run 1 of Network"
@@ -145,6 +146,48 @@ DONE: list[tuple[Verb, str, str, Act]] = [
         lambda w, c, o: upload_state(w, c),
     ),
     (
+        Verb.SHARED_ENVIRONMENT_CREATED,
+        "AWS",
+        "",
+        lambda w, c, o: c.post(f"{SHARED}new/", {"name": "AWS", "priority": "1"}),
+    ),
+    (
+        Verb.SHARED_ENVIRONMENT_CHANGED,
+        "Azure",
+        "Name and priority: 3",
+        lambda w, c, o: shared(w, c, "edit/", name="Azure", priority="3"),
+    ),
+    (
+        Verb.SHARED_ENVIRONMENT_CHANGED,
+        "Azure",
+        "Labels: prod, test",
+        lambda w, c, o: shared(w, c, "labels/", labels="prod, test"),
+    ),
+    (
+        Verb.SHARED_ENVIRONMENT_CHANGED,
+        "Azure",
+        "TF_VAR_x was added",
+        lambda w, c, o: shared(w, c, "add-variable/", name="TF_VAR_x", value=SECRET),
+    ),
+    (
+        Verb.SHARED_ENVIRONMENT_CHANGED,
+        "Azure",
+        "ARM_TENANT_ID was removed",
+        lambda w, c, o: shared(w, c, f"variables/{w.shared.pk}/remove/"),
+    ),
+    (
+        Verb.ENVIRONMENT_CHANGED,
+        NETWORK,
+        "Azure was detached",
+        lambda w, c, o: stack(c, f"environment/detach/{w.shared.environment_id}/"),
+    ),
+    (
+        Verb.SHARED_ENVIRONMENT_DELETED,
+        "Azure",
+        "It was attached to Network",
+        lambda w, c, o: shared(w, c, "delete/"),
+    ),
+    (
         Verb.STATE_UNLOCKED,
         NETWORK,
         "Run 2 held the lock and was failed",
@@ -231,7 +274,10 @@ WITHOUT_PROVIDER = [
     if (
         one[0] != Verb.RUN_TRIGGERED
         and one[0].startswith(
-            ("edited", "reconciled", "replayed", "stack_", "env", "run_", "pull_", "person_")
+            (
+                *("edited", "reconciled", "replayed", "stack_", "env", "run_", "pull_", "person_"),
+                "shared_",
+            )
         )
     )
     or one[0] in {Verb.STATE_UPLOADED, Verb.STATE_UNLOCKED}
@@ -321,6 +367,10 @@ def trigger(world: World, client: Client) -> Any:
     world.stack.refresh_from_db()
     about = {"head": world.stack.head_sha, "more_targets": "module.network", "note": "Now"}
     return stack(client, "runs/new/", kind="tracked", operation="apply", **about)
+
+
+def shared(world: World, client: Client, path: str, **typed: str) -> Any:
+    return client.post(f"{SHARED}{world.shared.environment_id}/{path}", typed)
 
 
 def plan_older(client: Client) -> Any:

@@ -347,16 +347,19 @@ def test_proposed_runs_find_no_secret_unless_an_admin_says_so(
     admin: Client, member: Client, stack: Stack
 ) -> None:
     add(member, "TF_VAR_region", "westeurope")
-    add(member, "ARM_CLIENT_SECRET", SECRET, is_secret="on", is_for_proposed="on")
+    for runs in ("all", "proposed"):
+        refused = add(member, "ARM_CLIENT_SECRET", SECRET, is_secret="on", runs=runs)
+        assert errors(refused, "runs")
+    add(member, "ARM_CLIENT_SECRET", SECRET, is_secret="on")
     found = environment_of(stack, Kind.PROPOSED)
     assert found == ({"TF_VAR_region": "westeurope"}, [SECRET])  # still masked
     assert environment_of(stack, Kind.TRACKED)[0]["ARM_CLIENT_SECRET"] == SECRET
-    assert "Available to proposed runs" not in words(member)
+    assert "All runs, also if it is a secret" not in words(member)
     path = f"{PATH}{StackVariable.objects.get(is_secret=True).pk}/"
     keep = {"value": "", "is_secret": "on"}
-    member.post(path, keep | {"is_for_proposed": "on"})
+    member.post(path, keep | {"runs": "proposed"})
     assert environment_of(stack, Kind.PROPOSED) == found
-    messages = admin.post(path, keep | {"is_for_proposed": "on"}, follow=True).context["messages"]
+    messages = admin.post(path, keep | {"runs": "all"}, follow=True).context["messages"]
     assert "proposed runs find it from now on" in str(next(iter(messages)))
     assert environment_of(stack, Kind.PROPOSED)[0]["ARM_CLIENT_SECRET"] == SECRET
     assert "Proposed runs can read ARM_CLIENT_SECRET, so whoever" in words(member)
@@ -370,7 +373,7 @@ def test_proposed_runs_find_no_secret_unless_an_admin_says_so(
 def test_what_is_secret_once_more_is_for_tracked_runs(
     admin: Client, member: Client, stack: Stack
 ) -> None:
-    add(admin, "ARM_CLIENT_SECRET", SECRET, is_secret="on", is_for_proposed="on")
+    add(admin, "ARM_CLIENT_SECRET", SECRET, is_secret="on", runs="all")
     path = f"{PATH}{StackVariable.objects.get().pk}/"
     member.post(path, {"value": "shown-for-a-while"})
     member.post(path, {"value": SECRET, "is_secret": "on"})

@@ -6,11 +6,12 @@ from hashlib import sha256
 from django.test import Client
 
 from accounts.models import User
+from stacks.environment.attaching import attach
 from stacks.environment.variables import change, remove
 from stacks.execution.output.logs import as_text
 from stacks.execution.output.masking import MASK, MOST_PARTS
 from stacks.lifecycle.actions import Action, act
-from stacks.models import Stack, StackVariable
+from stacks.models import Runs, SharedEnvironment, SharedVariable, Stack, StackVariable
 from stacks.rules.states import Kind, State
 from stacks.sources.heads import follow_from_now
 from tests.emulator.model import Repository
@@ -23,7 +24,7 @@ PASSWORD = "Hunter2-Hunter2"
 def add(stack: Stack, name: str, value: str, *, is_secret: bool = False) -> StackVariable:
     """Add a variable that all runs find."""
     return StackVariable.objects.create(
-        stack=stack, name=name, value=value, is_secret=is_secret, is_for_proposed=is_secret
+        stack=stack, name=name, value=value, is_secret=is_secret, runs=Runs.ALL
     )
 
 
@@ -165,3 +166,51 @@ def test_a_run_says_when_not_every_value_of_its_secrets_is_masked(
     [warning] = done.warnings
     assert warning.startswith("The secrets of this stack hold more than 10,000 values")
     assert warning in as_text(log_of(run))
+
+
+def test_code_finds_shared_variables_and_files_and_prints_no_secret_of_them(
+    stack: Stack, repository: Repository
+) -> None:
+    shared = SharedEnvironment.objects.create(name="Azure")
+    attach(shared, stack)
+    for name, value, more in (
+        ("TF_VAR_region", "westeurope", {}),
+        ("TF_VAR_password", PASSWORD, {"is_secret": True, "runs": Runs.TRACKED}),
+        ("kube/config", "user: eve", {"is_file": True}),
+        ("key.bin", "AAEC/w==", {"is_file": True, "is_base64": True}),
+        ("token", f"{PASSWORD}-token", {"is_file": True, "is_secret": True, "runs": Runs.TRACKED}),
+    ):
+        SharedVariable.objects.create(environment=shared, name=name, value=value, **more)
+    code = """
+variable "region" {}
+variable "password" { default = "none" }
+variable "stackhook_files" {}
+locals {
+  token = "${var.stackhook_files}/token"
+}
+output "region" { value = var.region }
+output "config" { value = file("${var.stackhook_files}/kube/config") }
+output "key" { value = filebase64("${var.stackhook_files}/key.bin") }
+output "token" { value = fileexists(local.token) ? file(local.token) : "none" }
+output "password" { value = var.password }
+"""
+    run = pushed(stack, repository, {"main.tf": HTTP_BACKEND + code}, Kind.PROPOSED)
+    (proposed,) = work()
+    assert proposed.state == State.FINISHED, as_text(log_of(run))
+    assert proposed.plan
+    values = {one["name"]: json.loads(one["value"]) for one in proposed.plan["outputs"]}
+    assert values == {
+        "region": "westeurope",
+        "config": "user: eve",
+        "key": "AAEC/w==",
+        "token": "none",
+        "password": "none",
+    }
+    assert "Proposed runs don't find TF_VAR_password, token." in as_text(log_of(run))
+    run = pushed(stack, repository, {"main.tf": HTTP_BACKEND + code + "# for real"})
+    (tracked,) = work()
+    assert tracked.state == State.UNCONFIRMED, as_text(log_of(run))
+    assert tracked.plan
+    values = {one["name"]: json.loads(one["value"]) for one in tracked.plan["outputs"]}
+    assert (values["password"], values["token"]) == (MASK, MASK)
+    assert PASSWORD not in as_text(log_of(run))

@@ -19,7 +19,7 @@ from stacks.execution.output.logs import Log, as_text
 from stacks.execution.output.masking import Masker
 from stacks.execution.tools import terraform
 from stacks.lifecycle.actions import Action, NotPossible, act, actions_for
-from stacks.models import PlanFile, Run, Stack, StackVariable
+from stacks.models import PlanFile, Run, Runs, Stack, StackVariable
 from stacks.rules.states import Kind, State
 from tests.builders import make_run, make_stack
 from tests.emulator.model import Repository
@@ -292,7 +292,7 @@ def test_a_stacks_variables_reach_its_code_and_its_secrets_no_log_and_no_page(
     secret = 'correct "horse"\nbattery staple'
     StackVariable.objects.create(stack=stack, name="TF_VAR_plain", value="seen by all")
     StackVariable.objects.create(
-        stack=stack, name="TF_VAR_secret", value=secret, is_secret=True, is_for_proposed=True
+        stack=stack, name="TF_VAR_secret", value=secret, is_secret=True, runs=Runs.ALL
     )
     code = """
 variable "plain" {}
