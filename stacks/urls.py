@@ -6,6 +6,7 @@ from stacks.arguments import views as arguments
 from stacks.environment import shared_variable_views, shared_views
 from stacks.environment import views as environment
 from stacks.overview import views as overview
+from stacks.plans import views as plans
 from stacks.reports import views as reports
 from stacks.runs import fork_views, trigger_views
 from stacks.runs import views as runs
@@ -77,6 +78,12 @@ urlpatterns = [
     path("stacks/<slug:slug>/runs/<int:number>/act/", runs.act_on_run, name="act_on_run"),
     path("stacks/<slug:slug>/runs/<int:number>/log/", runs.log_part, name="log_part"),
     path("stacks/<slug:slug>/runs/<int:number>/log.txt", runs.log_file, name="log_file"),
+    path("stacks/<slug:slug>/runs/<int:number>/plan/", plans.plan, name="plan"),
+    path(
+        "stacks/<slug:slug>/runs/<int:number>/plan/<int:change>/",
+        plans.plan_change,
+        name="plan_change",
+    ),
     path("stacks/<slug:slug>/forks/<slug:sha>/", fork_views.allow_fork, name="allow_fork"),
     path("stacks/<slug:slug>/plan-older/", overview.plan_open, name="plan_open"),
     path("stacks/<slug:slug>/head/", overview.refresh_head, name="refresh_head"),

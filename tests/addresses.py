@@ -26,6 +26,7 @@ from stacks.rules.states import State
 from tests.builders import (
     make_fork,
     make_lock,
+    make_plan,
     make_run,
     make_stack,
     make_state_version,
@@ -87,6 +88,7 @@ class World:
             "test_pk": self.hook_test.pk,
             "slug": self.stack.slug,
             "number": self.run.number,
+            "change": 1,
             "sha": self.fork.source_sha,
             "variable_pk": self.variable.pk,
             "shared_pk": self.shared.pk,
@@ -130,11 +132,12 @@ def make_world(integration: Integration) -> World:
     make_lock(broken_off)
     environment = SharedEnvironment.objects.create(name="Azure")
     Attachment.objects.create(environment=environment, stack=stack, is_by_hand=True)
+    run = make_plan(make_run(stack, 1), {"output_changes": {"url": {"actions": ["create"]}}})
     return World(
         integration=integration,
         unlinked=unlinked,
         stack=stack,
-        run=make_run(stack, 1),
+        run=run,
         variable=StackVariable.objects.create(stack=stack, name="TF_VAR_region", value="eu"),
         shared=SharedVariable.objects.create(
             environment=environment, name="ARM_TENANT_ID", value="tenant"

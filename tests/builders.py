@@ -3,11 +3,17 @@
 Each has a default for whatever a test doesn't care about; `changes` are fields of the model.
 """
 
+import json
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
 from django.utils import timezone
 
+from stacks.execution.job import counts_of
+from stacks.execution.plan_store import store_plan
+from stacks.execution.tools.plan_changes import read_changes
+from stacks.execution.tools.terraform import read_plan
 from stacks.models import PullRequest, Run, RunSource, Stack, StateLock, StateVersion
 from stacks.rules.states import Kind, State
 from vcs_integrations.connections.linking import Details, link
@@ -89,6 +95,16 @@ def new_run(stack: Stack, number: int, **changes: Any) -> Run:
         "position": number,
     }
     return Run(stack=stack, number=number, **values | changes)
+
+
+def make_plan(run: Run, plan: dict[str, Any], mask: Callable[[str], str] = str) -> Run:
+    """Store a plan of a run, from the JSON that `terraform show` prints; return the run."""
+    summary = read_plan(json.dumps(plan).encode(), mask)
+    assert summary
+    store_plan(run, read_changes(summary.entries, mask))
+    Run.objects.filter(pk=run.pk).update(**counts_of(summary))
+    run.refresh_from_db()
+    return run
 
 
 def make_state_version(

@@ -111,6 +111,8 @@ EXPECTED: dict[str, tuple[Row, Row]] = {
     "stacks/<slug:slug>/runs/<int:number>/act/": (MEMBERS_DO, MEMBERS_DO),
     "stacks/<slug:slug>/runs/<int:number>/log.txt": (MEMBERS, NOBODY),
     "stacks/<slug:slug>/runs/<int:number>/log/": (MEMBERS_DO, NOBODY),
+    "stacks/<slug:slug>/runs/<int:number>/plan/": (MEMBERS, NOBODY),
+    "stacks/<slug:slug>/runs/<int:number>/plan/<int:change>/": (MEMBERS, NOBODY),
     "stacks/<slug:slug>/source/": (MEMBERS, MEMBERS),
     "stacks/<slug:slug>/state/": (PASSWORD_NEEDED, PASSWORD_NEEDED),
     "stacks/<slug:slug>/state/unlock/": (ADMINS, ADMINS_DO),
@@ -303,6 +305,7 @@ def test_a_member_is_led_to_no_page_they_may_not_open(world: World, member: Clie
         stack,
         f"{stack}activity/",
         f"{stack}runs/1/",
+        f"{stack}runs/1/plan/",
         f"{stack}state/versions/",
         f"{stack}environment/",
     ):

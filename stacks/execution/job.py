@@ -15,7 +15,7 @@ from django.db import DatabaseError, InterfaceError, transaction
 from django.utils import timezone
 
 from core.encryption import WrongKey, decrypting
-from core.leases import Keeping
+from core.leases import Keeping, LeaseLost
 from stacks.arguments.arguments import arguments_of, arguments_used
 from stacks.arguments.checks import why_not_file
 from stacks.environment.variables import (
@@ -47,12 +47,14 @@ from stacks.execution.isolation.system import MEGABYTE
 from stacks.execution.mounting import provide_files
 from stacks.execution.output.logs import Log
 from stacks.execution.output.masking import MOST_CHARACTERS, MOST_PARTS, Masker
+from stacks.execution.plan_store import store_plan
 from stacks.execution.retries import with_retries
 from stacks.execution.tools import backends, terraform
 from stacks.execution.tools.backends import StoredBackend
 from stacks.execution.tools.errors import Tail, last_lines, terraform_errors
 from stacks.execution.tools.operations import options_of
 from stacks.execution.tools.overridden import warnings_of_overridden
+from stacks.execution.tools.plan_changes import read_changes
 from stacks.execution.tools.terraform import PlanSummary
 from stacks.execution.versions import choosing
 from stacks.execution.versions.wanted import NoVersion
@@ -609,7 +611,15 @@ class Job:
         except LimitReached:
             return ended
         summary = None if code else terraform.read_plan(text, self.masker.mask)
+        if summary:
+            self._store_changes(summary)
         return ended | (counts_of(summary) if summary else {})
+
+    def _store_changes(self, summary: PlanSummary) -> None:
+        try:
+            store_plan(self.run, read_changes(summary.entries, self.masker.mask))
+        except LeaseLost:
+            raise Stopped from None
 
     def _is_unwanted(self) -> bool:
         """Store the run's log, and say whether the run was stopped.
@@ -642,4 +652,5 @@ def counts_of(summary: PlanSummary) -> dict[str, Any]:
         "forgotten": summary.forgotten,
         "changed_outputs": summary.changed_outputs,
         "plan": summary.listed,
+        "unlisted": summary.unlisted,
     }

@@ -64,6 +64,7 @@ class Migration(migrations.Migration):
                 ('forgotten', models.PositiveIntegerField(default=0, help_text='no longer managed, but not destroyed')),
                 ('changed_outputs', models.PositiveIntegerField(default=0)),
                 ('plan', models.JSONField(blank=True, null=True)),
+                ('unlisted', models.PositiveIntegerField(default=0, help_text="how many changes are not among its plan's changes")),
                 ('warnings', models.JSONField(blank=True, default=list, help_text='sentences for its page')),
                 ('arguments', models.JSONField(blank=True, default=dict)),
                 ('planned_sha', models.CharField(blank=True, help_text='the merge commit, where that was planned', max_length=64)),
@@ -388,6 +389,30 @@ class Migration(migrations.Migration):
             field=models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='state_versions', to='stacks.stack'),
         ),
         migrations.CreateModel(
+            name='PlanChange',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('number', models.PositiveIntegerField()),
+                ('part', models.PositiveIntegerField(help_text="which of its run's parts has its values")),
+                ('kind', models.CharField(choices=[('resource', 'Resource'), ('output', 'Output'), ('drift', 'Changed outside of Terraform')], max_length=20)),
+                ('action', models.CharField(max_length=20)),
+                ('also', models.CharField(blank=True, help_text='what happens in addition', max_length=20)),
+                ('address', models.CharField(max_length=501)),
+                ('moved_from', models.CharField(blank=True, max_length=501)),
+                ('deposed', models.CharField(blank=True, help_text='the key of what an earlier replacement left', max_length=60)),
+                ('module', models.CharField(blank=True, help_text='empty for the root module', max_length=501)),
+                ('reason', models.CharField(blank=True, help_text="Terraform's word for it", max_length=60)),
+                ('forced_by', models.CharField(blank=True, help_text="the attributes that can't be changed in place", max_length=501)),
+                ('search_text', models.TextField(help_text='address, type and attributes, case-folded')),
+                ('run', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='plan_changes', to='stacks.run')),
+            ],
+            options={
+                'ordering': ('number',),
+                'indexes': [models.Index(fields=['run', 'kind', 'number'], name='plan_change_list')],
+                'constraints': [models.UniqueConstraint(fields=('run', 'number'), name='one_plan_change_per_number'), models.CheckConstraint(condition=models.Q(('kind__in', ['resource', 'output', 'drift'])), name='plan_words')],
+            },
+        ),
+        migrations.CreateModel(
             name='ModuleSource',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
@@ -414,6 +439,19 @@ class Migration(migrations.Migration):
             options={
                 'ordering': ('number',),
                 'constraints': [models.UniqueConstraint(fields=('run', 'number'), name='one_log_chunk_per_number')],
+            },
+        ),
+        migrations.CreateModel(
+            name='PlanPart',
+            fields=[
+                ('id', models.BigIntegerField(default=core.encrypted_fields.new_row_id, primary_key=True, serialize=False)),
+                ('number', models.PositiveIntegerField()),
+                ('packed', core.encrypted_fields.EncryptedBytesField()),
+                ('run', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='plan_parts', to='stacks.run')),
+            ],
+            options={
+                'ordering': ('number',),
+                'constraints': [models.UniqueConstraint(fields=('run', 'number'), name='one_plan_part_per_number')],
             },
         ),
         migrations.AddIndex(

@@ -3,6 +3,7 @@
 from stacks.models.decision import Decision, prune_decisions
 from stacks.models.job import LogChunk, PlanFile, RunAction, plan_digest_of
 from stacks.models.module_source import ModuleSource
+from stacks.models.plan import PlanChange, PlanPart, prune_plan_values, values_of
 from stacks.models.report import Report
 from stacks.models.run import PullRequest, Run, RunSource
 from stacks.models.stack import Backend, Reach, Stack, Tool
@@ -31,7 +32,9 @@ __all__ = [
     "FormerSecret",
     "LogChunk",
     "ModuleSource",
+    "PlanChange",
     "PlanFile",
+    "PlanPart",
     "PullRequest",
     "Reach",
     "Report",
@@ -52,5 +55,7 @@ __all__ = [
     "Variable",
     "plan_digest_of",
     "prune_decisions",
+    "prune_plan_values",
     "prune_uploads",
+    "values_of",
 ]

@@ -13,7 +13,7 @@ from django.utils import timezone
 from core.leases import Leased, LeasedQuerySet
 from stacks.models.report import Report
 from stacks.models.stack import Stack, Tool
-from stacks.rules.changes import DONE, TO_DO, Changes, count_destroying
+from stacks.rules.changes import DONE, TO_DO, Changes
 from stacks.rules.states import (
     DOES_NOT_COUNT,
     ENDED,
@@ -231,6 +231,9 @@ class Run(Leased):
     )
     changed_outputs = models.PositiveIntegerField(default=0)
     plan = models.JSONField(null=True, blank=True)
+    unlisted = models.PositiveIntegerField(
+        default=0, help_text="how many changes are not among its plan's changes"
+    )
     warnings = models.JSONField(default=list, blank=True, help_text="sentences for its page")
 
     # What of its stack's arguments it was planned with, so that its apply matches its plan
@@ -424,12 +427,6 @@ class Run(Leased):
             commits = "commit" if self.behind == 1 else "commits"
             where = f"{self.behind:,} {commits} behind {self.stack.branch}"
         return f"{where}: changes may be undone by this plan."
-
-    @property
-    def destroying_left_out(self) -> int:
-        """How many resources it destroys or replaces that the list of its plan leaves out."""
-        listed = count_destroying((self.plan or {}).get("resources", []))
-        return max(0, (self.destroyed or 0) - listed)
 
     @property
     def commit_url(self) -> str:

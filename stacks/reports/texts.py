@@ -6,9 +6,10 @@ say where something is shown are `stacks.models.Report`.
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
+from itertools import chain
 
 from django.conf import settings
 from django.urls import reverse
@@ -17,6 +18,7 @@ from stacks.lifecycle.basis import describe_basis, moved_since
 from stacks.lifecycle.planning_again import may_be_planned_again
 from stacks.models import PullRequest, Report, Run, Stack
 from stacks.models.report import GENRE, What
+from stacks.reports.plan_text import lines_below
 from stacks.rules.changes import count_destroying
 from stacks.rules.states import DOES_NOT_COUNT, Kind, State
 from stacks.rules.triggers import Rule
@@ -409,18 +411,37 @@ def _details(report: Report, run: Run) -> str:
 def _folded_plan(run: Run, room: int) -> str:
     """Return a plan that opens with a click, as many of its lines as there is room for.
 
-    What is left out is counted below. A plan begins with what it destroys.
+    What is left out is counted below. A plan begins with what it destroys, and every resource has
+    its line before any has those of its attributes.
     """
     plan = plan_of(run)
     if not plan.strip():
         return ""
-    fence = _fence(plan)
+    lines = plan.split("\n")
+    below = dict(lines_below(run, min(len(_listed(run, "resources")), MOST_IN_COMMENT)))
+    fence = _fence("\n".join([plan, *chain.from_iterable(below.values())]))
     begin = f"\n<details>\n<summary>Plan</summary>\n\n{fence}text\n"
     end = f"\n{fence}\n\n</details>\n"
-    lines = plan.split("\n")
     room -= _units(begin + end) + _units(_note_of_rest(run, lines, 0))
     kept = _whole_lines(lines[:MOST_IN_COMMENT], room)
-    return begin + "\n".join(kept) + end + _note_of_rest(run, lines, len(kept))
+    shown = _with_lines_below(kept, below, room - sum(_units(line) + 1 for line in kept))
+    return begin + "\n".join(shown) + end + _note_of_rest(run, lines, len(kept))
+
+
+def _with_lines_below(
+    lines: Sequence[str], below: dict[int, list[str]], room: int
+) -> Iterator[str]:
+    """Yield lines, each with all that belongs below it, as long as there is room for that."""
+    left = MOST_IN_COMMENT
+    for place, line in enumerate(lines):
+        yield line
+        more = below.get(place, [])
+        room -= sum(_units(one) + 1 for one in more)
+        left -= len(more)
+        if min(room, left) < 0:
+            yield from lines[place + 1 :]
+            return
+        yield from more
 
 
 def _note_of_rest(run: Run, lines: Sequence[str], shown: int) -> str:

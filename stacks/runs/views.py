@@ -19,6 +19,7 @@ from stacks.execution.output.logs import as_html, as_text
 from stacks.lifecycle.actions import Action, NotPossible, act, actions_for, refuses_confirmation
 from stacks.models import Run, plan_digest_of
 from stacks.overview.views import DECISIONS_ON_A_PAGE
+from stacks.plans.listing import PlanPage, first_page
 from stacks.reports.texts import doubts_about
 from stacks.rules.states import State
 
@@ -61,11 +62,13 @@ def run(request: HtmxHttpRequest, slug: str, number: int) -> HttpResponse:
     if is_live and request.GET.get("version") == version:
         response = HttpResponse(status=204)
     elif is_live:
-        response = render(request, "stacks/runs/run_live.html", context | {"version": version})
+        context |= {"version": version, "plan": _plan_of(found)}
+        response = render(request, "stacks/runs/run_live.html", context)
     else:
         decisions = list(found.decisions.for_pages()[: DECISIONS_ON_A_PAGE + 1])
         context |= {
             "version": version,
+            "plan": _plan_of(found),
             "decisions": decisions[:DECISIONS_ON_A_PAGE],
             "has_more_decisions": len(decisions) > DECISIONS_ON_A_PAGE,
             "log": LogPart(found, before=_number(request, "before")),
@@ -169,6 +172,10 @@ class LogPart:
         self.earlier = first if first > 1 and after is None else None
         self.is_end = before is None
         self.has_gap = after is not None and first > after + 1
+
+
+def _plan_of(run: Run) -> PlanPage | None:
+    return None if run.added is None else first_page(run)
 
 
 def _version(context: dict[str, Any]) -> str:

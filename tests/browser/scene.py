@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable
 from datetime import timedelta
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import pytest
 from django.db import connection
@@ -28,7 +28,7 @@ from stacks.rules.states import State as RunState
 from stacks.rules.triggers import Rule
 from stacks.sources.heads import follow_from_now
 from tests.browser.conftest import Watch, sign_in
-from tests.builders import make_lock, make_run, make_stack, make_state_version, propose
+from tests.builders import make_lock, make_plan, make_run, make_stack, make_state_version, propose
 from tests.conftest import signed_in
 from tests.emulator import Emulator
 from tests.emulator.model import Organization
@@ -833,24 +833,93 @@ def _run_queued(scene: Scene) -> None:
 @state("run, with plan and log")
 def _run_with_plan(scene: Scene) -> None:
     run = scene.busy_stack().runs.get(state=RunState.UNCONFIRMED)
-    Run.objects.filter(pk=run.pk).update(
-        added=1,
-        changed=0,
-        destroyed=1,
-        destroys_everything=True,
-        plan={
-            "resources": [
-                {"address": f"module.{LONG_NAME}.azurerm_subnet.a", "action": "replace"},
-                {"address": "azurerm_subnet.b", "action": "read"},
-            ],
-            "outputs": [{"name": "url", "action": "change", "value": f'"{LONG_NAME}"'}],
-            "left_out": 3,
-        },
-    )
+    make_plan(run, a_plan())
+    Run.objects.filter(pk=run.pk).update(destroys_everything=True, unlisted=3)
     text = "".join(f"\x1b[{code}m{code} {LONG_NAME * 3}\n" for code in (0, 1, 2, 4, *range(30, 38)))
     LogChunk.objects.create(run=run, number=2, phase="planning", text=text)
     RunAction.objects.create(run=run, action="cancel", username="ann", note=LONG_NAME)
     scene.member(run.get_absolute_url())
+
+
+def a_plan() -> dict[str, Any]:
+    """A plan with what plans may have, in modules with long names."""
+    module = f"module.{LONG_NAME}"
+    policy = {"Statement": [{"Effect": "Allow", "Action": "read", "Resource": "*"}]}
+    changed = {"Statement": [{"Effect": "Deny", "Action": "read", "Resource": "*"}]}
+    script = "".join(f"echo line {number}\n" for number in range(30))
+    resources = [
+        {
+            "address": f"{module}.azurerm_subnet.a",
+            "module_address": module,
+            "type": "azurerm_subnet",
+            "action_reason": "replace_because_cannot_update",
+            "change": {
+                "actions": ["delete", "create"],
+                "before": {
+                    "id": LONG_NAME,
+                    "name": "a",
+                    "script": script,
+                    "policy": json.dumps(policy),
+                    "password": "old",
+                    "tags": {"owner": "ann"},
+                },
+                "after": {
+                    "name": LONG_NAME,
+                    "script": script.replace("line 15", "line fifteen"),
+                    "policy": json.dumps(changed),
+                    "password": "new",
+                    "tags": {"owner": "ann", "env": "prod"},
+                },
+                "after_unknown": {"id": True},
+                "after_sensitive": {"password": True},
+                "replace_paths": [["name"]],
+            },
+        },
+        {
+            "address": "azurerm_subnet.moved",
+            "previous_address": "azurerm_subnet.before",
+            "change": {"actions": ["update"], "before": {"size": 1}, "after": {"size": 2}},
+        },
+        {"address": "azurerm_subnet.left", "change": {"actions": ["forget"]}},
+        {"address": "azurerm_subnet.new", "change": {"actions": ["create"]}},
+        {
+            "address": "azurerm_subnet.found",
+            "change": {"actions": ["no-op"], "importing": {"id": "/subscriptions/1"}},
+        },
+        *(
+            {"address": f"azurerm_subnet.b[{number}]", "change": {"actions": ["create"]}}
+            for number in range(60)
+        ),
+    ]
+    url = {"actions": ["update"], "before": "http://a", "after": LONG_NAME}
+    drift = {"actions": ["update"], "before": {"size": 1}, "after": {"size": 2}}
+    return {
+        "resource_changes": resources,
+        "resource_drift": [{"address": "azurerm_subnet.moved", "change": drift}],
+        "output_changes": {"url": url},
+    }
+
+
+@state("plan")
+def _plan(scene: Scene) -> None:
+    run = make_plan(scene.busy_stack().runs.get(state=RunState.UNCONFIRMED), a_plan())
+    scene.member(f"{run.get_absolute_url()}plan/")
+    scene.page.locator("summary").first.click()
+    expect(scene.page.get_by_text("Forces replacement")).to_be_visible()
+
+
+@state("plan, of a module, searched")
+def _plan_searched(scene: Scene) -> None:
+    run = make_plan(scene.busy_stack().runs.get(state=RunState.UNCONFIRMED), a_plan())
+    scene.member(f"{run.get_absolute_url()}plan/?module=module.{LONG_NAME}")
+    scene.page.get_by_label("Search").fill("nothing of the kind")
+    expect(scene.page.get_by_text("No change matches.")).to_be_visible()
+
+
+@state("plan, one change")
+def _plan_change(scene: Scene) -> None:
+    run = make_plan(scene.busy_stack().runs.get(state=RunState.UNCONFIRMED), a_plan())
+    scene.member(f"{run.get_absolute_url()}plan/1/")
 
 
 @state("run, failed")

@@ -5,7 +5,7 @@ from playwright.sync_api import Page, expect
 
 from stacks.models import LogChunk, Run
 from stacks.rules.states import State
-from tests.builders import make_run, make_stack
+from tests.builders import make_plan, make_run, make_stack
 from vcs_integrations.models import Integration
 
 
@@ -41,8 +41,12 @@ def test_the_log_grows_without_a_reload_and_a_person_confirms(member_page: Page,
     expect(log).to_contain_text("the last line")
     assert log.evaluate("log => log.scrollTop") == 0
 
-    Run.objects.update(added=1, changed=0, destroyed=0, plan={"resources": [], "outputs": []})
+    change = {"actions": ["create"], "after": {"size": "large"}}
+    make_plan(run, {"resource_changes": [{"address": "a.b", "change": change}]})
     run.move_to(State.UNCONFIRMED)
+    plan = page.get_by_role("region", name="Plan")
+    plan.locator("summary").click()
+    expect(plan.get_by_role("row", name="size")).to_contain_text('"large"')
     page.get_by_label("Note").fill("Looks right")
     page.get_by_role("button", name="Confirm").click()
     expect(page.get_by_text("Run 1 was confirmed")).to_be_visible()

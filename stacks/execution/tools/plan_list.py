@@ -1,11 +1,14 @@
 """The list of what a plan does with resources, read from the JSON of `terraform show`.
 
-Each row has an `address` and an `action`. `moved_from` is the address before, where that differs;
-`also` is what happens in addition: an import, or that the replaced object is forgotten.
+Each row has an `address` and an `action`. `module` is the module that it is in, if that is not the
+root; `moved_from` is the address before, where that differs; `also` is what happens in addition: an
+import, or that the replaced object is forgotten.
 """
 
 import re
 from typing import Any
+
+from stacks.rules.changes import DESTROYING
 
 # https://developer.hashicorp.com/terraform/internals/json-format#change-representation
 ACTIONS = {
@@ -33,6 +36,8 @@ def resource_row(resource: dict[str, Any]) -> dict[str, str] | None:
     address, change = str(resource["address"]), resource["change"]
     actions = tuple(change["actions"])
     row = {"address": address, "action": ACTIONS.get(actions, "change")}
+    if module := resource.get("module_address"):
+        row["module"] = str(module)
     is_imported = change.get("importing") is not None
     before = str(resource.get("previous_address") or address)
     if before != address:
@@ -47,13 +52,20 @@ def resource_row(resource: dict[str, Any]) -> dict[str, str] | None:
 
 
 def in_order(rows: list[dict[str, str]]) -> list[dict[str, str]]:
-    """Return rows with what destroys first, and those of one action by address, 2 before 10."""
-    return sorted(rows, key=lambda row: (_rank(row["action"]), _with_long_numbers(row["address"])))
+    """Return rows in the order in which people read a plan: by `rank`."""
+    return sorted(rows, key=rank)
 
 
-def _rank(action: str) -> int:
-    ranks = {action: rank for rank, action in enumerate(MOST_SERIOUS_FIRST)}
-    return ranks.get(action, len(ranks))
+def rank(row: dict[str, str]) -> tuple[bool, str, int, str]:
+    """Return what orders a row: what destroys comes first, then module by module.
+
+    Within a module, the most serious action comes first, and those of one by address, 2 before 10.
+    """
+    action = row["action"]
+    ranks = {one: place for place, one in enumerate(MOST_SERIOUS_FIRST)}
+    module = _with_long_numbers(row.get("module", ""))
+    place = ranks.get(action, len(ranks))
+    return (action not in DESTROYING, module, place, _with_long_numbers(row["address"]))
 
 
 def _with_long_numbers(address: str) -> str:

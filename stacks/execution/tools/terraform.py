@@ -12,6 +12,7 @@ from core import bounded_json
 from stacks.execution.isolation.system import SYSTEM_PATH
 from stacks.execution.output.terminal import harmless
 from stacks.execution.tools.destruction import destroys_everything
+from stacks.execution.tools.plan_changes import MOST_CHANGES, Entry, entries_of
 from stacks.execution.tools.plan_list import ACTIONS, in_order, resource_row
 from stacks.models.stack import Tool
 from stacks.rules.changes import DESTROYING
@@ -26,7 +27,7 @@ LOCK_TIMEOUT = "-lock-timeout=60s"
 # How many resources, and how many outputs, are stored for the page of a run, which lists them.
 MOST_LISTED = 5000
 # How much is kept of what a plan lists, in characters.
-LONGEST = {"address": 500, "moved_from": 500, "name": 200, "value": 200}
+LONGEST = {"address": 500, "module": 500, "moved_from": 500, "name": 200, "value": 200}
 # Since when a saved plan is applied with the files of variables that it was made with.
 FIRST_WITH_VARIABLES = {Tool.TERRAFORM: (1, 10), Tool.OPENTOFU: (1, 8)}
 PROGRAMS = {Tool.TERRAFORM: "terraform", Tool.OPENTOFU: "tofu"}
@@ -109,6 +110,12 @@ class PlanSummary:
     outputs: list[dict[str, str]] = field(default_factory=list)
     left_out: int = 0
     destroys_everything: bool = False
+    entries: list[Entry] = field(default_factory=list)
+
+    @property
+    def unlisted(self) -> int:
+        """How much of it its page leaves out."""
+        return max(0, len(self.entries) - MOST_CHANGES)
 
     def count(self, row: dict[str, str]) -> None:
         """Count what happens to one resource; some rows count more than once."""
@@ -144,7 +151,7 @@ def read_plan(text: bytes, mask: Callable[[str], str]) -> PlanSummary | None:
 
 
 def _summary(plan: dict[str, Any]) -> PlanSummary:
-    summary = PlanSummary(destroys_everything=destroys_everything(plan))
+    summary = PlanSummary(destroys_everything=destroys_everything(plan), entries=entries_of(plan))
     for resource in plan.get("resource_changes") or []:
         if row := resource_row(resource):
             summary.resources.append(row)

@@ -11,7 +11,7 @@ from stacks.environment.variables import change, remove
 from stacks.execution.output.logs import as_text
 from stacks.execution.output.masking import MASK, MOST_PARTS
 from stacks.lifecycle.actions import Action, act
-from stacks.models import Runs, SharedEnvironment, SharedVariable, Stack, StackVariable
+from stacks.models import PlanChange, Runs, SharedEnvironment, SharedVariable, Stack, StackVariable
 from stacks.rules.states import Kind, State
 from stacks.sources.heads import follow_from_now
 from tests.emulator.model import Repository
@@ -58,7 +58,9 @@ output "seen" { value = var.seen }
     (done,) = work()
     assert done.state == State.FINISHED, as_text(log_of(done))
     send_all()
-    page = member.get(done.get_absolute_url()).content.decode()
+    pages = [done.get_absolute_url()]
+    pages += [one.get_absolute_url() for one in PlanChange.objects.filter(run=done)]
+    page = "".join(member.get(one).content.decode() for one in pages)
     [thread] = request.threads
     comment = thread.comments[0].content
     statuses = " ".join(one.description for one in request.statuses)
@@ -66,9 +68,10 @@ output "seen" { value = var.seen }
     for part in ("Hunter", "SHVudGVy", "dW50ZXI", "h1bnRlc", "ther<1", "ther%3C1", "ther\\u003c1"):
         assert part not in whole + comment + statuses
     assert f'o = "{MASK}"' in " ".join(as_text(log_of(done)).split())
-    assert f"<code>&quot;{MASK}&quot;</code>" in page and "not a secret" in page
+    assert f">&quot;{MASK}&quot;</code>" in page and "not a secret" in page
     assert "+ output o\n" in comment and "+ output seen\n" in comment
-    assert MASK not in comment and "not a secret" not in comment
+    assert "not a secret" not in comment
+    assert f'"one": "{MASK}"' in comment
 
 
 def test_a_value_that_was_secret_once_stays_masked(

@@ -4,13 +4,15 @@ from typing import Any
 
 import pytest
 from django.db import transaction
+from django.test import override_settings
 
 from stacks.models import Report, Run, RunSource, Stack
 from stacks.models.report import ReportState
+from stacks.reports.plan_text import lines_below
 from stacks.reports.texts import comment_for, describe, plan_of
 from stacks.rules.states import Kind, State
 from stacks.sources.heads import follow_from_now
-from tests.builders import make_run, make_stack
+from tests.builders import make_plan, make_run, make_stack
 from tests.emulator.model import Repository
 from tests.emulator.pull_requests import PullRequest, PullRequestError
 from tests.stacks.reports.sender import (
@@ -497,6 +499,76 @@ def test_a_plan_is_folded_and_cut_to_what_a_comment_may_hold(
     send_all()
     [thread] = opened.threads
     assert thread.comments[0].content == comment.text
+
+
+def test_a_comment_shows_which_attributes_change_and_what_forces_a_replacement(
+    opened: PullRequest, following: Stack
+) -> None:
+    run = newest(following)
+    move(run, *TO_PLAN, State.FINISHED)
+    replaced = {
+        "actions": ["delete", "create"],
+        "before": {"id": "1", "name": "old", "script": "one\ntwo", "password": "hush-hush"},
+        "after": {"name": "new", "script": "one\n2```", "password": "hush"},
+        "after_unknown": {"id": True},
+        "after_sensitive": {"password": True},
+        "replace_paths": [["name"]],
+    }
+    gone = {"actions": ["delete"], "before": {"id": "of what is destroyed"}}
+    added = {"actions": ["create"], "after": {f"a{n:02}": "x" * 200 for n in range(25)}}
+    reason = "delete_because_no_module"
+    resources = [
+        {"address": "a.added", "change": added},
+        {"address": "a.replaced", "change": replaced},
+        {"address": "a.gone", "change": gone, "action_reason": reason},
+    ]
+    url = {"actions": ["create"], "after": "http://value.of.an.output"}
+    make_plan(run, {"resource_changes": resources, "output_changes": {"url": url}})
+    send_all()
+    [thread] = opened.threads
+    text = thread.comments[0].content
+    block = text.partition("````text\n")[2].partition("\n````")[0]
+    assert block.split("\n") == [
+        " - a.gone",
+        "      Destroyed because the code no longer has its module.",
+        "-+ a.replaced",
+        '      ~ name (forces replacement): "old" → "new"',
+        '      ~ id: "1" → (known after apply)',
+        "      ~ password: (sensitive) → (sensitive)",
+        "      ~ script:",
+        "            one",
+        "          - two",
+        "          + 2```",
+        " + a.added",
+        *(f'      + a{n:02}: "{"x" * 119}…' for n in range(20)),
+        "      … 5 more attributes",
+        " + output url",
+    ]
+    assert "hush" not in text and "value.of.an.output" not in text
+
+
+def test_every_resource_has_its_line_in_a_comment_before_any_attribute_has(
+    opened: PullRequest, following: Stack
+) -> None:
+    run = newest(following)
+    move(run, *TO_PLAN, State.FINISHED)
+    [report] = Report.objects.filter(what="comment")
+    after = {f"a{n}": "🏗️" * 50 for n in range(10)}
+    resources = [
+        {"address": f"a.b[{n}]", "change": {"actions": ["create"], "after": after}}
+        for n in range(900)
+    ]
+    make_plan(run, {"resource_changes": resources})
+    comment = comment_for(report)
+    assert comment
+    assert len(comment.text.encode("utf-16-le")) // 2 <= AzureDevOps.longest_comment
+    assert [comment.text.count(f"\n + a.b[{n}]\n") for n in (0, 899)] == [1, 1]
+    assert comment.text.count("\n      + a9:") > 50
+    assert "more on the run's page" not in comment.text
+    # With another key, the plan is still listed.
+    with override_settings(FIELD_ENCRYPTION_KEY="another key altogether"):
+        [lines] = {"".join(more) for _, more in lines_below(run, 900)} or {""}
+    assert lines == ""
 
 
 def test_a_comment_says_how_much_of_a_long_plan_is_on_the_page_alone(
