@@ -156,7 +156,8 @@ def test_while_both_keys_are_set_either_reads_and_the_new_one_writes(
 def test_done_again_it_changes_nothing(both_keys: None) -> None:
     rotate()
     before = {field: stored(field) for field in secret_fields()}
-    assert "Re-encrypted: 0. Already done: 16." in rotate()
+    count = sum(map(len, before.values()))
+    assert f"Re-encrypted: 0. Already done: {count}." in rotate()
     assert {field: stored(field) for field in secret_fields()} == before
 
 
@@ -175,7 +176,7 @@ def test_ended_before_any_of_its_queries_it_goes_on_where_it_was(
         done_now = sum(is_done(one) for field in fields for one in stored(field))
         assert done_now >= done
         done, point = done_now, point + 1
-    assert done == 16
+    assert done == sum(map(len, before.values()))
     assert point > 20
     settings.FIELD_ENCRYPTION_OLD_KEY = ""
     assert read_all() == before
@@ -191,6 +192,7 @@ def test_what_neither_key_reads_is_named_and_stays(world: World, settings: Setti
     plan.save(update_fields=["content"])
     settings.FIELD_ENCRYPTION_KEY, settings.FIELD_ENCRYPTION_OLD_KEY = NEW, OLD
     kept = {field: set(stored(field)) for field in secret_fields()}
+    readable = sum(map(len, kept.values())) - 3
     out = StringIO()
     with pytest.raises(CommandError, match="3 secrets could not be read with"):
         call_command("rotate_encryption_key", stdout=out, stderr=out)
@@ -199,14 +201,14 @@ def test_what_neither_key_reads_is_named_and_stays(world: World, settings: Setti
         "Credentials (token): Azure DevOps · left can't be decrypted.",
         "Stack variables (value): TF_VAR_region of Network can't be decrypted.",
         "Plan files (content): Run 3 of Old network can't be decrypted.",
-        "Re-encrypted: 13. Already done: 0.",
+        f"Re-encrypted: {readable}. Already done: 0.",
     ):
         assert f"{line}\n" in said
     assert "can be removed" not in said
     stayed = {str(field): len(kept[field] & set(stored(field))) for field in kept}
-    assert sorted(stayed.values()) == [0, 0, 0, 0, 0, 1, 1, 1]
+    assert [count for count in stayed.values() if count] == [1, 1, 1]
     settings.FIELD_ENCRYPTION_OLD_KEY = "a third key"
-    assert "Re-encrypted: 3. Already done: 13." in rotate()
+    assert f"Re-encrypted: 3. Already done: {readable}." in rotate()
     assert world.variable.value == "of a third key"
 
 

@@ -14,7 +14,7 @@ from stacks.execution.output.logs import as_text
 from stacks.execution.output.masking import MASK
 from stacks.execution.tools.plan_changes import Entry, Found, Mask, read_changes
 from stacks.lifecycle.actions import Action, act
-from stacks.models import PlanChange, Run, Stack, StackVariable, values_of
+from stacks.models import PlanChange, Run, Runs, Stack, StackVariable, values_of
 from stacks.rules.states import Kind, State
 from tests.emulator.model import Repository
 from tests.stacks.execution.conftest import HTTP_BACKEND, THREE, log_of, pushed, work
@@ -158,7 +158,7 @@ def test_secrets_of_a_stack_are_masked_in_the_values_of_a_plan(
         name="TF_VAR_key",
         value="Hunter2-Hunter2",
         is_secret=True,
-        is_for_proposed=True,
+        runs=Runs.ALL,
     )
     assert "Hunter2-Hunter2" in str(environment_of(stack, Kind.PROPOSED))
     code = """
