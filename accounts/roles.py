@@ -51,9 +51,8 @@ def role_of(user: AbstractBaseUser | AnonymousUser) -> Role | None:
 
 
 def _groups_of(user: User) -> set[str]:
-    known = vars(user)
-    if _flag(Role.ADMIN) in known:
-        return {role for role in Role if known[_flag(role)]}
+    if hasattr(user, _flag(Role.ADMIN)):
+        return {role for role in Role if getattr(user, _flag(role))}
     return {group.name for group in user.groups.all()}
 
 

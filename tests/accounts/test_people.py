@@ -6,7 +6,9 @@ from typing import Any
 import pytest
 import time_machine
 from django.contrib.auth.models import Group
+from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 
 from accounts.forms import OwnEmailForm
 from accounts.models import User
@@ -44,6 +46,13 @@ def test_the_right_password_signs_in_and_signing_out_ends_it(bob: User, stranger
     assert is_signed_in(stranger)
     assert stranger.post("/sign-out/")["Location"] == "/sign-in/"
     assert not is_signed_in(stranger)
+
+
+def test_a_page_asks_for_a_person_and_their_role_at_once(member: Client) -> None:
+    with CaptureQueriesContext(connection) as captured:
+        assert member.get("/stacks/").status_code == 200
+    asked = [query["sql"] for query in captured if "auth_group" in query["sql"]]
+    assert [query.count("SELECT") for query in asked] == [1 + len(Role)]
 
 
 def test_a_wrong_password_signs_nobody_in_and_says_so(bob: User, stranger: Client) -> None:
