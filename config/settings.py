@@ -142,6 +142,7 @@ TEMPLATES = [
                 "django.contrib.messages.context_processors.messages",
                 "accounts.roles.role_of_user",
                 "vcs_integrations.notices.attention.banner",
+                "stacks.overview.waiting.waiting",
             ],
         },
     }

@@ -31,22 +31,34 @@ def is_key(text: str) -> bool:
     return text.isascii() and text.isdigit() and len(text) < 19
 
 
+def before_in(request: HttpRequest) -> int | None:
+    """Return the key below which a page begins; None on the first, and where it makes no sense."""
+    before = request.GET.get("before", "")
+    return int(before) if is_key(before) else None
+
+
 def keyset_page(
     request: HttpRequest, rows: QuerySet[M], key: str, size: int, without: str = ""
 ) -> KeysetPage[M]:
     """Return the page of rows below `?before=`, by a key that they are ordered by.
 
-    A `before` that makes no sense counts as none; `without` is a parameter that no link keeps.
+    `without` is a parameter that no link keeps.
     """
-    before = request.GET.get("before", "")
-    is_first = not is_key(before)
-    found = list((rows if is_first else rows.filter(**{f"{key}__lt": int(before)}))[: size + 1])
+    before = before_in(request)
+    below = rows if before is None else rows.filter(**{f"{key}__lt": before})
+    return page_of(request, list(below[: size + 1]), key, size, without)
+
+
+def page_of(
+    request: HttpRequest, found: list[M], key: str, size: int, without: str = ""
+) -> KeysetPage[M]:
+    """Return the page of rows that were found below `?before=`: one more than it has, if any."""
     filters = request.GET.copy()
     for name in ("before", without):
         filters.pop(name, None)
     return KeysetPage(
         rows=found[:size],
         older=getattr(found[size - 1], key) if len(found) > size else None,
-        is_first=is_first,
+        is_first=before_in(request) is None,
         filters=filters.urlencode(),
     )

@@ -5,6 +5,7 @@ from django.urls import path
 from stacks.arguments import views as arguments
 from stacks.environment import shared_variable_views, shared_views
 from stacks.environment import views as environment
+from stacks.overview import all_runs_views
 from stacks.overview import views as overview
 from stacks.plans import views as plans
 from stacks.reports import views as reports
@@ -67,6 +68,7 @@ urlpatterns = [
         reports.retry_reports,
         name="retry_reports",
     ),
+    path("runs/", all_runs_views.run_list, name="runs"),
     path("stacks/", overview.stack_list, name="list"),
     path("stacks/new/", setup.create_stack, name="create"),
     path("stacks/new/repositories/", setup.repository_options, name="repository_options"),

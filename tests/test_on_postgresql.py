@@ -26,6 +26,8 @@ TESTS = [
     "tests/vcs_integrations/hooks/test_watching.py",
     "tests/vcs_integrations/webhooks/test_webhooks.py",
     "tests/vcs_integrations/webhooks/test_storing.py",
+    "tests/stacks/overview/test_all_runs.py",
+    "tests/stacks/overview/test_cost_of_all_runs.py",
 ]
 
 

@@ -86,6 +86,7 @@ EXPECTED: dict[str, tuple[Row, Row]] = {
     f"{VCS}<int:pk>/test/": (ADMINS_DO, ADMINS_DO),
     f"{VCS}<int:pk>/unlink/": (ADMINS, ADMINS_DO),
     f"{VCS}<slug:provider_slug>/set-up/": (ADMINS, ADMINS),
+    "runs/": (MEMBERS, NOBODY),
     "sign-in/": (SIGNING_IN, SIGNING_IN),
     "sign-out/": (NO_SIGN_OUT, SIGN_OUT),
     "stacks/": (MEMBERS, NOBODY),

@@ -466,6 +466,10 @@ class Migration(migrations.Migration):
             model_name='pullrequest',
             constraint=models.CheckConstraint(condition=models.Q(('status__in', [vcs_integrations.providers.events.PullRequestStatus['OPEN'], vcs_integrations.providers.events.PullRequestStatus['MERGED'], vcs_integrations.providers.events.PullRequestStatus['CLOSED']]), ('trial_merge__in', [vcs_integrations.providers.events.TrialMerge['UNKNOWN'], vcs_integrations.providers.events.TrialMerge['PENDING'], vcs_integrations.providers.events.TrialMerge['CLEAN'], vcs_integrations.providers.events.TrialMerge['CONFLICTS'], vcs_integrations.providers.events.TrialMerge['FAILED']])), name='pull_request_words'),
         ),
+        migrations.AddIndex(
+            model_name='runaction',
+            index=models.Index(django.db.models.functions.text.Lower('username'), models.F('run'), name='action_by_person'),
+        ),
         migrations.AddConstraint(
             model_name='sharedvariable',
             constraint=models.UniqueConstraint(fields=('environment', 'is_file', 'name'), name='one_shared_variable_per_name'),
@@ -534,7 +538,31 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name='run',
-            index=models.Index(fields=['state'], name='run_by_state'),
+            index=models.Index(fields=['state', 'id'], name='run_by_state'),
+        ),
+        migrations.AddIndex(
+            model_name='run',
+            index=models.Index(fields=['stack', 'id'], name='run_by_stack'),
+        ),
+        migrations.AddIndex(
+            model_name='run',
+            index=models.Index(fields=['kind', 'id'], name='run_by_kind'),
+        ),
+        migrations.AddIndex(
+            model_name='run',
+            index=models.Index(fields=['branch', 'id'], name='run_by_branch'),
+        ),
+        migrations.AddIndex(
+            model_name='run',
+            index=models.Index(django.db.models.functions.text.Lower('author'), models.F('id'), name='run_by_author'),
+        ),
+        migrations.AddIndex(
+            model_name='run',
+            index=models.Index(fields=['created_at'], name='run_by_time'),
+        ),
+        migrations.AddIndex(
+            model_name='run',
+            index=models.Index(condition=models.Q(('kind', 'tracked')), fields=['stack', 'number'], name='run_tracked'),
         ),
         migrations.AddIndex(
             model_name='run',

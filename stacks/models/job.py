@@ -2,6 +2,8 @@
 
 from django.conf import settings
 from django.db import models
+from django.db.models import F
+from django.db.models.functions import Lower
 from django.utils import timezone
 
 from core.encrypted_fields import EncryptedBytesField
@@ -76,6 +78,7 @@ class RunAction(models.Model):
 
     class Meta:
         ordering = ("pk",)
+        indexes = (models.Index(Lower("username"), F("run"), name="action_by_person"),)
 
     def __str__(self) -> str:
         return f"{self.get_action_display()} by {self.username}"

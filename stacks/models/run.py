@@ -7,6 +7,7 @@ from typing import Any, Self
 from django.conf import settings
 from django.db import models, transaction
 from django.db.models import Exists, F, OuterRef, Prefetch, Q
+from django.db.models.functions import Lower
 from django.urls import reverse
 from django.utils import timezone
 
@@ -319,8 +320,18 @@ class Run(Leased):
         indexes = (
             models.Index(fields=["stack", "sha"], name="run_by_commit"),
             models.Index(fields=["stack", "branch", "position"], name="run_by_push"),
-            # Read by workers all the time
-            models.Index(fields=["state"], name="run_by_state"),
+            # Each of these leads to the newest runs, too. Workers read the first all the time.
+            models.Index(fields=["state", "id"], name="run_by_state"),
+            models.Index(fields=["stack", "id"], name="run_by_stack"),
+            models.Index(fields=["kind", "id"], name="run_by_kind"),
+            models.Index(fields=["branch", "id"], name="run_by_branch"),
+            models.Index(Lower("author"), F("id"), name="run_by_author"),
+            models.Index(fields=["created_at"], name="run_by_time"),
+            models.Index(
+                fields=["stack", "number"],
+                condition=Q(kind=Kind.TRACKED.value),
+                name="run_tracked",
+            ),
             models.Index(
                 fields=["lease_until"],
                 condition=Q(lease_until__isnull=False),

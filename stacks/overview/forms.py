@@ -1,10 +1,18 @@
-"""The filter of a stack's activity."""
+"""The filters of a stack's activity, and of all runs."""
+
+from datetime import date
 
 from django import forms
-from django.db.models import QuerySet
+from django.core.validators import MaxValueValidator, MinValueValidator
+from django.db.models import Q, QuerySet, Value
+from django.db.models.functions import Lower
 
-from stacks.models import Decision
+from stacks.models import Decision, Stack
+from stacks.overview.all_runs import Wanted
+from stacks.rules.states import Kind, State
 from stacks.rules.triggers import RULE_TEXTS
+
+STACKS_SUGGESTED = 500
 
 
 class ActivityFilter(forms.Form):
@@ -27,3 +35,74 @@ class ActivityFilter(forms.Form):
         if show in {"run", "no_run"}:
             return decisions.filter(run__isnull=show == "no_run")
         return decisions.filter(rule=show) if show else decisions
+
+
+class DayField(forms.DateField):
+    """A day that runs may have been created on."""
+
+    widget = forms.DateInput(attrs={"type": "date"}, format="%Y-%m-%d")
+
+    def __init__(self, label: str) -> None:
+        first, last = date(2000, 1, 1), date(2999, 12, 31)
+        text = "Enter a day from 2000 to 2999, like 2026-03-31."
+        super().__init__(
+            label=label,
+            required=False,
+            error_messages={"invalid": text},
+            validators=[MinValueValidator(first, text), MaxValueValidator(last, text)],
+        )
+
+
+class RunFilter(forms.Form):
+    """Which runs to show. Where something in it makes no sense, none is shown, and why."""
+
+    state = forms.ChoiceField(
+        label="State", required=False, choices=[("", "Any state"), *State.choices]
+    )
+    stack = forms.CharField(
+        label="Stack",
+        max_length=110,
+        required=False,
+        widget=forms.TextInput(attrs={"list": "stacks-there-are", "autocomplete": "off"}),
+    )
+    branch = forms.CharField(label="Branch", max_length=500, required=False)
+    person = forms.CharField(label="Person", max_length=255, required=False)
+    kind = forms.ChoiceField(
+        label="Kind", required=False, choices=[("", "Any kind"), *Kind.choices]
+    )
+    since = DayField(label="Since")
+    until = DayField(label="Until")
+
+    def clean_stack(self) -> Stack | None:
+        text = self.cleaned_data["stack"]
+        if not text:
+            return None
+        named = Stack.objects.alias(folded=Lower("name"))
+        found = named.filter(Q(slug=text) | Q(folded=Lower(Value(text)))).first()
+        if found is None:
+            raise forms.ValidationError(f"There is no stack “{text}”. Check its name.")
+        return found
+
+    @property
+    def wanted(self) -> Wanted | None:
+        """The runs to show; None if something makes no sense."""
+        return Wanted(**self.cleaned_data) if self.is_valid() else None
+
+    @property
+    def is_used(self) -> bool:
+        """Whether any filter is set."""
+        return any(self.data.get(name) for name in self.fields)
+
+    @property
+    def problems(self) -> list[str]:
+        """What makes no sense, each with the name of its field."""
+        return [
+            f"{self.fields[name].label}: {error}"
+            for name, errors in self.errors.items()
+            for error in errors
+        ]
+
+
+def stacks_to_suggest() -> list[str]:
+    """Return the names that the field for a stack offers."""
+    return list(Stack.objects.values_list("name", flat=True)[:STACKS_SUGGESTED])

@@ -612,6 +612,36 @@ def _stacks_no_match(scene: Scene) -> None:
     expect(scene.page.get_by_text("No stack matches “cluster”.")).to_be_visible()
 
 
+@state("runs, none")
+def _runs_empty(scene: Scene) -> None:
+    scene.member("/runs/")
+
+
+@state("runs")
+def _runs(scene: Scene) -> None:
+    for number in range(3):
+        stack = scene.stack(f"Network {number}" if number else LONG_NAME)
+        make_run(
+            stack,
+            1,
+            state=RunState.UNCONFIRMED,
+            author="Ann Admin",
+            added=3,
+            changed=1,
+            destroyed=0,
+        )
+    scene.busy_stack()
+    scene.member("/runs/")
+    expect(scene.page.get_by_role("link", name="Runs 4 waiting for confirmation")).to_be_visible()
+
+
+@state("runs, a filter that makes no sense")
+def _runs_no_sense(scene: Scene) -> None:
+    scene.stack()
+    scene.member("/runs/?stack=cluster&since=tomorrow")
+    expect(scene.page.get_by_text("Stack: There is no stack “cluster”.")).to_be_visible()
+
+
 @state("create stack, nothing linked")
 def _create_nothing_linked(scene: Scene) -> None:
     scene.admin("/stacks/new/")
