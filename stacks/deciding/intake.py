@@ -9,9 +9,10 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 
 from django.db import IntegrityError
+from django.db.models import Q
 
 from core.transactions import transaction_in_line
-from stacks.deciding import pull_requests, pushes
+from stacks.deciding import modules, pull_requests, pushes
 from stacks.deciding.facts import Contradicted, Facts
 from stacks.deciding.pushes import Pushed
 from stacks.models import Decision, Stack
@@ -35,6 +36,7 @@ READ_AFTER_REFUTED = timedelta(minutes=1)
 
 # Why a delivery led to no decision
 NO_STACK = "No stack uses this repository"
+OTHER_MODULE_REFS = "Stacks use it as a module, and nothing that they follow moved"
 OTHER_REFS = "It changed neither a branch nor a tag"
 NO_DETAILS = "It has no details: the repositories are read instead"
 UNREADABLE = "What happened could not be read: the repository is read again instead"
@@ -62,6 +64,7 @@ class Batch:
     def __init__(self, integration: Integration, repository_id: str) -> None:
         self._integration, self._repository_id = integration, repository_id
         self._stacks = self._read_stacks()
+        self._followed = modules.followed_in(integration, repository_id)
         self._entries: list[Entry] = []
 
     def read(self, delivery: Delivery, events: Sequence[Hint], *, gives_up: bool) -> None:
@@ -78,7 +81,7 @@ class Batch:
 
     def add(self, entry: Entry) -> None:
         """Add events, having read what they need. Raises ProviderError or Contradicted."""
-        for event in entry.events if self._stacks else ():
+        for event in entry.events if self._stacks or self._followed else ():
             self._read_event(event, entry)
         self._entries.append(entry)
 
@@ -90,6 +93,9 @@ class Batch:
     def store(self) -> list[Decision]:
         """Decide about all events, and store what that leads to. Raises Outdated."""
         stacks = self._read_stacks(and_lock=True)
+        followed = modules.followed_in(self._integration, self._repository_id)
+        known: list[Repository] = [stack.repository for stack in stacks]
+        repository = next(iter(known + [one.repository for one in followed]), None)
         pushed = []
         for entry in self._entries:
             if entry.contradiction:
@@ -99,15 +105,19 @@ class Batch:
                 if isinstance(event, Unspecified):
                     _make_repositories_due(self._integration, event)
                     entry.without = NO_DETAILS
-                elif not stacks:
+                elif repository is None:
                     continue
-                elif isinstance(event, PullRequestChanged):
-                    _decide_pull_request(stacks, event, entry)
-                else:
-                    changes = _changes(stacks[0].repository, event, entry)
+                elif not isinstance(event, PullRequestChanged):
+                    changes = _changes(repository, event, entry)
                     pushed += [(entry, change) for change in changes]
+                elif stacks:
+                    _decide_pull_request(stacks, event, entry)
         for stack in stacks if pushed else ():
             _decide_pushes(stack, pushed)
+        for entry, change in pushed if followed else ():
+            entry.decisions += modules.decide(followed, change, entry.delivery)
+            if not stacks:
+                entry.without = OTHER_MODULE_REFS
         for entry in self._entries:
             if entry.delivery and entry.delivery.processed_at and not entry.contradiction:
                 entry.decisions = _merge_with_earlier(entry.delivery, entry.decisions)
@@ -121,8 +131,12 @@ class Batch:
         if and_lock:
             # By itself: in one statement with the lock, the stacks would be read as they were
             # before it was waited for.
-            rows = self._integration.repositories.filter(external_id=self._repository_id)
-            rows.select_for_update().order_by().values("pk").first()
+            # Those whose stacks may run because of a module, too, each time in the same order.
+            used = [one.run.stack.repository_id for one in self._followed]
+            rows = self._integration.repositories.filter(
+                Q(external_id=self._repository_id) | Q(pk__in=used)
+            )
+            list(rows.select_for_update().order_by("pk").values_list("pk"))
         stacks = Stack.objects.select_related("repository").filter(
             repository__integration=self._integration, repository__external_id=self._repository_id
         )
@@ -134,8 +148,9 @@ class Batch:
 
     def _read_event(self, event: Event, entry: Entry) -> None:
         if isinstance(event, PullRequestChanged):
-            repository = self._stacks[0].repository
-            pull_requests.read(repository, self._stacks, event, entry.facts)
+            if self._stacks:
+                repository = self._stacks[0].repository
+                pull_requests.read(repository, self._stacks, event, entry.facts)
         elif not isinstance(event, Unspecified):
             found = entry.facts.read_push(event) if isinstance(event, PushAnnounced) else [event]
             for stack in self._stacks:

@@ -1,12 +1,13 @@
 """Read from the provider what happened, so that nothing is missed, whatever webhooks do.
 
 Only repositories that stacks use are read: the pushes since the last one seen, the tracked
-branches, and the pull requests that are open, new, or were open. What is found is decided
-like webhooks.
+branches, and the pull requests that are open, new, or were open. Of a repository that stacks use
+as a module, the pushes are read. What is found is decided like webhooks.
 """
 
 import logging
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import takewhile
 
@@ -16,9 +17,10 @@ from django.utils import timezone
 from core.leases import Keeping
 from core.transactions import DATABASE_IS_AWAY
 from stacks.deciding.intake import decide_events
+from stacks.deciding.modules import followed_in
 from stacks.deciding.older_pull_requests import count_older
 from stacks.deciding.pull_requests import is_as_stored
-from stacks.models import Decision, Stack
+from stacks.models import Decision, ModuleSource, Stack
 from stacks.sources.heads import head_of_branch, note_head
 from vcs_integrations.models import RECONCILE_EVERY, Repository
 from vcs_integrations.providers.base import BACKGROUND, Client, ProviderError
@@ -64,15 +66,17 @@ def reconcile(repository: Repository) -> list[Decision]:
     to retry. What was decided until then stays.
     """
     stacks = list(Stack.objects.filter(repository=repository))
-    if not stacks:
+    followed = followed_in(repository.integration, repository.external_id)
+    if not stacks and not followed:
         repository.release(None)
         return []
     try:
         client = repository.integration.client(BACKGROUND)
-        decisions = [*_read_pushes(repository, stacks, client)]
-        _correct_heads(repository, client)
-        decisions += _read_pull_requests(repository, stacks, client)
-        count_older(stacks)
+        decisions = [*_read_pushes(repository, _Since.of(stacks, followed), client)]
+        if stacks:
+            _correct_heads(repository, client)
+            decisions += _read_pull_requests(repository, stacks, client)
+            count_older(stacks)
     except ProviderError as error:
         _retry_later(repository, error)
         raise
@@ -81,10 +85,26 @@ def reconcile(repository: Repository) -> list[Decision]:
     return decisions
 
 
-def _read_pushes(repository: Repository, stacks: list[Stack], client: Client) -> Iterator[Decision]:
+@dataclass(frozen=True)
+class _Since:
+    """Since which push, or else which moment, a repository is read for the first time."""
+
+    position: int
+    moment: datetime
+
+    @classmethod
+    def of(cls, stacks: list[Stack], followed: list[ModuleSource]) -> "_Since":
+        """Since the first stack follows the repository, or a run used it as a module."""
+        used = [one.run.plan_started_at or one.run.created_at for one in followed]
+        positions = [stack.followed_position or 0 for stack in stacks]
+        moment = min([*used, *(stack.followed_at for stack in stacks)])
+        return cls(0 if used else min(positions), moment)
+
+
+def _read_pushes(repository: Repository, since: _Since, client: Client) -> Iterator[Decision]:
     """Decide the pushes since the last one seen, the oldest first."""
     gives_up = repository.failures >= WAITING_FAILURES
-    for push in reversed(_new_pushes(repository, stacks, client)):
+    for push in reversed(_new_pushes(repository, since, client)):
         if not push.is_internal:
             announced = [PushAnnounced(push.repository_id, push.position)]
             yield from decide_events(
@@ -99,15 +119,16 @@ def _read_pushes(repository: Repository, stacks: list[Stack], client: Client) ->
         repository.failures = 0
 
 
-def _new_pushes(repository: Repository, stacks: list[Stack], client: Client) -> list[Push]:
+def _new_pushes(repository: Repository, since: _Since, client: Client) -> list[Push]:
     """Return the pushes that were not read before, the newest first."""
     seen = repository.seen_position
-    if seen is None:  # the first time: since the first stack follows the repository
-        seen = min(stack.followed_position or 0 for stack in stacks)
+    if seen is None:
+        seen = since.position
     pushes = client.pushes_since(repository.external_id, seen)
-    since = _followed_since(stacks)
     if not seen:
-        pushes = takewhile(lambda push: push.pushed_at is None or push.pushed_at >= since, pushes)
+        pushes = takewhile(
+            lambda push: push.pushed_at is None or push.pushed_at >= since.moment, pushes
+        )
     return list(pushes)
 
 

@@ -118,6 +118,7 @@ class Migration(migrations.Migration):
                 ('plans_again', models.BooleanField(default=True, help_text='pull requests are planned again once their plan is out of date')),
                 ('fetches_submodules', models.BooleanField(default=True)),
                 ('fetches_lfs', models.BooleanField(default=True)),
+                ('runs_on_modules', models.BooleanField(default=False, help_text='a push to a module that its last run used starts a tracked run')),
                 ('reach', models.CharField(choices=[('project', 'Those of its own project'), ('listed', 'Those of its own project, and these'), ('organization', 'All of the organization that the token may read')], default='project', max_length=20)),
                 ('tool', models.CharField(choices=[('terraform', 'Terraform'), ('opentofu', 'OpenTofu')], default='terraform', max_length=20)),
                 ('tool_version', models.CharField(blank=True, help_text='one version, or a constraint on it; empty for what the code says', max_length=200)),
@@ -321,6 +322,16 @@ class Migration(migrations.Migration):
                 ('pull_request', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.CASCADE, related_name='reports', to='stacks.pullrequest')),
                 ('repository', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='reports', to='vcs_integrations.repository')),
                 ('stack', models.ForeignKey(blank=True, help_text='empty for all stacks at once, and once the stack was deleted', null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='reports', to='stacks.stack')),
+            ],
+        ),
+        migrations.CreateModel(
+            name='ModulePush',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('position', models.BigIntegerField()),
+                ('repository', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='+', to='vcs_integrations.repository')),
+                ('run', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='module_pushes', to='stacks.run')),
+                ('stack', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='module_pushes', to='stacks.stack')),
             ],
         ),
         migrations.CreateModel(
@@ -627,6 +638,10 @@ class Migration(migrations.Migration):
         migrations.AddConstraint(
             model_name='report',
             constraint=models.CheckConstraint(condition=models.Q(('what__in', ['commit_status', 'pull_request_status', 'comment']), ('state__in', ['waiting', 'sent', 'refused'])), name='report_words'),
+        ),
+        migrations.AddConstraint(
+            model_name='modulepush',
+            constraint=models.UniqueConstraint(fields=('stack', 'repository', 'position'), name='one_answer_per_module_push'),
         ),
         migrations.AddConstraint(
             model_name='formersecret',

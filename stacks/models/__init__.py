@@ -2,7 +2,7 @@
 
 from stacks.models.decision import Decision, prune_decisions
 from stacks.models.job import LogChunk, PlanFile, RunAction, plan_digest_of
-from stacks.models.module_source import ModuleSource
+from stacks.models.module_source import ModulePush, ModuleSource
 from stacks.models.plan import PlanChange, PlanPart, prune_plan_values, values_of
 from stacks.models.report import Report
 from stacks.models.run import PullRequest, Run, RunSource
@@ -31,6 +31,7 @@ __all__ = [
     "Decision",
     "FormerSecret",
     "LogChunk",
+    "ModulePush",
     "ModuleSource",
     "PlanChange",
     "PlanFile",

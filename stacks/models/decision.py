@@ -103,7 +103,7 @@ class Decision(models.Model):
     @property
     def starts_run(self) -> bool:
         """Whether its rule asks for a run; by other rules it may have one that was there."""
-        return self.rule in {Rule.TRACKED, Rule.PROPOSED, Rule.ALLOWED}
+        return self.rule in {Rule.TRACKED, Rule.PROPOSED, Rule.ALLOWED, Rule.MODULE}
 
     @property
     def is_blocked_fork(self) -> bool:

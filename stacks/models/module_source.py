@@ -1,17 +1,52 @@
 """The repositories, beside its own, whose code a run fetched."""
 
+import re
 from typing import Self
 
 from django.db import models
+from django.db.models import Exists, OuterRef, Q, Subquery
+from django.utils import timezone
 
 from stacks.models.run import Run
+from stacks.models.stack import Stack
+from stacks.rules.states import Kind, State
 from vcs_integrations.models import Repository
+from vcs_integrations.providers.events import BRANCHES, TAGS, RefChanged
+
+# What came out of its initialization, so that what it fetched is known.
+INITIALIZED = [
+    State.UNCONFIRMED,
+    State.CONFIRMED,
+    State.APPLYING,
+    State.FINISHED,
+    State.DISCARDED,
+]
 
 
 class ModuleSourceQuerySet(models.QuerySet["ModuleSource"]):
     def for_pages(self) -> Self:
         """With all that a page shows of them."""
         return self.select_related("repository__integration")
+
+    def followed(self) -> Self:
+        """Those of the last tracked run of each stack that runs when its modules change.
+
+        The last one that came out of its initialization, or fetched something before it failed.
+        """
+        fetched = ModuleSource.objects.filter(run=OuterRef("pk"))
+        tracked = Run.objects.filter(
+            Q(state__in=INITIALIZED) | Q(apply_started_at__isnull=False) | Exists(fetched),
+            stack=OuterRef("run__stack"),
+            repository=OuterRef("run__stack__repository"),
+            kind=Kind.TRACKED,
+        )
+        newest = tracked.order_by("-number").values("pk")[:1]
+        return self.filter(run__stack__runs_on_modules=True, run=Subquery(newest))
+
+    def have_read(self) -> None:
+        """Have the repositories reconciled from now on that are followed."""
+        used = self.followed().order_by().values("repository")
+        Repository.objects.filter(pk__in=used, due_at=None).update(due_at=timezone.now())
 
 
 class ModuleSource(models.Model):
@@ -53,3 +88,43 @@ class ModuleSource(models.Model):
     def commit_url(self) -> str:
         integration = self.repository.integration
         return integration.provider.commit_url(self.repository.web_url, self.sha)
+
+    def is_moved_by(self, change: RefChanged) -> bool:
+        """Say whether a push moved the branch or tag that it follows to another commit.
+
+        Without a ref that is the default branch ("Module Sources", Selecting a Revision); a commit
+        follows nothing.
+        """
+        is_fixed = re.fullmatch(r"[0-9a-f]{7,}", self.ref) and self.sha.startswith(self.ref)
+        if not self.sha or is_fixed or change.new_sha in {"", self.sha}:
+            return False
+        if self.ref in {"", "HEAD"}:
+            return bool(change.branch) and change.branch == self.repository.default_branch
+        return change.ref in {self.ref, f"{BRANCHES}{self.ref}", f"{TAGS}{self.ref}"}
+
+
+class ModulePush(models.Model):
+    """A push to a module's repository that a stack has a run for, or a reason for none: once."""
+
+    stack = models.ForeignKey(
+        # The constraint below serves look-ups by stack, too.
+        Stack,
+        on_delete=models.CASCADE,
+        related_name="module_pushes",
+        db_index=False,
+    )
+    repository = models.ForeignKey(Repository, on_delete=models.CASCADE, related_name="+")
+    position = models.BigIntegerField()
+    run = models.ForeignKey(
+        Run, null=True, blank=True, on_delete=models.SET_NULL, related_name="module_pushes"
+    )
+
+    class Meta:
+        constraints = (
+            models.UniqueConstraint(
+                fields=["stack", "repository", "position"], name="one_answer_per_module_push"
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"Push {self.position} to {self.repository}, for {self.stack}"

@@ -117,6 +117,10 @@ class Stack(models.Model):
     fetches_submodules = models.BooleanField(default=True)
     fetches_lfs = models.BooleanField(default=True)
 
+    runs_on_modules = models.BooleanField(
+        default=False, help_text="a push to a module that its last run used starts a tracked run"
+    )
+
     # Which other repositories its code may have fetched, as an admin says
     reach = models.CharField(max_length=20, choices=Reach.choices, default=Reach.PROJECT)
     readable = models.ManyToManyField(

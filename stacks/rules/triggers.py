@@ -41,6 +41,7 @@ class Rule(StrEnum):
     CONFLICTS = "conflicts"
     MERGED = "merged"
     CLOSED = "closed"
+    MODULE = "module"
 
 
 RULE_TEXTS = {
@@ -62,6 +63,7 @@ RULE_TEXTS = {
     Rule.CONFLICTS: "Conflicts",
     Rule.MERGED: "Merged",
     Rule.CLOSED: "Closed",
+    Rule.MODULE: "Module",
 }
 
 

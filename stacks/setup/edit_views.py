@@ -13,7 +13,7 @@ from stacks.environment.attaching import follow_labels
 from stacks.environment.labeling import why_not_labeled
 from stacks.environment.shared_views import holding_environments
 from stacks.environment.variables import held_by
-from stacks.models import Run, Stack
+from stacks.models import ModuleSource, Run, Stack
 from stacks.rules.states import UNDER_WAY
 from stacks.setup.forms import (
     NAME_TAKEN,
@@ -88,6 +88,8 @@ def _change_step(request: HttpRequest, slug: str, step: type[StepForm]) -> HttpR
         with transaction.atomic():
             Stack.objects.filter(pk=found.pk).update(**form.stack_fields)
             record(request, Verb.STACK_CHANGED, found, str(form.title))
+            # What it begins to follow is read from now on.
+            ModuleSource.objects.filter(run__stack=found).have_read()
         messages.success(request, f"Stack {found.name} was changed")
         return redirect(found)
     return render(request, "stacks/setup/change_step.html", {"form": form, "stack": found})

@@ -257,6 +257,14 @@ class BehaviorForm(StepForm):
         help_text="On: a run fails if a file can't be fetched. Off: Git LFS files stay pointers.",
     )
 
+    runs_on_modules = forms.BooleanField(
+        label="Run when its modules change",
+        required=False,
+        help_text="On: a push to a repository of the same organization that the last tracked run "
+        "used as a module, and to the branch or tag that its source names, starts a tracked run of "
+        "the newest commit. A source that names a commit never does.",
+    )
+
     @classmethod
     def initial_of(cls, stack: Stack) -> dict[str, Any]:
         return super().initial_of(stack) | {"extra_globs": "\n".join(stack.extra_globs)}

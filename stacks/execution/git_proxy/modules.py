@@ -57,6 +57,8 @@ def record(run: Run, served: Served, sandbox: Sandbox, is_unwanted: Callable[[],
             ModuleSource(run=run, repository_id=key, ref=ref, sha=sha)
             for key, ref, sha in sorted(found)
         )
+    if found:
+        ModuleSource.objects.filter(run=run).have_read()
 
 
 def _found(

@@ -24,6 +24,7 @@ BOXES = (
     "plans_merged",
     "plans_again",
     "fetches_lfs",
+    "runs_on_modules",
 )
 
 
