@@ -13,7 +13,7 @@ from stacks.runs import fork_views, trigger_views
 from stacks.runs import views as runs
 from stacks.setup import edit_views, module_views
 from stacks.setup import views as setup
-from stacks.tfstate import backend
+from stacks.tfstate import backend, version_views
 from stacks.tfstate import views as tfstate
 
 ENVIRONMENTS = "settings/environments/"
@@ -99,6 +99,16 @@ urlpatterns = [
         "stacks/<slug:slug>/state/versions/<int:version>/",
         tfstate.download_state,
         name="download_state",
+    ),
+    path(
+        "stacks/<slug:slug>/state/versions/<int:version>/restore/",
+        version_views.restore_state,
+        name="restore_state",
+    ),
+    path(
+        "stacks/<slug:slug>/state/compare/",
+        version_views.compare_states,
+        name="compare_states",
     ),
     path("stacks/<slug:slug>/state/upload/", tfstate.upload_state, name="upload_state"),
     path(

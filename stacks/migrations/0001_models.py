@@ -153,7 +153,8 @@ class Migration(migrations.Migration):
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('number', models.PositiveIntegerField(help_text='counts the versions of its stack')),
-                ('uploaded_by', models.CharField(blank=True, help_text='who uploaded it, where no run wrote it', max_length=150)),
+                ('uploaded_by', models.CharField(blank=True, help_text='who uploaded or restored it, where no run wrote it', max_length=150)),
+                ('restored_from', models.PositiveIntegerField(blank=True, help_text='the number of the version that it is a copy of', null=True)),
                 ('serial', models.BigIntegerField(help_text="Terraform's own count")),
                 ('lineage', models.CharField(help_text='what versions of one state share', max_length=100)),
                 ('tool_version', models.CharField(blank=True, max_length=100)),

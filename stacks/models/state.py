@@ -33,7 +33,10 @@ class StateVersion(models.Model):
         Run, null=True, on_delete=models.SET_NULL, related_name="state_versions"
     )
     uploaded_by = models.CharField(
-        max_length=150, blank=True, help_text="who uploaded it, where no run wrote it"
+        max_length=150, blank=True, help_text="who uploaded or restored it, where no run wrote it"
+    )
+    restored_from = models.PositiveIntegerField(
+        null=True, blank=True, help_text="the number of the version that it is a copy of"
     )
     serial = models.BigIntegerField(help_text="Terraform's own count")
     lineage = models.CharField(max_length=100, help_text="what versions of one state share")
@@ -57,6 +60,11 @@ class StateVersion(models.Model):
         with transaction.atomic(savepoint=False):
             super().save(*args, **kwargs)
             Stack.objects.filter(pk=self.stack_id).plan_again_once_quiet()
+
+    @property
+    def before(self) -> int:
+        """The number of the version before; 0 for the first one."""
+        return self.number - 1
 
     def keep(self, content: bytes) -> None:
         """Store the content, compressed and encrypted."""

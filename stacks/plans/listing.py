@@ -11,8 +11,8 @@ from django.http import HttpRequest, QueryDict
 from core.keyset import is_key
 from stacks.models import PlanChange, Run
 from stacks.models.plan import Kind
+from stacks.rules.attribute_rows import AttributeRow, rows_of
 from stacks.rules.changes import DESTROYING
-from stacks.rules.line_diff import Line, LineDiff
 from stacks.rules.plan_reasons import REASONS
 
 CHANGES_ON_A_PAGE = 50
@@ -146,17 +146,6 @@ def _destroying_unlisted(run: Run) -> int:
 
 
 @dataclass(frozen=True)
-class AttributeRow:
-    """What differs at one path; `lines` where a text of several lines has an old and a new one."""
-
-    path: str
-    old: str | None
-    new: str | None
-    forces: bool = False
-    lines: list[Line] | None = None
-
-
-@dataclass(frozen=True)
 class Details:
     """The values of a change, as a page shows them."""
 
@@ -181,15 +170,3 @@ def details_of(change: PlanChange, values: dict[str, Any] | None) -> Details:
         is_kept=values is not None,
         is_unread=known.get("unread", False),
     )
-
-
-def rows_of(stored: list[tuple[str, str | None, str | None, bool]]) -> list[AttributeRow]:
-    """Return rows of path, old value, new value, and whether it forces, with lines compared."""
-    diff = LineDiff()
-    rows = []
-    for path, old, new, forces in stored:
-        lines = None
-        if old is not None and new is not None and "\n" in old + new:
-            lines = diff.compare(old, new)
-        rows.append(AttributeRow(path, old, new, forces, lines))
-    return rows

@@ -80,13 +80,20 @@ def why_not_possible(stack: Stack) -> str:
         )
     if has_state(stack):
         return "Stackhook holds a state of this stack already, and only its runs change it."
+    return why_others_write(stack)
+
+
+def why_others_write(stack: Stack) -> str:
+    """Return why a person can't write a stack's state now; empty if nothing else may write it."""
+    if stack.backend != Backend.STACKHOOK:
+        return "The backend that the code names keeps the state of this stack."
     lock = StateLock.objects.select_related("run").filter(stack=stack).first()
     if lock and not lock.is_abandoned:
-        return f"{lock.run} has locked the state. Upload one when it is unlocked."
+        return f"{lock.run} has locked the state. Try again when it is unlocked."
     holder = stack.runs.filter(kind=Kind.TRACKED, state__in=sorted(HOLDS_STACK)).first()
     if holder:
         return (
-            f"{holder} is {holder.state} and started without this state. Upload it when that run "
+            f"{holder} is {holder.state} and started with another state. Try again when that run "
             f"has ended."
         )
     return ""

@@ -1024,6 +1024,56 @@ def _unlock_state(scene: Scene) -> None:
     scene.admin(f"{_locked_state(scene).get_absolute_url()}state/unlock/")
 
 
+@state("compare states")
+def _compare_states(scene: Scene) -> None:
+    stack = _two_states(scene)
+    scene.admin(f"{stack.get_absolute_url()}state/compare/?old=1&new=2")
+    expect(scene.page.get_by_text("1 changed")).to_be_visible()
+    scene.page.locator("summary").first.click()
+    expect(scene.page.get_by_text("(sensitive)").first).to_be_visible()
+
+
+@state("compare states, with errors")
+def _compare_states_with_errors(scene: Scene) -> None:
+    scene.admin(f"{_two_states(scene).get_absolute_url()}state/compare/?old=9&new=2")
+    expect(scene.page.get_by_text("There is no version 9 of this state.")).to_be_visible()
+
+
+@state("restore state, with errors")
+def _restore_state(scene: Scene) -> None:
+    stack = _two_states(scene)
+    scene.admin(f"{stack.get_absolute_url()}state/versions/1/restore/")
+    scene.page.get_by_label("Name of the stack").fill("Something else")
+    scene.press("Restore")
+    expect(scene.page.get_by_text("This is not the stack's name.")).to_be_visible()
+
+
+def _two_states(scene: Scene) -> Stack:
+    """A stack whose state has two versions, and that no run holds."""
+    stack = scene.busy_stack()
+    stack.runs.filter(state__in=HOLDS_STACK).update(state=RunState.FINISHED)
+    run = stack.runs.all()[0]
+    for number in (1, 2):
+        attributes = {
+            "name": LONG_NAME,
+            "script": f"first\nsecond {number}\nthird",
+            "password": f"hush-{number}",
+            "tags": {"number": number},
+        }
+        path = [{"type": "get_attr", "value": "password"}]
+        instance = {"attributes": attributes, "sensitive_attributes": [path]}
+        resource = {"module": f"module.{LONG_NAME}", "type": "azurerm_subnet", "name": "a"}
+        content = {
+            "version": 4,
+            "serial": number,
+            "lineage": "a",
+            "resources": [resource | {"instances": [instance]}],
+            "outputs": {f"url_{number}": {"value": LONG_NAME}},
+        }
+        make_state_version(run, number, json.dumps(content).encode(), resources=1)
+    return stack
+
+
 @state("delete stack, with state")
 def _delete_stack_with_state(scene: Scene) -> None:
     scene.member(f"{_locked_state(scene).get_absolute_url()}delete/")

@@ -16,11 +16,11 @@ from django.utils import timezone
 
 from accounts.audit.records import Verb, entries, entries_about, with_pages
 from accounts.models import AuditEntry, User
-from stacks.models import Run, RunAction, Stack, StackVariable, StateLock
+from stacks.models import Run, RunAction, Stack, StackVariable, StateLock, StateVersion
 from stacks.rules.states import State
 from stacks.sources.heads import read_head
 from tests.addresses import World, make_world
-from tests.builders import make_stack, store_integration
+from tests.builders import make_stack, make_state_version, store_integration
 from tests.conftest import PASSWORD, signed_in
 from tests.emulator.model import Organization
 from tests.stacks.conftest import create
@@ -138,6 +138,18 @@ DONE: list[tuple[Verb, str, str, Act]] = [
         NETWORK,
         "Version 1",
         lambda w, c, o: c.get("/stacks/network/state/versions/1/"),
+    ),
+    (
+        Verb.STATE_COMPARED,
+        NETWORK,
+        "Version 1 with Version 1",
+        lambda w, c, o: c.get("/stacks/network/state/compare/?old=1&new=1"),
+    ),
+    (
+        Verb.STATE_RESTORED,
+        NETWORK,
+        "Version 1 as Version 3: lineage a, serial 3",
+        lambda w, c, o: restore_state(w, c),
     ),
     (
         Verb.STATE_UPLOADED,
@@ -280,7 +292,7 @@ WITHOUT_PROVIDER = [
             )
         )
     )
-    or one[0] in {Verb.STATE_UPLOADED, Verb.STATE_UNLOCKED}
+    or one[0] in {Verb.STATE_RESTORED, Verb.STATE_UPLOADED, Verb.STATE_UNLOCKED}
 ]
 USER_FIELDS = ("username", "email", "password", "groups__name")
 # What gives no entry: nothing was done
@@ -344,6 +356,15 @@ def stack(client: Client, path: str, **typed: str) -> Any:
 def backend(world: World, client: Client) -> Any:
     Run.objects.update(state=State.FINISHED)
     return stack(client, "backend/", tool="opentofu", backend="own")
+
+
+def restore_state(world: World, client: Client) -> Any:
+    StateLock.objects.all().delete()
+    StateVersion.objects.all().delete()
+    for number in (1, 2):
+        content = b'{"version": 4, "serial": 1, "lineage": "a"}'
+        make_state_version(world.run, number, content)
+    return stack(client, "state/versions/1/restore/", name="Network")
 
 
 def upload_state(world: World, client: Client) -> Any:
