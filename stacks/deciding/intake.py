@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 
 from django.db import IntegrityError
-from django.db.models import Q
+from django.db.models import BigIntegerField, CharField, Q, QuerySet
 
+from core.prepared import Given, Prepared
 from core.transactions import transaction_in_line
 from stacks.deciding import modules, pull_requests, pushes
 from stacks.deciding.facts import Contradicted, Facts
@@ -40,6 +41,20 @@ OTHER_MODULE_REFS = "Stacks use it as a module, and nothing that they follow mov
 OTHER_REFS = "It changed neither a branch nor a tag"
 NO_DETAILS = "It has no details: the repositories are read instead"
 UNREADABLE = "What happened could not be read: the repository is read again instead"
+
+
+def _named() -> QuerySet[Repository]:
+    return Repository.objects.filter(
+        integration_id=Given("integration", BigIntegerField()),
+        external_id=Given("repository", CharField()),
+    )
+
+
+_repository = Prepared(_named)
+_locked_repository = Prepared(lambda: _named().select_for_update())
+_stacks_of = Prepared(
+    lambda: Stack.objects.filter(repository_id=Given("repository", BigIntegerField()))
+)
 
 
 @dataclass
@@ -128,23 +143,30 @@ class Batch:
 
         A lock is held to the end of the transaction: one worker at a time stores for a repository.
         """
-        if and_lock:
-            # By itself: in one statement with the lock, the stacks would be read as they were
-            # before it was waited for.
-            # Those whose stacks may run because of a module, too, each time in the same order.
-            used = [one.run.stack.repository_id for one in self._followed]
-            rows = self._integration.repositories.filter(
-                Q(external_id=self._repository_id) | Q(pk__in=used)
-            )
-            list(rows.select_for_update().order_by("pk").values_list("pk"))
-        stacks = Stack.objects.select_related("repository").filter(
-            repository__integration=self._integration, repository__external_id=self._repository_id
+        if and_lock and self._followed:
+            self._lock_with_users()
+        query = _locked_repository if and_lock else _repository
+        found = query.objects(integration=self._integration.pk, repository=self._repository_id)
+        if not found:
+            return []
+        [repository] = found
+        repository.integration = self._integration
+        # Not in one statement with the lock: they would be as they were before it was waited for.
+        stacks = _stacks_of.objects(repository=repository.pk)
+        for stack in stacks:
+            stack.repository = repository
+        return stacks
+
+    def _lock_with_users(self) -> None:
+        """Lock the repositories whose stacks may run because of a module, too.
+
+        Each time in the same order, so that no two workers wait for each other.
+        """
+        used = [one.run.stack.repository_id for one in self._followed]
+        rows = self._integration.repositories.filter(
+            Q(external_id=self._repository_id) | Q(pk__in=used)
         )
-        found = list(stacks)
-        for stack in found:
-            stack.repository = found[0].repository
-            stack.repository.integration = self._integration
-        return found
+        list(rows.select_for_update().order_by("pk").values_list("pk"))
 
     def _read_event(self, event: Event, entry: Entry) -> None:
         if isinstance(event, PullRequestChanged):

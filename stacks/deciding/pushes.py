@@ -16,6 +16,9 @@ from vcs_integrations.consumer import Outdated
 from vcs_integrations.models import Delivery
 from vcs_integrations.providers.events import RefChanged, RemoteCommit
 
+# What is decided with; reading all of a run takes twice as long.
+READ_OF_RUNS = ("stack", "kind", "number", "state", "sha", "position")
+
 
 @dataclass(frozen=True)
 class Pushed:
@@ -35,7 +38,8 @@ class Pushed:
 class Past:
     """The decisions and runs that a stack already has for some pushes.
 
-    Decisions from before it followed its branch may be about another one.
+    Decisions from before it followed its branch may be about another one. `proposed` are the
+    stored proposed runs of their commits.
     """
 
     def __init__(self, stack: Stack, changes: Iterable[RefChanged]) -> None:
@@ -46,9 +50,12 @@ class Past:
         self._tracked = {run.position: run for run in tracked}
         shas = {change.new_sha for change in changes if change.branch != stack.branch}
         self._proposed: defaultdict[str, list[Run]] = defaultdict(list)
+        self.proposed: list[Run] = []
         self._brought: dict[tuple[str, int | None, str], Run] = {}
-        proposed = self._runs(Kind.PROPOSED).filter(sha__in=shas).prefetch_related("sources")
-        for run in proposed if shas else ():
+        if shas:
+            proposed = self._runs(Kind.PROPOSED).filter(sha__in=shas)
+            self.proposed += proposed.prefetch_related("sources")
+        for run in self.proposed:
             self._proposed[run.sha].append(run)
             for source in run.sources.all():
                 self._brought.setdefault((source.branch, source.position, run.sha), run)
@@ -56,12 +63,15 @@ class Past:
     @cached_property
     def _decided(self) -> dict[str, Run | None]:
         """What was decided, by its subject: the last run that was named, if any."""
-        named: dict[str, Run | None] = {}
         decisions = self._stack.decisions.filter(
             subject__in=self._subjects, decided_at__gte=self._stack.followed_at
         )
-        for one in decisions.select_related("run").order_by("pk"):
-            named[one.subject] = one.run or named.get(one.subject)
+        decided = list(decisions.order_by("pk").values_list("subject", "run"))
+        keys = {key for _, key in decided if key}
+        runs = self._stack.runs.in_bulk(keys) if keys else {}
+        named: dict[str, Run | None] = {}
+        for subject, key in decided:
+            named[subject] = runs.get(key) or named.get(subject)
         return named
 
     def has_decided(self, change: RefChanged) -> bool:
@@ -103,7 +113,7 @@ class Past:
 
     def _runs(self, kind: Kind) -> RunQuerySet:
         runs = self._stack.runs.filter(kind=kind, repository_id=self._stack.repository_id)
-        return runs.of_code().order_by("number")
+        return runs.of_code().order_by("number").only(*READ_OF_RUNS)
 
 
 def read(stack: Stack, changes: Sequence[RefChanged], facts: Facts, *, is_found: bool) -> None:
@@ -139,7 +149,7 @@ def decide(stack: Stack, pushed: Sequence[Pushed]) -> list[Decision | None]:
     runs = PushedRuns(stack)
     head = (stack.head_position, stack.head_sha, stack.branch_gone_at)
     decisions = [_decide(stack, one, past, runs) for one in pushed]
-    runs.store()
+    runs.store(past.proposed)
     if (stack.head_position, stack.head_sha, stack.branch_gone_at) != head:
         stack.save_head()
     Decision.objects.bulk_create(decision for decision in decisions if decision)

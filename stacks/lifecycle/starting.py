@@ -6,13 +6,16 @@ start runs of one repository at once; the database's constraints enforce it, too
 
 from collections.abc import Collection, Iterable, Sequence
 
-from django.db.models import Exists, Max, OuterRef, Q
+from django.db.models import BigIntegerField, CharField, Exists, Max, OuterRef, Q
 
 from accounts.models import User
+from core.prepared import Given, Prepared
 from stacks.models import PullRequest, Run, RunSource, Stack
-from stacks.models.run import RunQuerySet
-from stacks.rules.states import Kind, State
+from stacks.models.run import Followed, RunQuerySet
+from stacks.rules.states import MOVES, Kind, State
 from vcs_integrations.providers.events import RemoteCommit
+
+MAY_BE_SUPERSEDED = [before for before, after in MOVES.items() if State.SUPERSEDED in after]
 
 
 class PushedRuns:
@@ -45,15 +48,18 @@ class PushedRuns:
         """Record that a push brought the commit of a proposed run to a branch, perhaps again."""
         self._sources.append(RunSource(run=run, branch=branch[:500], position=position))
 
-    def store(self) -> None:
-        """Store the runs, and supersede what newer pushes replace."""
+    def store(self, earlier: Collection[Run]) -> None:
+        """Store the runs, and supersede what newer pushes replace.
+
+        `earlier` are the proposed runs that their commits had before.
+        """
         tracked = [run for run in self._runs if run.kind == Kind.TRACKED]
         if tracked:
             self._supersede_tracked(tracked)
-        _store(self._runs, [*_kept_sources(self._stack, self._runs), *self._sources])
+        kept = _kept_sources(self._stack, self._runs, earlier)
+        _store(self._runs, [*kept, *self._sources])
         if self._sources:
-            branches = {one.branch for one in self._sources}
-            _end_unwanted(self._stack, _pushed_to(*branches), State.SUPERSEDED)
+            _supersede_pushed_to(self._stack, {one.branch for one in self._sources})
 
     def _supersede_tracked(self, started: Collection[Run]) -> None:
         """Supersede all tracked runs but that of the newest push, of those that start now, too."""
@@ -95,7 +101,8 @@ def start_proposed(
     )
     run.state = ends_as or State.QUEUED
     source.run = run
-    _store([run], [*_kept_sources(stack, [run]), source])
+    earlier = _runs(stack, Kind.PROPOSED).filter(sha=run.sha).only("pk")
+    _store([run], [*_kept_sources(stack, [run], list(earlier)), source])
     supersede_unwanted(stack, source)
     return run
 
@@ -130,36 +137,72 @@ def supersede_unwanted(stack: Stack, source: RunSource) -> None:
     same = Q(pull_request=source.pull_request)
     if source.position is not None:
         same |= _pushed_to(source.branch)
-    _end_unwanted(stack, same, State.SUPERSEDED)
+    _unwanted(stack, same).move_to(State.SUPERSEDED)
 
 
 def cancel_proposed(stack: Stack, pull_request: PullRequest) -> None:
     """End what nothing wants any more of the runs of a pull request that ended."""
-    _end_unwanted(stack, Q(pull_request=pull_request), State.CANCELED)
+    _unwanted(stack, Q(pull_request=pull_request)).move_to(State.CANCELED)
 
 
-def _end_unwanted(stack: Stack, moved: Q, state: State) -> None:
-    """End the proposed runs that had sources which moved or ended, if no source wants them."""
+def _supersede_pushed_to(stack: Stack, branches: Collection[str]) -> None:
+    """End what nothing wants any more of the runs that pushes to these branches brought."""
+    known = {"stack": stack.pk, "repository": stack.repository_id, "tracked": stack.branch}
+    unwanted = [
+        key for branch in branches for (key,) in _unwanted_of_branch.rows(branch=branch, **known)
+    ]
+    if unwanted:
+        _runs(stack, Kind.PROPOSED).filter(pk__in=unwanted).order_by().move_to(State.SUPERSEDED)
+
+
+def _unwanted(stack: Followed, moved: Q) -> RunQuerySet:
+    """Return the proposed runs that had sources which moved or ended, if no source wants them."""
     had = RunSource.objects.of(stack).filter(moved)
     wanting = RunSource.objects.wanting(stack).filter(run=OuterRef("pk"))
     runs = _runs(stack, Kind.PROPOSED).filter(pk__in=had.values("run"))
     # In no order: else SQLite reads all runs of the stack.
-    runs.exclude(Exists(wanting)).order_by().move_to(state)
+    return runs.exclude(Exists(wanting)).order_by()
 
 
-def _pushed_to(*branches: str) -> Q:
-    """Match what pushes brought to these branches; a fork counts its pushes by itself."""
-    return Q(branch__in=branches, position__isnull=False)
+def _pushed_to(branch: object) -> Q:
+    """Match what pushes brought to a branch; a fork counts its pushes by itself."""
+    return Q(branch=branch, position__isnull=False)
 
 
-def _kept_sources(stack: Stack, runs: Collection[Run]) -> list[RunSource]:
+class _AnyStack:
+    """Stands in for the stack in a prepared query."""
+
+    pk = Given("stack", BigIntegerField())
+    repository_id = Given("repository", BigIntegerField())
+    branch = Given("tracked", CharField())
+
+
+_unwanted_of_branch = Prepared(
+    lambda: (
+        _unwanted(_AnyStack(), _pushed_to(Given("branch", CharField())))
+        .filter(state__in=MAY_BE_SUPERSEDED)
+        .values_list("pk")
+    )
+)
+_last_number = Prepared(
+    lambda: (
+        Run.objects.filter(stack_id=Given("stack", BigIntegerField()))
+        .order_by("-number")
+        .values_list("number")[:1]
+    )
+)
+
+
+def _kept_sources(stack: Stack, runs: Collection[Run], earlier: Collection[Run]) -> list[RunSource]:
     """Return what wants the commits of new runs because of runs that they had before."""
     new = {run.sha: run for run in runs if run.kind == Kind.PROPOSED}
-    before = list(_runs(stack, Kind.PROPOSED).filter(sha__in=new)) if new else []
-    if not before:  # mostly, and building the query below takes a while
+    if not new or not earlier:  # mostly, and building the query below takes a while
         return []
     wanting = RunSource.objects.wanting(stack).select_related("run", "pull_request")
-    return [source.copied_to(new[source.run.sha]) for source in wanting.filter(run__in=before)]
+    return [
+        source.copied_to(new[source.run.sha])
+        for source in wanting.filter(run__in=earlier, run__sha__in=new)
+    ]
 
 
 def _store(runs: Sequence[Run], sources: Iterable[RunSource]) -> None:
@@ -168,8 +211,8 @@ def _store(runs: Sequence[Run], sources: Iterable[RunSource]) -> None:
     RunSource.objects.add(sources)
 
 
-def _runs(stack: Stack, kind: Kind) -> RunQuerySet:
-    return Run.objects.filter(stack=stack, kind=kind, repository_id=stack.repository_id)
+def _runs(stack: Followed, kind: Kind) -> RunQuerySet:
+    return Run.objects.filter(stack_id=stack.pk, kind=kind, repository_id=stack.repository_id)
 
 
 def _run(
@@ -198,5 +241,5 @@ def _run(
 
 
 def next_number(stack: Stack) -> int:
-    last: int = stack.runs.aggregate(number=Max("number"))["number"] or 0
-    return last + 1
+    last = _last_number.rows(stack=stack.pk)
+    return int(last[0][0]) + 1 if last else 1

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 from django.conf import settings
 from django.db import models, transaction
@@ -40,8 +40,19 @@ ORIGINS = {
 }
 
 
+class Followed(Protocol):
+    """Where a stack's code comes from; `Stack` has it, and so has what stands in for any stack."""
+
+    @property
+    def pk(self) -> Any: ...
+    @property
+    def repository_id(self) -> Any: ...
+    @property
+    def branch(self) -> Any: ...
+
+
 class PullRequestQuerySet(models.QuerySet["PullRequest"]):
-    def open_to(self, stack: Stack) -> Self:
+    def open_to(self, stack: Followed) -> Self:
         """Those that would be merged into the branch that a stack tracks."""
         return self.filter(
             repository=stack.repository_id,
@@ -478,11 +489,11 @@ class Run(Leased):
 
 
 class RunSourceQuerySet(models.QuerySet["RunSource"]):
-    def of(self, stack: Stack) -> Self:
+    def of(self, stack: Followed) -> Self:
         """Those of a stack's runs of the repository that it follows."""
-        return self.filter(stack=stack, run__repository=stack.repository_id)
+        return self.filter(stack_id=stack.pk, run__repository=stack.repository_id)
 
-    def wanting(self, stack: Stack) -> Self:
+    def wanting(self, stack: Followed) -> Self:
         """Those that want their run now: newest pushes, and what open pull requests propose.
 
         The end of a pull request also ends what its branch wants.

@@ -66,8 +66,11 @@ class DeliveryQuerySet(LeasedQuerySet["Delivery"]):
         return settled == len(processed)
 
 
-def _each(deliveries: Sequence["Delivery"], field: str) -> Case:
+def _each(deliveries: Sequence["Delivery"], field: str) -> Case | Value:
     """Return the SQL of a field's value for each of some rows."""
+    values = {getattr(one, field) for one in deliveries}
+    if len(values) == 1:
+        return Value(values.pop())
     whens = [When(pk=one.pk, then=Value(getattr(one, field))) for one in deliveries]
     return Case(*whens, output_field=models.CharField())
 

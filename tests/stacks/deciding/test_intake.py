@@ -103,7 +103,7 @@ def test_a_webhook_with_another_name_has_the_names_read_again(
     assert not Integration.objects.due().exists()
     begins = 'SELECT "vcs_integrations_repository"."id"'
     asked = [one["sql"] for one in queries if one["sql"].startswith(begins)]
-    assert len(asked) == 1  # to lock it
+    assert len(asked) == 2  # to find its stacks, and to lock it
     repository.rename("foundation")
     repository.push({"a.tf": "2"})
     deliver(emulator)
