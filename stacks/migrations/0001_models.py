@@ -406,7 +406,7 @@ class Migration(migrations.Migration):
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('number', models.PositiveIntegerField()),
                 ('part', models.PositiveIntegerField(help_text="which of its run's parts has its values")),
-                ('kind', models.CharField(choices=[('resource', 'Resource'), ('output', 'Output'), ('drift', 'Changed outside of Terraform')], max_length=20)),
+                ('kind', models.CharField(choices=[('resource', 'Resource'), ('output', 'Output'), ('drift', 'Drift')], max_length=20)),
                 ('action', models.CharField(max_length=20)),
                 ('also', models.CharField(blank=True, help_text='what happens in addition', max_length=20)),
                 ('address', models.CharField(max_length=501)),

@@ -27,7 +27,7 @@ class Kind(models.TextChoices):
 
     RESOURCE = "resource", "Resource"
     OUTPUT = "output", "Output"
-    DRIFT = "drift", "Changed outside of Terraform"
+    DRIFT = "drift", "Drift"
 
 
 class PlanChange(models.Model):

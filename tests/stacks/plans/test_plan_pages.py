@@ -140,14 +140,14 @@ def test_an_import_a_move_and_what_is_forgotten_say_so(member: Client, run: Run)
     assert "Imported with the ID <code>/subscriptions/1</code>." in details(member, 2)
 
 
-def test_what_was_changed_outside_of_terraform_has_its_own_list(member: Client, run: Run) -> None:
+def test_drift_has_its_own_list(member: Client, run: Run) -> None:
     drifted = resource("a.b", "update", before={"size": 1}, after={"size": 2})
     make_plan(run, {"resource_changes": [resource("a.c", "create")], "resource_drift": [drifted]})
     page = text(member.get(PLAN))
     assert "a.c</code>" in page and "a.b</code>" not in page
     drift = text(member.get(PLAN, {"show": "drift"}))
     assert "a.b</code>" in drift and "a.c</code>" not in drift
-    assert f'href="{PLAN}?show=drift">Changed outside of Terraform' in text(member.get(RUN))
+    assert f'href="{PLAN}?show=drift">Show drift' in text(member.get(RUN))
     assert "<code>size</code>" in details(member, 2)
 
 
