@@ -118,6 +118,31 @@ def folder(name: str) -> str:
     return value
 
 
+def key_file(name: str) -> str:
+    """Return the path of a file that can be read; empty if none is named."""
+    value = text(name, "")
+    if value and not (Path(value).is_file() and os.access(value, os.R_OK)):
+        raise ImproperlyConfigured(
+            f"{name} is {value!r}: use the whole path of a file with a public key of OpenPGP."
+        )
+    return value
+
+
+def mirror(name: str) -> str:
+    """Return an address that programs are downloaded from; empty if none is named."""
+    value = base_url(name, text(name, ""), "https://mirror.example.com") if text(name, "") else ""
+    parts = urlsplit(value)
+    if parts.scheme == "http" and not is_loopback(str(parts.hostname)):
+        raise ImproperlyConfigured(f"{name} is {value!r}: use an address with https.")
+    return value
+
+
+def require_with(name: str, is_on: bool, needed: str, value: str) -> None:
+    """Raise ImproperlyConfigured where a switch is on, and what it needs is not set."""
+    if is_on and not value:
+        raise ImproperlyConfigured(f"{name} is true: set {needed}, too.")
+
+
 def _number(name: str, default: int, largest: int) -> int:
     value = text(name, str(default))
     if not (value.isascii() and value.isdigit() and 0 < int(value) <= largest):

@@ -23,8 +23,9 @@ def main() -> int:
         install("git-lfs")
     if embedded.library() is None:  # likewise
         embedded.download()
-    # Without these, tests of jobs' networks are skipped.
-    for program, package in (("pasta", "passt"), ("nft", "nftables")):
+    # Without these, tests of jobs' networks and of signatures are skipped.
+    packages = {"pasta": "passt", "nft": "nftables", "gpg": "gpg", "gpgv": "gpgv"}
+    for program, package in packages.items():
         if find(program) is None:
             install(package)
     open_tunnel_device()

@@ -708,6 +708,14 @@ def _create_step_4(scene: Scene) -> None:
     expect(scene.page.get_by_label("Tool")).to_have_value("terraform")
 
 
+@state("create stack, step 4, with errors")
+def _create_step_4_with_errors(scene: Scene) -> None:
+    _create_step_4(scene)
+    scene.page.get_by_label("Version").fill("1.11")
+    scene.press("Create stack")
+    expect(scene.page.get_by_text("is 1.11.0 and no later one")).to_be_visible()
+
+
 @state("stack")
 def _stack(scene: Scene) -> None:
     scene.member(scene.stack().get_absolute_url())
@@ -864,7 +872,12 @@ def _run_queued(scene: Scene) -> None:
 def _run_with_plan(scene: Scene) -> None:
     run = scene.busy_stack().runs.get(state=RunState.UNCONFIRMED)
     make_plan(run, a_plan())
-    Run.objects.filter(pk=run.pk).update(destroys_everything=True, unlisted=3)
+    tool = {
+        "tool": "terraform",
+        "tool_version": "1.11.4",
+        "tool_version_from": ".terraform-version",
+    }
+    Run.objects.filter(pk=run.pk).update(destroys_everything=True, unlisted=3, **tool)
     text = "".join(f"\x1b[{code}m{code} {LONG_NAME * 3}\n" for code in (0, 1, 2, 4, *range(30, 38)))
     LogChunk.objects.create(run=run, number=2, phase="planning", text=text)
     RunAction.objects.create(run=run, action="cancel", username="ann", note=LONG_NAME)

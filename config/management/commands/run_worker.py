@@ -13,6 +13,7 @@ import threading
 import time
 from typing import Any
 
+from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 from django.db import DatabaseError, InterfaceError, close_old_connections
 
@@ -26,6 +27,7 @@ from stacks.execution.isolation.sandbox import (
     remove_left_folders,
     runs_folder,
 )
+from stacks.execution.versions import signatures
 from stacks.execution.versions.installed import describe_programs
 from stacks.models import Tool
 
@@ -46,6 +48,11 @@ class Command(BaseCommand):
             left = set_aside(runs_folder())
         except (NoNetwork, NotIsolated) as error:
             raise CommandError(str(error)) from error
+        if settings.TOOLS_DOWNLOAD and not signatures.is_available():
+            raise CommandError(
+                "TOOLS_DOWNLOAD is true, and gpgv is missing, which checks what is downloaded. "
+                "Install it (on Debian: apt-get install gpgv)."
+            )
         ending = threading.Event()
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: ending.set())

@@ -4,8 +4,11 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+from django.conf import settings
+
 from stacks.execution.isolation.sandbox import Sandbox
 from stacks.execution.tools.terraform import VARIABLES
+from stacks.execution.versions.downloading import download, newest_release
 from stacks.execution.versions.installed import (
     Program,
     check_version,
@@ -32,10 +35,10 @@ def choose(
     NoVersion, LimitReached and Stopped.
     """
     if run.state == State.APPLYING and run.tool_version:
-        return _planned_with(run), {}
+        return _planned_with(run, is_unwanted), {}
     tool = Tool(run.stack.tool)
     wanted = wanted_by(run.stack, sandbox, folder, is_unwanted)
-    program = _program(tool, wanted)
+    program = _program(tool, wanted, is_unwanted)
     fields = {
         "tool": tool,
         "tool_version": str(program.version),
@@ -44,10 +47,12 @@ def choose(
     return program, fields
 
 
-def _planned_with(run: Run) -> Program:
+def _planned_with(run: Run, is_unwanted: Callable[[], bool]) -> Program:
     """Return the program of a run's plan, which no other version may apply. Raises NoVersion."""
     tool, version = Tool(run.tool), read_exact(run.tool_version)
     found = _with_version(tool, version) if version else None
+    if found is None and version and settings.TOOLS_DOWNLOAD:
+        return download(tool, version, is_unwanted)
     if found is None:
         raise NoVersion(
             f"It was planned with {run.tool_with_version}, which this worker doesn't have any "
@@ -67,7 +72,7 @@ def _with_version(tool: Tool, version: Version) -> Program | None:
     return found
 
 
-def _program(tool: Tool, wanted: Wanted | None) -> Program:
+def _program(tool: Tool, wanted: Wanted | None, is_unwanted: Callable[[], bool]) -> Program:
     """Return the program that meets what is wanted. Raises NoVersion."""
     default = default_program(tool)
     there = programs_in_folder(tool)
@@ -83,6 +88,11 @@ def _program(tool: Tool, wanted: Wanted | None) -> Program:
         newest = max(fitting, key=lambda one: one.version)
         check_version(newest)
         return newest
+    if settings.TOOLS_DOWNLOAD:
+        release = newest_release(tool, wanted.constraint if wanted else None, is_unwanted)
+        if release:
+            return download(tool, release, is_unwanted)
+        raise NoVersion(f"There is no release {tool.label} {wanted}. Name another version.")
     raise NoVersion(_missing(tool, wanted, [*there, *filter(None, [default])]))
 
 

@@ -43,11 +43,8 @@ def default_program(tool: Tool) -> Program | None:
 
 def programs_in_folder(tool: Tool) -> list[Program]:
     """Return those of TOOLS_FOLDER, each in a folder of its version, in no order."""
-    folder = folder_of(tool)
-    if folder is None:
-        return []
     with suppress(OSError):
-        return list(_programs(tool, folder))
+        return list(_programs(tool, folder_of(tool))) if settings.TOOLS_FOLDER else []
     return []
 
 
@@ -69,9 +66,9 @@ def describe_programs(tool: Tool) -> str:
     return f"{tool.label}: {shown}" + (f", {versions} in TOOLS_FOLDER" if versions else "")
 
 
-def folder_of(tool: Tool) -> Path | None:
-    """Return the folder that holds the versions of a tool; None without TOOLS_FOLDER."""
-    return Path(settings.TOOLS_FOLDER, PROGRAMS[tool]) if settings.TOOLS_FOLDER else None
+def folder_of(tool: Tool) -> Path:
+    """Return the folder below TOOLS_FOLDER that holds the versions of a tool."""
+    return Path(settings.TOOLS_FOLDER, PROGRAMS[tool])
 
 
 def _programs(tool: Tool, folder: Path) -> Iterator[Program]:
