@@ -10,7 +10,7 @@ from django.utils import timezone
 from django.views.decorators.http import require_safe
 
 from accounts.roles import is_admin
-from stacks.models import Report, Stack
+from stacks.models import Report, Run, Stack
 from vcs_integrations.models import Delivery, Integration, Project, Subscription
 from vcs_integrations.notices.attention import (
     Attention,
@@ -23,6 +23,7 @@ from vcs_integrations.providers import PROVIDERS
 # The worker claims what is due every few seconds; later than this, it is not running.
 WORKER_IS_LATE = timedelta(minutes=5)
 PROJECTS_NAMED = 5
+STACKS_NAMED = 5
 # Once or twice happens; then something has to be fixed.
 TRIES_SHOWN = 3
 
@@ -171,8 +172,25 @@ def _about_stacks(detached: int) -> list[Attention]:
         text = f"{detached} {'stack is' if detached == 1 else 'stacks are'} detached"
         detail = "The organization was unlinked. Link it again, or choose another repository."
         notices.append(Attention(text, detail, reverse("stacks:list"), "Stacks"))
-    for stack in Stack.objects.exclude(branch_gone_at=None)[:5]:
-        text = f"The tracked branch of {stack.name} is gone"
-        detail = f"“{stack.branch}” is not in the repository any more."
-        notices.append(Attention(text, detail, stack.get_absolute_url(), "Open the stack"))
+    gone, drifted = Stack.objects.exclude(branch_gone_at=None), Stack.objects.with_drift()
+    found = (gone | drifted).select_related("drift_run")
+    stacks = list(found.defer("drift_run__plan", "drift_run__errors")[: STACKS_NAMED + 1])
+    for stack in stacks[:STACKS_NAMED]:
+        if stack.branch_gone_at:
+            text = f"The tracked branch of {stack.name} is gone"
+            detail = f"“{stack.branch}” is not in the repository any more."
+            notices.append(Attention(text, detail, stack.get_absolute_url(), "Open the stack"))
+        if stack.drift_run and stack.drift_run.has_drift:
+            notices.append(_about_drift(stack, stack.drift_run))
+    if len(stacks) > STACKS_NAMED:
+        text = "More stacks have drift, or lost their branch"
+        notices.append(Attention(text, "Their pages say so.", reverse("stacks:list"), "Stacks"))
     return notices
+
+
+def _about_drift(stack: Stack, run: Run) -> Attention:
+    """Return what was changed outside, as the newest comparison of a stack found."""
+    run.stack = stack
+    text = f"{stack.name} has drift: {run.drift_text}"
+    detail = "What there is differs from what was applied. A tracked run plans how to undo that."
+    return Attention(text, detail, run.get_absolute_url(), "Show the drift")

@@ -11,6 +11,7 @@ from stacks.plans import views as plans
 from stacks.reports import views as reports
 from stacks.runs import fork_views, trigger_views
 from stacks.runs import views as runs
+from stacks.schedules import views as schedules
 from stacks.setup import edit_views, module_views
 from stacks.setup import views as setup
 from stacks.tfstate import backend, version_views
@@ -140,6 +141,17 @@ urlpatterns = [
         name="remove_variable",
     ),
     path("stacks/<slug:slug>/modules/", module_views.module_access, name="module_access"),
+    path("stacks/<slug:slug>/schedules/", schedules.schedules, name="schedules"),
+    path(
+        "stacks/<slug:slug>/schedules/<int:schedule_pk>/",
+        schedules.change_schedule,
+        name="change_schedule",
+    ),
+    path(
+        "stacks/<slug:slug>/schedules/<int:schedule_pk>/remove/",
+        schedules.remove_schedule,
+        name="remove_schedule",
+    ),
     path("stacks/<slug:slug>/source/", edit_views.change_source, name="change_source"),
     path("stacks/<slug:slug>/delete/", edit_views.delete_stack, name="delete"),
 ]

@@ -16,6 +16,7 @@ from stacks.models import (
     Attachment,
     PullRequest,
     Run,
+    Schedule,
     SharedEnvironment,
     SharedVariable,
     Stack,
@@ -28,6 +29,7 @@ from tests.builders import (
     make_lock,
     make_plan,
     make_run,
+    make_schedule,
     make_stack,
     make_state_version,
     store_integration,
@@ -72,6 +74,7 @@ class World:
     state_version: StateVersion
     variable: StackVariable
     shared: SharedVariable
+    schedule: Schedule
     fork: PullRequest
     delivery: Delivery
     hook_test: HookTest
@@ -93,6 +96,7 @@ class World:
             "variable_pk": self.variable.pk,
             "shared_pk": self.shared.pk,
             "environment_pk": self.shared.environment_id,
+            "schedule_pk": self.schedule.pk,
             "version": self.state_version.number,
             "provider_slug": "azure-devops",
             "endpoint": self.integration.endpoint.uuid,
@@ -142,6 +146,7 @@ def make_world(integration: Integration) -> World:
         shared=SharedVariable.objects.create(
             environment=environment, name="ARM_TENANT_ID", value="tenant"
         ),
+        schedule=make_schedule(stack),
         state_version=make_state_version(broken_off, 1),
         detached=make_stack(unlinked, "Old network"),
         fork=make_fork(stack),

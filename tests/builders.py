@@ -14,7 +14,8 @@ from stacks.execution.job import counts_of
 from stacks.execution.plan_store import store_plan
 from stacks.execution.tools.plan_changes import read_changes
 from stacks.execution.tools.terraform import read_plan
-from stacks.models import PullRequest, Run, RunSource, Stack, StateLock, StateVersion
+from stacks.models import PullRequest, Run, RunSource, Schedule, Stack, StateLock, StateVersion
+from stacks.models.schedule import What
 from stacks.rules.states import Kind, State
 from vcs_integrations.connections.linking import Details, link
 from vcs_integrations.models import Integration, Repository
@@ -117,6 +118,12 @@ def make_state_version(
     )
     version.keep(content)
     return version
+
+
+def make_schedule(stack: Stack, what: What = What.DRIFT, **changes: Any) -> Schedule:
+    """Store a schedule that is due now, and then each day at 6:00 in Berlin."""
+    values = {"cron": "0 6 * * *", "time_zone": "Europe/Berlin", "due_at": timezone.now()}
+    return Schedule.objects.create(stack=stack, what=what, **values | changes)
 
 
 def make_lock(run: Run) -> StateLock:

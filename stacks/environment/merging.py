@@ -17,6 +17,8 @@ from stacks.rules.states import Kind
 FIELDS = ("pk", "name", "value", "is_file", "is_base64", "is_secret", "runs")
 # What is the same for two variables of which one counts.
 Key = tuple[bool, str]
+# Drift runs find what tracked ones do.
+KINDS = (Kind.TRACKED, Kind.PROPOSED)
 
 
 @dataclass(frozen=True)
@@ -84,10 +86,10 @@ def counting(found: Iterable[Found], kind: Kind) -> dict[Key, Found]:
 
 def merge(found: Sequence[Found]) -> list[Merged]:
     """Return what counts for some kind of run, variables first, by name."""
-    by_kind = {kind: counting(found, kind) for kind in Kind}
+    by_kind = {kind: counting(found, kind) for kind in KINDS}
     merged = []
     for one in sorted(found, key=lambda one: one.key):
-        kinds = [kind for kind in Kind if by_kind[kind].get(one.key) is one]
+        kinds = [kind for kind in KINDS if by_kind[kind].get(one.key) is one]
         if kinds:
             later = found[found.index(one) + 1 :]
             same = (other for other in later if other.key == one.key)

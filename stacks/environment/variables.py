@@ -67,7 +67,7 @@ def content_of(found: Found, value: str) -> bytes:
 
 def withheld_from(stack: Stack, kind: Kind) -> list[str]:
     """Return the names of the secrets that runs of a kind don't find."""
-    if kind == Kind.TRACKED:
+    if kind != Kind.PROPOSED:
         return []
     everything = found_in(stack)
     there = counting(everything, kind)

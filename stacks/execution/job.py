@@ -59,9 +59,15 @@ from stacks.execution.tools.terraform import PlanSummary
 from stacks.execution.versions import choosing
 from stacks.execution.versions.wanted import NoVersion
 from stacks.lifecycle.basis import basis_now, why_state_refuses
+from stacks.lifecycle.drift import (
+    CHANGED_MEANWHILE,
+    forget_drift,
+    note_drift,
+    overlaps_apply,
+)
 from stacks.lifecycle.forks import is_refused
 from stacks.models import Backend, PlanFile, Run, Tool
-from stacks.rules.states import Kind, State
+from stacks.rules.states import Kind, Operation, State
 from stacks.tfstate.backend import address_of, issue_credential, limit_apply, username_of
 from stacks.tfstate.files import LARGEST_STATE
 from vcs_integrations.organizations.refreshing import refresh_repository
@@ -249,8 +255,12 @@ class Job:
         copy = self.sandbox.provide(terraform.PLAN, file)
         fields = self._results(copy)
         self._run_commands("after_plan", {PLAN_VARIABLE: copy})
+        if self.run.kind == Kind.DRIFT and overlaps_apply(self.run):
+            raise JobFailed(CHANGED_MEANWHILE)
         if not is_applied:
             end(self.run, State.FINISHED, **fields)
+            if self.run.kind == Kind.DRIFT:
+                note_drift(self.run)
             return
         PlanFile.objects.update_or_create(
             run=self.run,
@@ -284,6 +294,7 @@ class Job:
         self._run_commands("before_apply", {PLAN_VARIABLE: plan})
         command = terraform.apply_command(self.program, plan, self._apply_options())
         limits = Limits(settings.RUN_APPLY_MINUTES * 60, outlives=True)
+        forget_drift(self.run)
         limit_apply(self.run, timedelta(seconds=limits.seconds + KILLED_AFTER))
         code = self._execute(command, limits)
         if code in TIMED_OUT:
@@ -611,9 +622,12 @@ class Job:
         except LimitReached:
             return ended
         summary = None if code else terraform.read_plan(text, self.masker.mask)
-        if summary:
-            self._store_changes(summary)
-        return ended | (counts_of(summary) if summary else {})
+        if summary is None:
+            return ended
+        self._store_changes(summary)
+        only_refreshes = self.run.operation == Operation.REFRESH_ONLY
+        drift = {"drifted": summary.drifted} if only_refreshes else {}
+        return ended | counts_of(summary) | drift
 
     def _store_changes(self, summary: PlanSummary) -> None:
         try:

@@ -35,7 +35,7 @@ PLAN_WAS_LOST = (
 def claim_next(worker: str) -> Run | None:
     """Claim the next run for a worker; it is preparing or applying then.
 
-    Confirmed runs come first, then tracked runs, then proposed ones, each the oldest first.
+    Confirmed runs come first, then tracked, proposed and drift runs, each the oldest first.
     """
     requeue_lost()
     if not Run.objects.filter(state__in=[State.QUEUED, State.CONFIRMED]).exists():  # mostly
@@ -93,8 +93,10 @@ def _waiting(kind: Kind) -> RunQuerySet:
     queued = _of_linked().filter(state=State.QUEUED, kind=kind).order_by("created_at", "pk")
     if kind == Kind.PROPOSED:
         return queued
+    # What is being applied is not compared yet.
+    holding = HOLDS_STACK if kind == Kind.TRACKED else {State.CONFIRMED, State.APPLYING}
     holders = Run.objects.filter(
-        stack=OuterRef("stack"), kind=Kind.TRACKED, state__in=sorted(HOLDS_STACK)
+        stack=OuterRef("stack"), kind=Kind.TRACKED, state__in=sorted(holding)
     )
     return queued.exclude(Exists(holders))
 
@@ -112,7 +114,7 @@ def _claim_confirmed(worker: str) -> Run | None:
 
 
 def _claim_queued(worker: str) -> Run | None:
-    for kind in (Kind.TRACKED, Kind.PROPOSED):
+    for kind in (Kind.TRACKED, Kind.PROPOSED, Kind.DRIFT):
         for run in _waiting(kind):
             if _claim(
                 run,

@@ -4,6 +4,7 @@ from django.db import IntegrityError, transaction
 
 from accounts.models import User
 from stacks.lifecycle.basis import why_state_refuses
+from stacks.lifecycle.drift import applied_run
 from stacks.lifecycle.forks import is_refused
 from stacks.lifecycle.starting import repeat
 from stacks.models import Run, RunAction, Stack
@@ -74,6 +75,10 @@ def refuses_retry(run: Run) -> str:
         if newer.exclude(state=State.SUPERSEDED).exists() or run.branch != stack.branch[:500]:
             return "There is newer code or a newer run: retry that one."
         return ""
+    if run.kind == Kind.DRIFT:
+        applied = applied_run(stack)
+        is_applied = applied and applied.sha == run.sha
+        return "" if is_applied else "Other code was applied since: trigger drift detection."
     if is_refused(run):
         return "The stack does not run the code of forks."
     unfinished = stack.runs.filter(

@@ -9,11 +9,14 @@ from collections.abc import Sequence
 from django.db import transaction
 
 from accounts.models import User
+from stacks.lifecycle.drift import applied_run
 from stacks.lifecycle.starting import next_number
 from stacks.models import Run, Stack
 from stacks.rules.states import Kind, Operation, Origin, State
 from vcs_integrations.models import Repository
 from vcs_integrations.providers.events import RemoteCommit
+
+NOTHING_APPLIED = "No run of this branch was applied yet, so there is nothing to compare with."
 
 
 class NotTriggered(Exception):
@@ -22,6 +25,18 @@ class NotTriggered(Exception):
     def __init__(self, because: str, *, run: Run | None = None) -> None:
         super().__init__(because)
         self.run = run
+
+
+def commit_of(run: Run) -> RemoteCommit:
+    """Return the commit of a run, to be run again."""
+    return RemoteCommit(run.sha, run.message, run.author, None)
+
+
+def head_of(stack: Stack) -> RemoteCommit:
+    """Return the head of the tracked branch as it is stored."""
+    return RemoteCommit(
+        stack.head_sha, stack.head_message, stack.head_author, stack.head_authored_at
+    )
 
 
 @transaction.atomic
@@ -40,8 +55,9 @@ def trigger(
 ) -> Run:
     """Start a run of a commit, which was read from the provider, and return it.
 
-    A tracked run is of the head of the tracked branch as it is stored; `branch` says where the
-    commit of a proposed run is. `person` is who asked for it. Addresses have to be valid.
+    A tracked run is of the head of the tracked branch as it is stored, and a drift run of the
+    commit that was applied last; `branch` says where the commit of a proposed run is. `person` is
+    who asked for it. Addresses have to be valid.
 
     Raises NotTriggered, also where the same run is queued already.
     """
@@ -57,6 +73,8 @@ def trigger(
         raise NotTriggered("The stack is detached, so its runs wait. Attach it first.")
     if kind == Kind.TRACKED:
         _check_is_head(stack, commit)
+    elif kind == Kind.DRIFT:
+        _check_is_applied(stack, commit)
     run = Run(
         stack=stack,
         number=next_number(stack),
@@ -87,6 +105,15 @@ def _check_is_head(stack: Stack, commit: RemoteCommit) -> None:
         raise NotTriggered(f"The tracked branch {stack.branch} is gone.")
     if stack.head_sha != commit.sha:
         raise NotTriggered(f"{stack.branch} has a newer commit by now: {stack.head_sha[:8]}.")
+
+
+def _check_is_applied(stack: Stack, commit: RemoteCommit) -> None:
+    """Refuse any other code: it would find the secrets of tracked runs."""
+    applied = applied_run(stack)
+    if applied is None:
+        raise NotTriggered(NOTHING_APPLIED)
+    if applied.sha != commit.sha:
+        raise NotTriggered(f"{applied} was applied by now, of commit {applied.sha[:8]}.")
 
 
 def _same_that_waits(run: Run) -> Run | None:

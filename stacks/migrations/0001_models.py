@@ -28,7 +28,7 @@ class Migration(migrations.Migration):
                 ('lease_token', models.CharField(blank=True, max_length=32)),
                 ('failures', models.PositiveIntegerField(default=0, help_text='since it last went well')),
                 ('number', models.PositiveIntegerField(help_text='counts the runs of its stack')),
-                ('kind', models.CharField(choices=[('tracked', 'Tracked'), ('proposed', 'Proposed')], max_length=20)),
+                ('kind', models.CharField(choices=[('tracked', 'Tracked'), ('proposed', 'Proposed'), ('drift', 'Drift')], max_length=20)),
                 ('state', models.CharField(choices=[('queued', 'Queued'), ('preparing', 'Preparing'), ('planning', 'Planning'), ('unconfirmed', 'Unconfirmed'), ('confirmed', 'Confirmed'), ('applying', 'Applying'), ('finished', 'Finished'), ('failed', 'Failed'), ('discarded', 'Discarded'), ('canceled', 'Canceled'), ('superseded', 'Superseded')], default='queued', max_length=20)),
                 ('sha', models.CharField(max_length=64)),
                 ('message', models.CharField(blank=True, help_text='its first line', max_length=200)),
@@ -63,6 +63,7 @@ class Migration(migrations.Migration):
                 ('moved', models.PositiveIntegerField(default=0)),
                 ('forgotten', models.PositiveIntegerField(default=0, help_text='no longer managed, but not destroyed')),
                 ('changed_outputs', models.PositiveIntegerField(default=0)),
+                ('drifted', models.PositiveIntegerField(blank=True, help_text='resources that were changed outside, as a refresh-only plan found; empty where none compared', null=True)),
                 ('plan', models.JSONField(blank=True, null=True)),
                 ('unlisted', models.PositiveIntegerField(default=0, help_text="how many changes are not among its plan's changes")),
                 ('warnings', models.JSONField(blank=True, default=list, help_text='sentences for its page')),
@@ -141,6 +142,7 @@ class Migration(migrations.Migration):
                 ('head_authored_at', models.DateTimeField(blank=True, null=True)),
                 ('head_read_at', models.DateTimeField(blank=True, null=True)),
                 ('branch_gone_at', models.DateTimeField(blank=True, null=True)),
+                ('drift_run', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to='stacks.run')),
                 ('readable', models.ManyToManyField(blank=True, help_text='those that are listed', related_name='+', to='vcs_integrations.repository')),
                 ('repository', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='stacks', to='vcs_integrations.repository')),
             ],
@@ -272,6 +274,28 @@ class Migration(migrations.Migration):
             model_name='sharedenvironment',
             name='stacks',
             field=models.ManyToManyField(related_name='shared_environments', through='stacks.Attachment', to='stacks.stack'),
+        ),
+        migrations.CreateModel(
+            name='Schedule',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('due_at', models.DateTimeField(blank=True, help_text='empty: nothing is to be done', null=True)),
+                ('lease_until', models.DateTimeField(blank=True, null=True)),
+                ('lease_token', models.CharField(blank=True, max_length=32)),
+                ('failures', models.PositiveIntegerField(default=0, help_text='since it last went well')),
+                ('what', models.CharField(choices=[('drift', 'Drift detection'), ('tracked', 'Tracked run'), ('destroy', 'Destroy run')], max_length=20)),
+                ('cron', models.CharField(max_length=100)),
+                ('time_zone', models.CharField(max_length=64)),
+                ('runs_on_drift', models.BooleanField(default=False, help_text='a tracked run is started where drift was found')),
+                ('last_at', models.DateTimeField(blank=True, help_text='when it was due last', null=True)),
+                ('problem', models.CharField(blank=True, help_text='why it started nothing', max_length=500)),
+                ('awaited', models.ForeignKey(blank=True, help_text='the drift run whose result it acts on', null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to='stacks.run')),
+                ('last_run', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to='stacks.run')),
+                ('stack', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='schedules', to='stacks.stack')),
+            ],
+            options={
+                'ordering': ('pk',),
+            },
         ),
         migrations.CreateModel(
             name='RunSource',
@@ -525,6 +549,14 @@ class Migration(migrations.Migration):
             constraint=models.UniqueConstraint(django.db.models.functions.text.Lower('name'), name='one_shared_environment_per_name'),
         ),
         migrations.AddIndex(
+            model_name='schedule',
+            index=models.Index(fields=['due_at'], name='schedule_due'),
+        ),
+        migrations.AddConstraint(
+            model_name='schedule',
+            constraint=models.CheckConstraint(condition=models.Q(('what__in', ['drift', 'tracked', 'destroy']), models.Q(('runs_on_drift', False), ('what', 'drift'), _connector='OR')), name='schedule_words'),
+        ),
+        migrations.AddIndex(
             model_name='runsource',
             index=models.Index(fields=['stack', 'branch', 'position'], name='source_by_push'),
         ),
@@ -594,7 +626,7 @@ class Migration(migrations.Migration):
         ),
         migrations.AddConstraint(
             model_name='run',
-            constraint=models.CheckConstraint(condition=models.Q(('kind__in', ['tracked', 'proposed']), ('state__in', ['queued', 'preparing', 'planning', 'unconfirmed', 'confirmed', 'applying', 'finished', 'failed', 'discarded', 'canceled', 'superseded']), ('operation__in', ['apply', 'destroy', 'refresh_only']), ('origin__in', ['push', 'person', 'schedule', 'drift', 'module', 'dependency'])), name='run_words'),
+            constraint=models.CheckConstraint(condition=models.Q(('kind__in', ['tracked', 'proposed', 'drift']), ('state__in', ['queued', 'preparing', 'planning', 'unconfirmed', 'confirmed', 'applying', 'finished', 'failed', 'discarded', 'canceled', 'superseded']), ('operation__in', ['apply', 'destroy', 'refresh_only']), ('origin__in', ['push', 'person', 'schedule', 'drift', 'module', 'dependency'])), name='run_words'),
         ),
         migrations.AddConstraint(
             model_name='run',
@@ -606,7 +638,11 @@ class Migration(migrations.Migration):
         ),
         migrations.AddConstraint(
             model_name='run',
-            constraint=models.CheckConstraint(condition=models.Q(('kind', 'proposed'), ('state__in', ['applying', 'confirmed', 'discarded', 'unconfirmed']), _negated=True), name='proposed_runs_only_plan'),
+            constraint=models.CheckConstraint(condition=models.Q(('kind', 'tracked'), models.Q(('state__in', ['applying', 'confirmed', 'discarded', 'unconfirmed']), _negated=True), _connector='OR'), name='only_tracked_runs_apply'),
+        ),
+        migrations.AddConstraint(
+            model_name='run',
+            constraint=models.CheckConstraint(condition=models.Q(models.Q(('kind', 'drift'), _negated=True), models.Q(('operation', 'refresh_only'), models.Q(('origin', 'push'), _negated=True)), _connector='OR'), name='drift_runs_refresh_only'),
         ),
         migrations.AddConstraint(
             model_name='run',

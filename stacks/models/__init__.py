@@ -6,6 +6,7 @@ from stacks.models.module_source import ModulePush, ModuleSource
 from stacks.models.plan import PlanChange, PlanPart, prune_plan_values, values_of
 from stacks.models.report import Report
 from stacks.models.run import PullRequest, Run, RunSource
+from stacks.models.schedule import Schedule
 from stacks.models.stack import Backend, Reach, Stack, Tool
 from stacks.models.state import (
     RunCredential,
@@ -44,6 +45,7 @@ __all__ = [
     "RunCredential",
     "RunSource",
     "Runs",
+    "Schedule",
     "SharedEnvironment",
     "SharedVariable",
     "Stack",

@@ -242,6 +242,12 @@ class Run(Leased):
         default=0, help_text="no longer managed, but not destroyed"
     )
     changed_outputs = models.PositiveIntegerField(default=0)
+    drifted = models.PositiveIntegerField(
+        null=True,
+        blank=True,
+        help_text="resources that were changed outside, as a refresh-only plan found; empty "
+        "where none compared",
+    )
     plan = models.JSONField(null=True, blank=True)
     unlisted = models.PositiveIntegerField(
         default=0, help_text="how many changes are not among its plan's changes"
@@ -312,8 +318,13 @@ class Run(Leased):
                 name="code_is_planned_and_applied",
             ),
             models.CheckConstraint(
-                condition=~Q(kind=Kind.PROPOSED.value, state__in=sorted(TRACKED_ONLY)),
-                name="proposed_runs_only_plan",
+                condition=Q(kind=Kind.TRACKED.value) | ~Q(state__in=sorted(TRACKED_ONLY)),
+                name="only_tracked_runs_apply",
+            ),
+            models.CheckConstraint(
+                condition=~Q(kind=Kind.DRIFT.value)
+                | Q(operation=Operation.REFRESH_ONLY.value) & ~Q(origin=Origin.PUSH.value),
+                name="drift_runs_refresh_only",
             ),
             models.CheckConstraint(
                 condition=Q(kind=Kind.PROPOSED.value)
@@ -437,6 +448,22 @@ class Run(Leased):
             return ""
         is_applied = self.kind == Kind.TRACKED and self.state == State.FINISHED
         return self.changes.text(DONE if is_applied else TO_DO)
+
+    @property
+    def has_drift(self) -> bool:
+        """Whether what there is was found to differ from the state."""
+        return bool(self.drifted or (self.drifted is not None and self.changed_outputs))
+
+    @property
+    def drift_text(self) -> str:
+        """What a refresh-only plan found, like “1 resource and 2 outputs changed outside”."""
+        if self.drifted is None:
+            return ""
+        found = {"resource": self.drifted, "output": self.changed_outputs}
+        counts = [
+            f"{count} {noun}{'' if count == 1 else 's'}" for noun, count in found.items() if count
+        ]
+        return f"{' and '.join(counts)} changed outside" if counts else "no drift"
 
     @property
     def behind_warning(self) -> str:

@@ -69,6 +69,13 @@ class StackQuerySet(models.QuerySet["Stack"]):
             repository__integration__unlinked_at=None,
         )
 
+    def with_drift(self) -> Self:
+        """Those of which the newest comparison found that something was changed outside."""
+        return self.filter(
+            Q(drift_run__drifted__gt=0)
+            | Q(drift_run__drifted__isnull=False, drift_run__changed_outputs__gt=0)
+        )
+
     def plan_again_once_quiet(self) -> None:
         """Have the worker look for out-of-date plans once nothing more moves."""
         self.update(plan_again_at=timezone.now() + QUIET)
@@ -169,6 +176,11 @@ class Stack(models.Model):
     head_authored_at = models.DateTimeField(null=True, blank=True)
     head_read_at = models.DateTimeField(null=True, blank=True)
     branch_gone_at = models.DateTimeField(null=True, blank=True)
+
+    # The newest run that compared what there is with what was applied; none since a later apply
+    drift_run = models.ForeignKey(
+        "stacks.Run", null=True, blank=True, on_delete=models.SET_NULL, related_name="+"
+    )
 
     objects = StackQuerySet.as_manager()
 
@@ -283,6 +295,7 @@ class Stack(models.Model):
             self.head_position = self.followed_position = None
             self.followed_at = timezone.now()
             self.plans_older = self.plan_older_at = self.plan_again_at = None
+            self.drift_run = None
             # An admin may be choosing at this moment, and chose for the code that was there.
             self.reach = Stack.objects.select_for_update().get(pk=self.pk).reach
             if repository != self.repository:

@@ -26,7 +26,9 @@ class Runs(models.TextChoices):
         return cls.TRACKED if is_secret else cls.ALL
 
     def includes(self, kind: Kind) -> bool:
-        return self == Runs.ALL or self.value == kind.value
+        """Say whether runs of a kind find it; drift runs find what tracked ones do."""
+        found_by = Kind.TRACKED if kind == Kind.DRIFT else kind
+        return self == Runs.ALL or self.value == found_by.value
 
 
 class Variable(models.Model):

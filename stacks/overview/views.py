@@ -68,6 +68,9 @@ def stack(request: HtmxHttpRequest, slug: str) -> HttpResponse:
             "pull_requests": pull_requests[:PULL_REQUESTS_SHOWN],
             "has_more_pull_requests": len(pull_requests) > PULL_REQUESTS_SHOWN,
             "older": older,
+            "drift_run": found.runs.filter(pk=found.drift_run_id or 0)
+            .select_related("stack")
+            .first(),
             "policy_name": policy_name(found),
             "version": version,
             "is_fresh": is_live,
@@ -125,6 +128,7 @@ def _version(
         found.head_sha,
         found.branch_gone_at,
         found.is_detached,
+        found.drift_run_id,
         [(run.number, run.state, [one.pk for one in run.proposals]) for run in runs],
         [(one.number, one.version, run and (run.number, run.state)) for one, run in pull_requests],
         (older, found.plans_older),

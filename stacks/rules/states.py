@@ -4,10 +4,14 @@ from django.db.models import TextChoices
 
 
 class Kind(TextChoices):
-    """What a run is for: the tracked branch, or code that is proposed for it."""
+    """What a run is for: the tracked branch, code that is proposed for it, or to detect drift.
+
+    A drift run plans the code that was applied last, and applies nothing.
+    """
 
     TRACKED = "tracked"
     PROPOSED = "proposed"
+    DRIFT = "drift"
 
 
 class Operation(TextChoices):
@@ -72,7 +76,7 @@ MOVES: dict[State, set[State]] = {
 }
 ENDED = {state for state, moves in MOVES.items() if not moves}
 UNDER_WAY = set(State) - ENDED - {State.QUEUED}
-# A proposed run only plans.
+# All other runs only plan.
 TRACKED_ONLY = {State.UNCONFIRMED, State.CONFIRMED, State.APPLYING, State.DISCARDED}
 # While a tracked run is in one of these, no other one of its stack begins.
 HOLDS_STACK = {

@@ -6,6 +6,8 @@ from typing import Any, NamedTuple
 from django import forms
 from django.http import QueryDict
 
+from stacks.lifecycle.drift import applied_run
+from stacks.lifecycle.triggering import NOTHING_APPLIED, commit_of
 from stacks.models import Stack
 from stacks.rules import addresses
 from stacks.rules.states import Kind, Operation
@@ -54,7 +56,8 @@ class TriggerForm(forms.Form):
     kind = forms.ChoiceField(
         label="Code",
         help_text="A tracked run plans, and applies what is confirmed. A proposed run only plans, "
-        "and finds no secrets of tracked runs.",
+        "and finds no secrets of tracked runs. Drift detection compares the state with what there "
+        "is, and changes nothing.",
     )
     branch = forms.CharField(
         label="Branch",
@@ -104,12 +107,13 @@ class TriggerForm(forms.Form):
         self.fields["kind"].choices = [  # type: ignore[attr-defined]
             (Kind.TRACKED.value, f"Tracked: the head commit of {stack.branch}"),
             (Kind.PROPOSED.value, "Proposed: another branch or commit"),
+            (Kind.DRIFT.value, "Drift detection: the commit that was applied last"),
         ]
         choices = [(address, address) for address in self.resources]
         for name in ("targets", "replacements"):
             self.fields[name].choices = choices  # type: ignore[attr-defined]
         self.fields["stack_name"].help_text = f"Only for Destroy: type {stack.name}"
-        # The commit of a proposed run, once it was found.
+        # The commit of a proposed or a drift run, once it was found.
         self.found: RemoteCommit | None = None
 
     @property
@@ -165,10 +169,25 @@ class TriggerForm(forms.Form):
                     f"These are {len(data[name])} addresses, and a run takes {addresses.MOST}. "
                     f"Name their module instead.",
                 )
-        self._check_operation(data)
+        if data.get("kind") == Kind.DRIFT:
+            self._check_drift(data)
+        else:
+            self._check_operation(data)
         if data.get("kind") == Kind.PROPOSED and not self.errors:
             self._find_commit(data)
         return data
+
+    def _check_drift(self, data: dict[str, Any]) -> None:
+        """Have drift detection compare everything, whatever operation is chosen beside it."""
+        data["operation"] = Operation.REFRESH_ONLY
+        if data["targets"] or data["replacements"]:
+            self.add_error(
+                "kind", "Drift detection compares everything. Clear the targets and replacements."
+            )
+        elif applied := applied_run(self.stack):
+            self.found = commit_of(applied)
+        else:
+            self.add_error("kind", NOTHING_APPLIED)
 
     def _check_operation(self, data: dict[str, Any]) -> None:
         operation = data.get("operation")

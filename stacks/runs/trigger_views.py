@@ -10,7 +10,7 @@ from django.views.decorators.http import require_http_methods
 
 from accounts.audit.records import Verb, record
 from accounts.models import User
-from stacks.lifecycle.triggering import NotTriggered, trigger
+from stacks.lifecycle.triggering import NotTriggered, head_of, trigger
 from stacks.models import Run, Stack
 from stacks.rules.states import Kind, Operation, Origin
 from stacks.runs.trigger_forms import TriggerForm
@@ -79,14 +79,13 @@ def _head(stack: Stack, shown: str) -> RemoteCommit:
             f"The head of {stack.branch} is {stack.head_sha[:8]} {stack.head_title} by now. If "
             f"that is what you want to run, trigger it again."
         )
-    return RemoteCommit(
-        stack.head_sha, stack.head_message, stack.head_author, stack.head_authored_at
-    )
+    return head_of(stack)
 
 
 def _in_words(run: Run) -> str:
     """Say what a run does, for the audit log."""
-    parts = [run.get_operation_display()]
+    is_drift = run.kind == Kind.DRIFT
+    parts = ["Drift detection" if is_drift else run.get_operation_display()]
     if run.targets:
         parts.append(f"targets {', '.join(run.targets)}")
     if run.replacements:

@@ -1,7 +1,7 @@
 """The state of stacks, as Terraform's and OpenTofu's `http` backend read, lock and write it.
 
 https://developer.hashicorp.com/terraform/language/backend/http names the requests. The programs
-of a run prove themselves with a password that the run was issued. A proposed run reads; a tracked
+of a run prove themselves with a password that the run was issued. Any run reads; a tracked
 plan also locks; only the holder of a lock to apply writes.
 """
 
@@ -76,8 +76,8 @@ def state_backend(request: HttpRequest, slug: str) -> HttpResponse:
     """Answer a request of the `http` backend; the password identifies the run that asks."""
     try:
         run = _run_that_asks(request, slug)
-        if run.kind == Kind.PROPOSED and request.method != "GET":
-            raise Refused(403, "A proposed run may only read the state.")
+        if run.kind != Kind.TRACKED and request.method != "GET":
+            raise Refused(403, f"A {run.kind} run may only read the state.")
         match request.method:
             case "LOCK":
                 return _lock(run, _read_lock(request))

@@ -1,13 +1,16 @@
 """The pages on which runs are triggered, and those of runs that no push started."""
 
 import json
+from typing import Any
 
+from django.utils import timezone
 from playwright.sync_api import expect
 
 from stacks.models import Run, Stack
-from stacks.rules.states import Operation, Origin, State
+from stacks.models.schedule import What
+from stacks.rules.states import Kind, Operation, Origin, State
 from tests.browser.scene import LONG_NAME, Scene, state
-from tests.builders import make_run, make_state_version
+from tests.builders import make_run, make_schedule, make_state_version
 
 
 def _stack_with_state(scene: Scene, instances: int) -> Stack:
@@ -86,3 +89,87 @@ def _stack_with_triggered_runs(scene: Scene) -> None:
     make_run(stack, 3, origin=Origin.SCHEDULE, state=State.FINISHED)
     scene.member(stack.get_absolute_url())
     expect(scene.page.get_by_text("Started by a schedule")).to_be_visible()
+
+
+def _drift_run(stack: Stack) -> Run:
+    run = make_run(
+        stack,
+        2,
+        kind=Kind.DRIFT,
+        state=State.FINISHED,
+        origin=Origin.SCHEDULE,
+        operation=Operation.REFRESH_ONLY,
+        added=0,
+        changed=0,
+        destroyed=0,
+        drifted=2,
+        changed_outputs=1,
+        plan={
+            "resources": [],
+            "outputs": [{"name": "seen", "action": "change", "value": "2"}],
+            "left_out": 0,
+        },
+    )
+    Stack.objects.filter(pk=stack.pk).update(drift_run=run)
+    return run
+
+
+@state("run, that found drift")
+def _run_that_found_drift(scene: Scene) -> None:
+    run = _drift_run(scene.stack())
+    scene.member(run.get_absolute_url())
+    expect(scene.page.get_by_role("link", name="Show what was changed")).to_be_visible()
+
+
+@state("stack, with drift")
+def _stack_with_drift(scene: Scene) -> None:
+    run = _drift_run(scene.stack())
+    scene.member(run.stack.get_absolute_url())
+    expect(scene.page.get_by_text("2 resources and 1 output changed outside")).to_be_visible()
+
+
+@state("start page, with drift")
+def _start_page_with_drift(scene: Scene) -> None:
+    _drift_run(scene.stack())
+    scene.member("/")
+    expect(scene.page.get_by_role("link", name="Show the drift")).to_be_visible()
+
+
+def _schedules(scene: Scene) -> Stack:
+    stack = scene.stack()
+    run = make_run(stack, 1, state=State.FINISHED)
+    about: dict[str, Any] = {"last_run": run, "last_at": timezone.now()}
+    make_schedule(stack, runs_on_drift=True, **about)
+    problem = f"Skipped, as {run} is unconfirmed."
+    make_schedule(stack, What.TRACKED, time_zone="America/Argentina/ComodRivadavia", **about)
+    make_schedule(stack, What.DESTROY, cron="0 20 * * FRI", problem=problem, **about)
+    make_schedule(stack, cron="*/10,*/15,*/25 0-23/2 1-31 * MON,TUE,WED,THU,FRI")
+    return stack
+
+
+@state("schedules")
+def _schedules_page(scene: Scene) -> None:
+    stack = _schedules(scene)
+    scene.member(f"{stack.get_absolute_url()}schedules/")
+
+
+@state("schedules, none, with errors")
+def _schedules_with_errors(scene: Scene) -> None:
+    stack = scene.stack()
+    scene.member(f"{stack.get_absolute_url()}schedules/")
+    scene.page.get_by_label("When", exact=True).fill("@daily")
+    scene.page.get_by_label("Time zone").fill("Berlin")
+    scene.press("Add schedule")
+    expect(scene.page.get_by_text("“Berlin” is no time zone.")).to_be_visible()
+
+
+@state("change schedule")
+def _change_schedule(scene: Scene) -> None:
+    schedule = make_schedule(scene.stack())
+    scene.member(f"{schedule.get_absolute_url()}{schedule.pk}/")
+
+
+@state("remove schedule")
+def _remove_schedule(scene: Scene) -> None:
+    schedule = make_schedule(scene.stack())
+    scene.member(f"{schedule.get_absolute_url()}{schedule.pk}/remove/")

@@ -13,7 +13,7 @@ from django.utils import timezone
 from stacks.models import Report, Stack
 from stacks.sources.heads import follow_from_now
 from tests.addresses import World, make_world
-from tests.builders import make_integration, make_stack, store_integration
+from tests.builders import make_integration, make_run, make_stack, store_integration
 from tests.emulator import Emulator
 from tests.emulator.model import Organization, Repository
 from tests.stacks.reports.sender import look
@@ -353,3 +353,20 @@ def test_reports_that_fail_again_and_again_are_named(
     Report.objects.update(failures=3)
     expected = [f"Runs can't be reported to {stack.integration}"]
     assert notices(admin) == notices(member) == expected
+
+
+def test_drift_and_branches_that_are_gone_are_named_for_a_few_stacks(
+    member: Client, linked: Integration
+) -> None:
+    for number in range(7):
+        stack = make_stack(linked, f"Stack {number}")
+        about = {"kind": "drift", "operation": "refresh_only", "origin": "schedule"}
+        run = make_run(stack, 1, state="finished", drifted=number, **about)
+        stack.drift_run = run
+        stack.save()
+    page = member.get("/").content.decode()
+    assert "Stack 0 has drift" not in page
+    assert "Stack 1 has drift: 1 resource changed outside" in page
+    assert "Stack 5 has drift: 5 resources changed outside" in page
+    assert "Stack 6 has drift" not in page
+    assert "More stacks have drift, or lost their branch" in page

@@ -23,6 +23,7 @@ from stacks.deciding.reconciliation import reconcile_next
 from stacks.lifecycle.planning_again import plan_again_next
 from stacks.models import prune_decisions, prune_plan_values, prune_uploads
 from stacks.reports.sending import send_next
+from stacks.schedules.queue import start_scheduled_next
 from vcs_integrations.hooks.watching import prune_record, watch_next
 from vcs_integrations.models import Repository
 from vcs_integrations.notices.mailing import send_next_mail
@@ -40,6 +41,7 @@ LOOK_FOR_DELIVERIES_EVERY = 0.1
 LOOK_FOR_REPOSITORIES_EVERY = 1
 LOOK_FOR_OLDER_EVERY = 1
 LOOK_FOR_OUTDATED_EVERY = 1
+LOOK_FOR_SCHEDULES_EVERY = 1
 LOOK_FOR_REPORTS_EVERY = 0.1
 # A delivery is mostly followed by others, and by reports: for a while both are looked for often.
 LOOK_WHILE_BUSY_EVERY = 0.02
@@ -56,8 +58,8 @@ END_WITHIN = 4
 
 class Command(BaseCommand):
     help = (
-        "Run background work: process deliveries, reconcile, report to providers, keep "
-        "service hooks, send email, tidy up. "
+        "Run background work: process deliveries, reconcile, start scheduled runs, report to "
+        "providers, keep service hooks, send email, tidy up. "
         "`make run` starts it beside the web server."
     )
 
@@ -72,6 +74,7 @@ class Command(BaseCommand):
             Work(reconcile_next, LOOK_FOR_REPOSITORIES_EVERY, first=Repository.objects.make_due),
             Work(plan_next, LOOK_FOR_OLDER_EVERY),
             Work(plan_again_next, LOOK_FOR_OUTDATED_EVERY),
+            Work(start_scheduled_next, LOOK_FOR_SCHEDULES_EVERY),
             Work(watch_next, LOOK_FOR_HOOKS_EVERY),
             Work(refresh_next, LOOK_FOR_ORGANIZATIONS_EVERY),
             Work(notify_of_token_ends, CHECK_TOKENS_EVERY),

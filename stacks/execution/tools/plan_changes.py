@@ -92,6 +92,12 @@ def entries_of(plan: dict[str, Any]) -> list[Entry]:
     return [*resources, *outputs, *_resources(plan, "resource_drift", Kind.DRIFT)]
 
 
+def count_drifted(entries: list[Entry]) -> int:
+    """Return how many resources were changed outside; one that only moved was not."""
+    drift = (entry for entry in entries if entry.kind == Kind.DRIFT)
+    return sum(entry.row["action"] != "move" for entry in drift)
+
+
 def read_changes(entries: list[Entry], mask: Mask) -> Iterator[Found]:
     """Yield the changes of a plan with their values, as far as there is room for them."""
     room = MOST_CHARACTERS

@@ -12,7 +12,7 @@ from core import bounded_json
 from stacks.execution.isolation.system import SYSTEM_PATH
 from stacks.execution.output.terminal import harmless
 from stacks.execution.tools.destruction import destroys_everything
-from stacks.execution.tools.plan_changes import MOST_CHANGES, Entry, entries_of
+from stacks.execution.tools.plan_changes import MOST_CHANGES, Entry, count_drifted, entries_of
 from stacks.execution.tools.plan_list import ACTIONS, in_order, resource_row
 from stacks.models.stack import Tool
 from stacks.rules.changes import DESTROYING
@@ -111,6 +111,11 @@ class PlanSummary:
     left_out: int = 0
     destroys_everything: bool = False
     entries: list[Entry] = field(default_factory=list)
+
+    @property
+    def drifted(self) -> int:
+        """How many resources were changed outside of Terraform."""
+        return count_drifted(self.entries)
 
     @property
     def unlisted(self) -> int:

@@ -36,6 +36,7 @@ SHARED = "/settings/environments/"
 SECRET = "a-secret-value-that-was-typed"
 OURS, NETWORK, DAVE = "Azure DevOps · fabrikam", "Network", "dave"
 RUN = "Run 1 of Network"
+DAILY = {"what": "drift", "cron": "0 6 * * mon-fri", "time_zone": "europe/berlin"}
 
 
 @pytest.fixture
@@ -236,6 +237,24 @@ DONE: list[tuple[Verb, str, str, Act]] = [
         lambda w, c, o: trigger(w, c),
     ),
     (
+        Verb.SCHEDULES_CHANGED,
+        NETWORK,
+        "Drift detection: 0 6 * * MON-FRI, Europe/Berlin was added",
+        lambda w, c, o: stack(c, "schedules/", **DAILY),
+    ),
+    (
+        Verb.SCHEDULES_CHANGED,
+        NETWORK,
+        "Drift detection: 0 6 * * MON-FRI, Europe/Berlin was changed",
+        lambda w, c, o: stack(c, f"schedules/{w.schedule.pk}/", **DAILY),
+    ),
+    (
+        Verb.SCHEDULES_CHANGED,
+        NETWORK,
+        "Drift detection: 0 6 * * *, Europe/Berlin was removed",
+        lambda w, c, o: stack(c, f"schedules/{w.schedule.pk}/remove/"),
+    ),
+    (
         Verb.PULL_REQUESTS_PLANNED,
         NETWORK,
         "1 pull request",
@@ -289,6 +308,7 @@ WITHOUT_PROVIDER = [
             (
                 *("edited", "reconciled", "replayed", "stack_", "env", "run_", "pull_", "person_"),
                 "shared_",
+                "schedules_",
             )
         )
     )

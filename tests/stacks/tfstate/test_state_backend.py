@@ -338,12 +338,16 @@ def test_a_tracked_plan_reads_and_locks_and_does_not_write(run: Run) -> None:
     assert StateVersion.objects.count() == 1
 
 
+@pytest.mark.parametrize("kind", [Kind.PROPOSED, Kind.DRIFT])
 @pytest.mark.parametrize("phase", [State.PREPARING, State.PLANNING])
-def test_a_proposed_run_reads_the_state_and_changes_nothing(run: Run, phase: State) -> None:
+def test_a_proposed_run_reads_the_state_and_changes_nothing(
+    run: Run, phase: State, kind: Kind
+) -> None:
     applying = Program(run)
     applying.lock("one")
     applying.write(state(1))
-    proposed = Program(make_run(run.stack, 2, kind=Kind.PROPOSED, state=phase))
+    about = {"operation": "refresh_only", "origin": "person"} if kind == Kind.DRIFT else {}
+    proposed = Program(make_run(run.stack, 2, kind=kind, state=phase, **about))
     assert proposed.send("GET").status_code == 200
     for _ in range(2):  # the second time nothing is locked
         for answer in (
@@ -355,7 +359,7 @@ def test_a_proposed_run_reads_the_state_and_changes_nothing(run: Run, phase: Sta
             proposed.send("DELETE"),
         ):
             assert answer.status_code == 403
-            assert answer.content.decode() == "A proposed run may only read the state.\n"
+            assert answer.content.decode() == f"A {kind} run may only read the state.\n"
         StateLock.objects.filter(lock_id="one").delete()
     assert not StateLock.objects.exists()
     assert StateVersion.objects.count() == 1
