@@ -51,7 +51,7 @@ from stacks.execution.plan_store import store_plan
 from stacks.execution.retries import with_retries
 from stacks.execution.tools import backends, terraform
 from stacks.execution.tools.backends import StoredBackend
-from stacks.execution.tools.errors import Tail, last_lines, terraform_errors
+from stacks.execution.tools.errors import Tail, last_lines, terraform_errors, what_to_do
 from stacks.execution.tools.operations import options_of
 from stacks.execution.tools.overridden import warnings_of_overridden
 from stacks.execution.tools.plan_changes import read_changes
@@ -609,7 +609,8 @@ class Job:
     def _failed(self, sentence: str) -> JobFailed:
         """Return the failure of Terraform, with the errors that it printed."""
         errors = terraform_errors(self.printed.text, self.masker.mask)
-        return JobFailed(sentence if errors else f"{sentence} The end of the log says why.", errors)
+        why = "" if errors else "The end of the log says why."
+        return JobFailed(" ".join(filter(None, [sentence, why, what_to_do(errors)])), errors)
 
     def _results(self, plan: str) -> dict[str, Any]:
         """Return what is stored of a plan; no counts where it is too large to be read."""

@@ -17,6 +17,9 @@ _RULE = re.compile(r"^ *├─+$")
 _INNER = re.compile(r"^( +)│ ")
 _BEGINS = re.compile(r"^(?:Error|Warning): |^(?:panic|fatal error): ", re.MULTILINE)
 _CRASH = ("panic: ", "fatal error: ")
+# The words are those of both tools; the name is one of the code's.
+_MISSING_INPUT = re.compile(r'input variable "([\w-]+)" is not set, and has no\s+default')
+MOST_NAMED = 5
 # Precedes the errors of the code during `init`, and says only that they follow.
 _PREAMBLE = re.compile(r"^Error: \w+ encountered problems during initiali[sz]ation")
 # "Receiving objects:  50% (1/2)", of git and of git-lfs.
@@ -61,6 +64,15 @@ def terraform_errors(text: str, mask: Callable[[str], str]) -> str:
     blocks = _boxed(text) or _plain(text)
     shown = [one for one in blocks if not _PREAMBLE.match(one[0])] or blocks
     return _shortened([_masked(block, mask) for block in shown])
+
+
+def what_to_do(errors: str) -> str:
+    """Return what to do about errors whose advice is for a command line; empty if that is known."""
+    missing = list(dict.fromkeys(_MISSING_INPUT.findall(errors)))
+    if not missing:
+        return ""
+    names = ", ".join(f"TF_VAR_{name}" for name in missing[:MOST_NAMED])
+    return f"Set {names} in the stack's environment, or name a variable file in its arguments."
 
 
 def last_lines(text: str, mask: Callable[[str], str]) -> str:

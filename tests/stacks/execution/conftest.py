@@ -1,6 +1,7 @@
 """What tests of executing runs share: a worker in this process, with nothing faked."""
 
 import shutil
+import socket
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -17,6 +18,7 @@ from stacks.models import Backend, Run, Stack, StackVariable
 from stacks.rules.states import Kind, State
 from tests.builders import make_run, make_stack
 from tests.emulator.model import Repository
+from tests.postgresql import postgresql
 from tests.stacks.execution.state_server import StateServer, state_server
 from tests.stacks.execution.tools.terraforms import installed, packaged
 from vcs_integrations.models import Integration
@@ -62,6 +64,16 @@ def terraform(settings: Settings, request: pytest.FixtureRequest) -> None:
 def own_backend() -> Iterator[StateServer]:
     with state_server() as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def postgres_backend() -> Iterator[str]:
+    """A connection string of a PostgreSQL server for Terraform's `pg` backend."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    with postgresql("-F", "-c listen_addresses=127.0.0.1", f"-p {port}"):
+        yield f"postgres://stackhook@127.0.0.1:{port}/postgres?sslmode=disable"
 
 
 @pytest.fixture

@@ -1,8 +1,5 @@
 """Runs with files of variables, options and commands, with real Terraform in the sandbox."""
 
-import socket
-from collections.abc import Iterator
-
 import pytest
 
 from accounts.models import User
@@ -11,7 +8,7 @@ from stacks.lifecycle.actions import Action, act
 from stacks.models import Run, Stack, StackVariable
 from stacks.rules.states import Kind, Operation, Origin, State
 from tests.emulator.model import Repository
-from tests.postgresql import needs_postgresql, postgresql
+from tests.postgresql import needs_postgresql
 from tests.stacks.execution.conftest import HTTP_BACKEND, log_of, pushed, work
 
 VARIABLES = """
@@ -253,16 +250,6 @@ commands:
     assert done.state == State.FINISHED, as_text(log_of(run))
     assert "HTTP error: 403" in as_text(log_of(run))
     assert not kept.state_versions.exists()
-
-
-@pytest.fixture(scope="session")
-def postgres_backend() -> Iterator[str]:
-    """A connection string of a PostgreSQL server for Terraform's `pg` backend."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    with postgresql("-F", "-c listen_addresses=127.0.0.1", f"-p {port}"):
-        yield f"postgres://stackhook@127.0.0.1:{port}/postgres?sslmode=disable"
 
 
 @needs_postgresql

@@ -3,7 +3,14 @@
 import pytest
 
 from stacks.execution.output.masking import MASK, Masker
-from stacks.execution.tools.errors import MOST_LINES, SEARCHED, Tail, last_lines, terraform_errors
+from stacks.execution.tools.errors import (
+    MOST_LINES,
+    SEARCHED,
+    Tail,
+    last_lines,
+    terraform_errors,
+    what_to_do,
+)
 
 pytestmark = pytest.mark.without_resources
 
@@ -195,3 +202,18 @@ def test_no_secret_is_in_what_git_said(printed: str, secret: str) -> None:
     assert "fatal: " in shown
     for part in secret.split("\n"):
         assert part not in shown
+
+
+def test_an_input_without_a_value_is_to_be_set_in_the_environment() -> None:
+    error = (
+        'Error: No value for required variable\n\nThe root module input variable "{}" is not set, '
+        "and has no\ndefault value. Use a -var or -var-file command line argument to provide a\n"
+        "value for this variable."
+    )
+    text = "\n\n".join(map(error.format, ["a-b", "größe", "a-b"]))
+    said = what_to_do(terraform_errors(text, str))
+    assert said == (
+        "Set TF_VAR_a-b, TF_VAR_größe in the stack's environment, or name a variable file in its "
+        "arguments."
+    )
+    assert what_to_do("Error: something else") == ""

@@ -1,0 +1,5 @@
+terraform {
+  backend "http" {}
+}
+
+resource "terraform_data" "one" {}

@@ -1,0 +1,1 @@
+schema_name = "by_workspace"

@@ -1,0 +1,1 @@
+output "size" { value = length(file("data/big.txt")) }

@@ -1,0 +1,3 @@
+variable "subscription" { type = string }
+
+resource "terraform_data" "one" { input = var.subscription }

@@ -1,0 +1,1 @@
+retry_wait_max = 5

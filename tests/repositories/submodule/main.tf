@@ -1,0 +1,3 @@
+module "shared" { source = "./modules/shared" }
+
+output "answer" { value = module.shared.answer }

@@ -1,0 +1,4 @@
+variable "a" {}
+variable "b" {}
+variable "c" {}
+output "all" { value = "${var.a} ${var.b} ${var.c}" }

@@ -1,0 +1,5 @@
+﻿resource "terraform_data" "one" {
+  input = <<EOF
+line
+EOF
+}

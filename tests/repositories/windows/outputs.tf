@@ -1,0 +1,3 @@
+output "one" {
+  value = trimspace(terraform_data.one.input)
+}
