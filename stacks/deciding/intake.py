@@ -108,7 +108,7 @@ class Batch:
     def store(self) -> list[Decision]:
         """Decide about all events, and store what that leads to. Raises Outdated."""
         stacks = self._read_stacks(and_lock=True)
-        followed = modules.followed_in(self._integration, self._repository_id)
+        followed = self._followed and modules.followed_in(self._integration, self._repository_id)
         known: list[Repository] = [stack.repository for stack in stacks]
         repository = next(iter(known + [one.repository for one in followed]), None)
         pushed = []

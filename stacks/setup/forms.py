@@ -246,9 +246,9 @@ class BehaviorForm(StepForm):
         label="Fetch submodules",
         required=False,
         initial=True,
-        help_text="On: submodules of the same organization are fetched with the integration's "
-        "token, so whoever may push can have any repository fetched that the token may read. Any "
-        "other submodule fails the run. Off: submodules stay empty folders.",
+        help_text="On: submodules are fetched from the repositories that Module access allows, "
+        "with the integration's token. Any other submodule fails the run. Off: submodules stay "
+        "empty folders.",
     )
     fetches_lfs = forms.BooleanField(
         label="Fetch Git LFS files",

@@ -7,6 +7,7 @@ from django.db.models import Q
 from stacks.models import Reach, Stack
 from vcs_integrations.models import Repository
 from vcs_integrations.models.repository import RepositoryQuerySet
+from vcs_integrations.providers.base import RepositoryPath
 
 
 class NotReadable(Exception):
@@ -48,6 +49,16 @@ class Readable:
                 f"access."
             )
         return self._by_name[names]
+
+
+def may_read(stack: Stack, path: RepositoryPath) -> bool:
+    """Say whether a stack's code may read a repository of its organization, known yet or not."""
+    project = stack.repository.project_name
+    if stack.reach == Reach.ORGANIZATION or path.project_name.casefold() == project.casefold():
+        return True
+    listed = stack.readable.all() if stack.reach == Reach.LISTED else ()
+    names = path.project_name.casefold(), path.name.casefold()
+    return names in {(one.project_name.casefold(), one.name.casefold()) for one in listed}
 
 
 def readable_by(stack: Stack) -> RepositoryQuerySet:

@@ -14,8 +14,10 @@ from urllib.parse import unquote, urlsplit
 from stacks.execution.checkout.workspace import CODE, LINKS, SECONDS, Git, NotFetched
 from stacks.execution.isolation.sandbox import LimitReached
 from stacks.execution.isolation.system import MEGABYTE
+from stacks.models import ModuleSource, Run, Stack
 from stacks.sources.finding import without_password
-from vcs_integrations.models import Integration
+from stacks.sources.reach import may_read
+from vcs_integrations.models import Integration, search_key
 from vcs_integrations.providers.base import RepositoryPath
 
 MOST = 100
@@ -100,7 +102,7 @@ def fetch(git: Git, found: list[Submodule]) -> dict[str, str]:
     until = time.monotonic() + SECONDS
     integration = git.run.repository.integration
     fetched: dict[str, str] = {}
-    waiting = deque((one, source_of(one, integration)) for one in found)
+    waiting = deque((one, readable_source_of(one, git.run.stack)) for one in found)
     while waiting:
         one, source = waiting.popleft()
         if len(fetched) == MOST or one.depth > DEEPEST:
@@ -123,9 +125,22 @@ def fetch(git: Git, found: list[Submodule]) -> dict[str, str]:
                 SWITCH_OFF,
             )
         fetched[one.folder] = address
+        _record(git.run, source, one.sha)
         below = _listed(git, one.folder, address, one.depth + 1)
-        waiting += [(each, source_of(each, integration)) for each in below]
+        waiting += [(each, readable_source_of(each, git.run.stack)) for each in below]
     return fetched
+
+
+def readable_source_of(submodule: Submodule, stack: Stack) -> RepositoryPath:
+    """Return the repository of a submodule. Raises NotFetched if the code may not read it."""
+    source = source_of(submodule, stack.integration)
+    if not may_read(stack, source):
+        raise NotFetched(
+            f"The submodule {submodule} is {shown(f'{source.project_name}/{source.name}')}, which "
+            f"the code of this stack may not read. An admin can allow it on the stack's page, "
+            f"under Module access. {SWITCH_OFF}"
+        )
+    return source
 
 
 def source_of(submodule: Submodule, integration: Integration) -> RepositoryPath:
@@ -154,6 +169,15 @@ def source_of(submodule: Submodule, integration: Integration) -> RepositoryPath:
 def shown(path: str) -> str:
     """Return a path of the code as people may read it."""
     return "".join(one if one.isprintable() else "�" for one in _readable(path))[:200]
+
+
+def _record(run: Run, source: RepositoryPath, sha: str) -> None:
+    """Store a submodule with what a run's code fetched; at one commit, it follows nothing."""
+    integration = run.repository.integration
+    search = search_key(f"{source.project_name}/{source.name}")
+    repository = integration.repositories.filter(gone_at=None, search_text=search).first()
+    if repository:
+        ModuleSource.objects.get_or_create(run=run, repository=repository, ref=sha, sha=sha)
 
 
 def _readable(path: str) -> str:

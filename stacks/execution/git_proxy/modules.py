@@ -6,12 +6,13 @@ and open nothing.
 """
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Set
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from django.db import transaction
+from django.db.models import F, Q
 
 from core import bounded_json
 from stacks.execution.git_proxy.proxy import Served
@@ -48,23 +49,34 @@ class Cloned:
 
 def record(run: Run, served: Served, sandbox: Sandbox, is_unwanted: Callable[[], bool]) -> None:
     """Store what a run fetched, in place of what an earlier attempt did. Raises Stopped."""
-    found = _found(served, sandbox, is_unwanted) if served.fetched else set()
+    fetched = set(served.fetched)  # a last answer may just be ending
+    if not fetched and run.attempts == 1:  # mostly
+        return
+    found = _found(served, fetched, sandbox, is_unwanted) if fetched else set()
     known = {key for key, _, _ in found}
-    found |= {(key, "", "") for key in served.fetched if key not in known}
+    found |= {(key, "", "") for key in fetched - known}
     with transaction.atomic():
-        ModuleSource.objects.filter(run=run).delete()
+        # What is at one commit stays: submodules were fetched with the code.
+        is_fixed = ~Q(sha="") & Q(ref=F("sha"))
+        ModuleSource.objects.filter(run=run).exclude(is_fixed).delete()
         ModuleSource.objects.bulk_create(
-            ModuleSource(run=run, repository_id=key, ref=ref, sha=sha)
-            for key, ref, sha in sorted(found)
+            [
+                ModuleSource(run=run, repository_id=key, ref=ref, sha=sha)
+                for key, ref, sha in sorted(found)
+            ],
+            ignore_conflicts=True,
         )
     if found:
         ModuleSource.objects.filter(run=run).have_read()
 
 
 def _found(
-    served: Served, sandbox: Sandbox, is_unwanted: Callable[[], bool]
+    served: Served, fetched: Set[int], sandbox: Sandbox, is_unwanted: Callable[[], bool]
 ) -> set[tuple[int, str, str]]:
-    """Return the key of a repository, the ref and the commit of all that was fetched."""
+    """Return the key of a repository, the ref and the commit of all that was fetched.
+
+    `fetched` are the keys of the repositories that the proxy answered for.
+    """
     folder = sandbox.path("workspace", MODULES)
     try:
         listed, _ = sandbox.collect(["sh", "-c", LIST, "list", folder], {}, is_unwanted, MEGABYTE)
@@ -78,7 +90,7 @@ def _found(
             repository = served.readable.find(one.url)
         except NotReadable:  # fetched from elsewhere, without the token
             continue
-        if repository.pk in served.fetched:
+        if repository.pk in fetched:
             # A submodule is at exactly one commit, and follows nothing.
             found.add((repository.pk, refs.get(one.folder, one.sha), one.sha))
         if len(found) == MOST:

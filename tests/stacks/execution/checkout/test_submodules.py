@@ -11,7 +11,7 @@ from stacks.execution.checkout.workspace import Git, NotFetched
 from stacks.execution.isolation.sandbox import Limits, sandbox
 from stacks.execution.output.logs import Log, as_text
 from stacks.execution.output.masking import Masker
-from stacks.models import PullRequest, Run, Stack
+from stacks.models import PullRequest, Reach, Run, Stack
 from stacks.rules.states import Kind, State
 from tests.builders import propose
 from tests.emulator import Emulator
@@ -28,12 +28,22 @@ from tests.stacks.execution.conftest import (
     work,
 )
 from vcs_integrations.models import Integration
+from vcs_integrations.organizations.refreshing import refresh
+from vcs_integrations.providers.base import INTERACTIVE
 
 pytestmark = pytest.mark.without_resources
 
 CALLS = HTTP_BACKEND + 'module "shared" {\n  source = "./modules/shared"\n}\n'
 USES = 'output "from_shared" {\n  value = module.shared.answer\n}\n'
 ANSWER = 'output "answer" {\n  value = "forty-two"\n}\n'
+
+
+@pytest.fixture
+def stack(stack: Stack) -> Stack:
+    """The stack, whose code may read all of the organization."""
+    stack.reach = Reach.ORGANIZATION
+    stack.save()
+    return stack
 
 
 @pytest.fixture
@@ -134,7 +144,37 @@ def test_a_run_is_canceled_while_a_submodule_is_fetched(
     assert commands_below(runs_folder) == []
 
 
+def test_a_submodule_is_recorded_with_the_run(
+    stack: Stack, repository: Repository, shared: Repository
+) -> None:
+    refresh(stack.integration, INTERACTIVE)
+    sha = shared.tip()
+    done, log = run_of(stack, committed(repository, with_submodule(shared.clone_url, sha)))
+    assert done.state == State.FINISHED, (done.failure, log)
+    (fetched,) = done.module_sources.all()
+    assert (str(fetched.repository), fetched.ref, fetched.sha) == ("Common/shared", sha, sha)
+
+
 # Not fetched
+
+
+@pytest.mark.parametrize("reach", [Reach.PROJECT, Reach.LISTED])
+def test_a_submodule_of_another_project_needs_an_admins_choice(
+    stack: Stack, repository: Repository, shared: Repository, emulator: Emulator, reach: str
+) -> None:
+    refresh(stack.integration, INTERACTIVE)
+    Stack.objects.update(reach=reach)
+    entries = with_submodule(shared.clone_url, shared.tip())
+    emulator.reset_requests()
+    done, _ = run_of(stack, committed(repository, entries))
+    assert done.failure.startswith(
+        "The submodule “modules/shared” is Common/shared, which the code of this stack may not "
+        "read. An admin can allow it"
+    )
+    assert not [one for one in emulator.requests if "shared" in one.path]
+    stack.readable.add(stack.integration.repositories.get(name="shared"))
+    done, log = run_of(stack, committed(repository, entries | {"other": (FILE, "file")}))
+    assert (done.state == State.FINISHED) == (reach == Reach.LISTED), (done.failure, log)
 
 
 def test_a_submodule_that_the_token_may_not_read_fails_by_its_name(

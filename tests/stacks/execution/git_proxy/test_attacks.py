@@ -14,6 +14,7 @@ from tests.emulator.model import Repository
 from tests.processes import wait_for
 from tests.stacks.execution.git_proxy.conftest import Inside, opened
 from tests.stacks.execution.git_proxy.host import Host, recording
+from tests.stacks.execution.isolation.networks import why_not
 from vcs_integrations.models import Integration
 from vcs_integrations.models import Repository as KnownRepository
 
@@ -244,6 +245,21 @@ def test_nobody_is_answered_without_the_secret_of_this_run(box: Inside, host: Ho
     assert b"WWW-Authenticate" not in box.raw(theirs)  # git would ask for a password
 
 
+def test_on_networks_of_their_own_runs_reach_no_proxy_but_theirs(
+    known: KnownRepository, host: Host, settings: Settings
+) -> None:
+    if reason := why_not():
+        pytest.skip(reason)
+    settings.RUN_NETWORK = "isolated"
+    one, two = make_run(make_stack(known)), make_run(make_stack(known, "Other"))
+    with opened(one, TOKEN) as box, opened(two, TOKEN) as beside:
+        for each, there in ((box, beside), (beside, box)):
+            good = request(each, f"{MODULE}/{REFS}")
+            assert is_answered(each.raw(good))
+            assert b"HTTP/1.1" not in each.raw(good, there.proxy.port)
+    assert len(host.sent) == 2
+
+
 def test_nothing_is_answered_once_the_run_is_initialized(
     known: KnownRepository, host: Host
 ) -> None:
@@ -256,7 +272,7 @@ def test_nothing_is_answered_once_the_run_is_initialized(
             assert wait_for(lambda: connections_to(box.proxy.port) > 0)
             box.served.end()
             assert begun.result(60) == b""
-        assert b"Connection refused" in box.raw(good)
+        assert not is_answered(box.raw(good))
     assert len(host.sent) == 1
 
 
