@@ -32,6 +32,8 @@ class Verb(models.TextChoices):
     SHARED_ENVIRONMENT_CHANGED = "shared_environment_changed", "Changed a shared environment"
     SHARED_ENVIRONMENT_DELETED = "shared_environment_deleted", "Deleted a shared environment"
     SCHEDULES_CHANGED = "schedules_changed", "Changed schedules"
+    STATE_GRANTED = "state_granted", "Let a stack read outputs"
+    STATE_REVOKED = "state_revoked", "Let a stack no longer read outputs"
     STATE_DOWNLOADED = "state_downloaded", "Downloaded a state"
     STATE_COMPARED = "state_compared", "Compared states"
     STATE_UPLOADED = "state_uploaded", "Uploaded a state"

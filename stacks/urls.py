@@ -3,6 +3,7 @@
 from django.urls import path
 
 from stacks.arguments import views as arguments
+from stacks.dependencies import views as dependencies
 from stacks.environment import shared_variable_views, shared_views
 from stacks.environment import views as environment
 from stacks.overview import all_runs_views
@@ -118,6 +119,21 @@ urlpatterns = [
         name="confirm_state",
     ),
     path("stacks/<slug:slug>/state/unlock/", tfstate.unlock_state, name="unlock_state"),
+    path("stacks/<slug:slug>/dependencies/", dependencies.dependencies, name="dependencies"),
+    path(
+        "stacks/<slug:slug>/dependencies/add/", dependencies.add_dependency, name="add_dependency"
+    ),
+    path(
+        "stacks/<slug:slug>/dependencies/<int:dependency_pk>/remove/",
+        dependencies.remove_dependency,
+        name="remove_dependency",
+    ),
+    path("stacks/<slug:slug>/dependencies/readers/add/", dependencies.add_grant, name="add_grant"),
+    path(
+        "stacks/<slug:slug>/dependencies/readers/<int:grant_pk>/remove/",
+        dependencies.remove_grant,
+        name="remove_grant",
+    ),
     path("stacks/<slug:slug>/environment/", environment.environment, name="environment"),
     path("stacks/<slug:slug>/environment/add-file/", environment.add_file, name="add_file"),
     path(

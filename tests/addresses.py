@@ -14,6 +14,7 @@ from accounts.models import User
 from accounts.roles import Role
 from stacks.models import (
     Attachment,
+    Dependency,
     PullRequest,
     Run,
     Schedule,
@@ -21,6 +22,7 @@ from stacks.models import (
     SharedVariable,
     Stack,
     StackVariable,
+    StateGrant,
     StateVersion,
 )
 from stacks.rules.states import State
@@ -75,6 +77,8 @@ class World:
     variable: StackVariable
     shared: SharedVariable
     schedule: Schedule
+    grant: StateGrant
+    dependency: Dependency
     fork: PullRequest
     delivery: Delivery
     hook_test: HookTest
@@ -95,6 +99,8 @@ class World:
             "sha": self.fork.source_sha,
             "variable_pk": self.variable.pk,
             "shared_pk": self.shared.pk,
+            "grant_pk": self.grant.pk,
+            "dependency_pk": self.dependency.pk,
             "environment_pk": self.shared.environment_id,
             "schedule_pk": self.schedule.pk,
             "version": self.state_version.number,
@@ -137,6 +143,7 @@ def make_world(integration: Integration) -> World:
     environment = SharedEnvironment.objects.create(name="Azure")
     Attachment.objects.create(environment=environment, stack=stack, is_by_hand=True)
     run = make_plan(make_run(stack, 1), {"output_changes": {"url": {"actions": ["create"]}}})
+    detached = make_stack(unlinked, "Old network")
     return World(
         integration=integration,
         unlinked=unlinked,
@@ -148,7 +155,9 @@ def make_world(integration: Integration) -> World:
         ),
         schedule=make_schedule(stack),
         state_version=make_state_version(broken_off, 1),
-        detached=make_stack(unlinked, "Old network"),
+        detached=detached,
+        grant=StateGrant.objects.create(stack=stack, reader=detached),
+        dependency=Dependency.objects.create(stack=stack, on=detached),
         fork=make_fork(stack),
         delivery=Delivery.objects.create(
             integration=integration, outcome="test", event_type="git.push", body=b'{"a": 1}'

@@ -78,7 +78,8 @@ def withheld_from(stack: Stack, kind: Kind) -> list[str]:
 def held_by(stack: Stack, besides: StackVariable | None = None) -> str:
     """Say which secrets a stack holds that its code could give away; empty if there are none.
 
-    Those of shared environments count, too. `besides` is a variable that doesn't count.
+    Those of shared environments count, too, and what it may read of other stacks. `besides` is a
+    variable that doesn't count.
     """
     secrets = stack.variables.filter(is_secret=True)
     if besides:
@@ -87,6 +88,7 @@ def held_by(stack: Stack, besides: StackVariable | None = None) -> str:
     held = {
         "secrets": secrets.exists() or shared.exists(),
         "a state": stack.state_versions.exists(),
+        "outputs of another stack": stack.read_grants.exists(),
     }
     return " and ".join(what for what, is_there in held.items() if is_there)
 

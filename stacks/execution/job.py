@@ -18,6 +18,7 @@ from core.encryption import WrongKey, decrypting
 from core.leases import Keeping, LeaseLost
 from stacks.arguments.arguments import arguments_of, arguments_used
 from stacks.arguments.checks import why_not_file
+from stacks.dependencies.outputs import grants_of, sensitive_outputs
 from stacks.environment.variables import (
     UnusableFiles,
     environment_of,
@@ -66,7 +67,7 @@ from stacks.lifecycle.drift import (
     overlaps_apply,
 )
 from stacks.lifecycle.forks import is_refused
-from stacks.models import Backend, PlanFile, Run, Tool
+from stacks.models import Backend, Dependency, PlanFile, Run, Tool
 from stacks.rules.states import Kind, Operation, State
 from stacks.tfstate.backend import address_of, issue_credential, limit_apply, username_of
 from stacks.tfstate.files import LARGEST_STATE
@@ -180,6 +181,8 @@ def _move(run: Run, state: State, **fields: Any) -> None:
     if not held.move_to(state):
         raise Stopped
     Run.objects.filter(pk=run.pk).update(**fields)
+    if state == State.FINISHED and run.kind == Kind.TRACKED:
+        Dependency.objects.make_due(run.stack)
     run.refresh_from_db()
 
 
@@ -345,17 +348,20 @@ class Job:
         environment = chosen | environment | self.sandbox.certificates("SSL_CERT_FILE")
         if files := files_of(self.stack, Kind(self.run.kind)):
             environment |= provide_files(self.sandbox, files)
-        if self.stack.backend != Backend.STACKHOOK:
+        grants = grants_of(self.stack, Kind(self.run.kind))
+        is_ours = self.stack.backend == Backend.STACKHOOK
+        if not is_ours and not grants:
             return environment, secrets
         password, address = issue_credential(self.run), address_of(self.stack)
-        environment |= {
-            "TF_HTTP_ADDRESS": address,
-            "TF_HTTP_LOCK_ADDRESS": address,
-            "TF_HTTP_UNLOCK_ADDRESS": address,
-            "TF_HTTP_USERNAME": username_of(self.run),
-            "TF_HTTP_PASSWORD": password,
-        }
-        return environment, [*secrets, password]
+        # What reads the state of another stack proves itself with them, too.
+        environment |= {"TF_HTTP_USERNAME": username_of(self.run), "TF_HTTP_PASSWORD": password}
+        if is_ours:
+            environment |= {
+                "TF_HTTP_ADDRESS": address,
+                "TF_HTTP_LOCK_ADDRESS": address,
+                "TF_HTTP_UNLOCK_ADDRESS": address,
+            }
+        return environment, [*secrets, password, *sensitive_outputs(grants)]
 
     def _prepare(self, lock_file: bytes = b"") -> None:
         """Fetch the commit, and have its project root initialized."""

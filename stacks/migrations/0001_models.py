@@ -373,6 +373,24 @@ class Migration(migrations.Migration):
             },
         ),
         migrations.CreateModel(
+            name='Dependency',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('due_at', models.DateTimeField(blank=True, help_text='empty: nothing is to be done', null=True)),
+                ('lease_until', models.DateTimeField(blank=True, null=True)),
+                ('lease_token', models.CharField(blank=True, max_length=32)),
+                ('failures', models.PositiveIntegerField(default=0, help_text='since it last went well')),
+                ('outputs', models.JSONField(blank=True, default=list, help_text='empty for any of them')),
+                ('seen_version', models.PositiveIntegerField(default=0, help_text="the state's version whose outputs it ran with; 0 without a state")),
+                ('problem', models.CharField(blank=True, help_text='why the worker could not run it yet', max_length=500)),
+                ('on', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='dependents', to='stacks.stack')),
+                ('stack', models.ForeignKey(db_index=False, help_text='which runs', on_delete=django.db.models.deletion.CASCADE, related_name='dependencies', to='stacks.stack')),
+            ],
+            options={
+                'ordering': ('on__name', 'stack__name'),
+            },
+        ),
+        migrations.CreateModel(
             name='Decision',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
@@ -425,6 +443,18 @@ class Migration(migrations.Migration):
             field=models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='state_versions', to='stacks.stack'),
         ),
         migrations.CreateModel(
+            name='StateGrant',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('is_for_proposed', models.BooleanField(default=False, help_text='whether proposed runs, whose code nobody approved, read it, too')),
+                ('reader', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='read_grants', to='stacks.stack')),
+                ('stack', models.ForeignKey(db_index=False, help_text='whose state is read', on_delete=django.db.models.deletion.CASCADE, related_name='state_grants', to='stacks.stack')),
+            ],
+            options={
+                'ordering': ('stack__name', 'reader__name'),
+            },
+        ),
+        migrations.CreateModel(
             name='PlanChange',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
@@ -475,6 +505,20 @@ class Migration(migrations.Migration):
             options={
                 'ordering': ('number',),
                 'constraints': [models.UniqueConstraint(fields=('run', 'number'), name='one_log_chunk_per_number')],
+            },
+        ),
+        migrations.CreateModel(
+            name='DependencyRun',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('version', models.PositiveIntegerField()),
+                ('outputs', models.JSONField(default=list, help_text='the names of those that changed')),
+                ('dependency', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='started', to='stacks.dependency')),
+                ('run', models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to='stacks.run')),
+            ],
+            options={
+                'ordering': ('-version',),
+                'constraints': [models.UniqueConstraint(fields=('dependency', 'version'), name='one_dependency_run_per_version')],
             },
         ),
         migrations.CreateModel(
@@ -685,6 +729,18 @@ class Migration(migrations.Migration):
             constraint=models.CheckConstraint(condition=models.Q(models.Q(('environment', None), ('stack__isnull', False)), models.Q(('environment__isnull', False), ('stack', None)), _connector='OR'), name='former_secrets_have_one_owner'),
         ),
         migrations.AddIndex(
+            model_name='dependency',
+            index=models.Index(condition=models.Q(('due_at__isnull', False)), fields=['due_at'], name='dependency_due'),
+        ),
+        migrations.AddConstraint(
+            model_name='dependency',
+            constraint=models.UniqueConstraint(fields=('stack', 'on'), name='one_dependency_per_stack'),
+        ),
+        migrations.AddConstraint(
+            model_name='dependency',
+            constraint=models.CheckConstraint(condition=models.Q(('stack', models.F('on')), _negated=True), name='dependencies_on_others'),
+        ),
+        migrations.AddIndex(
             model_name='decision',
             index=models.Index(fields=['stack', '-id'], name='decision_list'),
         ),
@@ -715,5 +771,13 @@ class Migration(migrations.Migration):
         migrations.AddConstraint(
             model_name='stateversion',
             constraint=models.UniqueConstraint(fields=('stack', 'number'), name='one_state_per_number'),
+        ),
+        migrations.AddConstraint(
+            model_name='stategrant',
+            constraint=models.UniqueConstraint(fields=('stack', 'reader'), name='one_state_grant_per_reader'),
+        ),
+        migrations.AddConstraint(
+            model_name='stategrant',
+            constraint=models.CheckConstraint(condition=models.Q(('stack', models.F('reader')), _negated=True), name='state_grants_of_others'),
         ),
     ]

@@ -1,6 +1,7 @@
 """The models of stacks, each in the file of its name."""
 
 from stacks.models.decision import Decision, prune_decisions
+from stacks.models.dependency import Dependency, DependencyRun, StateGrant
 from stacks.models.job import LogChunk, PlanFile, RunAction, plan_digest_of
 from stacks.models.module_source import ModulePush, ModuleSource
 from stacks.models.plan import PlanChange, PlanPart, prune_plan_values, values_of
@@ -30,6 +31,8 @@ __all__ = [
     "Attachment",
     "Backend",
     "Decision",
+    "Dependency",
+    "DependencyRun",
     "FormerSecret",
     "LogChunk",
     "ModulePush",
@@ -51,6 +54,7 @@ __all__ = [
     "Stack",
     "StackVariable",
     "StateContent",
+    "StateGrant",
     "StateLock",
     "StateUpload",
     "StateVersion",

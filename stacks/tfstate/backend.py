@@ -2,7 +2,8 @@
 
 https://developer.hashicorp.com/terraform/language/backend/http names the requests. The programs
 of a run prove themselves with a password that the run was issued. Any run reads; a tracked
-plan also locks; only the holder of a lock to apply writes.
+plan also locks; only the holder of a lock to apply writes. An admin may let a stack's runs read the
+outputs of another one's state, which they get without its resources.
 """
 
 import hmac
@@ -23,14 +24,23 @@ from accounts.audit.refusals import record_refusal
 from core import bounded_json
 from core.basic_auth import read_basic
 from core.encryption import WrongKey
-from stacks.models import Run, RunCredential, Stack, StateLock, StateVersion
+from stacks.models import (
+    Backend,
+    Run,
+    RunCredential,
+    Stack,
+    StateGrant,
+    StateLock,
+    StateVersion,
+)
 from stacks.rules.states import Kind, State
-from stacks.tfstate.files import LARGEST_STATE, InvalidState, describe, line
+from stacks.tfstate.files import LARGEST_STATE, InvalidState, describe, line, without_resources
 from vcs_integrations.providers.base import digest
 
 LOCK_FIELDS = ("ID", "Operation", "Info", "Who", "Version", "Created", "Path")
 MOST_PARTS_OF_LOCK = 100
 USERNAME = "run-"
+WRONG_PASSWORD = "The user name or password is wrong."
 RUNNING = {State.PREPARING, State.PLANNING, State.APPLYING}
 
 
@@ -75,7 +85,10 @@ def address_of(stack: Stack) -> str:
 def state_backend(request: HttpRequest, slug: str) -> HttpResponse:
     """Answer a request of the `http` backend; the password identifies the run that asks."""
     try:
-        run = _run_that_asks(request, slug)
+        run = _run_that_asks(request)
+        if run.stack.slug != slug:
+            return _read_of_other(run, slug, request.method)
+        _check_not_ended(run)
         if run.kind != Kind.TRACKED and request.method != "GET":
             raise Refused(403, f"A {run.kind} run may only read the state.")
         match request.method:
@@ -100,23 +113,50 @@ def state_backend(request: HttpRequest, slug: str) -> HttpResponse:
         return answer
 
 
-def _run_that_asks(request: HttpRequest, slug: str) -> Run:
-    """Return the run whose password came. Raises Refused without one that holds."""
+def _run_that_asks(request: HttpRequest) -> Run:
+    """Return the run whose password came, which may have ended. Raises Refused without one."""
     username, password = read_basic(request.headers.get("Authorization", "")) or (b"", b"")
     pk = username.decode(errors="replace").removeprefix(USERNAME)
     credential = (
         RunCredential.objects.filter(
-            run_id=int(pk) if pk.isascii() and pk.isdigit() and len(pk) < 19 else 0,
-            run__stack__slug=slug,
+            run_id=int(pk) if pk.isascii() and pk.isdigit() and len(pk) < 19 else 0
         )
         .select_related("run__stack")
         .first()
     )
     expected = credential.password_digest if credential else ""
     if credential is None or not hmac.compare_digest(digest(password), expected):
-        raise Refused(401, "The user name or password is wrong.")
-    _check_not_ended(credential.run)
+        raise Refused(401, WRONG_PASSWORD)
     return credential.run
+
+
+def _read_of_other(run: Run, slug: str, method: str | None) -> HttpResponse:
+    """Answer a run that asks for the state of another stack: its outputs, if an admin said so.
+
+    Raises Refused. Not even an apply that outlives its worker reads them any more.
+    """
+    grants = StateGrant.objects.filter(stack__slug=slug, reader=run.stack_id)
+    grant = grants.select_related("stack").first()
+    if grant is None:
+        raise Refused(401, WRONG_PASSWORD)
+    if run.state not in RUNNING:
+        raise Refused(403, f"{run} does not run, so its password does not hold.")
+    if run.kind == Kind.PROPOSED and not grant.is_for_proposed:
+        raise Refused(403, f"An admin lets only tracked runs read the outputs of {grant.stack}.")
+    if method != "GET":
+        raise Refused(403, f"The state of {grant.stack} may only be read.")
+    if grant.stack.backend != Backend.STACKHOOK:
+        raise Refused(404, f"Stackhook does not keep the state of {grant.stack}.")
+    newest = grant.stack.state_versions.first()
+    if newest is None or newest.is_deletion:
+        return HttpResponse(status=204)
+    try:
+        content = without_resources(newest.read())
+    except InvalidState as error:
+        raise Refused(409, f"{grant.stack}: {error}") from None
+    except WrongKey as error:
+        raise Refused(500, str(error)) from error
+    return HttpResponse(content, content_type="application/json")
 
 
 def _check_not_ended(run: Run) -> None:
@@ -138,7 +178,7 @@ def _hold(run: Run) -> Run:
     same = RunCredential.objects.filter(run=run, password_digest=run.credential.password_digest)
     held = same.select_for_update(of=("self",), no_key=True).select_related("run__stack").first()
     if held is None:
-        raise Refused(401, "The user name or password is wrong.")
+        raise Refused(401, WRONG_PASSWORD)
     Stack.objects.select_for_update().get(pk=run.stack_id)
     _check_not_ended(held.run)
     return held.run

@@ -36,6 +36,31 @@ def describe(content: bytes) -> StateVersion:
     )
 
 
+def outputs_of(content: bytes) -> dict[str, dict[str, Any]]:
+    """Return the outputs that a state holds, by name: value, type, whether sensitive.
+
+    Raises InvalidState, also where OpenTofu encrypted it.
+    """
+    state = _parse(content)
+    if "encrypted_data" in state:
+        raise InvalidState("OpenTofu encrypted this state, so that its outputs can't be read.")
+    outputs = state.get("outputs") or {}
+    if not isinstance(outputs, dict):
+        raise InvalidState("Invalid state: expected outputs, a JSON object.")
+    return {name: one for name, one in outputs.items() if isinstance(one, dict)}
+
+
+def without_resources(content: bytes) -> bytes:
+    """Return a state with its outputs alone, which is what another stack may read.
+
+    Raises InvalidState.
+    """
+    outputs, state = outputs_of(content), _parse(content)
+    kept = ("version", "terraform_version", "serial", "lineage")
+    about = {name: state[name] for name in kept if name in state}
+    return json.dumps(about | {"outputs": outputs, "resources": []}).encode()
+
+
 def read_uploaded(content: bytes) -> bytes:
     """Return a file that a person chose as a state in UTF-8. Raises InvalidState.
 

@@ -8,6 +8,7 @@ from tests.browser import (  # noqa: F401 - they add states
     argument_scenes,
     hook_scenes,
     module_scenes,
+    sharing_scenes,
     trigger_scenes,
 )
 from tests.browser.conftest import Watch

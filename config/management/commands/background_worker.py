@@ -20,6 +20,7 @@ from django.utils import timezone
 from accounts.audit.refusals import prune_refusals
 from stacks.deciding.planning import plan_next
 from stacks.deciding.reconciliation import reconcile_next
+from stacks.dependencies.following import follow_next
 from stacks.lifecycle.planning_again import plan_again_next
 from stacks.models import prune_decisions, prune_plan_values, prune_uploads
 from stacks.reports.sending import send_next
@@ -42,6 +43,7 @@ LOOK_FOR_REPOSITORIES_EVERY = 1
 LOOK_FOR_OLDER_EVERY = 1
 LOOK_FOR_OUTDATED_EVERY = 1
 LOOK_FOR_SCHEDULES_EVERY = 1
+LOOK_FOR_DEPENDENCIES_EVERY = 1
 LOOK_FOR_REPORTS_EVERY = 0.1
 # A delivery is mostly followed by others, and by reports: for a while both are looked for often.
 LOOK_WHILE_BUSY_EVERY = 0.02
@@ -75,6 +77,7 @@ class Command(BaseCommand):
             Work(plan_next, LOOK_FOR_OLDER_EVERY),
             Work(plan_again_next, LOOK_FOR_OUTDATED_EVERY),
             Work(start_scheduled_next, LOOK_FOR_SCHEDULES_EVERY),
+            Work(follow_next, LOOK_FOR_DEPENDENCIES_EVERY),
             Work(watch_next, LOOK_FOR_HOOKS_EVERY),
             Work(refresh_next, LOOK_FOR_ORGANIZATIONS_EVERY),
             Work(notify_of_token_ends, CHECK_TOKENS_EVERY),

@@ -16,7 +16,7 @@ from django.utils import timezone
 
 from accounts.audit.records import Verb, entries, entries_about, with_pages
 from accounts.models import AuditEntry, User
-from stacks.models import Run, RunAction, Stack, StackVariable, StateLock, StateVersion
+from stacks.models import Run, RunAction, Stack, StackVariable, StateGrant, StateLock, StateVersion
 from stacks.rules.states import State
 from stacks.sources.heads import read_head
 from tests.addresses import World, make_world
@@ -199,6 +199,24 @@ DONE: list[tuple[Verb, str, str, Act]] = [
         "Azure",
         "It was attached to Network",
         lambda w, c, o: shared(w, c, "delete/"),
+    ),
+    (
+        Verb.STATE_REVOKED,
+        NETWORK,
+        "Old network",
+        lambda w, c, o: stack(c, f"dependencies/readers/{w.grant.pk}/remove/"),
+    ),
+    (
+        Verb.STATE_GRANTED,
+        NETWORK,
+        "Old network, tracked runs; confirmed for the code of Old network",
+        lambda w, c, o: grant(w, c),
+    ),
+    (
+        Verb.STACK_CHANGED,
+        NETWORK,
+        "No longer after Old network",
+        lambda w, c, o: stack(c, f"dependencies/{w.dependency.pk}/remove/"),
     ),
     (
         Verb.STATE_UNLOCKED,
@@ -408,6 +426,15 @@ def trigger(world: World, client: Client) -> Any:
     world.stack.refresh_from_db()
     about = {"head": world.stack.head_sha, "more_targets": "module.network", "note": "Now"}
     return stack(client, "runs/new/", kind="tracked", operation="apply", **about)
+
+
+def grant(world: World, client: Client) -> Any:
+    StateGrant.objects.all().delete()
+    typed = {"reader": str(world.detached.pk)}
+    page = stack(client, "dependencies/readers/add/", **typed).content.decode()
+    shown = page.partition('name="destinations" value="')[2].partition('"')[0]
+    typed |= {"destinations": shown, "confirmed": "on"}
+    return stack(client, "dependencies/readers/add/", **typed)
 
 
 def shared(world: World, client: Client, path: str, **typed: str) -> Any:
