@@ -28,11 +28,11 @@ MOST_NAMED = 5
 
 def follow_next() -> bool:
     """Compare the outputs of one due dependency, and run its stack; False if none is due."""
-    claimed = Dependency.objects.claim(LEASE)
-    for dependency in claimed.select_related("stack__repository__integration", "on"):
-        _follow(dependency)
-        return True
-    return False
+    dependency = Dependency.objects.claim_one(LEASE)
+    if dependency is None:
+        return False
+    _follow(dependency)
+    return True
 
 
 def _follow(dependency: Dependency) -> None:
