@@ -5,7 +5,6 @@ from hashlib import sha256
 from typing import Any
 
 from django.contrib import messages
-from django.core.paginator import Paginator
 from django.db import transaction
 from django.db.models import OuterRef, QuerySet, Subquery
 from django.http import HttpRequest, HttpResponse
@@ -21,10 +20,10 @@ from stacks.deciding.older_pull_requests import plan_older, waiting
 from stacks.models import PullRequest, Run, Stack
 from stacks.models.report import What, policy_name
 from stacks.overview.forms import ActivityFilter
+from stacks.overview.stack_list import SORTS, stack_list_of
 from stacks.sources.heads import read_head
 from vcs_integrations.models import Project
 
-STACKS_ON_A_PAGE = 50
 RUNS_ON_A_PAGE = 30
 PULL_REQUESTS_SHOWN = 20
 DECISIONS_ON_A_PAGE = 50
@@ -36,13 +35,10 @@ def _stack(slug: str) -> Stack:
 
 @require_safe
 def stack_list(request: HtmxHttpRequest) -> HttpResponse:
-    text = request.GET.get("q", "").replace("\0", "").strip()
-    stacks = Stack.objects.with_repository().matching(text)
-    page = Paginator(stacks, STACKS_ON_A_PAGE).get_page(request.GET.get("page"))
     template = (
         "stacks/overview/stack_table.html" if request.htmx else "stacks/overview/stack_list.html"
     )
-    response = render(request, template, {"page": page, "q": text})
+    response = render(request, template, {"list": stack_list_of(request.GET), "sorts": SORTS})
     patch_vary_headers(response, ["HX-Request"])  # one address, a page and a part of it
     return response
 

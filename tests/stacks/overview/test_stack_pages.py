@@ -28,7 +28,7 @@ def said(response: Any) -> list[str]:
 
 
 def listed(response: Any) -> list[str]:
-    return [stack.name for stack in response.context["page"]]
+    return [stack.name for stack in response.context["list"].page]
 
 
 # The list

@@ -1,0 +1,171 @@
+"""The list of stacks: its search, labels and order, and what it shows of each stack's runs.
+
+However many stacks there are, the list takes the same number of queries.
+"""
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+
+from django.core.paginator import Page, Paginator
+from django.db.models import Case, F, OuterRef, QuerySet, Subquery, When
+from django.db.models.functions import Lower
+from django.http import QueryDict
+
+from stacks.models import Run, Stack
+from stacks.rules.states import ENDED, Kind, State
+from vcs_integrations.models import search_key
+
+STACKS_ON_A_PAGE = 50
+LABELS_OFFERED = 20
+SORTS = {"": "Name", "run": "Last run", "state": "State"}
+# What wants somebody comes first: to confirm, to fix, to watch.
+FIRST_STATES = [
+    State.UNCONFIRMED,
+    State.FAILED,
+    *(state for state in State if state not in ENDED and state != State.UNCONFIRMED),
+]
+
+
+@dataclass(frozen=True)
+class LabelLink:
+    """A label that narrows the list, or no longer does; `query` is what the link says."""
+
+    text: str
+    count: int
+    is_chosen: bool
+    query: str
+
+
+@dataclass
+class Labels:
+    """The labels of all stacks, whatever their case: how each is written, and who has it."""
+
+    texts: dict[str, str] = field(default_factory=dict)
+    stacks: dict[str, set[int]] = field(default_factory=dict)
+
+    @classmethod
+    def read(cls) -> "Labels":
+        labels = cls()
+        for pk, texts in Stack.objects.order_by("pk").values_list("pk", "labels"):
+            for text in texts:
+                key = search_key(text)
+                labels.texts.setdefault(key, text)
+                labels.stacks.setdefault(key, set()).add(pk)
+        return labels
+
+    def with_all(self, keys: list[str]) -> set[int]:
+        """Return the keys of the stacks that have all of some labels, at least one."""
+        return set.intersection(*(self.stacks.get(key, set()) for key in keys))
+
+
+@dataclass(frozen=True)
+class StackList:
+    """A page of the list, and what leads on: `query` is the address's, without a page."""
+
+    page: Page[Stack]
+    labels: list[LabelLink]
+    q: str
+    chosen: list[str]
+    sort: str
+    query: str
+
+    @property
+    def is_narrowed(self) -> bool:
+        return bool(self.q or self.chosen)
+
+
+def stack_list_of(query: QueryDict) -> StackList:
+    """Return the page of the list that an address asks for; what makes no sense is left out."""
+    text = _cleaned(query.get("q", ""))
+    chosen = list(dict.fromkeys(filter(None, map(_cleaned, query.getlist("label")))))
+    sort = query.get("sort", "")
+    if sort not in SORTS:
+        sort = ""
+    labels = Labels.read()
+    stacks = _sorted(Stack.objects.with_repository().matching(text), sort)
+    if chosen:
+        stacks = stacks.filter(pk__in=labels.with_all([search_key(one) for one in chosen]))
+    page = Paginator(stacks, STACKS_ON_A_PAGE).get_page(query.get("page"))
+    _add_runs(page)
+    return StackList(
+        page=page,
+        labels=_links(labels, text, chosen, sort),
+        q=text,
+        chosen=chosen,
+        sort=sort,
+        query=_address(text, chosen, sort),
+    )
+
+
+def _cleaned(text: str) -> str:
+    return text.replace("\0", "").strip()
+
+
+def _sorted(stacks: QuerySet[Stack], sort: str) -> QuerySet[Stack]:
+    """Return stacks with the keys of their newest tracked run and of one that waits, in order.
+
+    What a pull request proposes says nothing about the state of a stack.
+    """
+    tracked = Run.objects.filter(stack=OuterRef("pk"), kind=Kind.TRACKED).order_by("-number")
+    waiting = Run.objects.filter(
+        stack=OuterRef("pk"), kind=Kind.TRACKED, state=State.UNCONFIRMED
+    ).order_by()
+    stacks = stacks.annotate(
+        last_run=Subquery(tracked.values("pk")[:1]), waiting_run=Subquery(waiting.values("pk")[:1])
+    )
+    newest_first = F("last_run").desc(nulls_last=True)
+    if sort == "run":
+        return stacks.order_by(newest_first, Lower("name"))
+    if sort == "state":
+        places = [When(last_state=state, then=at) for at, state in enumerate(FIRST_STATES, start=1)]
+        place = Case(
+            When(waiting_run__isnull=False, then=0),
+            *places,
+            When(last_run__isnull=True, then=len(State) + 1),
+            default=len(State),
+        )
+        stacks = stacks.alias(last_state=Subquery(tracked.values("state")[:1]))
+        return stacks.order_by(place, Lower("name"))
+    return stacks
+
+
+def _add_runs(page: Page[Stack]) -> None:
+    """Replace, in the stacks of a page, the keys of runs by the runs."""
+    rows: list[Any] = list(page.object_list)
+    runs = Run.objects.in_bulk({pk for row in rows for pk in (row.last_run, row.waiting_run) if pk})
+    for row in rows:
+        row.last_run, row.waiting_run = runs.get(row.last_run), runs.get(row.waiting_run)
+        for run in filter(None, (row.last_run, row.waiting_run)):
+            run.stack = row  # its address names it
+    page.object_list = rows
+
+
+def _links(labels: Labels, text: str, chosen: list[str], sort: str) -> list[LabelLink]:
+    """Return links for the chosen labels, and for those that most stacks have."""
+    counts = Counter({key: len(stacks) for key, stacks in labels.stacks.items()})
+    keys = {search_key(label): label for label in chosen}
+    offered = [key for key, _ in sorted(counts.items(), key=lambda one: (-one[1], one[0]))]
+    shown = [*keys, *(key for key in offered if key not in keys)][: max(LABELS_OFFERED, len(keys))]
+    return [
+        LabelLink(
+            text=labels.texts.get(key, keys.get(key, "")),
+            count=counts[key],
+            is_chosen=key in keys,
+            query=_address(
+                text,
+                [label for other, label in keys.items() if other != key]
+                + ([] if key in keys else [labels.texts[key]]),
+                sort,
+            ),
+        )
+        for key in shown
+    ]
+
+
+def _address(text: str, chosen: list[str], sort: str) -> str:
+    query = QueryDict(mutable=True)
+    query.setlist("q", [text] if text else [])
+    query.setlist("label", chosen)
+    query.setlist("sort", [sort] if sort else [])
+    return query.urlencode()

@@ -1,0 +1,149 @@
+"""The list of stacks: labels, order, what it shows of runs, and what it costs."""
+
+import re
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+
+from stacks.models import Run, Stack
+from stacks.rules.states import Kind, State
+from tests.builders import make_run, make_stack, new_run
+from vcs_integrations.models import Integration, Repository
+
+STACKS = "/stacks/"
+
+
+@pytest.fixture
+def repository(linked: Integration) -> Repository:
+    return make_stack(linked, "Alone", labels=["PROD"]).repository
+
+
+@pytest.fixture
+def several(repository: Repository) -> None:
+    """Four stacks: one applied, one failed, one whose plan waits, one without runs."""
+    applied = make_stack(repository, "Big", labels=["prod", "Europa"])
+    failed = make_stack(repository, "Cluster", labels=["test"])
+    waits = make_stack(repository, "Data", labels=["prod", "a & b"])
+    make_run(waits, 1, state=State.UNCONFIRMED)
+    make_run(waits, 2)
+    make_run(failed, 1, state=State.FAILED)
+    make_run(applied, 1, state=State.FINISHED)
+    make_run(applied, 2, kind=Kind.PROPOSED, state=State.FAILED)
+
+
+def text(response: Any) -> str:
+    assert response.status_code == 200
+    return " ".join(response.content.decode().replace("\xa0", " ").split())
+
+
+def listed(response: Any) -> list[str]:
+    assert response.status_code == 200
+    return [stack.name for stack in response.context["list"].page]
+
+
+def row_of(page: str, name: str) -> str:
+    rows: list[str] = re.findall(r"<tr>.*?</tr>", page)
+    [found] = [row for row in rows if f"<strong>{name}</strong>" in row]
+    return " ".join(re.sub(r"<[^>]+>", " ", found).split())
+
+
+def test_each_stack_shows_its_newest_tracked_run_and_the_plan_that_waits(
+    member: Client, several: None
+) -> None:
+    page = text(member.get(STACKS))
+    assert "1 Finished" in row_of(page, "Big")
+    assert "1 Failed" in row_of(page, "Cluster")
+    assert "2 Queued" in row_of(page, "Data")
+    assert "Run 1 waits" in row_of(page, "Data")
+    assert "no run yet" in row_of(page, "Alone")
+    assert 'href="/stacks/data/runs/1/"' in page
+    assert "Run 1 waits" not in row_of(page, "Cluster")
+
+
+@pytest.mark.parametrize(
+    ("query", "found"),
+    [
+        ("", ["Alone", "Big", "Cluster", "Data"]),
+        ("sort=run", ["Big", "Cluster", "Data", "Alone"]),
+        ("sort=state", ["Data", "Cluster", "Big", "Alone"]),
+        ("sort=nonsense", ["Alone", "Big", "Cluster", "Data"]),
+        ("label=prod", ["Alone", "Big", "Data"]),
+        ("label=PROD&label=europa", ["Big"]),
+        ("label=a+%26+b", ["Data"]),
+        ("label=pro", []),
+        ("label=test&label=prod", []),
+        ("label=prod&q=da&sort=run", ["Data"]),
+        ("label=&label=", ["Alone", "Big", "Cluster", "Data"]),
+    ],
+)
+def test_labels_narrow_the_list_and_it_has_three_orders(
+    member: Client, several: None, query: str, found: list[str]
+) -> None:
+    for headers in ({}, {"HX-Request": "true"}):
+        assert listed(member.get(f"{STACKS}?{query}", headers=headers)) == found
+
+
+def test_a_label_is_a_link_that_keeps_the_rest_and_takes_itself_back(
+    member: Client, several: None
+) -> None:
+    page = text(member.get(f"{STACKS}?q=a&label=prod&sort=state"))
+    assert 'href="/stacks/?q=a&amp;sort=state" class="chosen" aria-current="true">PROD' in page
+    assert 'href="/stacks/?q=a&amp;label=prod&amp;label=a+%26+b&amp;sort=state">a &amp; b' in page
+    assert '<input type="hidden" name="label" value="prod">' in page
+    assert '<option value="state" selected>Sort by state</option>' in page
+    assert "No stack matches “zzz” with prod." in text(member.get(f"{STACKS}?q=zzz&label=prod"))
+
+
+@pytest.mark.parametrize("value", ["\0", "x" * 50_000, "😀", "<b>", "'", "²", "9" * 50, "-1"])
+def test_no_query_breaks_the_list(member: Client, several: None, value: str) -> None:
+    for names in (["q"], ["label"], ["sort"], ["page"], ["q", "label", "sort", "page"]):
+        query = dict.fromkeys(names, value)
+        for headers in ({}, {"HX-Request": "true"}):
+            page = text(member.get(STACKS, query, headers=headers))
+            assert "<b>" not in page
+    assert member.get(STACKS, {"label": [f"label-{n}" for n in range(500)]}).status_code == 200
+
+
+def test_five_hundred_stacks_cost_as_many_queries_as_ten(
+    member: Client, repository: Repository
+) -> None:
+    queries = ["", "?sort=run", "?sort=state", "?label=label-1&q=stack", "?page=2"]
+    grow(repository, 1, 10)
+    few = [cost(member, query) for query in queries]
+    grow(repository, 11, 500)
+    assert [cost(member, query) for query in queries] == few
+    assert max(few) <= 12
+    assert len(listed(member.get(STACKS))) == 50
+
+
+def grow(repository: Repository, first: int, last: int) -> None:
+    """Add stacks with labels, each with two runs."""
+    stacks = Stack.objects.bulk_create(
+        Stack(
+            name=f"Stack {number}",
+            slug=f"stack-{number}",
+            repository=repository,
+            branch="main",
+            labels=[f"label-{number % 40}", "all"],
+            search_text=f"stack {number}",
+            head_sha="f" * 40,
+            head_read_at=timezone.now(),
+        )
+        for number in range(first, last + 1)
+    )
+    states = [State.FINISHED, State.UNCONFIRMED]
+    Run.objects.bulk_create(
+        new_run(stack, number, state=state)
+        for stack in stacks
+        for number, state in enumerate(states, start=1)
+    )
+
+
+def cost(client: Client, query: str) -> int:
+    with CaptureQueriesContext(connection) as captured:
+        assert client.get(f"{STACKS}{query}").status_code == 200
+    return len(captured)
