@@ -32,13 +32,7 @@ from vcs_integrations.models import Integration
 @holding_environments
 def edit_stack(request: HttpRequest, slug: str) -> HttpResponse:
     found = get_object_or_404(Stack.objects.with_repository(), slug=slug)
-    now = {
-        "name": found.name,
-        "description": found.description,
-        "project_root": found.project_root,
-        "labels": ", ".join(found.labels),
-    }
-    form = NameStackForm(request.POST or None, stack=found, initial=now)
+    form = NameStackForm(request.POST or None, stack=found, initial=NameStackForm.initial_of(found))
     is_moved = form.is_valid() and form.cleaned_data["project_root"] != found.project_root
     # In another folder others may review, and its code would find the same secrets.
     if is_moved and (refusal := _refuses_source(request, found)):
@@ -99,15 +93,10 @@ def _change_step(request: HttpRequest, slug: str, step: type[StepForm]) -> HttpR
 def change_source(request: HttpRequest, slug: str) -> HttpResponse:
     """Let a stack follow another branch or repository, or attach it to another integration."""
     found = get_object_or_404(Stack.objects.with_repository(), slug=slug)
-    now = {
-        "provider": found.integration.pk,
-        "repository": str(found.repository),
-        "branch": found.branch,
-    }
     if not Integration.objects.usable().exists():
         context = {"title": "Change repository or branch", "stack": found}
         return render(request, "stacks/setup/nothing_linked.html", context)
-    form = IntegrateVcsForm(request.POST or None, initial=now)
+    form = IntegrateVcsForm(request.POST or None, initial=IntegrateVcsForm.initial_of(found))
     refusal = _refuses_source(request, found)
     is_same = form.is_valid() and form.stack_fields == {
         "repository": found.repository,

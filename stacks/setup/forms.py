@@ -88,6 +88,14 @@ class IntegrateVcsForm(StepForm):
         super().__init__(*args, **kwargs)
         cast(ProviderField, self.fields["provider"]).offer(Integration.objects.usable())
 
+    @classmethod
+    def initial_of(cls, stack: Stack) -> dict[str, Any]:
+        return {
+            "provider": stack.integration.pk,
+            "repository": str(stack.repository),
+            "branch": stack.branch,
+        }
+
     def clean(self) -> dict[str, Any]:
         """Find the repository, then its branch: the second needs the first."""
         data = self.cleaned_data
@@ -152,6 +160,10 @@ class NameStackForm(StepForm):
     def __init__(self, *args: Any, stack: Stack | None = None, **kwargs: Any) -> None:
         self.stack = stack
         super().__init__(*args, **kwargs)
+
+    @classmethod
+    def initial_of(cls, stack: Stack) -> dict[str, Any]:
+        return super().initial_of(stack) | {"labels": ", ".join(stack.labels)}
 
     def clean_name(self) -> str:
         name: str = self.cleaned_data["name"]

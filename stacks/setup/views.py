@@ -13,6 +13,7 @@ from core.http import HtmxHttpRequest
 from stacks.environment.attaching import follow_labels
 from stacks.environment.labeling import why_not_labeled
 from stacks.models import Stack
+from stacks.setup.cloning import clone_in
 from stacks.setup.forms import (
     NAME_TAKEN,
     BackendForm,
@@ -51,7 +52,12 @@ def create_stack(request: HtmxHttpRequest) -> HttpResponse:
     """
     if not Integration.objects.usable().exists():
         return render(request, "stacks/setup/nothing_linked.html", {"title": "Create stack"})
+    clone = clone_in(request)
     if request.method != "POST":
+        if clone:
+            return _show_step(request, clone.first_values(STEPS), 1)
+        if "clone" in request.GET:
+            messages.warning(request, "The stack to clone is not there any more.")
         provider = {"provider": request.GET.get("provider", "")}
         return _show_step(request, _initial_values() | provider, 1)
     numbers = {str(number): number for number in range(1, len(STEPS) + 1)}
@@ -77,15 +83,22 @@ def create_stack(request: HtmxHttpRequest) -> HttpResponse:
     try:
         with transaction.atomic():
             stack = Stack.objects.create(**fields)
+            if clone:
+                clone.variables.store(stack)
             if is_admin(request):
                 follow_labels(stack)
-            record(request, Verb.STACK_CREATED, stack)
+            record(request, Verb.STACK_CREATED, stack, clone.note if clone else "")
     except IntegrityError:  # somebody took the name at the same moment
         naming = STEPS.index(NameStackForm)
         checked[naming].add_error("name", NAME_TAKEN)
         return _show_step(request, values, naming + 1, checked[naming])
     follow_from_now(stack)
     messages.success(request, f"Stack {stack.name} was created")
+    if clone is None and "clone" in request.POST:
+        messages.warning(request, "The cloned stack was deleted, so no variables were copied.")
+    if clone and clone.variables.left:
+        messages.warning(request, f"Enter what was not copied: {clone.variables.left}")
+        return redirect("stacks:environment", stack.slug)
     return redirect(stack)
 
 
@@ -139,6 +152,7 @@ def _show_step(
         "is_last": number == len(STEPS),
         "carried": {name: value for name, value in values.items() if name not in form.fields},
         "matches": matches,
+        "clone": clone_in(request),
     }
     return render(request, "stacks/setup/create_stack.html", context)
 

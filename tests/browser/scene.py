@@ -599,9 +599,13 @@ def _stacks_empty(scene: Scene) -> None:
 @state("stacks")
 def _stacks(scene: Scene) -> None:
     for number in range(52):
-        scene.stack(f"Network {number}")
-    scene.stack(f"A {LONG_NAME}")
-    scene.member("/stacks/")
+        stack = scene.stack(f"Network {number}")
+        if number % 5:
+            make_run(stack, 1, state=RunState.values[number % len(RunState)])
+    waits = scene.stack(f"A {LONG_NAME}")
+    make_run(waits, 11, state=RunState.UNCONFIRMED)
+    make_run(waits, 12)
+    scene.member("/stacks/?label=prod&sort=state")
 
 
 @state("stacks, no match")
@@ -668,6 +672,16 @@ def _create_step_1_with_errors(scene: Scene) -> None:
     scene.page.get_by_label("Repository").fill("Platform Team/nothing")
     scene.press("Continue")
     expect(scene.page.get_by_text("has no repository")).to_be_visible()
+
+
+@state("clone stack")
+def _clone(scene: Scene) -> None:
+    stack = scene.stack()
+    for name, is_secret in (("TF_VAR_region", False), ("ARM_CLIENT_SECRET", True)):
+        StackVariable.objects.create(stack=stack, name=name, value="a-value", is_secret=is_secret)
+    scene.member("/stacks/network/")
+    scene.page.get_by_role("link", name="Clone").click()
+    expect(scene.page.get_by_text("Secrets are never copied.")).to_be_visible()
 
 
 @state("create stack, step 2")

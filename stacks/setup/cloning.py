@@ -1,0 +1,58 @@
+"""Create a stack with the settings of another: what the steps say at first, what is copied."""
+
+from dataclasses import dataclass
+
+from django.http import HttpRequest
+
+from stacks.environment.copying import Copying, copying_of
+from stacks.models import Stack
+from stacks.setup.forms import StepForm
+
+
+@dataclass(frozen=True)
+class Clone:
+    """The stack whose settings are copied, and what is copied of its variables."""
+
+    stack: Stack
+    variables: Copying
+
+    def first_values(self, steps: tuple[type[StepForm], ...]) -> dict[str, str]:
+        """Return what the steps say at first, as a browser sends it, with a name of its own."""
+        typed = {
+            name: _as_typed(value)
+            for step in steps
+            for name, value in step.initial_of(self.stack).items()
+        }
+        return typed | {"name": _free_name(self.stack.name)}
+
+    @property
+    def note(self) -> str:
+        """What the audit log says."""
+        parts = [f"Settings of {self.stack.name}"]
+        if self.variables.copied:
+            parts.append(f"variables copied: {self.variables.copied}")
+        if self.variables.left:
+            parts.append(f"not copied: {self.variables.left}")
+        return "; ".join(parts)
+
+
+def clone_in(request: HttpRequest) -> Clone | None:
+    """Return what a request clones; None if it names no stack that is there."""
+    sent = request.POST if request.method == "POST" else request.GET
+    slug = sent.get("clone", "").replace("\0", "")
+    found = Stack.objects.with_repository().filter(slug=slug).first() if slug else None
+    return Clone(found, copying_of(found)) if found else None
+
+
+def _as_typed(value: object) -> str:
+    if isinstance(value, bool):
+        return "on" if value else ""
+    return str(value)
+
+
+def _free_name(name: str) -> str:
+    """Return a name for a copy that no stack has."""
+    base = f"{name[:90]} copy"
+    taken = {one.lower() for one in Stack.objects.values_list("name", flat=True)}
+    numbered = (f"{base} {number}" for number in range(2, len(taken) + 3))
+    return next(one for one in [base, *numbered] if one.lower() not in taken)
