@@ -3,6 +3,9 @@
 from collections.abc import Sequence
 from datetime import timedelta
 
+from django.db.models import BigIntegerField, CharField
+
+from core.prepared import Given, Prepared
 from stacks.lifecycle.triggering import NotTriggered, trigger
 from stacks.models import Decision, ModulePush, ModuleSource, Run, Stack
 from stacks.rules import triggers
@@ -15,8 +18,22 @@ from vcs_integrations.providers.events import RefChanged, RemoteCommit
 CLOCKS_DIFFER = timedelta(minutes=10)
 
 
+_any_source = Prepared(
+    lambda: (
+        ModuleSource.objects.filter(
+            repository__integration_id=Given("integration", BigIntegerField()),
+            repository__external_id=Given("repository", CharField()),
+        )
+        .order_by()
+        .values_list("pk")[:1]
+    )
+)
+
+
 def followed_in(integration: Integration, repository_id: str) -> list[ModuleSource]:
     """Return what stacks follow of a repository that they use as a module."""
+    if not _any_source.rows(integration=integration.pk, repository=repository_id):
+        return []  # mostly, and building the query below takes a while
     sources = ModuleSource.objects.filter(
         repository__integration=integration, repository__external_id=repository_id
     )
