@@ -1,12 +1,22 @@
 """Create a stack with the settings of another: what the steps say at first, what is copied."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from django.http import HttpRequest
 
 from stacks.environment.copying import Copying, copying_of
 from stacks.models import Stack
 from stacks.setup.forms import StepForm
+
+# Arguments that a clone gets. The others choose a state, which two stacks must not share, or are
+# for admins.
+COPIED_ARGUMENTS = ("var_files", "plan_arguments", "apply_arguments")
+OTHER_ARGUMENTS = {
+    "workspace": "workspace",
+    "backend_config": "backend configuration",
+    "commands": "commands",
+}
 
 
 @dataclass(frozen=True)
@@ -26,6 +36,18 @@ class Clone:
         return typed | {"name": _free_name(self.stack.name)}
 
     @property
+    def stack_fields(self) -> dict[str, Any]:
+        """The columns of the new stack that no step decides."""
+        return {name: getattr(self.stack, name) for name in COPIED_ARGUMENTS}
+
+    @property
+    def arguments_left(self) -> str:
+        """The arguments that are not copied, in words; empty if there are none."""
+        return ", ".join(
+            words for name, words in OTHER_ARGUMENTS.items() if getattr(self.stack, name)
+        )
+
+    @property
     def note(self) -> str:
         """What the audit log says."""
         parts = [f"Settings of {self.stack.name}"]
@@ -33,6 +55,8 @@ class Clone:
             parts.append(f"variables copied: {self.variables.copied}")
         if self.variables.left:
             parts.append(f"not copied: {self.variables.left}")
+        if self.arguments_left:
+            parts.append(f"arguments not copied: {self.arguments_left}")
         return "; ".join(parts)
 
 

@@ -10,7 +10,8 @@ from django.views.decorators.http import require_http_methods, require_safe
 from accounts.audit.records import Verb, record
 from accounts.roles import is_admin
 from core.http import HtmxHttpRequest
-from stacks.environment.attaching import follow_labels
+from stacks.environment.attaching import environments_of, follow_labels
+from stacks.environment.destinations import destinations_of
 from stacks.environment.labeling import why_not_labeled
 from stacks.models import Stack
 from stacks.setup.cloning import clone_in
@@ -82,10 +83,11 @@ def create_stack(request: HtmxHttpRequest) -> HttpResponse:
     fields = {name: value for form in checked for name, value in form.stack_fields.items()}
     try:
         with transaction.atomic():
-            stack = Stack.objects.create(**fields)
+            stack = Stack.objects.create(**fields, **(clone.stack_fields if clone else {}))
             if clone:
                 clone.variables.store(stack)
-            if is_admin(request):
+            unchecked = destinations_of(stack).names if clone else ""
+            if is_admin(request) and not unchecked:
                 follow_labels(stack)
             record(request, Verb.STACK_CREATED, stack, clone.note if clone else "")
     except IntegrityError:  # somebody took the name at the same moment
@@ -96,6 +98,13 @@ def create_stack(request: HtmxHttpRequest) -> HttpResponse:
     messages.success(request, f"Stack {stack.name} was created")
     if clone is None and "clone" in request.POST:
         messages.warning(request, "The cloned stack was deleted, so no variables were copied.")
+    if unchecked and environments_of(stack.labels):
+        messages.warning(
+            request,
+            f"Its labels attached no shared environment, as no admin has checked "
+            f"{unchecked}, which can send secrets elsewhere. Open each under Environment and "
+            f"save it, then attach the environment there.",
+        )
     if clone and clone.variables.left:
         messages.warning(request, f"Enter what was not copied: {clone.variables.left}")
         return redirect("stacks:environment", stack.slug)

@@ -9,7 +9,7 @@ from django.utils import timezone
 
 from accounts.audit.records import entries
 from stacks.environment.destinations import destinations_of
-from stacks.models import Stack, StackVariable
+from stacks.models import Attachment, Runs, SharedEnvironment, SharedVariable, Stack, StackVariable
 from tests.builders import make_run, make_stack, make_state_version
 from tests.stacks.conftest import INFRASTRUCTURE, NEW, step, values
 from vcs_integrations.models import Integration
@@ -34,6 +34,11 @@ def original(world: Integration) -> Stack:
         runs_drafts=False,
         tool="opentofu",
         backend="own",
+        tool_version="~> 1.11",
+        var_files=["prod.tfvars"],
+        plan_arguments=["-parallelism=3"],
+        workspace="prod",
+        commands={"before_init": ["./generate.sh"]},
     )
     for name, value, is_secret in (
         ("TF_VAR_region", "westeurope\nand more", False),
@@ -84,15 +89,33 @@ def test_a_clone_has_the_settings_and_the_values_but_no_secret_and_no_state(
     request: pytest.FixtureRequest, original: Stack, role: str
 ) -> None:
     client: Client = request.getfixturevalue(role)
+    StackVariable.objects.create(
+        stack=original, name="ca.pem", value="a certificate", is_file=True, runs=Runs.TRACKED
+    )
     response = finish(client, client.get(CLONE), branch="main")
     assert response["Location"] == "/stacks/network-copy/environment/"
     clone = Stack.objects.get(name="Network copy")
     same = ("repository", "description", "project_root", "labels", "extra_globs", "path_rule")
-    for field in (*same, "autodeploy", "runs_drafts", "plans_merged", "tool", "backend"):
+    arguments = ("tool_version", "var_files", "plan_arguments")
+    for field in (
+        *same,
+        *arguments,
+        "autodeploy",
+        "runs_drafts",
+        "plans_merged",
+        "tool",
+        "backend",
+    ):
         assert getattr(clone, field) == getattr(original, field), field
     assert clone.branch == "main"
-    found = {one.name: one.value for one in clone.variables.all()}
-    assert found == {"TF_VAR_region": "westeurope\nand more", "ARM_ENDPOINT": "https://example.com"}
+    # Two stacks must not share the state of a workspace, and only admins choose commands.
+    assert (clone.workspace, clone.commands) == ("", {})
+    found = {(one.name, one.value, one.is_file, one.runs) for one in clone.variables.all()}
+    assert found == {
+        ("TF_VAR_region", "westeurope\nand more", False, Runs.ALL),
+        ("ARM_ENDPOINT", "https://example.com", False, Runs.ALL),
+        ("ca.pem", "a certificate", True, Runs.TRACKED),
+    }
     assert not clone.variables.filter(is_secret=True).exists()
     assert not clone.former_secrets.exists()
     assert not clone.state_versions.exists()
@@ -103,9 +126,22 @@ def test_a_clone_has_the_settings_and_the_values_but_no_secret_and_no_state(
     assert newest.get_verb_display() == "Created a stack"
     assert newest.thing == "Network copy"
     assert newest.note == (
-        "Settings of Network; variables copied: ARM_ENDPOINT, TF_VAR_region; "
-        "not copied: ARM_CLIENT_SECRET"
+        "Settings of Network; variables copied: ARM_ENDPOINT, TF_VAR_region, ca.pem; "
+        "not copied: ARM_CLIENT_SECRET; arguments not copied: workspace, commands"
     )
+
+
+def test_a_label_of_a_clone_attaches_no_secret_to_variables_that_nobody_checked(
+    admin: Client, original: Stack
+) -> None:
+    shared = SharedEnvironment.objects.create(name="Azure", labels=["prod"])
+    SharedVariable.objects.create(
+        environment=shared, name="ARM_CLIENT_SECRET", value=SECRET, is_secret=True
+    )
+    response = finish(admin, admin.get(CLONE))
+    assert not Attachment.objects.filter(stack__name="Network copy").exists()
+    page = admin.get(response["Location"]).content.decode()
+    assert "Its labels attached no shared environment, as no admin has checked ARM_ENDPOINT" in page
 
 
 def test_a_copied_destination_is_confirmed_before_a_secret_is_stored(

@@ -91,8 +91,9 @@ def test_back_keeps_all_that_was_typed_in_all_steps(member: Client, world: Integ
         "plans_merged": "",
         "plans_again": "on",
         "fetches_lfs": "on",
+        "runs_on_modules": "on",
     }
-    backend = {"tool": "opentofu", "backend": "own"}
+    backend = {"tool": "opentofu", "backend": "own", "tool_version": "~> 1.10"}
     typed = source(world, branch="feature/network") | ALL_TYPED | behavior | backend
     everything = {name: text for name, text in typed.items() if name != "step"}
     third = member.post(NEW, typed | {"step": "4", "back": "1"})
