@@ -5,7 +5,7 @@ import pytest
 from accounts.models import User
 from stacks.execution.output.logs import as_text
 from stacks.lifecycle.actions import Action, act
-from stacks.models import Run, Stack, StackVariable
+from stacks.models import Run, Runs, Stack, StackVariable
 from stacks.rules.states import Kind, Operation, Origin, State
 from tests.emulator.model import Repository
 from tests.postgresql import needs_postgresql
@@ -236,7 +236,9 @@ def test_commands_of_proposed_code_find_no_secret_and_write_no_state(
     kept: Stack, repository: Repository
 ) -> None:
     name, value = "ARM_CLIENT_SECRET", "hunter2-hunter2"
-    StackVariable.objects.create(stack=kept, name=name, value=value, is_secret=True)
+    StackVariable.objects.create(
+        stack=kept, name=name, value=value, is_secret=True, runs=Runs.TRACKED
+    )
     config = """
 commands:
   before_init: '! env | grep ARM_'
