@@ -96,7 +96,10 @@ def test_a_push_to_a_module_starts_one_tracked_run_of_the_head(
     assert (delivery.outcome, delivery.reason) == ("run", "Run 2 of Network")
     (decision,) = stack.decisions.all()
     assert (decision.rule, decision.run) == ("module", run)
-    # However often it is heard of, it is one run.
+    # However often it is heard of, it is one run, also once that has ended.
+    source = stack.runs.get(number=1).module_sources.get()
+    ModuleSource.objects.create(run=run, repository=source.repository, sha=source.sha)
+    Run.objects.filter(pk=run.pk).update(state=State.FINISHED)
     replay(Delivery.objects.all())
     while process_due():
         pass
