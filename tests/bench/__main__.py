@@ -1,6 +1,6 @@
 """Runs the measurements and prints them; exits 0 whatever they are.
 
-python -m tests.bench [--deliveries 500000] [--only webhooks|field|processing|runs]
+python -m tests.bench [--deliveries 500000] [--only webhooks|field|processing|runs|plans]
 """
 
 import argparse
@@ -36,7 +36,7 @@ SLOW_DISK_MS = 2
 def main() -> None:
     options = argparse.ArgumentParser(prog="python -m tests.bench")
     options.add_argument("--deliveries", type=int, default=500_000, help="stored before")
-    options.add_argument("--only", choices=["webhooks", "field", "processing", "runs"])
+    options.add_argument("--only", choices=["webhooks", "field", "processing", "runs", "plans"])
     given = options.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         os.environ |= {
@@ -58,6 +58,8 @@ def main() -> None:
             measure_processing(Path(folder))
         if given.only in {None, "runs"}:
             measure_runs(Path(folder))
+        if given.only in {None, "plans"}:
+            measure_plans()
 
 
 def measure_webhooks(folder: Path, path: str, deliveries: int) -> None:
@@ -243,6 +245,14 @@ def measure_runs(folder: Path) -> None:
     ours, bare = json.loads(run([sys.executable, "-m", "tests.bench.runs"], **variables))
     show("push to status, beyond the bare commands, seconds", ours - bare, "<= 0.4")
     say(f"  (push to status {ours:.2f} s, bare commands {bare:.2f} s)")
+
+
+def measure_plans() -> None:
+    """Time the pages that show a plan, with few and with many changes."""
+    few, many = json.loads(run([sys.executable, "-m", "tests.bench.plans"]))
+    for page, milliseconds in many.items():
+        show(f"{page} with 10000 changes, to 10", milliseconds / few[page], "<= 2")
+        say(f"  (10: {few[page]:.1f} ms, 10000: {milliseconds:.1f} ms)")
 
 
 def prepare_endpoint(**variables: str) -> str:
