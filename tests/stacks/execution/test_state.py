@@ -319,3 +319,30 @@ def test_a_stale_plan_is_not_applied(
     act(failed, Action.RETRY, person, "")
     (again,) = work()
     assert (again.state, again.added) == (State.FINISHED, 0)
+
+
+def test_a_restored_version_is_what_the_next_plan_starts_from(
+    admin: Client, kept: Stack, repository: Repository, bob: User
+) -> None:
+    kept.variables.update(is_checked=True)  # nothing is to be confirmed about them
+    for count in (3, 1):
+        code = THREE.replace("count = 3", f"count = {count}")
+        pushed(kept, repository, {"main.tf": code})
+        (waiting,) = work()
+        act(waiting, Action.CONFIRM, bob, "")
+        (applied,) = work()
+        assert applied.state == State.FINISHED, applied.failure
+    full = kept.state_versions.filter(resources=3).first()
+    assert full
+    restored = admin.post(
+        f"/stacks/{kept.slug}/state/versions/{full.number}/restore/", {"name": kept.name}
+    )
+    assert restored.status_code == 302
+    pushed(kept, repository, {"more.tf": "# Nothing"})
+    (waiting,) = work()
+    assert (waiting.state, waiting.destroyed) == (State.UNCONFIRMED, 2), waiting.failure
+    act(waiting, Action.CONFIRM, bob, "")
+    (applied,) = work()
+    assert applied.state == State.FINISHED, applied.failure
+    newest = kept.state_versions.first()
+    assert newest and newest.resources == 1
