@@ -642,7 +642,7 @@ def _runs(scene: Scene) -> None:
 @state("runs, a filter that makes no sense")
 def _runs_no_sense(scene: Scene) -> None:
     scene.stack()
-    scene.member("/runs/?stack=cluster&since=tomorrow")
+    scene.member("/runs/?stack=cluster")
     expect(scene.page.get_by_text("Stack: There is no stack “cluster”.")).to_be_visible()
 
 

@@ -80,7 +80,7 @@ def test_the_form_is_filled_in_with_the_settings(member: Client, original: Stack
     assert '<input type="hidden" name="clone" value="network">' in page
     assert "Copied with their values: ARM_ENDPOINT, TF_VAR_region." in page
     assert "Secrets are never copied." in page and "ARM_CLIENT_SECRET" in page
-    assert "The new stack starts without a state." in page
+    assert "both stacks change the same resources." in page
     assert SECRET not in page and "westeurope" not in page
 
 
