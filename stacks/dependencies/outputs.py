@@ -25,7 +25,7 @@ def changed_outputs(stack: Stack, before: int, after: int) -> list[str]:
 def grants_of(stack: Stack, kind: Kind) -> list[StateGrant]:
     """Return which states of other stacks the runs of a kind may read."""
     grants = stack.read_grants.select_related("stack").filter(stack__backend=Backend.STACKHOOK)
-    return [one for one in grants if kind == Kind.TRACKED or one.is_for_proposed]
+    return [one for one in grants if kind != Kind.PROPOSED or one.is_for_proposed]
 
 
 def sensitive_outputs(grants: list[StateGrant]) -> list[str]:

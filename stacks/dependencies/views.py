@@ -14,7 +14,8 @@ from accounts.roles import admin_required
 from core.http import post_or_redirect
 from stacks.dependencies.forms import TAKEN, DependencyForm, GrantForm
 from stacks.dependencies.graph import Circle, depend
-from stacks.environment.destinations import ReachForm, destinations_of_all, with_stack
+from stacks.environment.destinations import ReachForm, destinations_of_all
+from stacks.environment.shared_views import lock_stacks
 from stacks.models import Backend, Dependency, Stack, StateGrant
 from stacks.tfstate.backend import address_of
 
@@ -84,17 +85,22 @@ def remove_dependency(request: HttpRequest, slug: str, dependency_pk: int) -> Ht
 
 @require_http_methods(METHODS)
 @admin_required
-@with_stack
-def add_grant(request: HttpRequest, stack: Stack) -> HttpResponse:
+@transaction.atomic
+def add_grant(request: HttpRequest, slug: str) -> HttpResponse:
     """Let a stack's runs read the outputs of this one, once it is clear whose code that is."""
+    stack = get_object_or_404(Stack.objects.with_repository(), slug=slug)
     data = request.POST if request.method == "POST" else None
     form = GrantForm(data, stack)
     confirmation = ReachForm(data, destinations_of_all([]), "outputs")
     if form.is_valid():
         reader: Stack = form.cleaned_data["reader"]
+        # Until the grant is stored, nobody sets a variable of the reader that was not checked.
+        lock_stacks(Stack.objects.filter(pk__in=[stack.pk, reader.pk]))
+        reader = Stack.objects.with_repository().get(pk=reader.pk)
         confirmation = ReachForm(data, destinations_of_all([reader], [reader]), "outputs")
         if confirmation.is_valid():
-            StateGrant.objects.create(stack=stack, **form.cleaned_data)
+            runs_read = {"is_for_proposed": form.cleaned_data["is_for_proposed"]}
+            StateGrant.objects.get_or_create(stack=stack, reader=reader, defaults=runs_read)
             runs = "all" if form.cleaned_data["is_for_proposed"] else "tracked"
             note = confirmation.confirm(f"{reader}, {runs} runs", reader_is_admin=True)
             record(request, Verb.STATE_GRANTED, stack, note)

@@ -12,7 +12,7 @@ def why_not_labeled(request: HttpRequest, stack: Stack | None, labels: list[str]
     """Return why a stack, or a new one, can't have these labels, and what to do; else empty.
 
     For a stack to which they attach secrets an admin has checked every variable that could send
-    them elsewhere.
+    them elsewhere. To be called in the transaction that stores the labels.
     """
     before = stack.labels if stack else []
     if not is_admin(request):
@@ -20,8 +20,12 @@ def why_not_labeled(request: HttpRequest, stack: Stack | None, labels: list[str]
     if stack is None:
         return ""
     secret = [one for one in environments_of(set(labels) - set(before)) if one.is_secret]
+    if not secret:
+        return ""
+    # Until the labels are stored, nobody sets a variable that was not checked.
+    Stack.objects.select_for_update(no_key=True).get(pk=stack.pk)
     unchecked = destinations_of(stack)
-    if not secret or not unchecked.variables:
+    if not unchecked.variables:
         return ""
     return (
         f"A label attaches the shared environment {secret[0]}, and no admin has checked "

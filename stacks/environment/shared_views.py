@@ -129,8 +129,9 @@ def environment_labels(request: HttpRequest, environment: SharedEnvironment) -> 
     confirmation = ReachForm(data, destinations_of_all([]), "secrets")
     if form.is_valid():
         labels = form.cleaned_data["labels"]
-        new = attaching.newly_reached(environment, labels)
-        lock_stacks(Stack.objects.filter(pk__in=[one.pk for one in new]))
+        keys = [one.pk for one in attaching.newly_reached(environment, labels)]
+        lock_stacks(Stack.objects.filter(pk__in=keys))
+        new = [one for one in attaching.newly_reached(environment, labels) if one.pk in keys]
         if environment.is_secret:
             confirmation = ReachForm(data, destinations_of_all(new, new), "secrets")
         if confirmation.is_valid():

@@ -7,9 +7,10 @@ import pytest
 from django.db import IntegrityError, transaction
 from django.test import Client
 
+from stacks.dependencies.outputs import grants_of, sensitive_outputs
 from stacks.environment.variables import held_by
 from stacks.models import Backend, Run, Stack, StateGrant, StateLock, StateVersion
-from stacks.rules.states import ENDED, Kind, State
+from stacks.rules.states import ENDED, Kind, Operation, Origin, State
 from tests.builders import make_run, make_stack, make_state_version
 from tests.stacks.conftest import errors
 from tests.stacks.environment.test_shared_environments import confirmed, words
@@ -49,6 +50,15 @@ def run(reader: Stack) -> Run:
 
 def grant(owner: Stack, reader: Stack, **more: Any) -> StateGrant:
     return StateGrant.objects.create(stack=owner, reader=reader, **more)
+
+
+def running(stack: Stack, kind: Kind) -> Run:
+    """Store a run of a kind whose program runs; a tracked one may write its own state."""
+    if kind == Kind.DRIFT:
+        drift: dict[str, Any] = {"origin": Origin.DRIFT, "operation": Operation.REFRESH_ONLY}
+        return make_run(stack, 1, state=State.PLANNING, kind=kind, **drift)
+    state = State.APPLYING if kind == Kind.TRACKED else State.PLANNING
+    return make_run(stack, 1, state=state, kind=kind)
 
 
 def ask(run: Run, method: str = "GET", body: Any = "", query: str = "") -> Any:
@@ -120,8 +130,7 @@ def test_a_grant_lets_nobody_write_or_lock(
     owner: Stack, reader: Stack, method: str, kind: Kind
 ) -> None:
     grant(owner, reader, is_for_proposed=True)
-    state = State.APPLYING if kind == Kind.TRACKED else State.PLANNING
-    run = make_run(reader, 1, state=state, kind=kind)
+    run = running(reader, kind)
     if kind == Kind.TRACKED:
         assert Program(run).lock("one").status_code == 200  # its own
     answer = ask(run, method, {"ID": "one", "version": 4, "serial": 9, "lineage": "a"}, "?ID=one")
@@ -139,6 +148,17 @@ def test_proposed_runs_read_only_what_an_admin_lets_them(owner: Stack, reader: S
     assert "An admin lets only tracked runs read the outputs of Network." in answer.content.decode()
     StateGrant.objects.filter(pk=given.pk).update(is_for_proposed=True)
     assert ask(run).json()["outputs"] == STATE["outputs"]
+
+
+def test_a_drift_run_reads_what_a_tracked_run_does_and_both_mask_what_is_sensitive(
+    owner: Stack, reader: Stack
+) -> None:
+    given = grant(owner, reader)
+    assert [grants_of(reader, kind) for kind in Kind] == [[given], [], [given]]
+    secret = STATE | {"outputs": {"key": {"value": ["a-secret"], "sensitive": True}, "id": {}}}
+    make_state_version(make_run(owner, 2), 2, json.dumps(secret).encode())
+    assert sensitive_outputs([given]) == ['["a-secret"]']
+    assert ask(running(reader, Kind.DRIFT)).status_code == 200
 
 
 def test_a_state_that_is_not_there_or_not_readable_is_no_error_of_ours(
