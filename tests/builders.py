@@ -16,7 +16,7 @@ from stacks.execution.tools.plan_changes import read_changes
 from stacks.execution.tools.terraform import read_plan
 from stacks.models import PullRequest, Run, RunSource, Schedule, Stack, StateLock, StateVersion
 from stacks.models.schedule import What
-from stacks.rules.states import Kind, State
+from stacks.rules.states import Kind, Operation, Origin, State
 from vcs_integrations.connections.linking import Details, link
 from vcs_integrations.models import Integration, Repository
 from vcs_integrations.providers import PROVIDERS
@@ -95,6 +95,8 @@ def new_run(stack: Stack, number: int, **changes: Any) -> Run:
         "branch": stack.branch,
         "position": number,
     }
+    if changes.get("kind") == Kind.DRIFT:
+        values |= {"operation": Operation.REFRESH_ONLY, "origin": Origin.SCHEDULE}
     return Run(stack=stack, number=number, **values | changes)
 
 
