@@ -72,6 +72,7 @@ def add_dependency(request: HttpRequest, slug: str) -> HttpResponse:
     return render(request, "stacks/dependencies/add_dependency.html", context)
 
 
+@require_http_methods(METHODS)
 @post_or_redirect(_page)
 def remove_dependency(request: HttpRequest, slug: str, dependency_pk: int) -> HttpResponse:
     found = Dependency.objects.filter(stack__slug=slug).select_related("stack", "on")
@@ -110,6 +111,7 @@ def add_grant(request: HttpRequest, slug: str) -> HttpResponse:
     return render(request, "stacks/dependencies/add_grant.html", context)
 
 
+@require_http_methods(METHODS)
 @admin_required
 @post_or_redirect(_page_of_grant)
 def remove_grant(request: HttpRequest, slug: str, grant_pk: int) -> HttpResponse:

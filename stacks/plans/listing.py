@@ -5,7 +5,7 @@ from itertools import groupby
 from typing import Any
 
 from django import forms
-from django.db.models import Q, QuerySet
+from django.db.models import Exists, Q, QuerySet
 from django.http import HttpRequest, QueryDict
 
 from core.keyset import is_key
@@ -119,7 +119,9 @@ def first_page(run: Run) -> PlanPage:
 
 
 def _page(run: Run, changes: "QuerySet[PlanChange]", after: int, filters: str) -> PlanPage:
-    found = list(changes.filter(number__gt=after)[: CHANGES_ON_A_PAGE + 1])
+    drift = PlanChange.objects.filter(run=run, kind=Kind.DRIFT)
+    rows = changes.filter(number__gt=after).annotate(has_drift=Exists(drift))
+    found = list(rows[: CHANGES_ON_A_PAGE + 1])
     shown = found[:CHANGES_ON_A_PAGE]
     for one in shown:
         one.run = run
@@ -128,7 +130,7 @@ def _page(run: Run, changes: "QuerySet[PlanChange]", after: int, filters: str) -
         after=shown[-1].number if len(found) > len(shown) else None,
         is_first=after == 0,
         filters=filters,
-        has_drift=PlanChange.objects.filter(run=run, kind=Kind.DRIFT).exists(),
+        has_drift=found[0].has_drift if found else drift.exists(),
         destroying_unlisted=_destroying_unlisted(run),
     )
 

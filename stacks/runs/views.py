@@ -35,7 +35,8 @@ VERBS = {
 
 
 def _run(slug: str, number: int) -> Run:
-    runs = Run.objects.for_pages().select_related("repeats__stack")
+    related = ("repeats__stack", "stack__repository__integration")
+    runs = Run.objects.for_pages().select_related(*related)
     return get_object_or_404(runs, stack__slug=slug, number=number)
 
 
