@@ -100,9 +100,15 @@ def new_run(stack: Stack, number: int, **changes: Any) -> Run:
     return Run(stack=stack, number=number, **values | changes)
 
 
-def make_plan(run: Run, plan: dict[str, Any], mask: Callable[[str], str] = str) -> Run:
+def make_plan(
+    run: Run,
+    plan: dict[str, Any],
+    mask: Callable[[str], str] = str,
+    *,
+    hides_values: bool = False,
+) -> Run:
     """Store a plan of a run, from the JSON that `terraform show` prints; return the run."""
-    summary = read_plan(json.dumps(plan).encode(), mask)
+    summary = read_plan(json.dumps(plan).encode(), mask, hides_values=hides_values)
     assert summary
     store_plan(run, read_changes(summary.entries, mask))
     Run.objects.filter(pk=run.pk).update(**counts_of(summary))

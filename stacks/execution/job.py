@@ -628,9 +628,18 @@ class Job:
             )
         except LimitReached:
             return ended
-        summary = None if code else terraform.read_plan(text, self.masker.mask)
+        hides_values = not terraform.marks_sensitive(self.run.tool, self.run.tool_version)
+        summary = (
+            None if code else terraform.read_plan(text, self.masker.mask, hides_values=hides_values)
+        )
         if summary is None:
             return ended
+        if hides_values:
+            self._warn(
+                f"{self.run.tool_with_version} does not say which values of a plan are sensitive, "
+                f"so Stackhook shows none. To see them, use Terraform {terraform.FIRST_WITH_MARKS} "
+                f"or later."
+            )
         self._store_changes(summary)
         only_refreshes = self.run.operation == Operation.REFRESH_ONLY
         drift = {"drifted": summary.drifted} if only_refreshes else {}

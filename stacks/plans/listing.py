@@ -158,6 +158,7 @@ class Details:
     imported_id: str
     is_kept: bool
     is_unread: bool
+    is_hidden: bool
 
 
 def details_of(change: PlanChange, values: dict[str, Any] | None) -> Details:
@@ -171,4 +172,5 @@ def details_of(change: PlanChange, values: dict[str, Any] | None) -> Details:
         imported_id=known.get("imported_id", ""),
         is_kept=values is not None,
         is_unread=known.get("unread", False),
+        is_hidden=known.get("hidden", False),
     )

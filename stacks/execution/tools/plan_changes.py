@@ -52,11 +52,15 @@ class Found:
 
 @dataclass(frozen=True)
 class Entry:
-    """An entry of a plan: what its row says, and the JSON that it was read from."""
+    """An entry of a plan: what its row says, and the JSON that it was read from.
+
+    `hides_values` says that the JSON may hold sensitive values which it does not mark.
+    """
 
     kind: Kind
     row: dict[str, str]
     resource: dict[str, Any]
+    hides_values: bool = False
 
 
 @dataclass(frozen=True)
@@ -128,7 +132,7 @@ def _found(entry: Entry, mask: Mask, room: int) -> Found:
         "forced_by": ", ".join(map(path_text, forcing)),
         "imported_id": str(imported.get("id") or "") if isinstance(imported, dict) else "",
     }
-    attributes = _attributes(change, forcing) if room > 0 else []
+    attributes = _attributes(change, forcing) if room > 0 and not entry.hides_values else []
     size = sum(len(text) for one in attributes for text in one.texts)
     has_room = 0 < room >= size
     attributes = attributes if has_room else []
@@ -145,6 +149,7 @@ def _found(entry: Entry, mask: Mask, room: int) -> Found:
         ],
         "left_out": max(0, len(rows) - MOST_ATTRIBUTES),
         "unread": not has_room,
+        "hidden": entry.hides_values,
         "imported_id": names["imported_id"],
     }
     said = [names["address"], names["type"], names["moved_from"], *(row[0] for row in rows)]

@@ -3,7 +3,7 @@
 import json
 import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from django.conf import settings
@@ -16,7 +16,7 @@ from stacks.execution.tools.plan_changes import MOST_CHANGES, Entry, count_drift
 from stacks.execution.tools.plan_list import ACTIONS, in_order, resource_row
 from stacks.models.stack import Tool
 from stacks.rules.changes import DESTROYING
-from stacks.rules.versions import read_version
+from stacks.rules.versions import Version, read_version
 from stacks.tfstate.files import MOST_PARTS
 
 LOCK_FILE = ".terraform.lock.hcl"
@@ -24,12 +24,16 @@ PLAN = "plan"
 NO_CHANGES, CHANGES = 0, 2
 # How long a plan waits for the lock of the state, which another program may hold.
 LOCK_TIMEOUT = "-lock-timeout=60s"
+SENSITIVE = "(sensitive)"
 # How many resources, and how many outputs, are stored for the page of a run, which lists them.
 MOST_LISTED = 5000
 # How much is kept of what a plan lists, in characters.
 LONGEST = {"address": 500, "module": 500, "moved_from": 500, "name": 200, "value": 200}
 # Since when a saved plan is applied with the files of variables that it was made with.
 FIRST_WITH_VARIABLES = {Tool.TERRAFORM: (1, 10), Tool.OPENTOFU: (1, 8)}
+# Since when `show -json` marks what a provider says is sensitive in the values before a change
+# (hashicorp/terraform, pull requests 28523 and 28542); each OpenTofu does.
+FIRST_WITH_MARKS = Version((0, 15, 1))
 PROGRAMS = {Tool.TERRAFORM: "terraform", Tool.OPENTOFU: "tofu"}
 VARIABLES = {Tool.TERRAFORM: "TERRAFORM_BIN", Tool.OPENTOFU: "TOFU_BIN"}
 
@@ -85,6 +89,11 @@ def apply_takes_variables(tool: str, version: str) -> bool:
     return read_version(version).numbers >= FIRST_WITH_VARIABLES[Tool(tool)]
 
 
+def marks_sensitive(tool: str, version: str) -> bool:
+    """Say whether the JSON of a plan marks every value that is sensitive."""
+    return tool != Tool.TERRAFORM or read_version(version) >= FIRST_WITH_MARKS
+
+
 def validate_command(program: str) -> list[str]:
     return [program, "validate", "-json"]
 
@@ -138,13 +147,16 @@ class PlanSummary:
         return {"resources": self.resources, "outputs": self.outputs, "left_out": self.left_out}
 
 
-def read_plan(text: bytes, mask: Callable[[str], str]) -> PlanSummary | None:
+def read_plan(
+    text: bytes, mask: Callable[[str], str], *, hides_values: bool = False
+) -> PlanSummary | None:
     """Read what `show -json` printed; None when that is no plan.
 
     Of values only those of outputs are kept that are not marked as sensitive, masked.
+    `hides_values` keeps none at all, where not every sensitive value is marked.
     """
     try:
-        summary = _summary(read_json(text))
+        summary = _summary(read_json(text), hides_values)
     except (ValueError, AttributeError, TypeError, KeyError):
         return None
     for row in [*summary.resources, *summary.outputs]:
@@ -155,15 +167,17 @@ def read_plan(text: bytes, mask: Callable[[str], str]) -> PlanSummary | None:
     return summary
 
 
-def _summary(plan: dict[str, Any]) -> PlanSummary:
-    summary = PlanSummary(destroys_everything=destroys_everything(plan), entries=entries_of(plan))
+def _summary(plan: dict[str, Any], hides_values: bool) -> PlanSummary:
+    entries = [replace(one, hides_values=hides_values) for one in entries_of(plan)]
+    summary = PlanSummary(destroys_everything=destroys_everything(plan), entries=entries)
     for resource in plan.get("resource_changes") or []:
         if row := resource_row(resource):
             summary.resources.append(row)
             summary.count(row)
     for name, change in sorted((plan.get("output_changes") or {}).items()):
         if action := ACTIONS.get(tuple(change["actions"]), "change"):
-            summary.outputs.append({"name": str(name), "action": action, "value": _value(change)})
+            value = SENSITIVE if hides_values else _value(change)
+            summary.outputs.append({"name": str(name), "action": action, "value": value})
     summary.changed_outputs = len(summary.outputs)
     listed = len(summary.resources) + len(summary.outputs)
     summary.resources = in_order(summary.resources)[:MOST_LISTED]
@@ -174,7 +188,7 @@ def _summary(plan: dict[str, Any]) -> PlanSummary:
 
 def _value(change: dict[str, Any]) -> str:
     if change.get("after_sensitive") or change.get("before_sensitive"):
-        return "(sensitive)"
+        return SENSITIVE
     if change.get("after_unknown"):
         return "(known after apply)"
     if change.get("after") is None:

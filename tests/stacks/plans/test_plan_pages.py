@@ -239,6 +239,14 @@ def test_values_beyond_what_is_kept_are_left_to_the_log(
     assert "too many values to keep them all" in details(member, 2)
 
 
+def test_a_plan_without_marks_says_why_it_has_no_values(member: Client, run: Run) -> None:
+    change = resource("a.b", "update", before={"a": "a-password"}, after={"a": "new"})
+    make_plan(run, {"resource_changes": [change]}, hides_values=True)
+    said = details(member, 1)
+    assert "does not say which values are sensitive, so none are kept." in said
+    assert "a-password" not in said and "No attribute differs" not in said
+
+
 def test_values_are_encrypted_and_removed_long_after_the_run(
     member: Client, run: Run, settings: Settings
 ) -> None:

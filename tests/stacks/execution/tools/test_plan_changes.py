@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from stacks.execution.output.masking import MASK, Masker
 from stacks.execution.tools.plan_changes import MOST_CHARACTERS, Found, read_changes
-from stacks.execution.tools.terraform import read_plan
+from stacks.execution.tools.terraform import marks_sensitive, read_plan
 
 pytestmark = pytest.mark.without_resources
 
@@ -164,3 +164,51 @@ def test_values_in_all_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     found = changes({"resource_changes": resources})
     assert found
     assert [one.values["unread"] for one in found] == [False, True, True]
+
+
+def test_a_plan_without_marks_is_kept_without_values() -> None:
+    # As Terraform 0.14 prints it: what the provider says is sensitive is not marked.
+    plan = {
+        "resource_changes": [
+            {
+                "address": "a.b",
+                "change": {
+                    "actions": ["delete", "create"],
+                    "before": {"password": "in-the-state", "tags": {"in-a-key": 1}},
+                    "after": {"password": "the-next-one"},
+                    "after_unknown": {"id": True},
+                    "replace_paths": [["password"]],
+                },
+            }
+        ],
+        "resource_drift": [
+            {"address": "a.c", "change": {"actions": ["update"], "before": {"p": "in-the-state"}}}
+        ],
+        "output_changes": {
+            "one": {"actions": ["update"], "before": "in-the-state", "after": "the-next-one"},
+            "two": {"actions": ["delete"], "before": "in-the-state", "after": None},
+        },
+    }
+    summary = read_plan(json.dumps(plan).encode(), str, hides_values=True)
+    assert summary and [one["value"] for one in summary.outputs] == ["(sensitive)"] * 2
+    found = list(read_changes(summary.entries, str))
+    assert [(one.values["rows"], one.values["hidden"]) for one in found] == [([], True)] * 4
+    assert [one.change.address for one in found] == ["a.b", "one", "two", "a.c"]
+    said = json.dumps(summary.listed) + str([(vars(one.change), one.values) for one in found])
+    for value in ("in-the-state", "the-next-one", "in-a-key"):
+        assert value not in said
+
+
+@pytest.mark.parametrize(
+    ("tool", "version", "marks"),
+    [
+        ("terraform", "0.14.11", False),
+        ("terraform", "0.15.0-rc2", False),
+        ("terraform", "0.15.0", False),
+        ("terraform", "0.15.1", True),
+        ("terraform", "1.11.4", True),
+        ("opentofu", "1.6.0", True),
+    ],
+)
+def test_which_versions_mark_what_is_sensitive(tool: str, version: str, marks: bool) -> None:
+    assert marks_sensitive(tool, version) == marks
