@@ -5,11 +5,17 @@ import logging
 from typing import Any
 
 from core.encryption import WrongKey
-from stacks.models import Backend, Stack, StateGrant, StateVersion
+from stacks.models import Backend, FormerSecret, Stack, StateGrant, StateVersion
+from stacks.models.variable import MOST_FORMER_SECRETS
 from stacks.rules.states import Kind
 from stacks.tfstate.files import InvalidState, outputs_of
 
 logger = logging.getLogger(__name__)
+
+# Of how many versions of a state the sensitive outputs are masked, the newest.
+MASKED_VERSIONS = 10
+# How many of them stay masked without a grant, so that other former secrets do, too.
+MOST_KEPT = MOST_FORMER_SECRETS // 2
 
 
 def changed_outputs(stack: Stack, before: int, after: int) -> list[str]:
@@ -28,21 +34,35 @@ def grants_of(stack: Stack, kind: Kind) -> list[StateGrant]:
     return [one for one in grants if kind != Kind.PROPOSED or one.is_for_proposed]
 
 
-def sensitive_outputs(grants: list[StateGrant]) -> list[str]:
-    """Return the sensitive outputs of the states that a run may read, to be masked in its log.
+def sensitive_outputs(stack: Stack) -> list[str]:
+    """Return the sensitive outputs that some runs of a stack may read, to be masked in all.
 
-    What can't be read, the run can't read either.
+    Those of earlier versions are among them: the stack's own state may still hold what a tracked
+    run read then, and runs of every kind plan with that state.
     """
+    grants = stack.read_grants.select_related("stack")
+    found = [text for grant in grants for text in _sensitive_outputs_of(grant.stack)]
+    return list(dict.fromkeys(found))
+
+
+def revoke(grant: StateGrant) -> None:
+    """Remove a grant, in a transaction. The sensitive outputs that it let be read stay masked."""
+    for value in reversed(_sensitive_outputs_of(grant.stack)[:MOST_KEPT]):
+        FormerSecret.objects.keep(value, stack=grant.reader)
+    grant.delete()
+
+
+def _sensitive_outputs_of(stack: Stack) -> list[str]:
+    """Return the sensitive outputs in the newest versions of a state, newest first, each once."""
     found: list[str] = []
-    for stack in (grant.stack for grant in grants):
-        newest = stack.state_versions.first()
+    for version in stack.state_versions.filter(is_deletion=False)[:MASKED_VERSIONS]:
         try:
-            outputs = _outputs(newest).values()
+            outputs = _outputs(version).values()
         except (InvalidState, WrongKey) as error:
-            logger.warning("The outputs of %s are not masked: %s", stack, error)
+            logger.warning("The outputs in %s of %s are not masked: %s", version, stack, error)
             continue
         found += [_text(one.get("value")) for one in outputs if one.get("sensitive")]
-    return [text for text in found if text]
+    return list(dict.fromkeys(filter(None, found)))
 
 
 def _outputs_at(stack: Stack, number: int) -> dict[str, dict[str, Any]]:

@@ -14,6 +14,7 @@ from accounts.roles import admin_required
 from core.http import post_or_redirect
 from stacks.dependencies.forms import TAKEN, DependencyForm, GrantForm
 from stacks.dependencies.graph import Circle, depend
+from stacks.dependencies.outputs import revoke
 from stacks.environment.destinations import ReachForm, destinations_of_all
 from stacks.environment.shared_views import lock_stacks
 from stacks.models import Backend, Dependency, Stack, StateGrant
@@ -119,7 +120,7 @@ def remove_grant(request: HttpRequest, slug: str, grant_pk: int) -> HttpResponse
     grant = get_object_or_404(found, pk=grant_pk)
     with transaction.atomic():
         record(request, Verb.STATE_REVOKED, grant.stack, str(grant.reader))
-        grant.delete()
+        revoke(grant)
     messages.success(request, f"{grant.reader} may no longer read the outputs of {grant.stack}")
     return redirect("stacks:dependencies", slug)
 

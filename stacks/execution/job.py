@@ -211,7 +211,8 @@ class Job:
         self.environment, secrets = self._environment()
         secrets += [self.token, self.run.repository.integration.provider.git_header(self.token)]
         secrets.append(proxy.secret)
-        self.masker = Masker([*secrets, *former_secrets_of(self.stack)])
+        secrets += former_secrets_of(self.stack)
+        self.masker = Masker([*secrets, *sensitive_outputs(self.stack)])
         self.log = Log(run, run.state, self.masker)
         self.git = workspace.Git(run, self.token, sandbox, self.log, self._is_unwanted)
         self.printed = Tail()
@@ -361,7 +362,7 @@ class Job:
                 "TF_HTTP_LOCK_ADDRESS": address,
                 "TF_HTTP_UNLOCK_ADDRESS": address,
             }
-        return environment, [*secrets, password, *sensitive_outputs(grants)]
+        return environment, [*secrets, password]
 
     def _prepare(self, lock_file: bytes = b"") -> None:
         """Fetch the commit, and have its project root initialized."""

@@ -8,8 +8,8 @@ from django.db import IntegrityError, transaction
 from django.test import Client
 
 from stacks.dependencies.outputs import grants_of, sensitive_outputs
-from stacks.environment.variables import held_by
-from stacks.models import Backend, Run, Stack, StateGrant, StateLock, StateVersion
+from stacks.environment.variables import former_secrets_of, held_by
+from stacks.models import Backend, FormerSecret, Run, Stack, StateGrant, StateLock, StateVersion
 from stacks.rules.states import ENDED, Kind, Operation, Origin, State
 from tests.builders import make_run, make_stack, make_state_version
 from tests.stacks.conftest import errors
@@ -157,8 +157,41 @@ def test_a_drift_run_reads_what_a_tracked_run_does_and_both_mask_what_is_sensiti
     assert [grants_of(reader, kind) for kind in Kind] == [[given], [], [given]]
     secret = STATE | {"outputs": {"key": {"value": ["a-secret"], "sensitive": True}, "id": {}}}
     make_state_version(make_run(owner, 2), 2, json.dumps(secret).encode())
-    assert sensitive_outputs([given]) == ['["a-secret"]']
+    assert sensitive_outputs(reader) == ['["a-secret"]']
     assert ask(running(reader, Kind.DRIFT)).status_code == 200
+
+
+def holds(owner: Stack, number: int, **sensitive: Any) -> None:
+    """Store a version of a state with these sensitive outputs."""
+    outputs = {name: {"value": value, "sensitive": True} for name, value in sensitive.items()}
+    content = json.dumps(STATE | {"outputs": outputs}).encode()
+    make_state_version(make_run(owner, number), number, content)
+
+
+def test_outputs_that_were_rotated_stay_masked_in_runs_of_each_kind(
+    owner: Stack, reader: Stack
+) -> None:
+    grant(owner, reader)  # for tracked runs, whose state proposed runs plan with
+    for number in range(2, 14):
+        holds(owner, number, password=f"password-{number}", same="the-same")
+    owner.state_versions.filter(number=13).update(is_deletion=True)
+    newest = [f"password-{number}" for number in range(12, 2, -1)]
+    assert sensitive_outputs(reader) == [newest[0], "the-same", *newest[1:]]
+    assert sensitive_outputs(owner) == []
+
+
+def test_outputs_stay_masked_once_a_grant_was_revoked(
+    admin: Client, owner: Stack, reader: Stack
+) -> None:
+    given = grant(owner, reader)
+    FormerSecret.objects.keep("of-a-variable", stack=reader)
+    holds(owner, 2, password="old-password")
+    holds(owner, 3, password="new-password", **{f"n{n}": f"value-{n}" for n in range(60)})
+    admin.post(f"{READ}readers/{given.pk}/remove/")
+    assert sensitive_outputs(reader) == []
+    kept = former_secrets_of(reader)
+    assert kept[0] == "new-password" and kept[-1] == "of-a-variable"
+    assert len(kept) == 26
 
 
 def test_a_state_that_is_not_there_or_not_readable_is_no_error_of_ours(
