@@ -25,13 +25,15 @@ from stacks.setup.forms import (
 )
 from stacks.setup.matches import matches_of
 from stacks.sources.heads import follow_from_now
-from vcs_integrations.models import Integration
+from vcs_integrations.models import Integration, Repository
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
 @holding_environments
 def edit_stack(request: HttpRequest, slug: str) -> HttpResponse:
     found = get_object_or_404(Stack.objects.with_repository(), slug=slug)
+    if request.method == "POST":
+        found = _held(found)
     form = NameStackForm(request.POST or None, stack=found, initial=NameStackForm.initial_of(found))
     is_moved = form.is_valid() and form.cleaned_data["project_root"] != found.project_root
     # In another folder others may review, and its code would find the same secrets.
@@ -97,22 +99,41 @@ def change_source(request: HttpRequest, slug: str) -> HttpResponse:
         context = {"title": "Change repository or branch", "stack": found}
         return render(request, "stacks/setup/nothing_linked.html", context)
     form = IntegrateVcsForm(request.POST or None, initial=IntegrateVcsForm.initial_of(found))
-    refusal = _refuses_source(request, found)
-    is_same = form.is_valid() and form.stack_fields == {
-        "repository": found.repository,
-        "branch": found.branch,
-    }
-    if form.is_valid() and refusal and not is_same:
-        form.add_error(None, refusal)
-    if form.is_valid():
-        with transaction.atomic():
-            found.follow(**form.stack_fields)
-            record(request, Verb.STACK_CHANGED, found, f"{found.repository}, branch {found.branch}")
+    if form.is_valid() and _follow(request, found, form):
         follow_from_now(found)
         messages.success(request, f"Stack {found.name} was changed")
         return redirect(found)
-    context = {"form": form, "stack": found, "refusal": "" if form.is_bound else refusal}
+    refusal = "" if form.is_bound else _refuses_source(request, found)
+    context = {"form": form, "stack": found, "refusal": refusal}
     return render(request, "stacks/setup/change_source.html", context)
+
+
+def _follow(request: HttpRequest, found: Stack, form: IntegrateVcsForm) -> bool:
+    """Store what the form says; on False the form says what the stack holds meanwhile.
+
+    The form asked the provider, and in that time an admin may have stored what the code can read.
+    """
+    with transaction.atomic():
+        held = _held(found)
+        is_same = form.stack_fields == {"repository": held.repository, "branch": held.branch}
+        if not is_same and (refusal := _refuses_source(request, held)):
+            form.add_error(None, refusal)
+            return False
+        held.follow(**form.stack_fields)
+        record(request, Verb.STACK_CHANGED, held, f"{held.repository}, branch {held.branch}")
+    found.refresh_from_db()
+    return True
+
+
+def _held(found: Stack) -> Stack:
+    """Return a stack as it is now, locked until the transaction ends.
+
+    Meanwhile nobody stores in it what its code can read. The order is that of `Stack.follow`.
+    """
+    Repository.objects.select_for_update().get(pk=found.repository_id)
+    locked = Stack.objects.select_for_update(no_key=True)
+    get_object_or_404(locked, pk=found.pk)
+    return Stack.objects.with_repository().get(pk=found.pk)
 
 
 def _refuses_source(request: HttpRequest, found: Stack) -> str:

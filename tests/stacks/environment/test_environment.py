@@ -425,3 +425,31 @@ def test_whoever_changes_the_project_root_of_such_a_stack_is_an_admin(
     admin.post(path, typed)
     stack.refresh_from_db()
     assert stack.project_root == "elsewhere"
+
+
+@pytest.mark.parametrize("page", ["source", "edit"])
+def test_a_secret_stored_while_a_member_waits_counts_for_the_source(
+    member: Client, stack: Stack, world: Integration, page: str
+) -> None:
+    """The provider may take long to answer, and in that time an admin stores a secret."""
+    stored: list[StackVariable] = []
+    locked = 'FROM "vcs_integrations_repository" WHERE "vcs_integrations_repository"."id" ='
+
+    def store_first(execute: Any, sql: str, *rest: Any) -> Any:
+        if not stored and sql.startswith("SELECT") and locked in sql:
+            stored.append(StackVariable())  # what it does itself is not to be waited for
+            stored[0] = StackVariable.objects.create(
+                stack=stack, name="ARM_CLIENT_SECRET", value=SECRET, is_secret=True
+            )
+        return execute(sql, *rest)
+
+    source = {"provider": str(world.pk), "repository": "Platform Team/infrastructure"}
+    typed = source | {"branch": "feature/network", "name": "Network", "project_root": "elsewhere"}
+    with connection.execute_wrapper(store_first):
+        response = member.post(f"/stacks/network/{page}/", typed)
+    assert stored and response.status_code == 200
+    assert "This stack holds secrets, which the code that it runs can read" in html.unescape(
+        response.content.decode()
+    )
+    stack.refresh_from_db()
+    assert (stack.branch, stack.project_root) == ("main", "")
