@@ -14,7 +14,7 @@ from stacks.environment.labeling import why_not_labeled
 from stacks.environment.shared_views import holding_environments
 from stacks.environment.variables import held_by
 from stacks.models import ModuleSource, Run, Stack
-from stacks.rules.states import UNDER_WAY
+from stacks.rules.states import ENDED, UNDER_WAY
 from stacks.setup.forms import (
     NAME_TAKEN,
     BackendForm,
@@ -37,7 +37,7 @@ def edit_stack(request: HttpRequest, slug: str) -> HttpResponse:
     form = NameStackForm(request.POST or None, stack=found, initial=NameStackForm.initial_of(found))
     is_moved = form.is_valid() and form.cleaned_data["project_root"] != found.project_root
     # In another folder others may review, and its code would find the same secrets.
-    if is_moved and (refusal := _refuses_source(request, found)):
+    if is_moved and (refusal := _refuses_source(request, found) or _refuses_root(found)):
         form.add_error("project_root", refusal)
     labels = form.cleaned_data["labels"] if form.is_valid() else found.labels
     if refusal := why_not_labeled(request, found, labels):
@@ -128,9 +128,12 @@ def _follow(request: HttpRequest, found: Stack, form: IntegrateVcsForm) -> bool:
 def _held(found: Stack) -> Stack:
     """Return a stack as it is now, locked until the transaction ends.
 
-    Meanwhile nobody stores in it what its code can read. The order is that of `Stack.follow`.
+    Meanwhile nobody stores in it what its code can read, and no worker begins a run of it. The
+    order is that of `Stack.follow`.
     """
     Repository.objects.select_for_update().get(pk=found.repository_id)
+    runs = found.runs.exclude(state__in=ENDED).order_by("pk")
+    list(runs.select_for_update(no_key=True).values_list("pk"))
     locked = Stack.objects.select_for_update(no_key=True)
     get_object_or_404(locked, pk=found.pk)
     return Stack.objects.with_repository().get(pk=found.pk)
@@ -143,6 +146,12 @@ def _refuses_source(request: HttpRequest, found: Stack) -> str:
         f"This stack holds {held}, which the code that it runs can read. Only an admin may change "
         f"its repository, branch or project root. Ask an admin of Stackhook."
     )
+
+
+def _refuses_root(found: Stack) -> str:
+    """Say why no other folder can be chosen now: a plan is applied where it was made."""
+    busy = found.runs.filter(state__in=UNDER_WAY).first()
+    return f"{busy} is {busy.state}: change the project root once it has ended." if busy else ""
 
 
 @require_http_methods(["GET", "HEAD", "POST"])

@@ -72,6 +72,25 @@ def test_the_backend_of_a_run_under_way_is_not_changed(
     assert stack.tool == "opentofu"
 
 
+@pytest.mark.parametrize("state", sorted(UNDER_WAY))
+def test_a_plan_is_applied_in_the_folder_that_it_was_made_in(
+    member: Client, admin: Client, stack: Stack, state: State
+) -> None:
+    make_run(stack, 2, state=State.FINISHED)
+    make_run(stack, 3, state=state)
+    path, typed = "/stacks/network/edit/", {"name": "Network", "project_root": "elsewhere"}
+    why = f"Run 3 is {state}: change the project root once it has ended."
+    for client in (member, admin):
+        assert errors(client.post(path, typed), "project_root") == why
+    assert member.post(path, typed | {"project_root": "", "labels": "new"}).status_code == 302
+    stack.refresh_from_db()
+    assert (stack.project_root, stack.labels) == ("", ["new"])
+    Run.objects.filter(number=3).update(state=State.FAILED)
+    assert member.post(path, typed).status_code == 302
+    stack.refresh_from_db()
+    assert stack.project_root == "elsewhere"
+
+
 def test_the_page_says_what_a_change_leads_to(member: Client, stack: Stack) -> None:
     page = " ".join(member.get(PATH).content.decode().split())
     assert "A change moves no state: what the stack manages already is unknown to another" in page
