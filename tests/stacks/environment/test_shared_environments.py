@@ -244,6 +244,8 @@ def test_a_member_gives_no_stack_a_label_that_attaches_an_environment(
     assert why in errors(response, "labels") and not Stack.objects.filter(name="New").exists()
     assert member.post("/stacks/mine/edit/", edited(stack, "Prod", "pro")).status_code == 302
     assert not Attachment.objects.exists()
+    if is_secret:
+        attach(azure, stack)
     assert admin.post("/stacks/mine/edit/", edited(stack, "prod")).status_code == 302
     assert why in errors(member.post("/stacks/mine/edit/", edited(stack)), "labels")
     assert member.post("/stacks/mine/edit/", edited(stack, "prod", "y")).status_code == 302
@@ -270,6 +272,26 @@ def test_a_label_that_a_member_gave_before_attaches_nothing_until_an_admin_saw_w
     assert environment_of(stack, Kind.TRACKED) == ({}, [])
     assert confirmed(admin, path, {"labels": "prod"}).status_code == 302
     assert environment_of(stack, Kind.TRACKED)[1] == [SECRET]
+
+
+def test_a_label_attaches_no_secrets_to_a_stack_until_an_admin_saw_whose_code_it_is(
+    member: Client, admin: Client, stack: Stack
+) -> None:
+    azure = make_environment(labels=["prod", "live"])
+    share_secret(azure)
+    Stack.objects.update(branch="of-the-member")
+    refused = errors(admin.post("/stacks/network/edit/", edited(stack, "prod")), "labels")
+    assert refused == (
+        "A label attaches the shared environment Azure, which holds secrets. Attach it under "
+        "Environment first, which shows whose code can read them, then add the label."
+    )
+    assert environment_of(stack, Kind.TRACKED) == ({}, [])
+    attaching = {"environment": azure.pk}
+    assert "branch of-the-member" in words(admin.post(f"{PATH}attach/", attaching))
+    confirmed(admin, f"{PATH}attach/", attaching)
+    for label in ("prod", "live"):  # the second in place of the first
+        assert admin.post("/stacks/network/edit/", edited(stack, label)).status_code == 302
+        assert Attachment.objects.get().label == label
 
 
 def test_a_label_in_the_database_alone_attaches_nothing(admin: Client, stack: Stack) -> None:
@@ -334,7 +356,7 @@ def test_whoever_attaches_a_secret_confirms_what_members_set_before(
     page = words(admin.post(f"{PATH}attach/", typed))
     assert evil in page and "VAULT_ADDR" in page
     refused = admin.post("/stacks/network/edit/", edited(stack, "prod"))
-    assert "no admin has checked VAULT_ADDR" in errors(refused, "labels")
+    assert "Attach it under Environment first" in errors(refused, "labels")
     assert not Attachment.objects.exists()
     confirmed(admin, f"{PATH}attach/", typed)
     assert StackVariable.objects.get().is_checked
