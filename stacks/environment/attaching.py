@@ -63,11 +63,17 @@ def newly_reached(environment: SharedEnvironment, labels: Collection[str]) -> li
 
 
 @transaction.atomic
-def set_labels(environment: SharedEnvironment, labels: list[str]) -> None:
-    """Give an environment labels in an admin's name: it is attached to exactly their stacks."""
+def set_labels(
+    environment: SharedEnvironment, labels: list[str], new: Collection[Stack] = ()
+) -> None:
+    """Give an environment labels in an admin's name, which attach it to stacks that have one.
+
+    Those are the stacks that have it already, and of the others only `new`, which the admin saw.
+    """
     environment.labels = labels
     environment.save(update_fields=["labels"])
-    stacks = stacks_with(labels)
+    allowed = {one.pk for one in new} | set(environment.attachments.values_list("stack", flat=True))
+    stacks = [one for one in stacks_with(labels) if one.pk in allowed]
     for stack in stacks:
         _attach_by(next(one for one in labels if one in stack.labels), environment, stack)
     gone = environment.attachments.exclude(label="").exclude(stack__in=stacks)

@@ -135,7 +135,7 @@ def environment_labels(request: HttpRequest, environment: SharedEnvironment) -> 
         if environment.is_secret:
             confirmation = ReachForm(data, destinations_of_all(new, new), "secrets")
         if confirmation.is_valid():
-            attaching.set_labels(environment, labels)
+            attaching.set_labels(environment, labels, new)
             note = f"Labels: {', '.join(labels) or 'none'}"
             note = confirmation.confirm(note, reader_is_admin=True)
             record(request, Verb.SHARED_ENVIRONMENT_CHANGED, environment, note)

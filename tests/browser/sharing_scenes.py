@@ -25,7 +25,7 @@ def _environment(scene: Scene, stack: Stack) -> SharedEnvironment:
     stack.labels = ["prod"]
     stack.save()
     by_label = SharedEnvironment.objects.create(name=f"All {LONG_NAME}", priority=900)
-    set_labels(by_label, ["prod", "a-label-that-nothing-has"])
+    set_labels(by_label, ["prod", "a-label-that-nothing-has"], [stack])
     made = SharedEnvironment.objects.create(
         name="Azure", description="The subscription of production.", priority=10
     )

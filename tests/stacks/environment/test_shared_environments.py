@@ -5,6 +5,7 @@ import re
 from typing import Any
 
 import pytest
+from django.db import connection
 from django.test import Client
 
 from accounts.audit.records import entries
@@ -119,7 +120,7 @@ def test_the_own_variable_counts_then_what_is_attached_by_hand_then_the_higher_p
     high.priority = 9
     high.save()
     by_label = make_environment("Labeled", priority=1000)
-    set_labels(by_label, ["prod"])
+    set_labels(by_label, ["prod"], [stack])
     names = ("TF_VAR_a", "TF_VAR_b", "TF_VAR_c", "TF_VAR_d")
     for number, one in enumerate((by_label, low, high)):
         for name in names[: 4 - number]:
@@ -274,6 +275,27 @@ def test_a_label_that_a_member_gave_before_attaches_nothing_until_an_admin_saw_w
     assert environment_of(stack, Kind.TRACKED)[1] == [SECRET]
 
 
+def test_only_stacks_that_the_admin_saw_get_an_environment_by_its_labels(
+    admin: Client, stack: Stack
+) -> None:
+    stack.labels = ["prod"]
+    stack.save()
+    azure = make_environment()
+    share_secret(azure)
+    late: list[Stack] = []
+
+    def create_late(execute: Any, sql: str, *rest: Any) -> Any:
+        if not late and sql.startswith('UPDATE "stacks_sharedenvironment"'):
+            late.append(stack)
+            late[0] = make_stack(stack.repository, "Late", labels=["prod"])
+        return execute(sql, *rest)
+
+    with connection.execute_wrapper(create_late):
+        confirmed(admin, f"{azure.get_absolute_url()}labels/", {"labels": "prod"})
+    assert late[0].name == "Late"
+    assert list(azure.stacks.all()) == [stack]
+
+
 def test_a_label_attaches_no_secrets_to_a_stack_until_an_admin_saw_whose_code_it_is(
     member: Client, admin: Client, stack: Stack
 ) -> None:
@@ -394,7 +416,7 @@ def test_a_shared_secret_stays_masked_however_it_ends(
     azure = make_environment()
     variable = share_secret(azure)
     if "label" in end:
-        set_labels(azure, ["prod"])
+        set_labels(azure, ["prod"], [stack])
     else:
         attach(azure, stack)
     assert environment_of(stack, Kind.TRACKED)[1] == [SECRET]
