@@ -8,7 +8,11 @@ from django import forms
 from django.http import QueryDict
 
 from stacks.environment.names import why_not_a_path, why_not_named
-from stacks.environment.variables import SHORTEST_SECRET, why_only_admins_set
+from stacks.environment.variables import (
+    SHORTEST_SECRET,
+    why_only_admins_set,
+    why_only_admins_uncover,
+)
 from stacks.models import Runs, SharedEnvironment, SharedVariable, Stack, StackVariable
 
 LONGEST_VALUE = 30_000  # four bytes each fit what Linux takes
@@ -213,7 +217,14 @@ class ChangedVariableForm(VariableForm):
             raise forms.ValidationError(f"{reason} This variable stays until it is removed.")
         if isinstance(self.variable, StackVariable):
             self.refuse_what_admins_set(name, self.variable)
+            self._refuse_to_uncover(self.variable, data.get("runs"))
         return data
+
+    def _refuse_to_uncover(self, variable: StackVariable, runs: Runs | None) -> None:
+        if self.reader_is_admin or runs is None:
+            return
+        if reason := why_only_admins_uncover(variable.stack, variable, runs):
+            self.add_error("runs", reason)
 
     @property
     def changes(self) -> dict[str, Any]:

@@ -2,17 +2,19 @@
 
 import base64
 import logging
+from dataclasses import replace
 from typing import Any, TypeVar
 
 from django.db import transaction
 from django.db.models import Q, QuerySet
 
 from core.encryption import WrongKey, decrypting
-from stacks.environment.merging import Found, counting, found_in
+from stacks.environment.merging import KINDS, Found, counting, found_in
 from stacks.environment.names import INPUT, is_input
 from stacks.models import (
     Attachment,
     FormerSecret,
+    Runs,
     SharedEnvironment,
     SharedVariable,
     Stack,
@@ -137,8 +139,9 @@ def change(variable: V, changes: dict[str, Any]) -> None:
 def remove(variable: V) -> None:
     """Remove a variable. A secret value that it had stays masked.
 
-    Members may remove any: a provider then uses what the code says or its own default, which no
-    member chose, and only an admin may set the variable again where the stack holds secrets.
+    Members may remove any that hides no shared secret: a provider then uses what the code says or
+    its own default, which no member chose, and only an admin may set the variable again where the
+    stack holds secrets.
     """
     with transaction.atomic():
         variable.keep_masked(_secret_value_of(variable))
@@ -172,6 +175,31 @@ def why_only_admins_set(
         f"This stack holds {held}, which {name} can send elsewhere. Only an admin may add or "
         f"change {whose}. Ask an admin of Stackhook."
     )
+
+
+def why_only_admins_uncover(stack: Stack, variable: StackVariable, runs: Runs | None) -> str:
+    """Return why a member may not have fewer runs find a variable; empty if they may.
+
+    `runs` are those that find it afterwards, None where it is removed. Then the code of the others
+    could find a shared secret that it hides. The answer holds as long as the stack is locked.
+    """
+    before = found_in(stack)
+    after = []
+    for one in before:
+        if one.attachment or one.pk != variable.pk:
+            after.append(one)
+        elif runs:
+            after.append(replace(one, runs=runs))
+    key = variable.is_file, variable.name
+    for kind in KINDS:
+        now, then = counting(before, kind).get(key), counting(after, kind).get(key)
+        if then and then.attachment and then.is_secret and then is not now:
+            return (
+                f"{variable.name} hides a secret of {then.origin}, which the code of this stack "
+                f"could then read. Only an admin may remove it or make it available to fewer runs. "
+                f"Ask an admin of Stackhook."
+            )
+    return ""
 
 
 def keep_masked_after_detaching(environment: SharedEnvironment, stacks: list[Stack]) -> None:

@@ -25,6 +25,7 @@ from stacks.environment.variables import (
     plain_value_of,
     remove,
     why_only_admins_set,
+    why_only_admins_uncover,
 )
 from stacks.models import Attachment, Runs, SharedVariable, Stack, StackVariable
 from stacks.rules.states import Kind
@@ -105,8 +106,9 @@ def change_variable(request: HttpRequest, stack: Stack, variable_pk: int) -> Htt
 @with_stack
 def remove_variable(request: HttpRequest, stack: Stack, variable_pk: int) -> HttpResponse:
     variable = _variable(stack, variable_pk)
-    if request.method != "POST":
-        context = {"stack": stack, "variable": variable}
+    refusal = "" if is_admin(request) else why_only_admins_uncover(stack, variable, None)
+    if request.method != "POST" or refusal:
+        context = {"stack": stack, "variable": variable, "refusal": refusal}
         return render(request, "stacks/environment/remove_variable.html", context)
     said = f"{variable.name} was removed"
     remove(variable)

@@ -404,6 +404,28 @@ def test_whoever_shares_a_first_secret_confirms_what_members_of_its_stacks_set(
     assert environment_of(stack, Kind.TRACKED)[1] == [SECRET]
 
 
+def test_only_an_admin_uncovers_a_shared_secret(
+    member: Client, admin: Client, stack: Stack
+) -> None:
+    azure = make_environment("Azure", stack)
+    share(azure, "TF_VAR_password", SECRET, is_secret=True, runs=Runs.ALL)
+    member.post(PATH, {"name": "TF_VAR_password", "value": "of-a-member"})
+    path = f"{PATH}{StackVariable.objects.get().pk}/"
+    why = "TF_VAR_password hides a secret of Azure, which the code of this stack could then read."
+    assert why in words(member.get(f"{path}remove/"))
+    assert why in words(member.post(f"{path}remove/"))
+    for narrowed in ({"runs": "tracked"}, {"runs": "proposed"}, {"is_secret": "on"}):
+        typed = {"value": "of-a-member"} | narrowed
+        assert why in errors(member.post(path, typed), "runs")
+    for kind in (Kind.TRACKED, Kind.PROPOSED):
+        assert environment_of(stack, kind)[0] == {"TF_VAR_password": "of-a-member"}
+    assert member.post(path, {"value": "another"}).status_code == 302
+    assert admin.post(path, {"value": "another", "runs": "tracked"}).status_code == 302
+    assert environment_of(stack, Kind.PROPOSED)[0] == {"TF_VAR_password": SECRET}
+    assert admin.post(f"{path}remove/").status_code == 302
+    assert environment_of(stack, Kind.TRACKED)[0] == {"TF_VAR_password": SECRET}
+
+
 # What stays masked
 
 
