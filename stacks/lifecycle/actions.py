@@ -1,6 +1,7 @@
 """What people do with a run: confirm, discard, cancel, retry."""
 
 from django.db import IntegrityError, transaction
+from django.db.models import Q
 
 from accounts.models import User
 from stacks.lifecycle.basis import why_state_refuses
@@ -8,7 +9,8 @@ from stacks.lifecycle.drift import applied_run
 from stacks.lifecycle.forks import is_refused
 from stacks.lifecycle.starting import repeat
 from stacks.models import Run, RunAction, Stack
-from stacks.rules.states import HOLDS_STACK, MOVES, IllegalMove, Kind, State
+from stacks.models.run import RunQuerySet
+from stacks.rules.states import ENDED, HOLDS_STACK, MOVES, IllegalMove, Kind, Origin, State
 
 Action = RunAction.Action
 # What each action leads to; a retry makes another run.
@@ -71,8 +73,7 @@ def refuses_retry(run: Run) -> str:
     if stack.is_detached or run.repository_id != stack.repository_id:
         return "The stack does not follow that repository any more."
     if run.kind == Kind.TRACKED:
-        newer = stack.runs.filter(kind=Kind.TRACKED, number__gt=run.number)
-        if newer.exclude(state=State.SUPERSEDED).exists() or run.branch != stack.branch[:500]:
+        if _newer(run).exists() or run.branch != stack.branch[:500]:
             return "There is newer code or a newer run: retry that one."
         return ""
     if run.kind == Kind.DRIFT:
@@ -88,6 +89,20 @@ def refuses_retry(run: Run) -> str:
         state__in=[State.QUEUED, *HOLDS_STACK],
     )
     return "The commit has a run that is under way." if unfinished.exists() else ""
+
+
+def _newer(run: Run) -> RunQuerySet:
+    """Return the runs that count instead of a tracked run.
+
+    The status of a commit says how the last run of its code ended. What a person or a schedule
+    started of the same commit does not change that, so once it has ended, it keeps nobody from a
+    retry.
+    """
+    newer = run.stack.runs.filter(kind=Kind.TRACKED, number__gt=run.number)
+    newer = newer.exclude(state=State.SUPERSEDED)
+    if run.is_of_code:
+        newer = newer.filter(Q(origin=Origin.PUSH) | ~Q(sha=run.sha) | ~Q(state__in=ENDED))
+    return newer
 
 
 def _may(run: Run, action: Action, state: State) -> bool:

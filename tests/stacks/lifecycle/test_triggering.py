@@ -214,6 +214,34 @@ def test_a_run_of_the_same_commit_does_not_keep_a_triggered_one_from_a_retry(
     assert refuses_retry(run) == ""
 
 
+@pytest.mark.parametrize(
+    ("about", "is_refused"),
+    [
+        ({"origin": Origin.SCHEDULE, "state": State.FINISHED}, False),
+        ({"origin": Origin.PERSON, "operation": "refresh_only", "state": State.FINISHED}, False),
+        ({"origin": Origin.PERSON, "operation": "destroy", "state": State.DISCARDED}, False),
+        ({"origin": Origin.DRIFT, "state": State.UNCONFIRMED}, True),  # it is still under way
+        ({"origin": Origin.MODULE, "state": State.FINISHED, "sha": "b" * 40}, True),  # newer code
+        ({"state": State.FAILED}, True),  # this one is the commit's last run of code
+    ],
+)
+def test_a_failed_run_of_code_can_be_retried_after_what_was_triggered_of_its_commit(
+    linked: Integration, about: dict[str, Any], is_refused: bool
+) -> None:
+    stack = make_stack(linked)
+    run = make_run(stack, 1, state=State.FAILED, sha="a" * 40)
+    make_run(stack, 2, **{"sha": "a" * 40} | about)
+    assert bool(refuses_retry(run)) == is_refused
+
+
+def test_a_triggered_run_is_not_retried_after_a_newer_one(linked: Integration) -> None:
+    stack = make_stack(linked)
+    same = {"sha": "a" * 40, "origin": Origin.PERSON}
+    run = make_run(stack, 1, state=State.FAILED, **same)
+    make_run(stack, 2, state=State.FINISHED, **same)
+    assert "newer run: retry that one" in refuses_retry(run)
+
+
 def test_no_proposed_run_destroys_and_no_push_does_either(linked: Integration) -> None:
     stack = make_stack(linked)
     for about in (
