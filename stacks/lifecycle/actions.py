@@ -8,9 +8,10 @@ from stacks.lifecycle.basis import why_state_refuses
 from stacks.lifecycle.drift import applied_run
 from stacks.lifecycle.forks import is_refused
 from stacks.lifecycle.starting import repeat
-from stacks.models import Run, RunAction, Stack
+from stacks.models import Run, RunAction
 from stacks.models.run import RunQuerySet
 from stacks.rules.states import ENDED, HOLDS_STACK, MOVES, IllegalMove, Kind, Origin, State
+from vcs_integrations.models import Repository
 
 Action = RunAction.Action
 # What each action leads to; a retry makes another run.
@@ -120,8 +121,9 @@ def _retry(run: Run, person: User, note: str) -> Run:
     """Start a run that repeats another."""
     try:
         with transaction.atomic():
-            # Two who press it at once: one of them waits here.
-            Stack.objects.select_for_update().get(pk=run.stack_id)
+            # Whatever starts runs waits here for the others, so that none compute one number.
+            Repository.objects.select_for_update().get(pk=run.repository_id)
+            run.stack.refresh_from_db(fields=["repository", "branch"])
             if reason := refuses_retry(run):
                 raise NotPossible(reason)
             repeated = repeat(run, person=person)
