@@ -26,8 +26,9 @@ class ScheduleQuerySet(LeasedQuerySet["Schedule"]):
         return super().due(at).filter(stack__in=Stack.objects.reachable())
 
     def answered(self) -> Self:
-        """Those whose drift run has ended, and that are to act on its result."""
-        return self.free().filter(awaited__state__in=ENDED)
+        """Those whose drift run has ended, and that are to act on its result; see `due`."""
+        ended = self.free().filter(awaited__state__in=ENDED)
+        return ended.filter(stack__in=Stack.objects.reachable())
 
 
 class Schedule(Leased):

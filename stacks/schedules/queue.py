@@ -122,7 +122,8 @@ def _act_on_drift(schedule: Schedule) -> None:
     Raises ProviderError where the head can't be read.
     """
     found = schedule.awaited
-    if found is None or found.state != State.FINISHED or not found.has_drift:
+    is_wanted = schedule.runs_on_drift  # somebody may have cleared it while the drift run started
+    if not is_wanted or found is None or found.state != State.FINISHED or not found.has_drift:
         _give_back(schedule)
         return
     note = f"{found} found drift: {found.drift_text}."

@@ -73,6 +73,9 @@ def _store(request: HttpRequest, schedule: Schedule, form: ScheduleForm, what: s
     schedule.due_at = next_time(schedule.cron, schedule.time_zone, timezone.now())
     schedule.failures, schedule.problem = 0, ""
     fields = ["due_at", "failures", "problem", *form.cleaned_data]
+    if not schedule.runs_on_drift:  # what a drift run finds from now on starts nothing
+        schedule.awaited = None
+        fields.append("awaited")
     schedule.save(update_fields=fields if schedule.pk else None)
     record(request, Verb.SCHEDULES_CHANGED, schedule.stack, f"{schedule} {what}")
     messages.success(request, f"The schedule {what}")

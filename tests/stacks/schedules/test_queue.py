@@ -4,6 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 import time_machine
+from django.test import Client
 from django.utils import timezone
 
 from stacks.execution import queue
@@ -222,6 +223,39 @@ def test_drift_that_is_only_to_be_shown_starts_nothing(applied: Stack) -> None:
     assert start_scheduled_next()
     found_drift(schedule)
     assert not start_scheduled_next()
+
+
+def test_who_clears_the_choice_stops_what_a_drift_run_would_start(
+    applied: Stack, member: Client
+) -> None:
+    schedule = make_schedule(applied, runs_on_drift=True)
+    assert start_scheduled_next()
+    typed = {"what": "drift", "cron": schedule.cron, "time_zone": schedule.time_zone}
+    member.post(f"/stacks/network/schedules/{schedule.pk}/", typed)
+    found_drift(schedule)
+    assert not start_scheduled_next()
+    assert not applied.runs.filter(origin=Origin.DRIFT).exists()
+
+
+def test_a_choice_that_was_cleared_while_the_drift_run_started_counts(applied: Stack) -> None:
+    schedule = make_schedule(applied, runs_on_drift=True)
+    assert start_scheduled_next()
+    Schedule.objects.update(runs_on_drift=False)
+    found_drift(schedule)
+    assert start_scheduled_next()
+    assert not start_scheduled_next()
+    assert not applied.runs.filter(origin=Origin.DRIFT).exists()
+
+
+def test_what_was_found_waits_while_the_stack_is_detached(applied: Stack) -> None:
+    schedule = make_schedule(applied, runs_on_drift=True)
+    assert start_scheduled_next()
+    found_drift(schedule)
+    Integration.objects.update(unlinked_at=timezone.now())
+    assert not start_scheduled_next()
+    Integration.objects.update(unlinked_at=None)
+    assert start_scheduled_next()
+    assert newest(applied).origin == Origin.DRIFT
 
 
 def test_while_the_provider_is_down_a_found_drift_is_kept(
