@@ -183,6 +183,8 @@ def _move(run: Run, state: State, **fields: Any) -> None:
     Run.objects.filter(pk=run.pk).update(**fields)
     if state == State.FINISHED and run.kind == Kind.TRACKED:
         Dependency.objects.make_due(run.stack)
+    if state == State.FINISHED and run.kind == Kind.DRIFT:
+        note_drift(run)
     run.refresh_from_db()
 
 
@@ -263,8 +265,6 @@ class Job:
             raise JobFailed(CHANGED_MEANWHILE)
         if not is_applied:
             end(self.run, State.FINISHED, **fields)
-            if self.run.kind == Kind.DRIFT:
-                note_drift(self.run)
             return
         PlanFile.objects.update_or_create(
             run=self.run,

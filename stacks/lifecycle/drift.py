@@ -43,7 +43,8 @@ def overlaps_apply(run: Run) -> bool:
 def note_drift(run: Run) -> None:
     """Store that a finished drift run is its stack's newest, unless an apply has begun since.
 
-    An apply that begins after that was asked forgets it again.
+    An apply that begins after that was asked forgets it again. To be called in the transaction
+    that ends the run.
     """
     Stack.objects.filter(pk=run.stack_id).update(drift_run=run)
     if overlaps_apply(run):

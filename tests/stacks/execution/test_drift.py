@@ -9,7 +9,9 @@ from django.test import Client
 from django.utils import timezone
 
 from accounts.models import User
+from stacks.execution.job import end
 from stacks.execution.tools import terraform
+from stacks.lifecycle import drift
 from stacks.lifecycle.actions import Action, act, refuses_retry
 from stacks.lifecycle.drift import CHANGED_MEANWHILE, applied_run
 from stacks.lifecycle.triggering import NotTriggered, commit_of, trigger
@@ -17,10 +19,11 @@ from stacks.models import Run, Stack, StackVariable
 from stacks.models.schedule import What
 from stacks.rules.states import Kind, Operation, Origin, State
 from stacks.schedules.queue import start_scheduled_next
-from tests.builders import make_run, make_schedule
+from tests.builders import make_run, make_schedule, make_stack
 from tests.emulator.model import Repository
 from tests.stacks.execution.conftest import log_of, pushed, work
 from tests.stacks.execution.state_server import StateServer
+from vcs_integrations.models import Integration
 
 # What is outside is a state that somebody else writes, and whose output the code reads.
 CODE = """
@@ -161,6 +164,27 @@ def test_what_is_found_while_a_run_is_applied_does_not_count(applied: Stack) -> 
     assert (run.state, run.failure) == (State.FAILED, CHANGED_MEANWHILE)
     applied.refresh_from_db()
     assert applied.drift_run is None
+
+
+def test_a_drift_run_ends_with_its_result_or_not_at_all(
+    linked: Integration, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stack = make_stack(linked)
+    run = make_run(stack, kind=Kind.DRIFT, state=State.PLANNING, plan_started_at=timezone.now())
+
+    def dies(run: Run) -> bool:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as killed:
+        killed.setattr(drift, "overlaps_apply", dies)
+        with pytest.raises(KeyboardInterrupt):
+            end(run, State.FINISHED, drifted=2)
+    stack.refresh_from_db()
+    stored = Run.objects.get()
+    assert (stored.state, stored.drifted, stack.drift_run) == (State.PLANNING, None, None)
+    end(run, State.FINISHED, drifted=2)
+    stack.refresh_from_db()
+    assert stack.drift_run == run and run.has_drift
 
 
 def test_no_other_code_than_what_was_applied_finds_the_secrets(
