@@ -60,14 +60,9 @@ from stacks.execution.tools.terraform import PlanSummary
 from stacks.execution.versions import choosing
 from stacks.execution.versions.wanted import NoVersion
 from stacks.lifecycle.basis import basis_now, why_state_refuses
-from stacks.lifecycle.drift import (
-    CHANGED_MEANWHILE,
-    forget_drift,
-    note_drift,
-    overlaps_apply,
-)
+from stacks.lifecycle.drift import CHANGED_MEANWHILE, note_drift, overlaps_apply
 from stacks.lifecycle.forks import is_refused
-from stacks.models import Backend, Dependency, PlanFile, Run, Tool
+from stacks.models import Backend, Dependency, PlanFile, Run, Stack, Tool
 from stacks.rules.states import Kind, Operation, State
 from stacks.tfstate.backend import address_of, issue_credential, limit_apply, username_of
 from stacks.tfstate.files import LARGEST_STATE
@@ -298,7 +293,7 @@ class Job:
         self._run_commands("before_apply", {PLAN_VARIABLE: plan})
         command = terraform.apply_command(self.program, plan, self._apply_options())
         limits = Limits(settings.RUN_APPLY_MINUTES * 60, outlives=True)
-        forget_drift(self.run)
+        Stack.objects.filter(pk=self.stack.pk).forget_drift()
         limit_apply(self.run, timedelta(seconds=limits.seconds + KILLED_AFTER))
         code = self._execute(command, limits)
         if code in TIMED_OUT:

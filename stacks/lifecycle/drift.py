@@ -5,6 +5,7 @@ state with what there is, whatever was pushed since. Its code was applied with t
 tracked runs, so it finds these again.
 """
 
+from stacks.lifecycle.basis import why_state_refuses
 from stacks.models import Run, Stack
 from stacks.rules.states import Kind, Operation, State
 
@@ -41,16 +42,12 @@ def overlaps_apply(run: Run) -> bool:
 
 
 def note_drift(run: Run) -> None:
-    """Store that a finished drift run is its stack's newest, unless an apply has begun since.
+    """Store that a finished drift run is its stack's newest, unless what it compared changed since.
 
-    An apply that begins after that was asked forgets it again. To be called in the transaction
-    that ends the run.
+    What changes after that was asked forgets it again: an apply, or a restored state. To be called
+    in the transaction that ends the run.
     """
-    Stack.objects.filter(pk=run.stack_id).update(drift_run=run)
-    if overlaps_apply(run):
-        forget_drift(run)
-
-
-def forget_drift(run: Run) -> None:
-    """Forget what was found of a stack, since a run begins to change what there is."""
-    Stack.objects.filter(pk=run.stack_id).update(drift_run=None)
+    stack = Stack.objects.filter(pk=run.stack_id)
+    stack.update(drift_run=run)
+    if overlaps_apply(run) or why_state_refuses(run):
+        stack.forget_drift()

@@ -76,6 +76,10 @@ class StackQuerySet(models.QuerySet["Stack"]):
             | Q(drift_run__drifted__isnull=False, drift_run__changed_outputs__gt=0)
         )
 
+    def forget_drift(self) -> None:
+        """Forget what was found, since what there is, or what it is compared with, changes."""
+        self.update(drift_run=None)
+
     def plan_again_once_quiet(self) -> None:
         """Have the worker look for out-of-date plans once nothing more moves."""
         self.update(plan_again_at=timezone.now() + QUIET)
@@ -177,7 +181,7 @@ class Stack(models.Model):
     head_read_at = models.DateTimeField(null=True, blank=True)
     branch_gone_at = models.DateTimeField(null=True, blank=True)
 
-    # The newest run that compared what there is with what was applied; none since a later apply
+    # The newest run that compared what there is with what was applied; none since either changed
     drift_run = models.ForeignKey(
         "stacks.Run", null=True, blank=True, on_delete=models.SET_NULL, related_name="+"
     )
@@ -295,7 +299,6 @@ class Stack(models.Model):
             self.head_position = self.followed_position = None
             self.followed_at = timezone.now()
             self.plans_older = self.plan_older_at = self.plan_again_at = None
-            self.drift_run = None
             # An admin may be choosing at this moment, and chose for the code that was there.
             self.reach = Stack.objects.select_for_update().get(pk=self.pk).reach
             if repository != self.repository:
@@ -303,6 +306,8 @@ class Stack(models.Model):
                 self.readable.clear()
             self.repository, self.branch = repository, branch
             self.save()
+            Stack.objects.filter(pk=self.pk).forget_drift()
+            self.refresh_from_db(fields=["drift_run"])
             # What is pending because it was older than the stack would stay pending for good.
             self.reports.filter(blocked_by=Rule.BEFORE_STACK).renew()
 

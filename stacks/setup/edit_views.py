@@ -83,6 +83,8 @@ def _change_step(request: HttpRequest, slug: str, step: type[StepForm]) -> HttpR
     if form.is_valid():
         with transaction.atomic():
             Stack.objects.filter(pk=found.pk).update(**form.stack_fields)
+            if form.stack_fields.get("backend", found.backend) != found.backend:
+                Stack.objects.filter(pk=found.pk).forget_drift()
             record(request, Verb.STACK_CHANGED, found, str(form.title))
             # What it begins to follow is read from now on.
             ModuleSource.objects.filter(run__stack=found).have_read()
@@ -169,12 +171,14 @@ def delete_stack(request: HttpRequest, slug: str) -> HttpResponse:
 
 def _change(request: HttpRequest, found: Stack, form: NameStackForm) -> bool:
     """Store what the form says; on False the form says that its name was taken meanwhile."""
-    labels = found.labels
+    labels, project_root = found.labels, found.project_root
     for field, value in form.cleaned_data.items():
         setattr(found, field, value)
     try:
         with transaction.atomic():
             found.save(update_fields=[*form.cleaned_data, "search_text"])
+            if found.project_root != project_root:
+                Stack.objects.filter(pk=found.pk).forget_drift()
             if is_admin(request) and found.labels != labels:
                 follow_labels(found, labels)
             record(request, Verb.STACK_CHANGED, found, "Name and labels")

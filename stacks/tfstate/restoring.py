@@ -57,6 +57,7 @@ def restore(version: StateVersion, username: str) -> StateVersion:
     restored.number = newest.number + 1 if newest else 1
     restored.save()
     restored.keep(content)
+    Stack.objects.filter(pk=version.stack_id).forget_drift()
     return restored
 
 

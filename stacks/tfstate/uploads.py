@@ -132,5 +132,6 @@ def store(upload: StateUpload, username: str) -> StateVersion:
     version.number = newest.number + 1 if newest else 1
     version.save()
     version.keep(content)
+    Stack.objects.filter(pk=stack.pk).forget_drift()
     upload.delete()
     return version

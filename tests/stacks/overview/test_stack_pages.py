@@ -9,7 +9,8 @@ from django.test import Client
 from django.utils import timezone
 
 from stacks.models import Stack
-from tests.builders import make_integration, make_stack
+from stacks.rules.states import Kind, State
+from tests.builders import make_integration, make_run, make_stack
 from tests.emulator import Emulator
 from tests.emulator.model import Organization, Repository
 from tests.stacks.conftest import INFRASTRUCTURE, errors, remote, source
@@ -240,6 +241,24 @@ def test_a_branch_is_not_mistaken_for_one_that_begins_alike(
 
 
 # Changing it
+
+
+def test_drift_that_was_found_for_another_folder_or_branch_is_forgotten(
+    member: Client, stack: Stack
+) -> None:
+    found = make_run(stack, 1, kind=Kind.DRIFT, state=State.FINISHED)
+    Stack.objects.update(drift_run=found)
+    typed = {"name": "Network", "description": "D", "project_root": stack.project_root}
+    member.post(f"{STACK}edit/", typed)
+    stack.refresh_from_db()
+    assert stack.drift_run == found
+    member.post(f"{STACK}edit/", typed | {"project_root": "x"})
+    assert Stack.objects.get().drift_run is None
+    Stack.objects.update(drift_run=found)
+    stack.refresh_from_db()
+    stack.follow(stack.repository, "release")
+    assert stack.drift_run is None
+    assert Stack.objects.get().drift_run is None
 
 
 def test_editing_changes_what_was_typed_and_keeps_the_address(member: Client, stack: Stack) -> None:

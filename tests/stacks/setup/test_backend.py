@@ -7,7 +7,7 @@ from django.db import IntegrityError, transaction
 from django.test import Client
 
 from stacks.models import Run, Stack
-from stacks.rules.states import UNDER_WAY, State
+from stacks.rules.states import UNDER_WAY, Kind, State
 from tests.builders import make_run
 from tests.stacks.conftest import BACKEND, create, errors, step
 from vcs_integrations.models import Integration
@@ -52,6 +52,16 @@ def test_the_backend_can_be_changed(member: Client, stack: Stack) -> None:
     assert "OpenTofu, state kept by the backend that the code names." in response.content.decode()
     stack.refresh_from_db()
     assert (stack.tool, stack.backend) == ("opentofu", "own")
+
+
+def test_drift_that_was_found_with_another_backend_is_forgotten(
+    member: Client, stack: Stack
+) -> None:
+    Stack.objects.update(drift_run=make_run(stack, kind=Kind.DRIFT, state=State.FINISHED))
+    member.post(PATH, BACKEND | {"tool": "opentofu"})
+    assert Stack.objects.get().drift_run
+    member.post(PATH, BACKEND | {"backend": "own"})
+    assert Stack.objects.get().drift_run is None
 
 
 @pytest.mark.parametrize("state", sorted(UNDER_WAY))

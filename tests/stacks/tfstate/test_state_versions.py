@@ -6,12 +6,14 @@ from typing import Any
 
 import pytest
 from django.test import Client
+from django.utils import timezone
 from pytest_django import Settings
 
 from accounts.audit.records import Verb, entries
+from stacks.execution.job import end
 from stacks.lifecycle.basis import why_state_refuses
 from stacks.models import Run, Stack, StackVariable, StateVersion
-from stacks.rules.states import State
+from stacks.rules.states import Kind, State
 from stacks.tfstate.files import InvalidState
 from stacks.tfstate.restoring import with_serial
 from tests.builders import make_lock, make_run, make_state_version
@@ -182,6 +184,10 @@ def test_an_admin_restores_a_version_with_a_higher_serial(
     assert member.post(RESTORE, {"name": "Network"}).status_code == 403
     assert "Type Network to confirm." in words(admin.get(RESTORE))
     planned = make_run(stack, 2, state=State.FINISHED, state_version=2)
+    drift = {"kind": Kind.DRIFT, "plan_started_at": timezone.now(), "state_version": 2}
+    found = make_run(stack, 3, state=State.FINISHED, **drift)
+    comparing = make_run(stack, 4, state=State.PLANNING, **drift)
+    Stack.objects.update(drift_run=found)
     answer = admin.post(RESTORE, {"name": "Network"}, follow=True)
     assert said(answer) == ["Version 1 of the state of Network was restored"]
     restored = stack.state_versions.first()
@@ -193,6 +199,10 @@ def test_an_admin_restores_a_version_with_a_higher_serial(
     (entry,) = entries().filter(verb=Verb.STATE_RESTORED)
     assert entry.note == "Version 1 as Version 3: lineage a, serial 9"
     assert why_state_refuses(planned).startswith("The state changed since this plan was made")
+    # Drift was found in another state, before or meanwhile.
+    assert Stack.objects.get().drift_run is None
+    end(comparing, State.FINISHED, drifted=2)
+    assert Stack.objects.get().drift_run is None
 
 
 @pytest.mark.parametrize("name", ["", "network", "Network2", "NETWORK"])
