@@ -6,13 +6,13 @@ from datetime import timedelta
 from django.db.models import BigIntegerField, CharField
 
 from core.prepared import Given, Prepared
-from stacks.lifecycle.triggering import NotTriggered, trigger
+from stacks.lifecycle.triggering import NotTriggered, head_of, trigger
 from stacks.models import Decision, ModulePush, ModuleSource, Run, Stack
 from stacks.rules import triggers
 from stacks.rules.states import Kind, Origin
 from stacks.rules.triggers import Rule
 from vcs_integrations.models import Delivery, Integration
-from vcs_integrations.providers.events import RefChanged, RemoteCommit
+from vcs_integrations.providers.events import RefChanged
 
 # A host's clock and a worker's may differ so much.
 CLOCKS_DIFFER = timedelta(minutes=10)
@@ -85,13 +85,9 @@ def _decide(
 def _start(stack: Stack, source: ModuleSource, subject: str) -> tuple[str, Run | None]:
     """Start a tracked run of a stack's head; return why, and the run, or one that waits already."""
     used = f"{source.run} used {source.ref or 'the default branch'} of {source.repository}"
-    if not stack.head_sha:
-        return f"{used}. The head of {stack.branch} is not known yet.", None
-    head = RemoteCommit(
-        stack.head_sha, stack.head_message, stack.head_author, stack.head_authored_at
-    )
+    note = f"{subject}: {used}."
     try:
-        run = trigger(stack, Kind.TRACKED, head, origin=Origin.MODULE, note=f"{subject}: {used}.")
+        run = trigger(stack, Kind.TRACKED, head_of(stack), origin=Origin.MODULE, note=note)
     except NotTriggered as reason:
         return f"{used}. {reason}", reason.run
     return f"{used}, which moved.", run

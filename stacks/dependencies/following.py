@@ -13,11 +13,10 @@ from django.utils import timezone
 from core.encryption import WrongKey
 from core.leases import LeaseLost
 from stacks.dependencies.outputs import changed_outputs
-from stacks.lifecycle.triggering import NotTriggered, trigger
+from stacks.lifecycle.triggering import NotTriggered, head_of, trigger
 from stacks.models import Dependency, DependencyRun, Run
 from stacks.rules.states import Kind, Origin, State
 from stacks.tfstate.files import InvalidState
-from vcs_integrations.providers.events import RemoteCommit
 
 LEASE = timedelta(minutes=1)
 # While the other stack applies, its state is unfinished.
@@ -70,16 +69,9 @@ def _start(dependency: Dependency, changed: list[str]) -> Run:
     """Start a tracked run of the head; one that waits for the same already does it. Raises
     NotTriggered.
     """
-    stack = dependency.stack
-    commit = RemoteCommit(
-        stack.head_sha, stack.head_message, stack.head_author, stack.head_authored_at
-    )
-    if not commit.sha:
-        raise NotTriggered(f"The head of {stack.branch} is not known yet.")
+    stack, note = dependency.stack, _note(dependency, changed)
     try:
-        return trigger(
-            stack, Kind.TRACKED, commit, origin=Origin.DEPENDENCY, note=_note(dependency, changed)
-        )
+        return trigger(stack, Kind.TRACKED, head_of(stack), origin=Origin.DEPENDENCY, note=note)
     except NotTriggered as error:
         if error.run is None:
             raise

@@ -103,6 +103,8 @@ def trigger(
 def _check_is_head(stack: Stack, commit: RemoteCommit) -> None:
     if stack.branch_gone_at:
         raise NotTriggered(f"The tracked branch {stack.branch} is gone.")
+    if not stack.head_sha:
+        raise NotTriggered(f"The head of {stack.branch} is not known yet.")
     if stack.head_sha != commit.sha:
         raise NotTriggered(f"{stack.branch} has a newer commit by now: {stack.head_sha[:8]}.")
 

@@ -9,7 +9,7 @@ from accounts.models import User
 from stacks.execution import queue
 from stacks.lifecycle.actions import refuses_retry
 from stacks.lifecycle.planning_again import plan_again_next
-from stacks.lifecycle.triggering import NotTriggered, trigger
+from stacks.lifecycle.triggering import NotTriggered, head_of, trigger
 from stacks.models import Report, Run, Stack
 from stacks.rules.states import Kind, Operation, Origin, State
 from stacks.sources.heads import follow_from_now, read_head
@@ -253,6 +253,13 @@ def test_no_proposed_run_destroys_and_no_push_does_either(linked: Integration) -
         with pytest.raises(IntegrityError), transaction.atomic():
             make_run(stack, **about)
     make_run(stack, origin=Origin.PERSON, operation=Operation.DESTROY)
+
+
+def test_without_a_known_head_no_tracked_run_starts(linked: Integration) -> None:
+    stack = make_stack(linked)
+    with pytest.raises(NotTriggered, match="The head of main is not known yet"):
+        trigger(stack, Kind.TRACKED, head_of(stack), origin=Origin.MODULE)
+    assert not stack.runs.exists()
 
 
 def test_one_tracked_run_holds_its_stack_whatever_started_it(linked: Integration) -> None:
