@@ -1,6 +1,5 @@
 """Terraform and OpenTofu: which one, their commands, and reading a plan."""
 
-import json
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -24,11 +23,10 @@ PLAN = "plan"
 NO_CHANGES, CHANGES = 0, 2
 # How long a plan waits for the lock of the state, which another program may hold.
 LOCK_TIMEOUT = "-lock-timeout=60s"
-SENSITIVE = "(sensitive)"
 # How many resources, and how many outputs, are stored for the page of a run, which lists them.
 MOST_LISTED = 5000
 # How much is kept of what a plan lists, in characters.
-LONGEST = {"address": 500, "module": 500, "moved_from": 500, "name": 200, "value": 200}
+LONGEST = {"address": 500, "module": 500, "moved_from": 500, "name": 200}
 # Since when a saved plan is applied with the files of variables that it was made with.
 FIRST_WITH_VARIABLES = {Tool.TERRAFORM: (1, 10), Tool.OPENTOFU: (1, 8)}
 # Since when `show -json` marks what a provider says is sensitive in the values before a change
@@ -152,8 +150,8 @@ def read_plan(
 ) -> PlanSummary | None:
     """Read what `show -json` printed; None when that is no plan.
 
-    Of values only those of outputs are kept that are not marked as sensitive, masked.
-    `hides_values` keeps none at all, where not every sensitive value is marked.
+    Its rows have no values: those of its entries are encrypted, and removed sooner. With
+    `hides_values` entries keep none, where not every sensitive value is marked.
     """
     try:
         summary = _summary(read_json(text), hides_values)
@@ -176,24 +174,13 @@ def _summary(plan: dict[str, Any], hides_values: bool) -> PlanSummary:
             summary.count(row)
     for name, change in sorted((plan.get("output_changes") or {}).items()):
         if action := ACTIONS.get(tuple(change["actions"]), "change"):
-            value = SENSITIVE if hides_values else _value(change)
-            summary.outputs.append({"name": str(name), "action": action, "value": value})
+            summary.outputs.append({"name": str(name), "action": action})
     summary.changed_outputs = len(summary.outputs)
     listed = len(summary.resources) + len(summary.outputs)
     summary.resources = in_order(summary.resources)[:MOST_LISTED]
     summary.outputs = summary.outputs[:MOST_LISTED]
     summary.left_out = listed - len(summary.resources) - len(summary.outputs)
     return summary
-
-
-def _value(change: dict[str, Any]) -> str:
-    if change.get("after_sensitive") or change.get("before_sensitive"):
-        return SENSITIVE
-    if change.get("after_unknown"):
-        return "(known after apply)"
-    if change.get("after") is None:
-        return ""
-    return json.dumps(change["after"], ensure_ascii=False)
 
 
 def _cut(text: str, most: int) -> str:

@@ -14,7 +14,8 @@ from pytest_django import Settings
 from pytest_django.live_server_helper import LiveServer
 
 from stacks.execution import job, queue
-from stacks.models import Backend, Run, Stack, StackVariable
+from stacks.models import Backend, Run, Stack, StackVariable, values_of
+from stacks.models.plan import Kind as ChangeKind
 from stacks.rules.states import Kind, State
 from tests.builders import make_run, make_stack
 from tests.emulator.model import Repository
@@ -185,3 +186,12 @@ def commands_below(folder: Path) -> list[str]:
         except OSError:
             continue
     return [line for line in found if line]  # without those that ended
+
+
+def outputs_of(run: Run) -> dict[str, str]:
+    """Return the new values of a plan's outputs, as its page has them: lists part by part."""
+    found = {}
+    for change in run.plan_changes.filter(kind=ChangeKind.OUTPUT):
+        rows = values_of(run, change.part)[change.number]["rows"]
+        found[change.address] = "\n".join(str(new) for _, _, new, _ in rows)
+    return found

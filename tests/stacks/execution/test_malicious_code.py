@@ -39,6 +39,7 @@ from tests.stacks.execution.conftest import (
     commands_below,
     committed,
     log_of,
+    outputs_of,
     pushed,
     queued,
     work,
@@ -165,9 +166,7 @@ def test_hooks_filters_and_submodules_are_not_obeyed(
     run = queued(stack, committed(repository, files), kind=Kind.PROPOSED)
     (done,) = work()
     assert done.state == State.FINISHED, as_text(log_of(run))
-    assert done.plan
-    (output,) = done.plan["outputs"]
-    names = output["value"]
+    (names,) = outputs_of(done).values()
     assert "post-checkout" in names
     assert "sub/" not in names and ".git/" not in names
 

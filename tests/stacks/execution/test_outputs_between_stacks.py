@@ -10,12 +10,12 @@ from stacks.dependencies.following import follow_next
 from stacks.dependencies.graph import depend
 from stacks.dependencies.views import data_block
 from stacks.execution.output.logs import as_text
-from stacks.models import Run, Stack, StateGrant
+from stacks.models import Stack, StateGrant
 from stacks.rules.states import Kind, Origin, State
 from stacks.sources.heads import follow_from_now
 from tests.builders import make_stack
 from tests.emulator.model import Repository
-from tests.stacks.execution.conftest import log_of, pushed, work
+from tests.stacks.execution.conftest import log_of, outputs_of, pushed, work
 
 Files = dict[str, str | None]
 SENSITIVE = "a-sensitive-output-of-another-stack"
@@ -48,11 +48,6 @@ def owner_code(value: str) -> str:
     return OWNER % (json.dumps(value), SENSITIVE)
 
 
-def outputs_of(run: Run) -> dict[str, str]:
-    assert run.plan, as_text(log_of(run))
-    return {one["name"]: one["value"] for one in run.plan["outputs"]}
-
-
 def test_outputs_are_read_by_grant_and_a_change_runs_the_reader_once(
     kept: Stack, repository: Repository, reader: Stack, member: Client
 ) -> None:
@@ -75,7 +70,7 @@ def test_outputs_are_read_by_grant_and_a_change_runs_the_reader_once(
     granted.refresh_from_db()
     assert granted.state == State.FINISHED, as_text(log_of(granted))
     assert outputs_of(granted)["read"] == '"net-1"'
-    assert SENSITIVE not in as_text(log_of(granted)) + json.dumps(granted.plan)
+    assert SENSITIVE not in as_text(log_of(granted)) + json.dumps(outputs_of(granted))
 
     proposed = pushed(reader, repository, files, Kind.PROPOSED)
     work()

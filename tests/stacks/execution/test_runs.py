@@ -1,6 +1,5 @@
 """A run from the queue to its end, with real git, Terraform and bubblewrap."""
 
-import json
 import socket
 import time
 from base64 import b64encode
@@ -28,6 +27,7 @@ from tests.stacks.execution.conftest import (
     THREE,
     commands_below,
     log_of,
+    outputs_of,
     pushed,
     work,
 )
@@ -46,11 +46,13 @@ def test_a_proposed_run_plans_and_ends(stack: Stack, repository: Repository) -> 
             {"address": f"terraform_data.network[{number}]", "action": "add"} for number in range(3)
         ],
         "outputs": [
-            {"name": "names", "action": "add", "value": '["a", "b"]'},
-            {"name": "password", "action": "add", "value": "(sensitive)"},
+            {"name": "names", "action": "add"},
+            {"name": "password", "action": "add"},
         ],
         "left_out": 0,
     }
+    # Values are only where they are encrypted, and pruned.
+    assert outputs_of(done) == {"names": '"a"\n"b"', "password": "(sensitive)"}
     assert not PlanFile.objects.exists()
     log = as_text(log_of(run))
     assert "Fetching commit" in log and "terraform_data.network[2] will be created" in log
@@ -307,7 +309,7 @@ output "encoded" {
     run = pushed(stack, repository, {"main.tf": HTTP_BACKEND + code}, Kind.PROPOSED)
     (done,) = work()
     assert done.state == State.FINISHED, log_of(run)
-    shown = as_text(log_of(run)) + json.dumps(done.plan)
+    shown = as_text(log_of(run)) + "".join(outputs_of(done).values())
     assert "seen by all ********" in shown
     for part in ("horse", "battery", "staple", b64encode(secret.encode()).decode()):
         assert part not in shown

@@ -22,6 +22,7 @@ from tests.stacks.execution.conftest import (
     commands_below,
     committed,
     log_of,
+    outputs_of,
     pushed,
     work,
 )
@@ -44,8 +45,8 @@ def run_of(stack: Stack, repository: Repository, files: dict[str, str]) -> tuple
 
 
 def seen(run: Run) -> str:
-    assert run.plan
-    return str(run.plan["outputs"][0]["value"])
+    (value,) = outputs_of(run).values()
+    return value
 
 
 @pytest.fixture

@@ -24,6 +24,7 @@ from tests.stacks.execution.conftest import (
     commands_below,
     committed,
     log_of,
+    outputs_of,
     queued,
     work,
 )
@@ -93,9 +94,8 @@ def test_a_submodule_is_planned_at_exactly_its_commit(
     files = {"main.tf": CALLS + USES}
     done, log = run_of(stack, committed(repository, with_submodule(url, sha, files)))
     assert done.state == State.FINISHED, (done.failure, log)
-    assert done.plan
-    (output,) = done.plan["outputs"]
-    assert output["value"] == '"forty-two"'
+    (value,) = outputs_of(done).values()
+    assert value == '"forty-two"'
     assert f"Fetching submodule modules/shared: commit {str(sha)[:8]} of Common/shared" in log
 
 

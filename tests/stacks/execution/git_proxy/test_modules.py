@@ -16,6 +16,7 @@ from tests.stacks.execution.conftest import (
     SUBMODULE,
     committed,
     log_of,
+    outputs_of,
     pushed,
     work,
 )
@@ -48,9 +49,8 @@ def over_ssh(module: Repository, port: str = "") -> str:
 
 
 def answer_of(run: Run) -> str:
-    assert run.plan
-    (output,) = run.plan["outputs"]
-    return str(output["value"])
+    (value,) = outputs_of(run).values()
+    return value
 
 
 def fetched_by(run: Run) -> list[tuple[str, str, str]]:
