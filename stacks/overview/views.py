@@ -17,7 +17,7 @@ from accounts.audit.records import Verb, record
 from core.http import HtmxHttpRequest, post_or_redirect
 from core.keyset import keyset_page
 from stacks.deciding.older_pull_requests import plan_older, waiting
-from stacks.models import PullRequest, Run, Stack
+from stacks.models import PullRequest, Reach, Run, Stack
 from stacks.models.report import What, policy_name
 from stacks.overview.forms import ActivityFilter
 from stacks.overview.stack_list import SORTS, stack_list_of
@@ -67,6 +67,7 @@ def stack(request: HtmxHttpRequest, slug: str) -> HttpResponse:
             "drift_run": found.runs.filter(pk=found.drift_run_id or 0)
             .select_related("stack")
             .first(),
+            "readable": list(found.readable.all()) if found.reach == Reach.LISTED else [],
             "policy_name": policy_name(found),
             "version": version,
             "is_fresh": is_live,

@@ -93,7 +93,7 @@ def module_access(request: HttpRequest, stack: Stack) -> HttpResponse:
         named = f": {', '.join(map(str, listed))}" if listed else ""
         record(request, Verb.STACK_CHANGED, stack, f"Module access: {reach.label}{named}"[:2000])
         messages.success(request, f"Module access of {stack.name} was changed")
-        return redirect("stacks:module_access", stack.slug)
+        return redirect(stack)
     if data is not None:  # the next try is for what the page shows now
         again = data.copy()
         again["source"] = str(stack.repository_id)

@@ -4,6 +4,8 @@ from typing import Any
 
 import pytest
 from django.test import Client
+from django.urls import reverse
+from django.utils.html import strip_tags
 
 from accounts.audit.records import Verb, entries
 from stacks.models import Reach, Stack
@@ -40,7 +42,8 @@ def test_an_admin_lists_repositories_and_the_audit_log_says_which(
 ) -> None:
     assert chosen(stack) == ("project", [])
     typed = f"\n  Common/shared \n{shared.web_url}\n"
-    assert send(admin, stack, reach="listed", repositories=typed).status_code == 302
+    answer = send(admin, stack, reach="listed", repositories=typed)
+    assert (answer.status_code, answer["Location"]) == (302, stack.get_absolute_url())
     assert chosen(stack) == ("listed", ["Common/shared"])
     entry = entries().filter(verb=Verb.STACK_CHANGED).get()
     assert entry.note == ("Module access: Those of its own project, and these: Common/shared")
@@ -52,6 +55,36 @@ def test_an_admin_lists_repositories_and_the_audit_log_says_which(
     # What is not listed any more is no longer readable.
     assert send(admin, stack, reach="organization", repositories=typed).status_code == 302
     assert chosen(stack) == ("organization", [])
+
+
+def test_the_stack_says_what_its_code_may_read_and_where_that_is_changed(
+    admin: Client, member: Client, stack: Stack, shared: Repository
+) -> None:
+    def said(client: Client) -> str:
+        page = strip_tags(client.get(stack.get_absolute_url()).content.decode())
+        return " ".join(page.split()).partition("Module access")[2].partition(".")[0].strip()
+
+    assert said(admin) == "Repositories of its own project"
+    send(admin, stack, reach="listed", repositories="Common/shared")
+    assert said(member) == "Repositories of its own project, and of others Common/shared"
+    for number in range(4):
+        shared.pk, shared.external_id, shared.name = None, str(number), f"zone-{number}"
+        shared.save()
+        stack.readable.add(shared)
+    assert said(member).endswith("Common/shared, Common/zone-0, Common/zone-1 and 2 more")
+    send(admin, stack, reach="organization")
+    assert said(member) == "All repositories of the organization that the token may read"
+    for client, does in ((admin, "Change"), (member, "Show")):
+        link = f'href="{PAGE}" aria-label="{does} module access"'
+        assert link in client.get(stack.get_absolute_url()).content.decode()
+
+
+def test_editing_leads_to_all_other_settings_of_a_stack(member: Client, stack: Stack) -> None:
+    page = member.get(f"{stack.get_absolute_url()}edit/").content.decode()
+    for name in (
+        "change_source", "change_behavior", "change_backend", "change_arguments", "module_access",
+    ):  # fmt: skip
+        assert f'href="{reverse(f"stacks:{name}", args=[stack.slug])}"' in page
 
 
 @pytest.mark.parametrize("reach", Reach.values)
