@@ -605,6 +605,8 @@ def _stacks(scene: Scene) -> None:
     waits = scene.stack(f"A {LONG_NAME}")
     make_run(waits, 11, state=RunState.UNCONFIRMED)
     make_run(waits, 12)
+    waits.drift_run = make_run(waits, 13, kind=Kind.DRIFT, drifted=2, changed_outputs=0)
+    waits.save()
     scene.member("/stacks/?label=prod&sort=state")
 
 
@@ -634,6 +636,8 @@ def _runs(scene: Scene) -> None:
             changed=1,
             destroyed=0,
         )
+    make_run(stack, 2, operation="destroy", origin="person")
+    make_run(stack, 3, kind=Kind.DRIFT, drifted=2, changed_outputs=0)
     scene.busy_stack()
     scene.member("/runs/")
     expect(scene.page.get_by_role("link", name="Runs 4 waiting for confirmation")).to_be_visible()

@@ -12,7 +12,7 @@ from django.test import Client
 from accounts.models import User
 from stacks.models import Run, RunAction, Stack
 from stacks.overview.all_runs import RUNS_ON_A_PAGE, WAITING_SHOWN
-from stacks.rules.states import Kind, State
+from stacks.rules.states import Kind, Operation, Origin, State
 from tests.builders import make_run, make_stack, new_run
 from vcs_integrations.models import Integration
 
@@ -52,6 +52,25 @@ def acted(run: Run, person: str, action: str = "confirm") -> None:
 
 
 # What comes first
+
+
+def test_what_a_run_destroys_and_which_drift_it_found_is_said_as_on_the_stacks_page(
+    member: Client, stack: Stack
+) -> None:
+    make_run(stack, 1, operation=Operation.DESTROY, origin=Origin.PERSON)
+    refresh = {"operation": Operation.REFRESH_ONLY, "origin": Origin.PERSON}
+    make_run(stack, 2, drifted=0, changed_outputs=0, **refresh)
+    make_run(stack, 3, kind=Kind.DRIFT, drifted=2, changed_outputs=0)
+    for address in (RUNS, stack.get_absolute_url()):
+        page = text(member.get(address))
+        for shown in (
+            '<span class="badge badge-error">Destroy</span>',
+            '<span class="badge badge-plain">Refresh only</span>',
+            '<span class="badge badge-warning">Drift found</span>',
+            "2 resources changed outside",
+            "No drift",
+        ):
+            assert page.count(shown) == 1, (address, shown)
 
 
 def test_runs_of_all_stacks_are_listed_the_newest_first(
