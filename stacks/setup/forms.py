@@ -236,8 +236,8 @@ class BehaviorForm(StepForm):
     autodeploy = forms.BooleanField(
         label="Autodeploy",
         required=False,
-        help_text="On: what is pushed to the tracked branch is applied as soon as it is planned, "
-        "except for a plan that destroys every resource in the state. "
+        help_text="On: every tracked run is applied as soon as it is planned, except for destroy "
+        "runs, plans that destroy every resource in the state, and plans that could not be read. "
         "Off: each plan waits until somebody has read and confirmed it.",
     )
     plans_merged = forms.BooleanField(

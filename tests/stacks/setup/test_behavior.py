@@ -219,6 +219,9 @@ def test_the_behavior_can_be_changed(member: Client, stack: Stack) -> None:
     assert "Without submodules. Without Git LFS files." in page
     assert "Other branches need a pull request." in page
     assert "Not for drafts. Also for forks. Plans are applied without confirmation." in page
+    assert "Runs when its modules change." not in page
+    page = words(member.post(BEHAVIOR, sent | {"runs_on_modules": "on"}, follow=True))
+    assert "Runs when its modules change. Other branches need a pull request." in page
     form = member.get(BEHAVIOR).context["form"]
     assert {name: form[name].value() for name in BOXES} == chosen(stack)
 
