@@ -184,7 +184,7 @@ def _about_stacks(detached: int) -> list[Attention]:
             notices.append(_about_drift(stack, stack.drift_run))
     if len(stacks) > STACKS_NAMED:
         text = "More stacks have drift, or lost their branch"
-        notices.append(Attention(text, "Their pages say so.", reverse("stacks:list"), "Stacks"))
+        notices.append(Attention(text, "The list says which.", reverse("stacks:list"), "Stacks"))
     return notices
 
 

@@ -133,10 +133,12 @@ def _sorted(stacks: QuerySet[Stack], sort: str) -> QuerySet[Stack]:
 def _add_runs(page: Page[Stack]) -> None:
     """Replace, in the stacks of a page, the keys of runs by the runs."""
     rows: list[Any] = list(page.object_list)
-    runs = Run.objects.in_bulk({pk for row in rows for pk in (row.last_run, row.waiting_run) if pk})
+    keys = {pk for row in rows for pk in (row.last_run, row.waiting_run, row.drift_run_id) if pk}
+    runs = Run.objects.in_bulk(keys)
     for row in rows:
         row.last_run, row.waiting_run = runs.get(row.last_run), runs.get(row.waiting_run)
-        for run in filter(None, (row.last_run, row.waiting_run)):
+        row.drift_run = runs.get(row.drift_run_id)
+        for run in filter(None, (row.last_run, row.waiting_run, row.drift_run)):
             run.stack = row  # its address names it
     page.object_list = rows
 

@@ -98,6 +98,17 @@ def test_a_label_is_a_link_that_keeps_the_rest_and_takes_itself_back(
     assert "No stack matches “zzz” with prod." in text(member.get(f"{STACKS}?q=zzz&label=prod"))
 
 
+def test_the_list_says_which_stacks_have_drift(member: Client, several: None) -> None:
+    for name, drifted in (("Big", 2), ("Cluster", 0)):
+        stack = Stack.objects.get(name=name)
+        stack.drift_run = make_run(stack, 9, kind=Kind.DRIFT, drifted=drifted, changed_outputs=0)
+        stack.save()
+    page = text(member.get(STACKS))
+    assert "Drift" in row_of(page, "Big")
+    assert page.count(">Drift</a>") == 1
+    assert 'href="/stacks/big/runs/9/" title="2 resources changed outside"' in page
+
+
 @pytest.mark.parametrize("value", ["\0", "x" * 50_000, "😀", "<b>", "'", "²", "9" * 50, "-1"])
 def test_no_query_breaks_the_list(member: Client, several: None, value: str) -> None:
     for names in (["q"], ["label"], ["sort"], ["page"], ["q", "label", "sort", "page"]):
@@ -121,7 +132,7 @@ def test_five_hundred_stacks_cost_as_many_queries_as_ten(
 
 
 def grow(repository: Repository, first: int, last: int) -> None:
-    """Add stacks with labels, each with two runs."""
+    """Add stacks with labels, each with two tracked runs and drift."""
     stacks = Stack.objects.bulk_create(
         Stack(
             name=f"Stack {number}",
@@ -141,6 +152,10 @@ def grow(repository: Repository, first: int, last: int) -> None:
         for stack in stacks
         for number, state in enumerate(states, start=1)
     )
+    drift = {"kind": Kind.DRIFT, "drifted": 1, "changed_outputs": 0}
+    for run in Run.objects.bulk_create(new_run(stack, 3, **drift) for stack in stacks):
+        run.stack.drift_run = run
+    Stack.objects.bulk_update(stacks, ["drift_run"], batch_size=100)
 
 
 def cost(client: Client, query: str) -> int:
