@@ -6,7 +6,7 @@ from typing import Any
 from django.http import HttpRequest
 
 from stacks.environment.copying import Copying, copying_of
-from stacks.models import Stack
+from stacks.models import Reach, Stack
 from stacks.setup.forms import StepForm
 
 # Arguments that a clone gets. The others choose a state, which two stacks must not share, or are
@@ -17,6 +17,7 @@ OTHER_ARGUMENTS = {
     "backend_config": "backend configuration",
     "commands": "commands",
 }
+MOST_NAMED = 5  # of each kind that a clone does not get
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,22 @@ class Clone:
         )
 
     @property
+    def left(self) -> list[str]:
+        """What else the stack has that a clone does not get, in words."""
+        schedules = self.stack.schedules.count()
+        by_hand = self.stack.attachments.filter(is_by_hand=True).in_order()
+        after = self.stack.dependencies.select_related("on")
+        grants = self.stack.read_grants.select_related("stack")
+        found = [
+            "module access" if self.stack.reach != Reach.PROJECT else "",
+            _named("environments attached by hand", [one.environment.name for one in by_hand]),
+            f"{schedules} schedule{'' if schedules == 1 else 's'}" if schedules else "",
+            _named("dependencies on", [one.on.name for one in after]),
+            _named("permission to read the outputs of", [one.stack.name for one in grants]),
+        ]
+        return [words for words in found if words]
+
+    @property
     def note(self) -> str:
         """What the audit log says."""
         parts = [f"Settings of {self.stack.name}"]
@@ -57,7 +74,17 @@ class Clone:
             parts.append(f"not copied: {self.variables.left}")
         if self.arguments_left:
             parts.append(f"arguments not copied: {self.arguments_left}")
+        if left := self.left:
+            parts.append(f"left out: {'; '.join(left)}")
         return "; ".join(parts)
+
+
+def _named(what: str, names: list[str]) -> str:
+    """Return words that name a few, and how many more there are; empty for none."""
+    if not names:
+        return ""
+    more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
+    return f"{what} {', '.join(names[:MOST_NAMED])}{more}"
 
 
 def clone_in(request: HttpRequest) -> Clone | None:

@@ -9,8 +9,18 @@ from django.utils import timezone
 
 from accounts.audit.records import entries
 from stacks.environment.destinations import destinations_of
-from stacks.models import Attachment, Runs, SharedEnvironment, SharedVariable, Stack, StackVariable
-from tests.builders import make_run, make_stack, make_state_version
+from stacks.models import (
+    Attachment,
+    Dependency,
+    Reach,
+    Runs,
+    SharedEnvironment,
+    SharedVariable,
+    Stack,
+    StackVariable,
+    StateGrant,
+)
+from tests.builders import make_run, make_schedule, make_stack, make_state_version
 from tests.stacks.conftest import INFRASTRUCTURE, NEW, step, values
 from vcs_integrations.models import Integration
 
@@ -129,6 +139,31 @@ def test_a_clone_has_the_settings_and_the_values_but_no_secret_and_no_state(
         "Settings of Network; variables copied: ARM_ENDPOINT, TF_VAR_region, ca.pem; "
         "not copied: ARM_CLIENT_SECRET; arguments not copied: workspace, commands"
     )
+
+
+def test_what_else_is_not_copied_is_named(admin: Client, original: Stack) -> None:
+    assert "Not copied either." not in admin.get(CLONE).content.decode()
+    Stack.objects.filter(pk=original.pk).update(reach=Reach.ORGANIZATION)
+    shared = SharedEnvironment.objects.create(name="Azure")
+    Attachment.objects.create(environment=shared, stack=original, is_by_hand=True)
+    by_label = SharedEnvironment.objects.create(name="Common", labels=["prod"])
+    Attachment.objects.create(environment=by_label, stack=original, label="prod")
+    make_schedule(original)
+    others = [make_stack(original.repository, f"Core {number}") for number in range(7)]
+    for one in others:
+        Dependency.objects.create(stack=original, on=one)
+    StateGrant.objects.create(stack=others[0], reader=original)
+    left = (
+        "module access; environments attached by hand Azure; 1 schedule; dependencies on Core 0, "
+        "Core 1, Core 2, Core 3, Core 4 and 2 more; permission to read the outputs of Core 0"
+    )
+    assert f"what it needs of these: {left}." in admin.get(CLONE).content.decode()
+    finish(admin, admin.get(CLONE))
+    clone = Stack.objects.get(name="Network copy")
+    assert clone.reach == Reach.PROJECT
+    for none in (clone.attachments, clone.schedules, clone.dependencies, clone.read_grants):
+        assert not none.exists()
+    assert entries()[0].note.endswith(f"; left out: {left}")
 
 
 def test_a_label_of_a_clone_attaches_no_secret_to_variables_that_nobody_checked(
