@@ -1,9 +1,11 @@
 """The page of what a stack has to do with the outputs of others, and its forms."""
 
 import re
+from typing import Any
 
 from django.contrib import messages
 from django.db import IntegrityError, transaction
+from django.db.models import OuterRef, Subquery
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
@@ -17,11 +19,10 @@ from stacks.dependencies.graph import Circle, depend
 from stacks.dependencies.outputs import revoke
 from stacks.environment.destinations import ReachForm, destinations_of_all
 from stacks.environment.shared_views import lock_stacks
-from stacks.models import Backend, Dependency, Stack, StateGrant
+from stacks.models import Backend, Dependency, DependencyRun, Stack, StateGrant
 from stacks.tfstate.backend import address_of
 
 METHODS = ["GET", "HEAD", "POST"]
-RUNS_SHOWN = 10
 
 
 def _page(slug: str, dependency_pk: int) -> str:
@@ -36,10 +37,9 @@ def _page_of_grant(slug: str, grant_pk: int) -> str:
 def dependencies(request: HttpRequest, slug: str) -> HttpResponse:
     """Which outputs of other stacks a stack reads and runs after, and who reads its own."""
     stack = get_object_or_404(Stack.objects.with_repository(), slug=slug)
-    before = stack.dependencies.select_related("on").prefetch_related("started__run__stack")
     context = {
         "stack": stack,
-        "before": [(one, list(one.started.all())[:1]) for one in before],
+        "before": _with_last_run(stack),
         "after": stack.dependents.select_related("stack"),
         "reads": [
             (one, data_block(one.stack)) for one in stack.read_grants.select_related("stack")
@@ -48,6 +48,17 @@ def dependencies(request: HttpRequest, slug: str) -> HttpResponse:
         "keeps_state": stack.backend == Backend.STACKHOOK,
     }
     return render(request, "stacks/dependencies/dependencies.html", context)
+
+
+def _with_last_run(stack: Stack) -> list[tuple[Dependency, DependencyRun | None]]:
+    """Return what a stack runs after, each with what it started last."""
+    newest = DependencyRun.objects.filter(dependency=OuterRef("pk")).order_by("-version")
+    before: list[Any] = list(  # with what the query adds
+        stack.dependencies.select_related("on").annotate(last=Subquery(newest.values("pk")[:1]))
+    )
+    started = DependencyRun.objects.select_related("run__stack").defer("run__plan", "run__errors")
+    found = started.in_bulk([one.last for one in before if one.last])
+    return [(one, found.get(one.last)) for one in before]
 
 
 @require_http_methods(METHODS)

@@ -160,7 +160,12 @@ def _refuses_root(found: Stack) -> str:
 def delete_stack(request: HttpRequest, slug: str) -> HttpResponse:
     found = get_object_or_404(Stack.objects.with_repository(), slug=slug)
     if request.method != "POST":
-        context = {"stack": found, "newest_state": found.state_versions.first()}
+        context = {
+            "stack": found,
+            "newest_state": found.state_versions.first(),
+            "grants": list(found.state_grants.select_related("reader")),
+            "after": list(found.dependents.select_related("stack")),
+        }
         return render(request, "stacks/setup/delete_stack.html", context)
     with transaction.atomic():
         record(request, Verb.STACK_DELETED, found)

@@ -5,13 +5,14 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError, connection, transaction
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from stacks.dependencies.following import follow_next
 from stacks.dependencies.graph import Circle, depend
-from stacks.models import Dependency, DependencyRun, Run, Stack
+from stacks.models import Dependency, DependencyRun, Run, Stack, StateGrant
 from stacks.rules.states import Kind, Origin, State
 from tests.builders import make_run, make_stack, make_state_version
 from tests.killing import killed_at
@@ -54,6 +55,48 @@ def follow() -> None:
 
 def finish_runs(stack: Stack) -> None:
     stack.runs.update(state=State.FINISHED)
+
+
+def test_only_the_last_run_of_each_dependency_is_read_for_the_page(
+    member: Client, network: Stack, shop: Stack
+) -> None:
+    depend(shop, network, [])
+    dependency = shop.dependencies.get()
+    runs = [make_run(shop, number, state=State.FINISHED) for number in range(1, 4)]
+    for version, run in enumerate(runs, start=1):
+        DependencyRun.objects.create(dependency=dependency, version=version, run=run, outputs=["a"])
+    with CaptureQueriesContext(connection) as few:
+        page = member.get(PATH).content.decode()
+    assert "Run 3</a>" in page and "for version 3: a" in page and "Run 2</a>" not in page
+    for number in range(3):
+        other = make_stack(network.repository, f"Other {number}")
+        depend(shop, other, [])
+        StateGrant.objects.create(stack=shop, reader=other)
+        depend(other, make_stack(network.repository, f"Base {number}"), [])
+    with CaptureQueriesContext(connection) as many:
+        assert "none yet" in member.get(PATH).content.decode()
+    assert len(many) == len(few)
+
+
+def test_the_page_that_deletes_costs_the_same_however_many_stacks_read(
+    member: Client, network: Stack
+) -> None:
+    def cost() -> int:
+        with CaptureQueriesContext(connection) as captured:
+            page = member.get("/stacks/network/delete/").content.decode()
+        assert page.count("/stacks/reader-") == 2 * len(network.state_grants.all())
+        return len(captured)
+
+    def add(number: int) -> None:
+        reader = make_stack(network.repository, f"Reader {number}")
+        StateGrant.objects.create(stack=network, reader=reader)
+        depend(reader, network, [])
+
+    add(0)
+    few = cost()
+    for number in range(1, 5):
+        add(number)
+    assert cost() == few
 
 
 def test_a_changed_output_starts_one_tracked_run_of_the_head(network: Stack, shop: Stack) -> None:
