@@ -237,6 +237,8 @@ class Job:
         _move(self.run, State.PLANNING)
         self.log.phase = State.PLANNING
         self._run_commands("before_plan")
+        if self.commands.of("after_init") or self.commands.of("before_plan"):
+            self._check_backend(self._list_root(), has_failed=False)
         plan = self.sandbox.path("workspace", terraform.PLAN)
         locks = self.run.kind == Kind.TRACKED
         options = self.arguments.plan_options(options_of(self.run))
@@ -318,12 +320,9 @@ class Job:
         return [*files, *self.arguments.apply_arguments]
 
     def _run_commands(self, moment: str, more: Mapping[str, str] = MappingProxyType({})) -> None:
-        """Run the commands of a moment; before a plan, see to it that they changed no backend."""
-        if not self.commands.of(moment):
-            return
-        self.commands.run(moment, self.environment | dict(more), self.program)
-        if moment == "before_plan":
-            self._check_backend(self._list_root(), has_failed=False)
+        """Run the commands of a moment, if there are any."""
+        if self.commands.of(moment):
+            self.commands.run(moment, self.environment | dict(more), self.program)
 
     def _program(self) -> str:
         """Choose the version for the run, note it, and return its program inside."""

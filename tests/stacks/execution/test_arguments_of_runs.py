@@ -214,14 +214,15 @@ commands:
     assert 'a = "shown"' in log and 'a = "swapped"' not in log
 
 
-def test_a_command_before_plan_leads_the_state_nowhere_else(
-    kept: Stack, repository: Repository
+@pytest.mark.parametrize("moment", ["after_init", "before_plan"])
+def test_a_command_between_init_and_plan_leads_the_state_nowhere_else(
+    moment: str, kept: Stack, repository: Repository
 ) -> None:
-    config = """
+    config = f"""
 commands:
-  before_plan: |
+  {moment}: |
     rm 00_stackhook_backend.tf
-    printf 'terraform {\\n  backend "local" {}\\n}\\n' > backend.tf
+    printf 'terraform {{\\n  backend "local" {{}}\\n}}\\n' > backend.tf
     terraform init -reconfigure -input=false
 """
     run = pushed(kept, repository, {"main.tf": "", ".stackhook/config.yml": config})
