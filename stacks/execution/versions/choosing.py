@@ -16,9 +16,9 @@ from stacks.execution.versions.installed import (
     program_in_folder,
     programs_in_folder,
 )
-from stacks.execution.versions.wanted import NoVersion, Wanted, wanted_by
+from stacks.execution.versions.wanted import STACK, NoVersion, Wanted, wanted_by
 from stacks.models import Run, Tool
-from stacks.rules.states import State
+from stacks.rules.states import Kind, State
 from stacks.rules.versions import Version, read_exact
 
 WORKER = "the worker's default"
@@ -38,7 +38,9 @@ def choose(
         return _planned_with(run, is_unwanted), {}
     tool = Tool(run.stack.tool)
     wanted = wanted_by(run.stack, sandbox, folder, is_unwanted)
-    program = _program(tool, wanted, is_unwanted)
+    is_of_code = wanted is not None and wanted.origin != STACK
+    is_proposed = is_of_code and run.kind == Kind.PROPOSED
+    program = _program(tool, wanted, is_unwanted, is_for_proposed_code=is_proposed)
     fields = {
         "tool": tool,
         "tool_version": str(program.version),
@@ -72,7 +74,13 @@ def _with_version(tool: Tool, version: Version) -> Program | None:
     return found
 
 
-def _program(tool: Tool, wanted: Wanted | None, is_unwanted: Callable[[], bool]) -> Program:
+def _program(
+    tool: Tool,
+    wanted: Wanted | None,
+    is_unwanted: Callable[[], bool],
+    *,
+    is_for_proposed_code: bool,
+) -> Program:
     """Return the program that meets what is wanted. Raises NoVersion."""
     default = default_program(tool)
     there = programs_in_folder(tool)
@@ -91,7 +99,7 @@ def _program(tool: Tool, wanted: Wanted | None, is_unwanted: Callable[[], bool])
     if settings.TOOLS_DOWNLOAD:
         release = newest_release(tool, wanted.constraint if wanted else None, is_unwanted)
         if release:
-            return download(tool, release, is_unwanted)
+            return download(tool, release, is_unwanted, is_for_proposed_code=is_for_proposed_code)
         raise NoVersion(f"There is no release {tool.label} {wanted}. Name another version.")
     raise NoVersion(_missing(tool, wanted, [*there, *filter(None, [default])]))
 

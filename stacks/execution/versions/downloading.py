@@ -45,8 +45,10 @@ LARGEST_SUMS = MEGABYTE
 LARGEST_SIGNATURE = MEGABYTE // 16
 LARGEST_ARCHIVE = 256 * MEGABYTE
 LARGEST_PROGRAM = 512 * MEGABYTE
-# Code says which version it wants, so that anybody could have all there are downloaded.
+# Code says which version it wants, so that anybody could have all there are downloaded. Code that
+# nobody approved gets only the first half of the room.
 MOST_VERSIONS = 50
+MOST_FOR_PROPOSED_CODE = 25
 SECONDS = 900  # for all of a file
 TIMEOUTS = (15, 60)  # seconds to connect, and between two parts of an answer
 MOST_REDIRECTS = 5
@@ -97,10 +99,17 @@ def newest_release(
     return max((one for one in allowed if not one.prerelease), default=None)
 
 
-def download(tool: Tool, version: Version, is_unwanted: Callable[[], bool]) -> Program:
+def download(
+    tool: Tool,
+    version: Version,
+    is_unwanted: Callable[[], bool],
+    *,
+    is_for_proposed_code: bool = False,
+) -> Program:
     """Put a version into TOOLS_FOLDER, verified, unless another worker did; return its program.
 
-    Raises NoVersion, which says why it was not possible, and Stopped.
+    `is_for_proposed_code` says that only code which nobody approved asks for it. Raises
+    NoVersion, which says why it was not possible, and Stopped.
     """
     wanted = _Download(tool, site_of(tool), is_unwanted)
     folder = folder_of(tool)
@@ -111,7 +120,8 @@ def download(tool: Tool, version: Version, is_unwanted: Callable[[], bool]) -> P
             if found := program_in_folder(tool, version):
                 check_version(found)
                 return found
-            _check_room(wanted, version, folder)
+            _remove_unfinished(folder)
+            _check_room(wanted, version, is_for_proposed_code)
             with tempfile.TemporaryDirectory(dir=folder, prefix=UNFINISHED) as new:
                 return _install(wanted, version, Path(new))
     except _NotThere as error:
@@ -143,12 +153,23 @@ def _locked(wanted: _Download, folder: Path) -> Iterator[None]:
         os.close(lock)
 
 
-def _check_room(wanted: _Download, version: Version, folder: Path) -> None:
-    """Remove what killed workers left, and raise NoVersion where there are too many versions."""
+def _remove_unfinished(folder: Path) -> None:
+    """Remove what killed workers left."""
     for left in folder.glob(f"{UNFINISHED}*"):
         shutil.rmtree(left, ignore_errors=True)
-    if len(programs_in_folder(wanted.tool)) >= MOST_VERSIONS:
-        reason = f"TOOLS_FOLDER has {MOST_VERSIONS} versions already; the operator may remove some"
+
+
+def _check_room(wanted: _Download, version: Version, is_for_proposed_code: bool) -> None:
+    """Raise NoVersion where there are too many versions."""
+    there = len(programs_in_folder(wanted.tool))
+    if there >= MOST_VERSIONS:
+        reason = f"TOOLS_FOLDER has {there} versions already; the operator may remove some"
+        raise wanted.failed(version, reason)
+    if is_for_proposed_code and there >= MOST_FOR_PROPOSED_CODE:
+        reason = (
+            "TOOLS_FOLDER is half full, and the code of pull requests adds no more; name the "
+            "version in the stack's settings"
+        )
         raise wanted.failed(version, reason)
 
 

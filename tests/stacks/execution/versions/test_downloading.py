@@ -19,7 +19,7 @@ from stacks.execution.versions.signatures import NotSigned, check_signature
 from stacks.execution.versions.wanted import NoVersion
 from stacks.lifecycle.actions import Action, act
 from stacks.models import Stack, Tool
-from stacks.rules.states import State
+from stacks.rules.states import Kind, State
 from stacks.rules.versions import read_constraint, read_version
 from tests.emulator.model import Repository
 from tests.stacks.execution.conftest import HTTP_BACKEND, log_of, pushed, work
@@ -334,6 +334,32 @@ def test_code_can_not_fill_the_disk_with_versions(
     with pytest.raises(NoVersion, match="TOOLS_FOLDER has 2 versions already"):
         get("1.9.0")
     assert get("1.7.0")
+
+
+def test_a_pull_request_leaves_room_for_the_versions_of_others(
+    site: Mirror, stack: Stack, repository: Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(downloading, "MOST_FOR_PROPOSED_CODE", 1)
+    for version in ("1.7.0", "1.8.0", "1.9.0"):
+        site.release(version, packed(version))
+
+    def downloads(version: str, kind: Kind, chosen: str = "") -> str:
+        """Have a run of a kind ask for a version in its code, or in its stack's settings."""
+        Stack.objects.update(tool_version=chosen)
+        files: dict[str, str | None] = {"main.tf": HTTP_BACKEND, ".terraform-version": version}
+        run = pushed(stack, repository, files, kind)
+        work()
+        run.refresh_from_db()
+        return run.failure
+
+    there = "TOOLS_FOLDER is half full, and the code of pull requests adds no more"
+    assert there not in downloads("1.7.0", Kind.PROPOSED)
+    assert there in downloads("1.8.0", Kind.PROPOSED)
+    assert [str(one.version) for one in programs_in_folder(Tool.TERRAFORM)] == ["1.7.0"]
+    downloads("1.8.0", Kind.TRACKED)
+    downloads("", Kind.PROPOSED, chosen="1.9.0")
+    names = sorted(str(one.version) for one in programs_in_folder(Tool.TERRAFORM))
+    assert names == ["1.7.0", "1.8.0", "1.9.0"]
 
 
 def test_nothing_is_downloaded_where_the_operator_does_not_allow_it(
