@@ -1,6 +1,6 @@
 """Ask the host for what git asks for, with the token, and stream its answer.
 
-The request is written anew: its address is that of a known repository, and each header one of
+The request is our own: its address is that of a known repository, and each header one of
 ours. Of the answer nothing is passed on but the bytes of a good one.
 """
 
