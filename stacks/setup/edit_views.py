@@ -15,6 +15,7 @@ from stacks.environment.shared_views import holding_environments
 from stacks.environment.variables import held_by
 from stacks.models import ModuleSource, Run, Stack
 from stacks.rules.states import ENDED, UNDER_WAY
+from stacks.setup.fork_runs import why_only_admins_run_forks
 from stacks.setup.forms import (
     NAME_TAKEN,
     BackendForm,
@@ -80,17 +81,29 @@ def _change_step(request: HttpRequest, slug: str, step: type[StepForm]) -> HttpR
     # An empty form is one with nothing checked, and no reason to show the present choices.
     typed = request.POST if request.method == "POST" else None
     form = step(typed, initial=step.initial_of(found))
-    if form.is_valid():
-        with transaction.atomic():
-            Stack.objects.filter(pk=found.pk).update(**form.stack_fields)
-            if form.stack_fields.get("backend", found.backend) != found.backend:
-                Stack.objects.filter(pk=found.pk).forget_drift()
-            record(request, Verb.STACK_CHANGED, found, str(form.title))
-            # What it begins to follow is read from now on.
-            ModuleSource.objects.filter(run__stack=found).have_read()
+    if form.is_valid() and _store_step(request, found, form):
         messages.success(request, f"Stack {found.name} was changed")
         return redirect(found)
     return render(request, "stacks/setup/change_step.html", {"form": form, "stack": found})
+
+
+def _store_step(request: HttpRequest, found: Stack, form: StepForm) -> bool:
+    """Store what a step says; on False it says why only an admin may have forks run."""
+    with transaction.atomic():
+        # Until it is stored, no admin opens anything to proposed runs.
+        held = get_object_or_404(Stack.objects.select_for_update(no_key=True), pk=found.pk)
+        is_new = form.stack_fields.get("runs_forks") and not held.runs_forks
+        if is_new and not is_admin(request) and (refusal := why_only_admins_run_forks(held)):
+            form.add_error("runs_forks", refusal)
+            return False
+        stored = Stack.objects.filter(pk=found.pk)
+        stored.update(**form.stack_fields)
+        if form.stack_fields.get("backend", held.backend) != held.backend:
+            stored.forget_drift()
+        record(request, Verb.STACK_CHANGED, found, str(form.title))
+        # What it begins to follow is read from now on.
+        ModuleSource.objects.filter(run__stack=found).have_read()
+    return True
 
 
 @require_http_methods(["GET", "HEAD", "POST"])

@@ -7,7 +7,8 @@ import pytest
 from django.forms import model_to_dict
 from django.test import Client
 
-from stacks.models import Stack
+from stacks.models import Reach, Runs, Stack, StackVariable, StateGrant
+from tests.builders import make_stack
 from tests.emulator import Emulator
 from tests.emulator.model import Repository
 from tests.stacks.conftest import CHECKED, NEW, create, errors, source, step, values
@@ -224,6 +225,36 @@ def test_the_behavior_can_be_changed(member: Client, stack: Stack) -> None:
     assert "Runs when its modules change. Other branches need a pull request." in page
     form = member.get(BEHAVIOR).context["form"]
     assert {name: form[name].value() for name in BOXES} == chosen(stack)
+
+
+@pytest.mark.parametrize(
+    "opened", ["secrets", "outputs of another stack", "repositories of other projects"]
+)
+def test_only_an_admin_has_forks_run_that_read_what_admins_opened(
+    member: Client, admin: Client, stack: Stack, opened: str
+) -> None:
+    # What tracked runs alone find is not opened to anybody.
+    secret = StackVariable.objects.create(
+        stack=stack, name="TF_VAR_a", value="a-secret-of-all", is_secret=True, runs=Runs.TRACKED
+    )
+    other = make_stack(stack.repository, "Other")
+    grant = StateGrant.objects.create(stack=other, reader=stack)
+    assert member.post(BEHAVIOR, {"runs_forks": "on"}).status_code == 302
+    assert member.post(BEHAVIOR, {}).status_code == 302
+    match opened:
+        case "secrets":
+            StackVariable.objects.filter(pk=secret.pk).update(runs=Runs.ALL)
+        case "outputs of another stack":
+            StateGrant.objects.filter(pk=grant.pk).update(is_for_proposed=True)
+        case _:
+            Stack.objects.update(reach=Reach.ORGANIZATION)
+    refused = member.post(BEHAVIOR, {"runs_forks": "on", "autodeploy": "on"})
+    assert f"Proposed runs of this stack can read {opened}, and" in errors(refused, "runs_forks")
+    assert not chosen(stack)["runs_forks"] and not chosen(stack)["autodeploy"]
+    assert member.post(BEHAVIOR, {"autodeploy": "on"}).status_code == 302
+    assert admin.post(BEHAVIOR, {"runs_forks": "on"}).status_code == 302
+    assert member.post(BEHAVIOR, {"runs_forks": "on", "autodeploy": "on"}).status_code == 302
+    assert chosen(stack)["runs_forks"] and chosen(stack)["autodeploy"]
 
 
 def test_changing_the_behavior_changes_nothing_else(member: Client, stack: Stack) -> None:
