@@ -646,6 +646,10 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name='run',
+            index=models.Index(django.db.models.functions.text.Lower('triggered_by_name'), models.F('id'), name='run_by_starter'),
+        ),
+        migrations.AddIndex(
+            model_name='run',
             index=models.Index(fields=['created_at'], name='run_by_time'),
         ),
         migrations.AddIndex(

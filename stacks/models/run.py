@@ -348,6 +348,7 @@ class Run(Leased):
             models.Index(fields=["kind", "id"], name="run_by_kind"),
             models.Index(fields=["branch", "id"], name="run_by_branch"),
             models.Index(Lower("author"), F("id"), name="run_by_author"),
+            models.Index(Lower("triggered_by_name"), F("id"), name="run_by_starter"),
             models.Index(fields=["created_at"], name="run_by_time"),
             models.Index(
                 fields=["stack", "number"],

@@ -31,7 +31,8 @@ CLOCKS_DIFFER = timedelta(hours=1)
 class Wanted:
     """Which runs are wanted. What is empty or None lets all through.
 
-    `person` wrote the commit, or did something with the run; `since` and `until` are days in UTC.
+    `person` wrote the commit, triggered the run or did something with it; `since` and
+    `until` are days in UTC.
     """
 
     state: str = ""
@@ -115,7 +116,8 @@ def _waiting(lookups: dict[str, Any], person: str, most: int) -> list[int]:
         acted = RunAction.objects.alias(name=Lower("username")).filter(
             run=OuterRef("pk"), name=name
         )
-        runs = runs.alias(name=Lower("author")).filter(Q(name=name) | Exists(acted))
+        runs = runs.alias(author_name=Lower("author"), starter_name=Lower("triggered_by_name"))
+        runs = runs.filter(Q(author_name=name) | Q(starter_name=name) | Exists(acted))
     return list(runs.values_list("pk", flat=True)[:most])
 
 
@@ -128,16 +130,19 @@ def _newest(
         runs = runs.exclude(state=State.UNCONFIRMED)
     if not person:
         return list(runs.values_list("pk", flat=True)[:most])
-    # Two queries, as databases have no index for “one or the other”.
+    # Three queries, as databases have no index for “one or the other”.
     name = Lower(Value(person))
     written = runs.alias(name=Lower("author")).filter(name=name).values_list("pk", flat=True)
+    triggered = runs.alias(name=Lower("triggered_by_name")).filter(name=name)
+    started = triggered.values_list("pk", flat=True)
     actions = RunAction.objects.alias(name=Lower("username")).filter(
         name=name, **{f"run__{lookup}": value for lookup, value in lookups.items()}
     )
     if without_waiting:
         actions = actions.exclude(run__state=State.UNCONFIRMED)
     acted_on = actions.order_by("-run_id").values_list("run_id", flat=True).distinct()
-    return sorted({*written[:most], *acted_on[:most]}, reverse=True)[:most]
+    found = {*written[:most], *started[:most], *acted_on[:most]}
+    return sorted(found, reverse=True)[:most]
 
 
 def _key_of_first(runs: QuerySet[Run], otherwise: int) -> Coalesce:

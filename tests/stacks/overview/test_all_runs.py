@@ -163,8 +163,17 @@ def several(stack: Stack, other: Stack) -> None:
     changes: list[tuple[Stack, int, dict[str, Any]]] = [
         (stack, 1, {"state": State.FINISHED, "author": "Ann Admin"}),
         (other, 1, {"state": State.FAILED, "author": "bob"}),
-        (stack, 2, {"state": State.FINISHED, "kind": Kind.PROPOSED, "branch": "topic"}),
-        (other, 2, {"state": State.UNCONFIRMED, "author": "Zoë"}),
+        (
+            stack,
+            2,
+            {
+                "state": State.FINISHED,
+                "kind": Kind.PROPOSED,
+                "branch": "topic",
+                "triggered_by_name": "Eve",
+            },
+        ),
+        (other, 2, {"state": State.UNCONFIRMED, "author": "Zoë", "triggered_by_name": "eve"}),
     ]
     for day, (of, number, values) in enumerate(changes, start=1):
         with time_machine.travel(datetime(2026, 3, day, 12, tzinfo=UTC), tick=False):
@@ -189,6 +198,8 @@ def several(stack: Stack, other: Stack) -> None:
         ({"person": "ann admin"}, ["Network 1"]),
         ({"person": "BOB"}, ["Cluster 1", "Network 1"]),
         ({"person": "Zoë"}, ["Cluster 2"]),
+        ({"person": "EVE"}, ["Cluster 2", "Network 2"]),
+        ({"person": "eve", "state": "finished"}, ["Network 2"]),
         ({"person": "nobody"}, []),
         ({"person": "bob", "stack": "network"}, ["Network 1"]),
         ({"person": "bob", "state": "failed"}, ["Cluster 1"]),

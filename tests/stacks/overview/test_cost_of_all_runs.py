@@ -28,6 +28,7 @@ FILTERS: dict[str, dict[str, str]] = {
     "branch": {"branch": "topic-3"},
     "person": {"person": "ann"},
     "person who acted": {"person": "bob"},
+    "person who triggered": {"person": "eve"},
     "nobody": {"person": "nobody"},
     "old days": {"since": "2026-01-02", "until": "2026-01-03"},
     "new days": {"since": "2026-04-08"},
@@ -45,7 +46,7 @@ TOGETHER = {
 
 
 def grow(stacks: list[Stack], per_day: int) -> None:
-    """Store runs of all stacks for a hundred days; Bob acted on every tenth."""
+    """Store runs of all stacks for a hundred days; Eve started every tenth, and Bob acted on it."""
     with time_machine.travel(BEGINNING, tick=False):
         Run.objects.bulk_create(
             new_run(
@@ -55,6 +56,7 @@ def grow(stacks: list[Stack], per_day: int) -> None:
                 state=STATES[number % 3],
                 branch=f"topic-{number % 7}",
                 author=["ann", "chris", "dora"][number % 3],
+                triggered_by_name="" if number % 10 else "eve",
             )
             for number in range(per_day)
         )
