@@ -11,7 +11,7 @@ M = TypeVar("M", bound=models.Model)
 
 
 class Given(Expression):
-    """Stands in a prepared query for a value that is given each time it runs.
+    """A value in a prepared query that is given each time it runs.
 
     The field says how the database stores the value; for a foreign key it is that of the key.
     """

@@ -170,7 +170,7 @@ def _pushed_to(branch: object) -> Q:
 
 
 class _AnyStack:
-    """Stands in for the stack in a prepared query."""
+    """The stack of a prepared query, which is given each time it runs."""
 
     pk = Given("stack", BigIntegerField())
     repository_id = Given("repository", BigIntegerField())

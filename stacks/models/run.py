@@ -41,7 +41,7 @@ ORIGINS = {
 
 
 class Followed(Protocol):
-    """Where a stack's code comes from; `Stack` has it, and so has what stands in for any stack."""
+    """Where a stack's code comes from; `Stack` has it, and so has the stack of a prepared query."""
 
     @property
     def pk(self) -> Any: ...

@@ -81,7 +81,7 @@ def _come_due(schedule: Schedule) -> None:
     now = timezone.now()
     last = schedule.last_run
     if last and not last.has_ended:
-        _release(schedule, last_at=now, problem=f"Skipped, as {last} is {last.state}.")
+        _release_due(schedule, last_at=now, problem=f"Skipped, as {last} is {last.state}.")
         return
     if schedule.what != What.DRIFT:
         _read_head(schedule.stack)
@@ -89,9 +89,9 @@ def _come_due(schedule: Schedule) -> None:
         with transaction.atomic():
             run = _start(schedule)
             awaited = run if schedule.runs_on_drift else None
-            _release(schedule, last_at=now, last_run=run, awaited=awaited, problem="")
+            _release_due(schedule, last_at=now, last_run=run, awaited=awaited, problem="")
     except NotTriggered as refusal:
-        _release(schedule, last_at=now, problem=str(refusal)[:500])
+        _release_due(schedule, last_at=now, problem=str(refusal)[:500])
 
 
 def _start(schedule: Schedule) -> Run:
@@ -124,11 +124,13 @@ def _act_on_drift(schedule: Schedule) -> None:
     found = schedule.awaited
     is_wanted = schedule.runs_on_drift  # somebody may have cleared it while the drift run started
     if not is_wanted or found is None or found.state != State.FINISHED or not found.has_drift:
-        _give_back(schedule)
+        _release_answered(schedule)
         return
     note = f"{found} found drift: {found.drift_text}."
     if there := _unfinished_because_of_drift(schedule.stack):
-        _give_back(schedule, problem=f"{note} {there} is {there.state}, so no other was started.")
+        _release_answered(
+            schedule, problem=f"{note} {there} is {there.state}, so no other was started."
+        )
         return
     _read_head(schedule.stack)
     try:
@@ -140,9 +142,9 @@ def _act_on_drift(schedule: Schedule) -> None:
                 origin=Origin.DRIFT,
                 note=note,
             )
-            _give_back(schedule)
+            _release_answered(schedule)
     except NotTriggered as refusal:
-        _give_back(schedule, problem=f"{note} {refusal}"[:500])
+        _release_answered(schedule, problem=f"{note} {refusal}"[:500])
 
 
 def _unfinished_because_of_drift(stack: Stack) -> Run | None:
@@ -157,14 +159,14 @@ def _read_head(stack: Stack) -> None:
     stack.refresh_from_db()
 
 
-def _release(schedule: Schedule, **fields: Any) -> None:
+def _release_due(schedule: Schedule, **fields: Any) -> None:
     """Give a schedule back that came due, with its next time. Raises LeaseLost."""
     due_at = next_time(schedule.cron, schedule.time_zone, timezone.now())
     if not schedule.release(due_at, **fields):
         raise LeaseLost
 
 
-def _give_back(schedule: Schedule, **fields: Any) -> None:
+def _release_answered(schedule: Schedule, **fields: Any) -> None:
     """Give a schedule back that stays due when it was. Raises LeaseLost."""
     if not schedule.release(schedule.due_at, awaited=None, **fields):
         raise LeaseLost
