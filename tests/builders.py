@@ -15,7 +15,7 @@ from stacks.execution.plan_store import store_plan
 from stacks.execution.tools.plan_changes import read_changes
 from stacks.execution.tools.terraform import read_plan
 from stacks.models import PullRequest, Run, RunSource, Schedule, Stack, StateLock, StateVersion
-from stacks.models.schedule import What
+from stacks.models.schedule import Starts
 from stacks.rules.states import Kind, Operation, Origin, State
 from vcs_integrations.connections.linking import Details, link
 from vcs_integrations.models import Integration, Repository
@@ -128,7 +128,7 @@ def make_state_version(
     return version
 
 
-def make_schedule(stack: Stack, what: What = What.DRIFT, **changes: Any) -> Schedule:
+def make_schedule(stack: Stack, what: Starts = Starts.DRIFT, **changes: Any) -> Schedule:
     """Store a schedule that is due now, and then each day at 6:00 in Berlin."""
     values = {"cron": "0 6 * * *", "time_zone": "Europe/Berlin", "due_at": timezone.now()}
     return Schedule.objects.create(stack=stack, what=what, **values | changes)

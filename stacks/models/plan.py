@@ -22,7 +22,7 @@ from stacks.rules.states import ENDED
 PRUNED_AT_ONCE = 500
 
 
-class Kind(models.TextChoices):
+class ChangeKind(models.TextChoices):
     """What a row is about."""
 
     RESOURCE = "resource", "Resource"
@@ -45,7 +45,7 @@ class PlanChange(models.Model):
     )
     number = models.PositiveIntegerField()
     part = models.PositiveIntegerField(help_text="which of its run's parts has its values")
-    kind = models.CharField(max_length=20, choices=Kind.choices)
+    kind = models.CharField(max_length=20, choices=ChangeKind.choices)
     action = models.CharField(max_length=20)
     also = models.CharField(max_length=20, blank=True, help_text="what happens in addition")
     address = models.CharField(max_length=501)
@@ -64,7 +64,9 @@ class PlanChange(models.Model):
         ordering = ("number",)
         constraints = (
             models.UniqueConstraint(fields=["run", "number"], name="one_plan_change_per_number"),
-            models.CheckConstraint(condition=models.Q(kind__in=Kind.values), name="plan_words"),
+            models.CheckConstraint(
+                condition=models.Q(kind__in=ChangeKind.values), name="plan_words"
+            ),
         )
         indexes = (models.Index(fields=["run", "kind", "number"], name="plan_change_list"),)
 

@@ -12,7 +12,7 @@ from stacks.models.stack import Stack
 from stacks.rules.states import ENDED
 
 
-class What(models.TextChoices):
+class Starts(models.TextChoices):
     """What a schedule starts."""
 
     DRIFT = "drift", "Drift detection"
@@ -38,7 +38,7 @@ class Schedule(Leased):
     """
 
     stack = models.ForeignKey(Stack, on_delete=models.CASCADE, related_name="schedules")
-    what = models.CharField(max_length=20, choices=What.choices)
+    what = models.CharField(max_length=20, choices=Starts.choices)
     cron = models.CharField(max_length=100)
     time_zone = models.CharField(max_length=64)
     runs_on_drift = models.BooleanField(
@@ -64,8 +64,8 @@ class Schedule(Leased):
         ordering = ("pk",)
         constraints = (
             models.CheckConstraint(
-                condition=Q(what__in=What.values)
-                & (Q(runs_on_drift=False) | Q(what=What.DRIFT.value)),
+                condition=Q(what__in=Starts.values)
+                & (Q(runs_on_drift=False) | Q(what=Starts.DRIFT.value)),
                 name="schedule_words",
             ),
         )

@@ -10,7 +10,7 @@ from django.http import HttpRequest, QueryDict
 
 from core.keyset import is_key
 from stacks.models import PlanChange, Run
-from stacks.models.plan import Kind
+from stacks.models.plan import ChangeKind
 from stacks.rules.attribute_rows import AttributeRow, rows_of
 from stacks.rules.changes import DESTROYING
 from stacks.rules.plan_reasons import REASONS
@@ -35,7 +35,7 @@ class FilterForm(forms.Form):
     module = forms.CharField(required=False, max_length=501, widget=forms.HiddenInput)
     show = forms.ChoiceField(
         required=False,
-        choices=[("", "Changes"), (Kind.DRIFT.value, Kind.DRIFT.label)],
+        choices=[("", "Changes"), (ChangeKind.DRIFT.value, ChangeKind.DRIFT.label)],
         widget=forms.HiddenInput,
     )
 
@@ -53,7 +53,7 @@ class FilterForm(forms.Form):
 
     @property
     def is_drift(self) -> bool:
-        return self.value("show") == Kind.DRIFT
+        return self.value("show") == ChangeKind.DRIFT
 
     @property
     def only_in(self) -> str:
@@ -62,7 +62,7 @@ class FilterForm(forms.Form):
 
     def chosen(self, run: Run) -> "QuerySet[PlanChange]":
         """Return the changes that the filter lets through."""
-        kinds = [Kind.DRIFT] if self.is_drift else [Kind.RESOURCE, Kind.OUTPUT]
+        kinds = [ChangeKind.DRIFT] if self.is_drift else [ChangeKind.RESOURCE, ChangeKind.OUTPUT]
         changes = PlanChange.objects.filter(run=run, kind__in=kinds)
         for word in self.value("q").casefold().split()[:MOST_WORDS]:
             changes = changes.filter(search_text__contains=word)
@@ -119,7 +119,7 @@ def first_page(run: Run) -> PlanPage:
 
 
 def _page(run: Run, changes: "QuerySet[PlanChange]", after: int, filters: str) -> PlanPage:
-    drift = PlanChange.objects.filter(run=run, kind=Kind.DRIFT)
+    drift = PlanChange.objects.filter(run=run, kind=ChangeKind.DRIFT)
     rows = changes.filter(number__gt=after).annotate(has_drift=Exists(drift))
     found = list(rows[: CHANGES_ON_A_PAGE + 1])
     shown = found[:CHANGES_ON_A_PAGE]
@@ -136,14 +136,14 @@ def _page(run: Run, changes: "QuerySet[PlanChange]", after: int, filters: str) -
 
 
 def _group(change: PlanChange) -> tuple[bool, str]:
-    return change.kind == Kind.OUTPUT, change.module
+    return change.kind == ChangeKind.OUTPUT, change.module
 
 
 def _destroying_unlisted(run: Run) -> int:
     """Return how many resources are destroyed or replaced that a plan's page leaves out."""
     if not run.unlisted:
         return 0
-    listed = PlanChange.objects.filter(run=run, kind=Kind.RESOURCE, action__in=DESTROYING)
+    listed = PlanChange.objects.filter(run=run, kind=ChangeKind.RESOURCE, action__in=DESTROYING)
     return max(0, (run.destroyed or 0) - listed.count())
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from core.encryption import WrongKey
 from stacks.models import PlanChange, Run, values_of
-from stacks.models.plan import Kind
+from stacks.models.plan import ChangeKind
 from stacks.rules.line_diff import Line, LineDiff
 from stacks.rules.plan_reasons import REASONS
 
@@ -28,7 +28,7 @@ def lines_below(run: Run, most: int) -> Iterator[tuple[int, list[str]]]:
     """
     part, values = 0, {}
     diff = LineDiff()
-    changes = PlanChange.objects.filter(run=run, kind=Kind.RESOURCE, number__lte=most)
+    changes = PlanChange.objects.filter(run=run, kind=ChangeKind.RESOURCE, number__lte=most)
     for change in changes:
         lines = [f"{INDENT}{REASONS[change.reason]}"] if change.reason in REASONS else []
         if change.action not in {"destroy", "forget"}:

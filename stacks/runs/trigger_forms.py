@@ -10,6 +10,7 @@ from stacks.lifecycle.drift import applied_run
 from stacks.lifecycle.triggering import NOTHING_APPLIED, commit_of
 from stacks.models import Stack
 from stacks.rules import addresses
+from stacks.rules.stack_names import why_not_confirmed
 from stacks.rules.states import Kind, Operation
 from stacks.sources.comboboxes import ComboboxInput
 from stacks.sources.commits import find_commit, full_id
@@ -203,11 +204,8 @@ class TriggerForm(forms.Form):
             self.add_error(
                 "operation", "A proposed run can’t destroy. Choose the tracked code to destroy."
             )
-        elif data.get("stack_name") != self.stack.name:
-            self.add_error(
-                "stack_name",
-                f"To destroy what this stack manages, type its name: {self.stack.name}",
-            )
+        elif refusal := why_not_confirmed(data.get("stack_name", ""), self.stack.name):
+            self.add_error("stack_name", refusal)
 
     def _find_commit(self, data: dict[str, Any]) -> None:
         branch, sha = data["branch"], data["commit"]

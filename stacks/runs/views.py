@@ -21,6 +21,7 @@ from stacks.models import Run, plan_digest_of
 from stacks.overview.views import DECISIONS_ON_A_PAGE
 from stacks.plans.listing import PlanPage, first_page
 from stacks.reports.texts import doubts_about
+from stacks.rules.stack_names import why_not_confirmed
 from stacks.rules.states import State
 
 # What a page shows of a log at once, in characters, and in how many pieces at most.
@@ -105,8 +106,8 @@ def act_on_run(request: HttpRequest, slug: str, number: int) -> HttpResponse:
 
 def _check_name(run: Run, typed: str) -> None:
     """Raise NotPossible if a run destroys, and who confirms it did not type its stack's name."""
-    if run.destroys and typed.strip() != run.stack.name:
-        raise NotPossible(f"To destroy what this stack manages, type its name: {run.stack.name}")
+    if run.destroys and (refusal := why_not_confirmed(typed, run.stack.name)):
+        raise NotPossible(refusal)
 
 
 def _note_of_plan(run: Run, seen: str, note: str) -> str:

@@ -8,7 +8,8 @@ from django.http import QueryDict
 from django.utils import timezone
 
 from stacks.models import Schedule, Stack
-from stacks.models.schedule import What
+from stacks.models.schedule import Starts
+from stacks.rules.stack_names import why_not_confirmed
 from stacks.schedules.times import InvalidCron, next_time, next_times, time_zones
 
 MOST = 20  # schedules of a stack
@@ -20,7 +21,7 @@ class ScheduleForm(forms.Form):
 
     what = forms.ChoiceField(
         label="What",
-        choices=What.choices,
+        choices=Starts.choices,
         help_text="Drift detection compares what was applied last with what there is, and changes "
         "nothing. A tracked run plans the head commit. A destroy run plans to remove everything, "
         "and always waits until a person confirms it.",
@@ -53,7 +54,7 @@ class ScheduleForm(forms.Form):
     def __init__(
         self, data: QueryDict | None, *, stack: Stack, schedule: Schedule | None = None
     ) -> None:
-        now = {"what": What.DRIFT, "cron": "", "time_zone": "UTC", "runs_on_drift": False}
+        now = {"what": Starts.DRIFT, "cron": "", "time_zone": "UTC", "runs_on_drift": False}
         if schedule:
             now = {name: getattr(schedule, name) for name in now}
         super().__init__(data, initial=now)
@@ -80,15 +81,13 @@ class ScheduleForm(forms.Form):
                 next_time(data["cron"], data["time_zone"], timezone.now())
             except InvalidCron as error:
                 self.add_error("cron", f"“{data['cron']}” can’t be used. {error}")
-        if data.get("runs_on_drift") and data.get("what") != What.DRIFT:
+        if data.get("runs_on_drift") and data.get("what") != Starts.DRIFT:
             self.add_error(
                 "runs_on_drift", "Only drift detection finds drift. Clear this, or choose that."
             )
-        if data.get("what") == What.DESTROY and data.pop("stack_name", "") != self.stack.name:
-            self.add_error(
-                "stack_name", f"To schedule a destroy run, type the stack’s name: {self.stack.name}"
-            )
-        data.pop("stack_name", None)
+        refusal = why_not_confirmed(data.pop("stack_name", ""), self.stack.name)
+        if data.get("what") == Starts.DESTROY and refusal:
+            self.add_error("stack_name", refusal)
         if self.schedule is None and self.stack.schedules.count() >= MOST:
             raise forms.ValidationError(
                 f"A stack has at most {MOST} schedules. Remove one, or change one."

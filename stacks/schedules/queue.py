@@ -17,7 +17,7 @@ from core.transactions import DATABASE_IS_AWAY
 from stacks.lifecycle.drift import applied_run
 from stacks.lifecycle.triggering import NOTHING_APPLIED, NotTriggered, commit_of, head_of, trigger
 from stacks.models import Run, Schedule, Stack
-from stacks.models.schedule import What
+from stacks.models.schedule import Starts
 from stacks.rules.states import ENDED, Kind, Operation, Origin, State
 from stacks.schedules.times import next_time
 from stacks.sources.heads import head_of_branch, note_head
@@ -83,7 +83,7 @@ def _come_due(schedule: Schedule) -> None:
     if last and not last.has_ended:
         _release_due(schedule, last_at=now, problem=f"Skipped, as {last} is {last.state}.")
         return
-    if schedule.what != What.DRIFT:
+    if schedule.what != Starts.DRIFT:
         _read_head(schedule.stack)
     try:
         with transaction.atomic():
@@ -97,7 +97,7 @@ def _come_due(schedule: Schedule) -> None:
 def _start(schedule: Schedule) -> Run:
     """Raises NotTriggered."""
     stack, origin, note = schedule.stack, Origin.SCHEDULE, f"{schedule}."
-    if schedule.what == What.DRIFT:
+    if schedule.what == Starts.DRIFT:
         applied = applied_run(stack)
         if applied is None:
             raise NotTriggered(NOTHING_APPLIED)
@@ -109,7 +109,7 @@ def _start(schedule: Schedule) -> Run:
             operation=Operation.REFRESH_ONLY,
             note=note,
         )
-    destroys = schedule.what == What.DESTROY
+    destroys = schedule.what == Starts.DESTROY
     operation = Operation.DESTROY if destroys else Operation.APPLY
     return trigger(
         stack, Kind.TRACKED, head_of(stack), origin=origin, operation=operation, note=note

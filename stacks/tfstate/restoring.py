@@ -5,6 +5,7 @@ import json
 from django import forms
 
 from stacks.models import Stack, StateVersion
+from stacks.rules.stack_names import why_not_confirmed
 from stacks.tfstate.files import InvalidState, describe
 from stacks.tfstate.uploads import NotPossible, why_others_write
 
@@ -22,8 +23,8 @@ class RestoreForm(forms.Form):
 
     def clean_name(self) -> str:
         name: str = self.cleaned_data["name"]
-        if name != self.stack.name:
-            raise forms.ValidationError(f"This is not the stack's name. Type {self.stack.name}.")
+        if refusal := why_not_confirmed(name, self.stack.name):
+            raise forms.ValidationError(refusal)
         return name
 
 

@@ -1076,7 +1076,7 @@ def _restore_state(scene: Scene) -> None:
     scene.admin(f"{stack.get_absolute_url()}state/versions/1/restore/")
     scene.page.get_by_label("Name of the stack").fill("Something else")
     scene.press("Restore")
-    expect(scene.page.get_by_text("This is not the stack's name.")).to_be_visible()
+    expect(scene.page.get_by_text("To confirm, type the stack's name:")).to_be_visible()
 
 
 def _two_states(scene: Scene) -> Stack:

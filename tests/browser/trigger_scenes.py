@@ -7,7 +7,7 @@ from django.utils import timezone
 from playwright.sync_api import expect
 
 from stacks.models import Run, Stack
-from stacks.models.schedule import What
+from stacks.models.schedule import Starts
 from stacks.rules.states import Kind, Operation, Origin, State
 from tests.browser.scene import LONG_NAME, Scene, state
 from tests.builders import make_run, make_schedule, make_state_version
@@ -141,8 +141,8 @@ def _schedules(scene: Scene) -> Stack:
     about: dict[str, Any] = {"last_run": run, "last_at": timezone.now()}
     make_schedule(stack, runs_on_drift=True, **about)
     problem = f"Skipped, as {run} is unconfirmed."
-    make_schedule(stack, What.TRACKED, time_zone="America/Argentina/ComodRivadavia", **about)
-    make_schedule(stack, What.DESTROY, cron="0 20 * * FRI", problem=problem, **about)
+    make_schedule(stack, Starts.TRACKED, time_zone="America/Argentina/ComodRivadavia", **about)
+    make_schedule(stack, Starts.DESTROY, cron="0 20 * * FRI", problem=problem, **about)
     make_schedule(stack, cron="*/10,*/15,*/25 0-23/2 1-31 * MON,TUE,WED,THU,FRI")
     return stack
 

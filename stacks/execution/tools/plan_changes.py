@@ -13,7 +13,7 @@ from typing import Any
 from stacks.execution.output.terminal import COLOR, harmless
 from stacks.execution.tools.plan_list import ACTIONS, rank, resource_row
 from stacks.models import PlanChange
-from stacks.models.plan import Kind
+from stacks.models.plan import ChangeKind
 from stacks.rules.value_diff import (
     Path,
     differences,
@@ -57,7 +57,7 @@ class Entry:
     `hides_values` says that the JSON may hold sensitive values which it does not mark.
     """
 
-    kind: Kind
+    kind: ChangeKind
     row: dict[str, str]
     resource: dict[str, Any]
     hides_values: bool = False
@@ -87,18 +87,22 @@ def entries_of(plan: dict[str, Any]) -> list[Entry]:
 
     Raises AttributeError, KeyError or TypeError where a resource is none.
     """
-    resources = _resources(plan, "resource_changes", Kind.RESOURCE)
+    resources = _resources(plan, "resource_changes", ChangeKind.RESOURCE)
     outputs = [
-        Entry(Kind.OUTPUT, {"address": str(name), "action": action}, {"change": _wrapped(change)})
+        Entry(
+            ChangeKind.OUTPUT,
+            {"address": str(name), "action": action},
+            {"change": _wrapped(change)},
+        )
         for name, change in sorted((plan.get("output_changes") or {}).items())
         if (action := ACTIONS.get(tuple(change["actions"]), "change"))
     ]
-    return [*resources, *outputs, *_resources(plan, "resource_drift", Kind.DRIFT)]
+    return [*resources, *outputs, *_resources(plan, "resource_drift", ChangeKind.DRIFT)]
 
 
 def count_drifted(entries: list[Entry]) -> int:
     """Return how many resources were changed outside; one that only moved was not."""
-    drift = (entry for entry in entries if entry.kind == Kind.DRIFT)
+    drift = (entry for entry in entries if entry.kind == ChangeKind.DRIFT)
     return sum(entry.row["action"] != "move" for entry in drift)
 
 
@@ -111,7 +115,7 @@ def read_changes(entries: list[Entry], mask: Mask) -> Iterator[Found]:
         yield found
 
 
-def _resources(plan: dict[str, Any], name: str, kind: Kind) -> list[Entry]:
+def _resources(plan: dict[str, Any], name: str, kind: ChangeKind) -> list[Entry]:
     found = [
         Entry(kind, row, resource)
         for resource in plan.get(name) or []

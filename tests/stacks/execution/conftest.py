@@ -15,7 +15,7 @@ from pytest_django.live_server_helper import LiveServer
 
 from stacks.execution import job, queue
 from stacks.models import Backend, Run, Stack, StackVariable, values_of
-from stacks.models.plan import Kind as ChangeKind
+from stacks.models.plan import ChangeKind
 from stacks.rules.states import Kind, State
 from tests.builders import make_run, make_stack
 from tests.emulator.model import Repository

@@ -16,7 +16,7 @@ from stacks.lifecycle.actions import Action, act, refuses_retry
 from stacks.lifecycle.drift import CHANGED_MEANWHILE, applied_run
 from stacks.lifecycle.triggering import NotTriggered, commit_of, trigger
 from stacks.models import Run, Stack, StackVariable
-from stacks.models.schedule import What
+from stacks.models.schedule import Starts
 from stacks.rules.states import Kind, Operation, Origin, State
 from stacks.schedules.queue import start_scheduled_next
 from tests.builders import make_run, make_schedule, make_stack
@@ -207,7 +207,7 @@ def test_no_other_code_than_what_was_applied_finds_the_secrets(
 
 def test_a_scheduled_run_starts_once_after_a_downtime(applied: Stack) -> None:
     long_ago = timezone.now() - timedelta(days=10)
-    schedule = make_schedule(applied, What.TRACKED, due_at=long_ago)
+    schedule = make_schedule(applied, Starts.TRACKED, due_at=long_ago)
     assert start_scheduled_next()
     (run,) = work()
     assert (run.origin, run.operation, run.state) == (

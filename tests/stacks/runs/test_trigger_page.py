@@ -111,8 +111,12 @@ def test_a_long_list_is_filtered_and_keeps_what_was_chosen(
     [
         ("operation", {"operation": "destroy", "kind": "proposed"}, "can’t destroy"),
         ("operation", {"operation": "guess"}, "Select a valid choice"),
-        ("stack_name", {"operation": "destroy"}, "type its name: Network"),
-        ("stack_name", {"operation": "destroy", "stack_name": "network"}, "type its name: Network"),
+        ("stack_name", {"operation": "destroy"}, "type the stack's name: Network"),
+        (
+            "stack_name",
+            {"operation": "destroy", "stack_name": "network"},
+            "type the stack's name: Network",
+        ),
         (
             "operation",
             {"operation": "refresh_only", "more_replacements": "a.b"},
@@ -153,7 +157,7 @@ def test_a_destroy_run_takes_the_stacks_name_twice(member: Client, known: Stack)
     assert "Confirm and destroy" in page and "To confirm, type Network" in page
     act = f"{run.get_absolute_url()}act/"
     answer = member.post(act, {"action": "confirm", "plan": ""}, follow=True)
-    assert "To destroy what this stack manages, type its name: Network" in words(answer)
+    assert "To confirm, type the stack&#x27;s name: Network" in words(answer)
     run.refresh_from_db()
     assert run.state == State.UNCONFIRMED
     member.post(act, {"action": "confirm", "plan": "", "stack_name": "Network"})

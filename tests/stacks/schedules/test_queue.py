@@ -9,7 +9,7 @@ from django.utils import timezone
 
 from stacks.execution import queue
 from stacks.models import Run, Schedule, Stack
-from stacks.models.schedule import What
+from stacks.models.schedule import Starts
 from stacks.rules.states import Kind, Operation, Origin, State
 from stacks.schedules.queue import LEASE, start_scheduled_next
 from tests.builders import make_run, make_schedule
@@ -70,10 +70,10 @@ def test_without_an_apply_there_is_nothing_to_compare(stack: Stack) -> None:
 
 
 @pytest.mark.parametrize(
-    ("what", "operation"), [(What.TRACKED, Operation.APPLY), (What.DESTROY, Operation.DESTROY)]
+    ("what", "operation"), [(Starts.TRACKED, Operation.APPLY), (Starts.DESTROY, Operation.DESTROY)]
 )
 def test_a_scheduled_run_is_of_the_head_as_it_is_then(
-    stack: Stack, repository: Repository, what: What, operation: Operation
+    stack: Stack, repository: Repository, what: Starts, operation: Operation
 ) -> None:
     newer = repository.push({"main.tf": "# 2\n"})
     make_schedule(stack, what)
@@ -133,7 +133,7 @@ def test_a_detached_stack_waits_and_is_run_once_attached(
 def test_while_the_provider_is_down_it_is_retried_and_started_once(
     stack: Stack, emulator: Emulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    schedule = make_schedule(stack, What.TRACKED)
+    schedule = make_schedule(stack, Starts.TRACKED)
     Integration.objects.update(organization_url="http://127.0.0.1:9/fabrikam")
     assert start_scheduled_next()
     schedule.refresh_from_db()
