@@ -10,7 +10,6 @@ from typing import Any
 
 from django.utils import timezone
 
-from stacks.execution.job import counts_of
 from stacks.execution.plan_store import store_plan
 from stacks.execution.tools.plan_changes import read_changes
 from stacks.execution.tools.terraform import read_plan
@@ -111,7 +110,7 @@ def make_plan(
     summary = read_plan(json.dumps(plan).encode(), mask, hides_values=hides_values)
     assert summary
     store_plan(run, read_changes(summary.entries, mask))
-    Run.objects.filter(pk=run.pk).update(**counts_of(summary))
+    Run.objects.filter(pk=run.pk).update(**summary.counts)
     run.refresh_from_db()
     return run
 

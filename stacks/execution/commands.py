@@ -16,6 +16,7 @@ from stacks.execution.checkout.commands_file import (
 )
 from stacks.execution.checkout.project_root import ROOT
 from stacks.execution.checkout.workspace import CODE
+from stacks.execution.failure import RunFailed
 from stacks.execution.isolation.sandbox import LimitReached, Limits, Sandbox
 from stacks.execution.isolation.system import SYSTEM_PATH
 from stacks.execution.output.logs import Log
@@ -27,15 +28,11 @@ PLAN_VARIABLE = "STACKHOOK_PLAN"
 LONGEST_SHOWN = 200
 
 
-class CommandFailed(Exception):
+class CommandFailed(RunFailed):
     """A command, or the file that names commands, fails its run; the text says which, and why.
 
     `errors` is what the command printed last, masked.
     """
-
-    def __init__(self, sentence: str, errors: str = "") -> None:
-        super().__init__(sentence)
-        self.errors = errors
 
 
 class Commands:

@@ -11,7 +11,7 @@ from types import MappingProxyType
 from typing import Any
 
 from django.conf import settings
-from django.db import DatabaseError, InterfaceError, transaction
+from django.db import DatabaseError, InterfaceError
 from django.utils import timezone
 
 from core.encryption import WrongKey, decrypting
@@ -30,8 +30,8 @@ from stacks.execution import queue
 from stacks.execution.checkout import lfs, merging, project_root, submodules, workspace
 from stacks.execution.checkout.commands_file import FILE as COMMANDS_FILE
 from stacks.execution.checkout.project_root import ProjectRoot
-from stacks.execution.checkout.workspace import NotFetched
 from stacks.execution.commands import PLAN_VARIABLE, CommandFailed, Commands
+from stacks.execution.failure import RunFailed
 from stacks.execution.git_proxy import modules
 from stacks.execution.git_proxy.proxy import GitProxy, git_proxy
 from stacks.execution.isolation.network import NoNetwork
@@ -49,7 +49,7 @@ from stacks.execution.mounting import provide_files
 from stacks.execution.output.logs import Log
 from stacks.execution.output.masking import MOST_CHARACTERS, MOST_PARTS, Masker
 from stacks.execution.plan_store import store_plan
-from stacks.execution.retries import with_retries
+from stacks.execution.progress import end, fail, move, note, report
 from stacks.execution.tools import backends, terraform
 from stacks.execution.tools.backends import StoredBackend
 from stacks.execution.tools.errors import Tail, last_lines, terraform_errors, what_to_do
@@ -60,9 +60,9 @@ from stacks.execution.tools.terraform import PlanSummary
 from stacks.execution.versions import choosing
 from stacks.execution.versions.wanted import NoVersion
 from stacks.lifecycle.basis import basis_now, why_state_refuses
-from stacks.lifecycle.drift import CHANGED_MEANWHILE, note_drift, overlaps_apply
+from stacks.lifecycle.drift import CHANGED_MEANWHILE, overlaps_apply
 from stacks.lifecycle.forks import is_refused
-from stacks.models import Backend, Dependency, PlanFile, Run, Stack, Tool
+from stacks.models import Backend, PlanFile, Run, Stack, Tool
 from stacks.rules.states import Kind, Operation, State
 from stacks.tfstate.backend import address_of, issue_credential, limit_apply, username_of
 from stacks.tfstate.files import LARGEST_STATE
@@ -87,18 +87,17 @@ NO_WORKSPACES = (
     "the stack, and give the name to the code as a variable; or choose the backend that the code "
     "names under Configure backend."
 )
+# Errors whose text says on a run's page what to do
+WITH_A_SENTENCE = (
+    LimitReached,
+    NoNetwork,
+    NotIsolated,
+    NoVersion,
+    ProviderError,
+    UnusableFiles,
+    WrongKey,
+)
 OURS = "Something went wrong in Stackhook itself. The operator finds it in the worker's log."
-
-
-class JobFailed(Exception):
-    """A run failed; the text says why, and what to do. `errors` is what its program printed of it.
-
-    They are masked.
-    """
-
-    def __init__(self, sentence: str, errors: str = "") -> None:
-        super().__init__(sentence)
-        self.errors = errors
 
 
 class WorkerEnds(Exception):
@@ -118,7 +117,7 @@ def _execute(run: Run, is_ending: Callable[[], bool], lease: Keeping) -> None:
     try:
         with (
             git_proxy() as proxy,
-            sandbox(lambda sentence: _report(run, sentence), [proxy.port]) as one,
+            sandbox(lambda sentence: report(run, sentence), [proxy.port]) as one,
         ):
             job = Job(run, one, is_ending, lease, proxy)
             if run.state == State.APPLYING:
@@ -129,58 +128,13 @@ def _execute(run: Run, is_ending: Callable[[], bool], lease: Keeping) -> None:
         logger.info("%s of %s was stopped", run, run.stack)
     except WorkerEnds:
         queue.requeue(run)
-    except (JobFailed, NotFetched, CommandFailed) as failure:
+    except RunFailed as failure:
         fail(run, str(failure), failure.errors)
-    except UnusableFiles as error:
-        fail(run, str(error))
-    except (LimitReached, NoNetwork, NotIsolated, NoVersion, ProviderError, WrongKey) as error:
+    except WITH_A_SENTENCE as error:
         fail(run, str(error))
     except Exception:
         logger.exception("%s of %s failed", run, run.stack)
         fail(run, OURS)
-
-
-def fail(run: Run, sentence: str, errors: str = "") -> None:
-    """End a run as failed, if it is still this worker's."""
-    ended = "apply_ended_at" if run.state == State.APPLYING else "plan_ended_at"
-    try:
-        fields = {"failure": sentence[:1000], "errors": errors, ended: timezone.now()}
-        end(run, State.FAILED, **fields)
-    except Stopped:
-        logger.info("%s of %s had ended: %s", run, run.stack, sentence)
-    except (DatabaseError, InterfaceError):  # its lease ends, and others requeue or fail it
-        logger.exception("%s of %s could not be ended", run, run.stack)
-
-
-def _report(run: Run, sentence: str) -> None:
-    """Log something that the operator has to do, and show it on the run's page."""
-    logger.error("%s of %s: %s", run, run.stack, sentence)
-    _note(run, {"warnings": [*run.warnings, sentence]})
-
-
-def _note(run: Run, fields: dict[str, Any]) -> None:
-    """Store what is known of a run by now."""
-    with_retries(lambda: run.held().update(**fields))
-    for name, value in fields.items():
-        setattr(run, name, value)
-
-
-def end(run: Run, state: State, **fields: Any) -> None:
-    """Move a run on and release it. Raises Stopped when it is not this worker's any more."""
-    with_retries(lambda: _move(run, state, **queue.FREE, **fields))
-
-
-@transaction.atomic
-def _move(run: Run, state: State, **fields: Any) -> None:
-    held = Run.objects.filter(pk=run.pk, lease_token=run.lease_token, state=run.state)
-    if not held.move_to(state):
-        raise Stopped
-    Run.objects.filter(pk=run.pk).update(**fields)
-    if state == State.FINISHED and run.kind == Kind.TRACKED:
-        Dependency.objects.make_due(run.stack)
-    if state == State.FINISHED and run.kind == Kind.DRIFT:
-        note_drift(run)
-    run.refresh_from_db()
 
 
 class Job:
@@ -224,9 +178,9 @@ class Job:
     def plan(self) -> None:
         """Plan, and wait for people where something would be changed on the tracked branch."""
         # Before anything is fetched: whatever moves from now on makes the plan out of date.
-        _note(self.run, basis_now(self.stack) | {"arguments": self.arguments.stored})
+        note(self.run, basis_now(self.stack) | {"arguments": self.arguments.stored})
         if self.run.kind == Kind.PROPOSED:
-            _note(self.run, {"tracked_sha": merging.tracked_now(self.run)})
+            note(self.run, {"tracked_sha": merging.tracked_now(self.run)})
         self._prepare()
         if withheld := withheld_from(self.stack, Kind(self.run.kind)):
             self.log.say(
@@ -234,7 +188,7 @@ class Job:
                 f"available to them."
             )
         self._warn_of_environment()
-        _move(self.run, State.PLANNING)
+        move(self.run, State.PLANNING)
         self.log.phase = State.PLANNING
         self._run_commands("before_plan")
         if self.commands.of("after_init") or self.commands.of("before_plan"):
@@ -259,7 +213,7 @@ class Job:
         fields = self._results(copy)
         self._run_commands("after_plan", {PLAN_VARIABLE: copy})
         if self.run.kind == Kind.DRIFT and overlaps_apply(self.run):
-            raise JobFailed(CHANGED_MEANWHILE)
+            raise RunFailed(CHANGED_MEANWHILE)
         if not is_applied:
             end(self.run, State.FINISHED, **fields)
             return
@@ -281,12 +235,12 @@ class Job:
         with decrypting("The plan"):
             stored = PlanFile.objects.filter(run=self.run).first()
         if stored is None:
-            raise JobFailed("Its plan no longer exists, so nothing was applied. Retry it.")
+            raise RunFailed("Its plan no longer exists, so nothing was applied. Retry it.")
         if reason := why_state_refuses(self.run):
-            raise JobFailed(f"{reason} Nothing was applied. Retry it to plan again.")
+            raise RunFailed(f"{reason} Nothing was applied. Retry it to plan again.")
         content = bytes(stored.content)
         if stored.digest and digest(content) != stored.digest:
-            raise JobFailed(
+            raise RunFailed(
                 "Its plan is not the one that was shown, so nothing was applied. Retry it to plan "
                 "again."
             )
@@ -299,7 +253,7 @@ class Job:
         limit_apply(self.run, timedelta(seconds=limits.seconds + KILLED_AFTER))
         code = self._execute(command, limits)
         if code in TIMED_OUT:
-            raise JobFailed(
+            raise RunFailed(
                 f"It took more than {settings.RUN_APPLY_MINUTES} minutes and was ended. Part of it "
                 f"was done; the next plan shows what is missing."
             )
@@ -327,7 +281,7 @@ class Job:
     def _program(self) -> str:
         """Choose the version for the run, note it, and return its program inside."""
         program, fields = choosing.choose(self.run, self.sandbox, self.folder, self._is_unwanted)
-        _note(self.run, fields)
+        note(self.run, fields)
         self.log.say(f"Using {program}, from {self.run.tool_version_from}")
         return self.sandbox.program(program.path, program.files)
 
@@ -361,14 +315,14 @@ class Job:
     def _prepare(self, lock_file: bytes = b"") -> None:
         """Fetch the commit, and have its project root initialized."""
         if is_refused(self.run):
-            raise JobFailed("It is of a fork, whose code this stack does not run.")
+            raise RunFailed("It is of a fork, whose code this stack does not run.")
         if self.run.attempts > 1:
             self.log.say("The worker stopped, so this is begun again.")
         self.log.say(f"Fetching commit {self.run.sha[:8]} of {self.run.repository}")
         if not merging.fetch(self.git) and not self._fetch_from_new_address():
             raise self.git.failed("The commit could not be fetched.")
         if self.run.kind == Kind.PROPOSED:
-            _note(self.run, merging.fields_of_fetched(self.git))
+            note(self.run, merging.fields_of_fetched(self.git))
         lfs.complete(self.git, submodules.complete(self.git))
         self.folder = f"{workspace.CODE}/{self.stack.project_root}".rstrip("/")
         root = self._look_into_root()
@@ -402,7 +356,7 @@ class Job:
         command = ["sh", "-c", project_root.LIST, "list", *folders, COMMANDS_FILE]
         listing, code = self.sandbox.collect(command, {}, self._is_unwanted, LARGEST_LISTING)
         if code == project_root.NO_FOLDER:
-            raise JobFailed(
+            raise RunFailed(
                 f"The commit has no folder “{self.stack.project_root}”. Change the project root of "
                 f"the stack, or add the folder."
             )
@@ -411,7 +365,7 @@ class Job:
     def _look_into_root(self) -> ProjectRoot:
         """Return what the project root holds, once the commands before init have run.
 
-        Raises JobFailed without configuration: Terraform would plan to destroy everything, as the
+        Raises RunFailed without configuration: Terraform would plan to destroy everything, as the
         file that names our backend hides from it that there is none.
         """
         root = self._list_root()
@@ -422,7 +376,7 @@ class Job:
             root = self._list_root()
         if not root.configuration(Tool(self.stack.tool)):
             where = f"“{self.stack.project_root}”" if self.stack.project_root else "the repository"
-            raise JobFailed(
+            raise RunFailed(
                 f"The project root holds no {self.stack.get_tool_display()} configuration. Add a "
                 f"file like main.tf to {where}, or change the project root of the stack if the "
                 f"code moved."
@@ -435,14 +389,14 @@ class Job:
             return
         for path in self.arguments.files:
             if reason := why_not_file(self.stack.project_root, path):
-                raise JobFailed(f"{reason} Change the arguments of the stack.")
+                raise RunFailed(f"{reason} Change the arguments of the stack.")
         command = ["sh", "-c", project_root.MISSING, "missing", *self.arguments.files]
         missing, _ = self.sandbox.collect(
             command, {}, self._is_unwanted, LARGEST_LISTING, self.folder
         )
         if missing:
             path = missing.decode(errors="replace").partition("\0")[0]
-            raise JobFailed(
+            raise RunFailed(
                 f"The commit has no file “{path}”, seen from the project root. Add the file, or "
                 f"change the arguments of the stack."
             )
@@ -450,7 +404,7 @@ class Job:
     def _check_no_state(self, root: ProjectRoot) -> None:
         """Fail where the commit holds a state, which `init` would ask to migrate."""
         if root.workspaces:
-            raise JobFailed(
+            raise RunFailed(
                 f"{project_root.WORKSPACES} in the project root holds the states of workspaces, "
                 f"and this stack has one state, which is kept elsewhere. Remove the folder from "
                 f"the repository. {self._advice_for_state()}"
@@ -459,7 +413,7 @@ class Job:
             return
         file = f"{self.folder}/{project_root.STATE}"
         if project_root.holds_state(self.sandbox.read_file(file, LARGEST_STATE, self._is_unwanted)):
-            raise JobFailed(
+            raise RunFailed(
                 f"{project_root.STATE} in the project root is a state, and the state of this stack "
                 f"is kept elsewhere. Remove the file from the repository. "
                 f"{self._advice_for_state()}"
@@ -479,7 +433,7 @@ class Job:
     def _put_backend(self, root: ProjectRoot) -> None:
         """Have the code's state kept by Stackhook."""
         if root.has_stem(backends.STEM):
-            raise JobFailed(
+            raise RunFailed(
                 f"The commit has a file named {backends.STEM}, which Stackhook needs itself. "
                 f"Rename it."
             )
@@ -511,9 +465,9 @@ class Job:
         if has_failed:
             raise self._failed(choosing.why_not_initialized(self.run, self.printed.text))
         if stored is None:
-            raise JobFailed(f"The code names no backend, {LOSES_STATE}")
+            raise RunFailed(f"The code names no backend, {LOSES_STATE}")
         if self.stack.backend == Backend.OWN and stored.type in backends.LOSE_STATE:
-            raise JobFailed(f"The code names the backend “{stored.type}”, {LOSES_STATE}")
+            raise RunFailed(f"The code names the backend “{stored.type}”, {LOSES_STATE}")
 
     def _select_workspace(self, limits: Limits) -> None:
         """Select the workspace of the stack; only a tracked run makes one that is not there."""
@@ -521,14 +475,14 @@ class Job:
         if not name:
             return
         if self.stack.backend == Backend.STACKHOOK:
-            raise JobFailed(NO_WORKSPACES)
+            raise RunFailed(NO_WORKSPACES)
         creates = self.run.kind == Kind.TRACKED
         command = terraform.workspace_command(self.program, name, creates=creates)
         if self._execute(command, limits):
             sentence = f"The workspace “{name}” could not be selected."
             if not creates:
                 sentence = f"{sentence} If there is none yet, a tracked run makes it."
-            raise JobFailed(sentence, last_lines(self.printed.text, self.masker.mask))
+            raise RunFailed(sentence, last_lines(self.printed.text, self.masker.mask))
 
     def _check_backend_is_ours(
         self, root: ProjectRoot, stored: StoredBackend | None, has_failed: bool
@@ -542,7 +496,7 @@ class Job:
             return
         # What replaced ours without an error is an override file.
         files = [named] if named else root.overrides(Tool(self.stack.tool))
-        raise JobFailed(
+        raise RunFailed(
             f"{' or '.join(files) or 'The code'} names a backend, and Stackhook is to keep the "
             f"state, which would begin empty. Choose the backend that the code names under "
             f"Configure backend, or remove it from the code."
@@ -578,7 +532,7 @@ class Job:
 
     def _warn(self, sentence: str) -> None:
         """Show a warning on the run's page and in its log."""
-        _note(self.run, {"warnings": [*self.run.warnings, self.masker.mask(sentence)]})
+        note(self.run, {"warnings": [*self.run.warnings, self.masker.mask(sentence)]})
         self.log.say(f"Warning: {sentence}")
 
     def _put(self, name: str, content: bytes) -> None:
@@ -587,7 +541,7 @@ class Job:
         target = self.sandbox.path("workspace", f"{self.folder}/{name}")
         command = ["cp", "-T", "--remove-destination", given, target]
         if self.sandbox.collect(command, {}, self._is_unwanted, MEGABYTE)[1]:
-            raise JobFailed(f"The commit has a folder named {name}, which Stackhook needs itself.")
+            raise RunFailed(f"The commit has a folder named {name}, which Stackhook needs itself.")
 
     def _execute(
         self, command: Sequence[str], limits: Limits, more: Mapping[str, str] | None = None
@@ -607,11 +561,11 @@ class Job:
         self.printed.write(printed)
         self.log.write(printed)
 
-    def _failed(self, sentence: str) -> JobFailed:
+    def _failed(self, sentence: str) -> RunFailed:
         """Return the failure of Terraform, with the errors that it printed."""
         errors = terraform_errors(self.printed.text, self.masker.mask)
         why = "" if errors else "The end of the log says why."
-        return JobFailed(" ".join(filter(None, [sentence, why, what_to_do(errors)])), errors)
+        return RunFailed(" ".join(filter(None, [sentence, why, what_to_do(errors)])), errors)
 
     def _results(self, plan: str) -> dict[str, Any]:
         """Return what is stored of a plan; no counts where it is too large to be read."""
@@ -638,7 +592,7 @@ class Job:
         self._store_changes(summary)
         only_refreshes = self.run.operation == Operation.REFRESH_ONLY
         drift = {"drifted": summary.drifted} if only_refreshes else {}
-        return ended | counts_of(summary) | drift
+        return ended | summary.counts | drift
 
     def _store_changes(self, summary: PlanSummary) -> None:
         try:
@@ -664,18 +618,3 @@ class Job:
         except (DatabaseError, InterfaceError):
             # As long as its lease lasts, nobody else has it.
             return self.lease.may_have_ended
-
-
-def counts_of(summary: PlanSummary) -> dict[str, Any]:
-    return {
-        "added": summary.added,
-        "changed": summary.changed,
-        "destroyed": summary.destroyed,
-        "destroys_everything": summary.destroys_everything,
-        "imported": summary.imported,
-        "moved": summary.moved,
-        "forgotten": summary.forgotten,
-        "changed_outputs": summary.changed_outputs,
-        "plan": summary.listed,
-        "unlisted": summary.unlisted,
-    }

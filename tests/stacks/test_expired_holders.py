@@ -8,7 +8,7 @@ from django.utils import timezone
 
 from core.leases import LeaseLost
 from stacks.deciding.reconciliation import LEASE, reconcile
-from stacks.execution import job, queue
+from stacks.execution import progress, queue
 from stacks.models import Report, Run, Stack
 from stacks.reports.sending import send
 from stacks.rules.states import State
@@ -102,7 +102,7 @@ def test_one_that_executes_a_run_does_not_end_it(following: Stack) -> None:
     assert present == expired
     as_it_was = values(rows)
     assert not queue.is_wanted(expired)
-    job.fail(expired, "It is not mine any more.")
+    progress.fail(expired, "It is not mine any more.")
     queue.requeue(expired)
     assert values(rows) == as_it_was
     assert rows.get().state == State.PREPARING

@@ -8,6 +8,7 @@ or redirect is obeyed. The repository's history is gone before the code is touch
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from stacks.execution.failure import RunFailed
 from stacks.execution.isolation.sandbox import Limits, Sandbox
 from stacks.execution.output.logs import Log
 from stacks.execution.tools.errors import Tail, last_lines
@@ -96,15 +97,11 @@ class MergeSource:
     tracked_ref: str = ""
 
 
-class NotFetched(Exception):
+class NotFetched(RunFailed):
     """Something that the code needs was not fetched; the text says what, and what to do.
 
     `errors` is what git said of it, masked.
     """
-
-    def __init__(self, sentence: str, errors: str = "") -> None:
-        super().__init__(sentence)
-        self.errors = errors
 
 
 @dataclass(frozen=True)

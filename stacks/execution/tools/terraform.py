@@ -140,6 +140,22 @@ class PlanSummary:
         self.forgotten += "forget" in what
 
     @property
+    def counts(self) -> dict[str, Any]:
+        """The fields of a run that say what its plan changes."""
+        return {
+            "added": self.added,
+            "changed": self.changed,
+            "destroyed": self.destroyed,
+            "destroys_everything": self.destroys_everything,
+            "imported": self.imported,
+            "moved": self.moved,
+            "forgotten": self.forgotten,
+            "changed_outputs": self.changed_outputs,
+            "plan": self.listed,
+            "unlisted": self.unlisted,
+        }
+
+    @property
     def listed(self) -> dict[str, Any]:
         """What is stored besides the counts."""
         return {"resources": self.resources, "outputs": self.outputs, "left_out": self.left_out}

@@ -9,7 +9,7 @@ from django.test import Client
 from django.utils import timezone
 
 from accounts.models import User
-from stacks.execution.job import end
+from stacks.execution.progress import end
 from stacks.execution.tools import terraform
 from stacks.lifecycle import drift
 from stacks.lifecycle.actions import Action, act, refuses_retry

@@ -10,7 +10,7 @@ from django.utils import timezone
 from pytest_django import Settings
 
 from accounts.audit.records import Verb, entries
-from stacks.execution.job import end
+from stacks.execution.progress import end
 from stacks.lifecycle.basis import why_state_refuses
 from stacks.models import Run, Stack, StackVariable, StateVersion
 from stacks.rules.states import Kind, State
