@@ -43,7 +43,9 @@ def test_the_errors_of_a_plan_are_on_the_page_and_in_the_comment(
     request = repository.open_pull_request("topic")
     look(stack)
     (done,) = work()
-    assert (done.state, done.failure) == (State.FAILED, "The plan failed.")
+    assert done.state == State.FAILED
+    assert done.failure.startswith("The plan failed. ")
+    assert "TF_VAR_" in done.failure  # where to set the value
     send_all()
     page = html.unescape(member.get(done.get_absolute_url()).content.decode())
     comment = request.threads[0].comments[0].content
