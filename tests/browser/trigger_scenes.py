@@ -125,7 +125,7 @@ def _run_that_found_drift(scene: Scene) -> None:
 def _stack_with_drift(scene: Scene) -> None:
     run = _drift_run(scene.stack())
     scene.member(run.stack.get_absolute_url())
-    expect(scene.page.get_by_text("2 resources and 1 output changed outside")).to_be_visible()
+    expect(scene.page.get_by_text("Found 2 resources and 1 output changed outside")).to_be_visible()
 
 
 @state("start page, with drift")

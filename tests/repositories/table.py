@@ -63,6 +63,7 @@ CASES = [
         [" + output answer"],
         OUTPUT_APPLIED,
         log='answer = "shared"',
+        stack={"reach": "organization"},  # it is in another project
     ),
     Case(
         "generated",

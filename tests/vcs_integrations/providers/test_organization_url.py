@@ -104,6 +104,10 @@ GOOD = {
         "https://tfs.example.com/tfs/K%c3%b6ln%20Mitte",
         "https://tfs.example.com/tfs/K%C3%B6ln%20Mitte",
     ),
+    "listed server over ssh": (
+        "ssh://tfs.example.com/tfs/Main",
+        "https://tfs.example.com/tfs/Main",
+    ),
 }
 
 BAD = {
@@ -216,7 +220,6 @@ BAD = {
     "older ssh, Microsoft's own host": "ssh://fabrikam@app.visualstudio.com:22/Web/_ssh/shop",
     "older ssh, dot segments": "ssh://fabrikam@vs-ssh.visualstudio.com:22/../Web/_ssh/shop",
     "older ssh, other scp host": "fabrikam@ssh.example.com:Web/_ssh/shop",
-    "ssh to a server that is only listed for https": "ssh://tfs.example.com/tfs/Main",
     "two addresses": "https://dev.azure.com/a,https://dev.azure.com/b",
     "a sentence": "our organization is called fabrikam",
     "server that is not listed": "https://tfs.example.org/tfs/Main",
