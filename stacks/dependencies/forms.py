@@ -5,6 +5,7 @@ from typing import Any
 
 from django import forms
 
+from core.words import comma_separated
 from stacks.models import Backend, Stack
 
 # As Terraform takes names of outputs
@@ -37,8 +38,7 @@ class DependencyForm(forms.Form):
         field.queryset = others.exclude(pk__in=stack.dependencies.values("on"))
 
     def clean_outputs(self) -> list[str]:
-        words = (word.strip() for word in self.cleaned_data["outputs"].split(","))
-        names = list(dict.fromkeys(word for word in words if word))
+        names = comma_separated(self.cleaned_data["outputs"])
         for name in names:
             if not OUTPUT_NAME.fullmatch(name) or len(name) > LONGEST_NAME:
                 raise forms.ValidationError(f"“{name[:50]}” is not the name of an output.")

@@ -6,6 +6,7 @@ from django import forms
 from django.db.models import Value
 from django.db.models.functions import Lower
 
+from core.words import comma_separated
 from stacks.models import SharedEnvironment, Stack
 
 NAME_TAKEN = "Another shared environment has this name. Choose a different one."
@@ -64,8 +65,7 @@ class LabelsForm(forms.Form):
     )
 
     def clean_labels(self) -> list[str]:
-        words = (word.strip() for word in self.cleaned_data["labels"].split(","))
-        labels = list(dict.fromkeys(word for word in words if word))
+        labels = comma_separated(self.cleaned_data["labels"])
         if any(len(label) > LONGEST_LABEL for label in labels):
             raise forms.ValidationError(f"A label has at most {LONGEST_LABEL} characters.")
         if len(labels) > MOST_LABELS:

@@ -544,11 +544,11 @@ class Job:
             raise RunFailed(f"The commit has a folder named {name}, which Stackhook needs itself.")
 
     def _execute(
-        self, command: Sequence[str], limits: Limits, more: Mapping[str, str] | None = None
+        self, command: Sequence[str], limits: Limits, more: Mapping[str, str] = MappingProxyType({})
     ) -> int:
         """Run a command in the project root, into the log; `more` is added to its environment."""
         self.printed.clear()
-        environment = {**self.environment, **(more or {})}
+        environment = self.environment | dict(more)
         try:
             return self.sandbox.run(
                 command, environment, self._write, self._is_unwanted, limits, self.folder

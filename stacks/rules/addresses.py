@@ -36,3 +36,8 @@ def with_key(address: str, key: object) -> str:
         return f"{address}[{key}]"
     text = "".join(_ESCAPES.get(one, one) for one in str(key))
     return f'{address}["{text.replace("${", "$${").replace("%{", "%%{")}"]'
+
+
+def with_long_numbers(address: str) -> str:
+    """Return a key to sort addresses by that puts subnet[2] before subnet[10]."""
+    return re.sub("[0-9]+", lambda found: found[0].zfill(20), address)

@@ -7,6 +7,7 @@ from django import forms
 from django.db.models import QuerySet, Value
 from django.db.models.functions import Lower
 
+from core.words import comma_separated
 from stacks.models import Backend, Stack, Tool
 from stacks.rules import globs
 from stacks.rules.versions import LONGEST_CONSTRAINT, InvalidVersion, read_choice
@@ -185,8 +186,7 @@ class NameStackForm(StepForm):
         return "/".join(parts)
 
     def clean_labels(self) -> list[str]:
-        words = (word.strip() for word in self.cleaned_data["labels"].split(","))
-        labels = list(dict.fromkeys(word for word in words if word))
+        labels = comma_separated(self.cleaned_data["labels"])
         if any(len(label) > 50 for label in labels):
             raise forms.ValidationError("A label has at most 50 characters.")
         return labels

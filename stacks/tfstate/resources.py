@@ -1,13 +1,12 @@
 """The addresses of what a stack's state holds, to choose from."""
 
-import re
 from collections.abc import Iterator
 from typing import Any
 
 from core import bounded_json
 from core.encryption import WrongKey
 from stacks.models import Backend, Stack
-from stacks.rules.addresses import is_resource, with_key
+from stacks.rules.addresses import is_resource, with_key, with_long_numbers
 from stacks.tfstate.files import MOST_PARTS
 
 # The largest state, in bytes, that is read only to offer what is in it.
@@ -29,7 +28,7 @@ def addresses_in_state(stack: Stack) -> list[str] | None:
         found = [one for one in _addresses(state) if is_resource(one)]
     except (WrongKey, ValueError, AttributeError, KeyError, TypeError):
         return None
-    return sorted(set(found), key=_with_long_numbers)
+    return sorted(set(found), key=with_long_numbers)
 
 
 def _addresses(state: dict[str, Any]) -> Iterator[str]:
@@ -41,7 +40,3 @@ def _addresses(state: dict[str, Any]) -> Iterator[str]:
         address = f"{module}{resource['type']}.{resource['name']}"
         for instance in resource.get("instances") or []:
             yield with_key(address, instance.get("index_key"))
-
-
-def _with_long_numbers(address: str) -> str:
-    return re.sub("[0-9]+", lambda found: found[0].zfill(20), address)

@@ -5,9 +5,9 @@ root; `moved_from` is the address before, where that differs; `also` is what hap
 import, or that the replaced object is forgotten.
 """
 
-import re
 from typing import Any
 
+from stacks.rules.addresses import with_long_numbers
 from stacks.rules.changes import DESTROYING
 
 # https://developer.hashicorp.com/terraform/internals/json-format#change-representation
@@ -63,10 +63,6 @@ def rank(row: dict[str, str]) -> tuple[bool, str, int, str]:
     """
     action = row["action"]
     ranks = {one: place for place, one in enumerate(MOST_SERIOUS_FIRST)}
-    module = _with_long_numbers(row.get("module", ""))
+    module = with_long_numbers(row.get("module", ""))
     place = ranks.get(action, len(ranks))
-    return (action not in DESTROYING, module, place, _with_long_numbers(row["address"]))
-
-
-def _with_long_numbers(address: str) -> str:
-    return re.sub("[0-9]+", lambda found: found[0].zfill(20), address)
+    return (action not in DESTROYING, module, place, with_long_numbers(row["address"]))
