@@ -96,6 +96,7 @@ INSTALLED_APPS = [
     "accounts",
     "vcs_integrations",
     "stacks",
+    "modules",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.humanize",

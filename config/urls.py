@@ -30,4 +30,5 @@ urlpatterns = [
     path("", include("accounts.urls")),
     path("", include("vcs_integrations.urls")),
     path("", include("stacks.urls")),
+    path("", include("modules.urls")),
 ]

@@ -22,7 +22,7 @@ PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "SECURITY.md", *DO
 # In these, bold text that no colon follows is a label of a page.
 GUIDES = [ROOT / "README.md", *(DOCS / f"{name}.md" for name in ("admins", "operators", "runs"))]
 GUIDES.append(DOCS / "troubleshooting.md")
-PACKAGES = ("accounts", "config", "core", "dashboard", "stacks", "vcs_integrations")
+PACKAGES = ("accounts", "config", "core", "dashboard", "modules", "stacks", "vcs_integrations")
 # A file, or a folder with a slash at its end, as code writes it: from the top of the repository.
 PATH = re.compile(r"(?:[\w.-]+/)*(?:[\w.-]+\.(?:py|md|toml|html|css|txt)|[\w.-]+/|\.env\.example)")
 
@@ -210,7 +210,7 @@ def test_each_state_of_a_run_is_explained_and_has_its_status() -> None:
 
 @cache
 def import_graph() -> grimp.ImportGraph:
-    return grimp.build_graph("stacks", "vcs_integrations", cache_dir=None)
+    return grimp.build_graph("modules", "stacks", "vcs_integrations", cache_dir=None)
 
 
 def rooms_of(package: str) -> dict[str, set[str]]:
@@ -251,7 +251,7 @@ def without_implied(imports: dict[str, set[str]]) -> set[tuple[str, str]]:
     }
 
 
-@pytest.mark.parametrize("package", ["vcs_integrations", "stacks"])
+@pytest.mark.parametrize("package", ["vcs_integrations", "stacks", "modules"])
 def test_the_rooms_are_drawn_as_they_import_each_other(package: str) -> None:
     drawing = block_after(DOCS / "architecture.md", f"### Rooms of {package}")
     drawn = set(re.findall(r"^ +(\w+) --> (\w+)$", drawing, re.MULTILINE))
@@ -260,5 +260,7 @@ def test_the_rooms_are_drawn_as_they_import_each_other(package: str) -> None:
 
 def test_each_room_is_described() -> None:
     described = first_cells(DOCS / "architecture.md", "Room")
-    rooms = [*rooms_of("vcs_integrations"), *rooms_of("stacks")]
+    rooms = [
+        room for package in ("vcs_integrations", "stacks", "modules") for room in rooms_of(package)
+    ]
     assert sorted(described) == sorted(f"`{room}`" for room in rooms)

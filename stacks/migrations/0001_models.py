@@ -211,6 +211,19 @@ class Migration(migrations.Migration):
             },
         ),
         migrations.CreateModel(
+            name='RegistrySource',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('address', models.CharField(help_text="with the registry's host, like host/namespace/name/system", max_length=500)),
+                ('version', models.CharField(max_length=100)),
+                ('constraint', models.CharField(blank=True, help_text='on the version, as the code says, where it is known', max_length=200)),
+                ('run', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='registry_sources', to='stacks.run')),
+            ],
+            options={
+                'ordering': ('address', 'version'),
+            },
+        ),
+        migrations.CreateModel(
             name='RunAction',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
@@ -545,6 +558,14 @@ class Migration(migrations.Migration):
         migrations.AddConstraint(
             model_name='pullrequest',
             constraint=models.CheckConstraint(condition=models.Q(('status__in', [vcs_integrations.providers.events.PullRequestStatus['OPEN'], vcs_integrations.providers.events.PullRequestStatus['MERGED'], vcs_integrations.providers.events.PullRequestStatus['CLOSED']]), ('trial_merge__in', [vcs_integrations.providers.events.TrialMerge['UNKNOWN'], vcs_integrations.providers.events.TrialMerge['PENDING'], vcs_integrations.providers.events.TrialMerge['CLEAN'], vcs_integrations.providers.events.TrialMerge['CONFLICTS'], vcs_integrations.providers.events.TrialMerge['FAILED']])), name='pull_request_words'),
+        ),
+        migrations.AddIndex(
+            model_name='registrysource',
+            index=models.Index(fields=['address', 'run'], name='registry_source_by_address'),
+        ),
+        migrations.AddConstraint(
+            model_name='registrysource',
+            constraint=models.UniqueConstraint(fields=('run', 'address', 'version', 'constraint'), name='one_registry_source_per_version'),
         ),
         migrations.AddIndex(
             model_name='runaction',

@@ -5,6 +5,7 @@ from stacks.models.dependency import Dependency, DependencyRun, StateGrant
 from stacks.models.job import LogChunk, PlanFile, RunAction, plan_digest_of
 from stacks.models.module_source import ModulePush, ModuleSource
 from stacks.models.plan import PlanChange, PlanPart, prune_plan_values, values_of
+from stacks.models.registry_source import RegistrySource
 from stacks.models.report import Report
 from stacks.models.run import PullRequest, Run, RunSource
 from stacks.models.schedule import Schedule
@@ -42,6 +43,7 @@ __all__ = [
     "PlanPart",
     "PullRequest",
     "Reach",
+    "RegistrySource",
     "Report",
     "Run",
     "RunAction",

@@ -54,8 +54,8 @@ def plain(typed: str) -> str:
     names = glob.removeprefix("/").removesuffix("/").split("/")
     if {"", ".", ".."} & set(names) or not glob.isprintable() or "\\" in ESCAPED.sub("", glob):
         raise InvalidGlob(
-            "matches no file. Use a path inside the repository, with / between its parts, like "
-            "modules/**/*.tf."
+            "matches no file. Use a path inside the repository, with / between its parts, "
+            "like modules/**/*.tf."
         )
     if "{" in glob or "}" in glob:
         raise InvalidGlob("has braces, which are not supported. Write one glob for each choice.")

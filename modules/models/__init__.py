@@ -1,0 +1,21 @@
+"""The models of modules, each in the file of its name."""
+
+from modules.models.check import Check, CheckState
+from modules.models.decision import ModuleDecision
+from modules.models.impact import Impact, ImpactPlan
+from modules.models.module import Module, VersionsFrom
+from modules.models.version import Archive, ArchiveChunk, ModuleVersion, VersionState
+
+__all__ = [
+    "Archive",
+    "ArchiveChunk",
+    "Check",
+    "CheckState",
+    "Impact",
+    "ImpactPlan",
+    "Module",
+    "ModuleDecision",
+    "ModuleVersion",
+    "VersionState",
+    "VersionsFrom",
+]

@@ -1,0 +1,67 @@
+"""Checks: whether the code of a module, at one commit, is fit to be published."""
+
+from typing import Self
+
+from django.db import models
+from django.db.models import Q
+from django.utils import timezone
+
+from core.leases import Leased, LeasedQuerySet, Moment
+from modules.models.module import Module
+
+
+class CheckState(models.TextChoices):
+    """How far a check is."""
+
+    QUEUED = "queued", "Queued"
+    RUNNING = "running", "Running"
+    PASSED = "passed", "Passed"
+    FAILED = "failed", "Failed"
+
+
+class CheckQuerySet(LeasedQuerySet["Check"]):
+    def due(self, at: Moment = None) -> Self:
+        """Those due now, of linked integrations."""
+        return super().due(at).filter(module__repository__integration__unlinked_at=None)
+
+
+class Check(Leased):
+    """A check of a module's code at one commit, for a version or a pull request, or both.
+
+    A run worker claims it when it is due. `results` has an entry for each thing that was checked,
+    in their order: its name, what became of it (passed, failed, skipped), and a sentence.
+    """
+
+    module = models.ForeignKey(
+        # The constraint below serves look-ups by module, too.
+        Module,
+        on_delete=models.CASCADE,
+        related_name="checks",
+        db_index=False,
+    )
+    sha = models.CharField(max_length=64)
+    state = models.CharField(max_length=20, choices=CheckState.choices, default=CheckState.QUEUED)
+    created_at = models.DateTimeField(default=timezone.now)
+    started_at = models.DateTimeField(null=True, blank=True)
+    ended_at = models.DateTimeField(null=True, blank=True)
+    attempts = models.PositiveSmallIntegerField(default=0, help_text="how often it was begun")
+    results = models.JSONField(default=list, blank=True)
+    failure = models.CharField(max_length=1000, blank=True)
+    log = models.TextField(blank=True, help_text="what its programs printed, cut")
+
+    objects = CheckQuerySet.as_manager()
+
+    class Meta:
+        ordering = ("-pk",)
+        constraints = (
+            models.UniqueConstraint(fields=["module", "sha"], name="one_check_per_commit"),
+            models.CheckConstraint(condition=Q(state__in=CheckState.values), name="check_words"),
+        )
+        indexes = (models.Index(fields=["due_at"], name="check_due"),)  # read by run workers
+
+    def __str__(self) -> str:
+        return f"Check of {self.module} at {self.sha[:8]}"
+
+    @property
+    def has_ended(self) -> bool:
+        return self.state in {CheckState.PASSED, CheckState.FAILED}

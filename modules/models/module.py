@@ -1,0 +1,98 @@
+"""Modules: Terraform modules that are published from a folder of a repository."""
+
+from typing import Any, Self
+
+from django.db import models
+from django.db.models import Q
+from django.utils import timezone
+
+from core.leases import Leased, LeasedQuerySet
+from vcs_integrations.models import Integration, Repository, search_key, search_words
+
+
+class VersionsFrom(models.TextChoices):
+    """What says that there is a new version."""
+
+    TAGS = "tags", "Tags"
+    FILE = "file", "The version in .stackhook/module.yml on the branch"
+
+
+class ModuleQuerySet(LeasedQuerySet["Module"]):
+    def with_repository(self) -> Self:
+        return self.select_related("repository__integration")
+
+    def of(self, integration: Integration) -> Self:
+        return self.filter(repository__integration=integration)
+
+    def matching(self, text: str) -> Self:
+        """Those that have every word of the text in their address or repository."""
+        modules = self
+        for word in search_words(text):
+            modules = modules.filter(
+                Q(search_text__contains=word) | Q(repository__search_text__contains=word)
+            )
+        return modules
+
+
+class Module(Leased):
+    """A Terraform module: a folder of a repository, which is published in versions.
+
+    `due_at` is when its tags are listed next, to find what no push told: a worker claims it then.
+    """
+
+    namespace = models.CharField(max_length=64)
+    name = models.CharField(max_length=64)
+    system = models.CharField(max_length=64, help_text="the target system, like aws")
+    repository = models.ForeignKey(
+        Repository, on_delete=models.PROTECT, related_name="registry_modules"
+    )
+    branch = models.CharField(max_length=500, help_text="the tracked branch's short name")
+    folder = models.CharField(max_length=500, blank=True, help_text="empty for the top")
+    search_text = models.TextField(editable=False)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    versions_from = models.CharField(
+        max_length=20, choices=VersionsFrom.choices, default=VersionsFrom.TAGS
+    )
+    tag_prefix = models.CharField(
+        max_length=200, blank=True, help_text="like vpc for tags like vpc/v1.2.3"
+    )
+    applies_tests = models.BooleanField(
+        default=False, help_text="its tests may apply, and not only plan"
+    )
+
+    # Since when its pushes are read: what was there before is imported
+    followed_at = models.DateTimeField(default=timezone.now)
+    imported_at = models.DateTimeField(
+        null=True, blank=True, help_text="when the tags that were there before were decided"
+    )
+
+    objects = ModuleQuerySet.as_manager()
+
+    class Meta:
+        ordering = ("namespace", "name", "system")
+        constraints = (
+            models.UniqueConstraint(
+                fields=["namespace", "name", "system"], name="one_module_per_address"
+            ),
+            models.CheckConstraint(
+                condition=Q(versions_from__in=VersionsFrom.values), name="module_words"
+            ),
+        )
+        indexes = (models.Index(fields=["due_at"], name="module_due"),)
+
+    def __str__(self) -> str:
+        return self.address
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        self.search_text = search_key(self.address)
+        super().save(*args, **kwargs)
+
+    @property
+    def address(self) -> str:
+        """Its address within the registry: namespace, name and target system."""
+        return f"{self.namespace}/{self.name}/{self.system}"
+
+    @property
+    def integration(self) -> Integration:
+        return self.repository.integration
