@@ -3,13 +3,19 @@
 Each has a default for whatever a test doesn't care about; `changes` are fields of the model.
 """
 
+import gzip
+import hashlib
+import io
 import json
-from collections.abc import Callable
+import tarfile
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import Any
 
 from django.utils import timezone
 
+from modules.models import Archive, ArchiveChunk, Module, ModuleVersion, VersionState
+from modules.rules.semver import SemVer
 from stacks.execution.plan_store import store_plan
 from stacks.execution.tools.plan_changes import read_changes
 from stacks.execution.tools.terraform import read_plan
@@ -158,3 +164,55 @@ def make_fork(stack: Stack) -> PullRequest:
         source_sha="f" * 40,
         revision=1,
     )
+
+
+def make_module(of: Integration | Repository, name: str = "network", **changes: Any) -> Module:
+    """Store a module of a repository, or of an integration's default one."""
+    repository = make_repository(of) if isinstance(of, Integration) else of
+    values = {"namespace": "fabrikam", "system": "azurerm", "branch": "main"}
+    return Module.objects.create(repository=repository, name=name, **values | changes)
+
+
+def make_version(
+    module: Module,
+    number: str = "1.0.0",
+    files: Mapping[str, str] | None = None,
+    **changes: Any,
+) -> ModuleVersion:
+    """Store a version of a module: published, with an archive of files, unless the changes say
+    otherwise."""
+    made = ModuleVersion.of(module, SemVer.parse(number), f"v{number}", f"{1:040x}")
+    values = {"state": VersionState.PUBLISHED} | changes
+    if values["state"] == VersionState.PUBLISHED:
+        content = archive_of(
+            files or {"main.tf": f'output "version" {{\n  value = "{number}"\n}}\n'}
+        )
+        values = {"published_at": timezone.now(), "archive": make_archive(content)} | values
+    for name, value in values.items():
+        setattr(made, name, value)
+    made.save()
+    return made
+
+
+def archive_of(files: Mapping[str, str]) -> bytes:
+    """Return a .tar.gz of files: path and text."""
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w") as tar:
+        for path, text in files.items():
+            member = tarfile.TarInfo(path)
+            member.size = len(text.encode())
+            tar.addfile(member, io.BytesIO(text.encode()))
+    return gzip.compress(packed.getvalue(), mtime=0)
+
+
+def make_archive(content: bytes, chunk: int = 256) -> Archive:
+    """Store an archive in chunks of so many bytes; return the one that is there if it is."""
+    archive, is_new = Archive.objects.get_or_create(
+        digest=hashlib.sha256(content).hexdigest(), defaults={"size": len(content)}
+    )
+    if is_new:
+        ArchiveChunk.objects.bulk_create(
+            ArchiveChunk(archive=archive, number=number, content=content[start : start + chunk])
+            for number, start in enumerate(range(0, len(content), chunk))
+        )
+    return archive
