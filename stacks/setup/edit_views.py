@@ -13,7 +13,7 @@ from stacks.environment.attaching import follow_labels
 from stacks.environment.labeling import why_not_labeled
 from stacks.environment.shared_views import holding_environments
 from stacks.environment.variables import held_by
-from stacks.models import ModuleSource, Run, Stack
+from stacks.models import ModuleSource, Stack
 from stacks.rules.states import ENDED, UNDER_WAY
 from stacks.setup.fork_runs import why_only_admins_run_forks
 from stacks.setup.forms import (
@@ -68,11 +68,15 @@ def change_backend(request: HttpRequest, slug: str) -> HttpResponse:
 
     A plan is applied with what it was made with: while a run is under way, that stays.
     """
-    busy = Run.objects.filter(stack__slug=slug, state__in=UNDER_WAY).first()
-    if busy and request.method == "POST":
-        messages.error(request, f"{busy} is {busy.state}: change the backend once it has ended")
-        return redirect("stacks:change_backend", slug)
-    return _change_step(request, slug, BackendForm)
+    if request.method != "POST":
+        return _change_step(request, slug, BackendForm)
+    with transaction.atomic():
+        held = _held(get_object_or_404(Stack, slug=slug))
+        busy = held.runs.filter(state__in=UNDER_WAY).first()
+        if busy is None:
+            return _change_step(request, slug, BackendForm)
+    messages.error(request, f"{busy} is {busy.state}: change the backend once it has ended")
+    return redirect("stacks:change_backend", slug)
 
 
 def _change_step(request: HttpRequest, slug: str, step: type[StepForm]) -> HttpResponse:

@@ -1,9 +1,10 @@
 """What plans and applies, and who keeps the state: the last step, and the page that changes it."""
 
 import html
+from typing import Any
 
 import pytest
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError, connection, transaction
 from django.test import Client
 
 from stacks.models import Run, Stack
@@ -80,6 +81,27 @@ def test_the_backend_of_a_run_under_way_is_not_changed(
     assert member.post(PATH, BACKEND | {"tool": "opentofu"}).status_code == 302
     stack.refresh_from_db()
     assert stack.tool == "opentofu"
+
+
+def test_a_run_that_begins_while_the_backend_is_changed_keeps_it(
+    member: Client, stack: Stack
+) -> None:
+    run = make_run(stack, 1)
+    begun: list[str] = []
+    locked = 'FROM "vcs_integrations_repository" WHERE "vcs_integrations_repository"."id" ='
+
+    def begin_first(execute: Any, sql: str, *rest: Any) -> Any:
+        if not begun and sql.startswith("SELECT") and locked in sql:
+            begun.append(sql)  # what it does itself is not to be waited for
+            run.move_to(State.PREPARING)
+        return execute(sql, *rest)
+
+    with connection.execute_wrapper(begin_first):
+        response = member.post(PATH, BACKEND | {"tool": "opentofu"}, follow=True)
+    said = [str(one) for one in response.context["messages"]]
+    assert begun and said == ["Run 1 is preparing: change the backend once it has ended"]
+    stack.refresh_from_db()
+    assert stack.tool == "terraform"
 
 
 @pytest.mark.parametrize("state", sorted(UNDER_WAY))
