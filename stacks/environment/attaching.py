@@ -100,6 +100,8 @@ def follow_labels(stack: Stack, before: Collection[str] = ()) -> None:
 def environments_of(labels: Iterable[str]) -> list[SharedEnvironment]:
     """Return the shared environments that one of these labels attaches."""
     wanted = set(labels)
+    if not wanted:  # mostly
+        return []
     return [one for one in SharedEnvironment.objects.all() if wanted.intersection(one.labels)]
 
 

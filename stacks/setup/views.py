@@ -10,7 +10,7 @@ from django.views.decorators.http import require_http_methods, require_safe
 from accounts.audit.records import Verb, record
 from accounts.roles import is_admin
 from core.http import HtmxHttpRequest
-from stacks.environment.attaching import environments_of, follow_labels
+from stacks.environment.attaching import environments_of, follow_labels, hold_environments
 from stacks.environment.destinations import destinations_of
 from stacks.environment.labeling import why_not_labeled
 from stacks.models import Stack
@@ -81,8 +81,13 @@ def create_stack(request: HtmxHttpRequest) -> HttpResponse:
     if current < len(STEPS):
         return _show_step(request, values, current + 1)
     fields = {name: value for form in checked for name, value in form.stack_fields.items()}
+    naming = STEPS.index(NameStackForm)
     try:
         with transaction.atomic():
+            hold_environments()  # an admin may have given one a label since the check above
+            if refusal := why_not_labeled(request, None, fields["labels"]):
+                checked[naming].add_error("labels", refusal)
+                return _show_step(request, values, naming + 1, checked[naming])
             stack = Stack.objects.create(**fields, **(clone.stack_fields if clone else {}))
             if clone:
                 clone.variables.store(stack)
@@ -91,7 +96,6 @@ def create_stack(request: HtmxHttpRequest) -> HttpResponse:
                 follow_labels(stack)
             record(request, Verb.STACK_CREATED, stack, clone.note if clone else "")
     except IntegrityError:  # somebody took the name at the same moment
-        naming = STEPS.index(NameStackForm)
         checked[naming].add_error("name", NAME_TAKEN)
         return _show_step(request, values, naming + 1, checked[naming])
     follow_from_now(stack)

@@ -29,7 +29,7 @@ from stacks.models import (
 )
 from stacks.rules.states import Kind, State
 from tests.builders import make_run, make_stack
-from tests.stacks.conftest import create, errors
+from tests.stacks.conftest import create, errors, step
 from tests.test_secrets import holds, shown
 from vcs_integrations.models import Integration
 
@@ -252,6 +252,27 @@ def test_a_member_gives_no_stack_a_label_that_attaches_an_environment(
     assert member.post("/stacks/mine/edit/", edited(stack, "prod", "y")).status_code == 302
     assert create(admin, integration, name="New", labels="prod").status_code == 302
     assert [one.stack.name for one in Attachment.objects.order_by("pk")] == ["Mine", "New"]
+
+
+def test_a_label_that_an_environment_gets_while_a_member_creates_a_stack_counts(
+    member: Client, integration: Integration
+) -> None:
+    """The provider may take long to answer, and in that time an admin labels an environment."""
+    azure = make_environment()
+    held = 'SELECT "stacks_sharedenvironment"."id"'
+    labeled: list[str] = []
+
+    def label_first(execute: Any, sql: str, *rest: Any) -> Any:
+        if not labeled and sql.startswith(held) and '"name"' not in sql:
+            labeled.append(sql)  # what it does itself is not to be waited for
+            set_labels(azure, ["prod"])
+        return execute(sql, *rest)
+
+    with connection.execute_wrapper(label_first):
+        response = create(member, integration, name="New", labels="prod")
+    assert labeled and "Only an admin may add it" in errors(response, "labels")
+    assert step(response) == "Name stack"
+    assert not Stack.objects.filter(name="New").exists()
 
 
 def test_a_label_that_a_member_gave_before_attaches_nothing_until_an_admin_saw_whose_code_it_is(
