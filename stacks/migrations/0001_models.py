@@ -257,7 +257,7 @@ class Migration(migrations.Migration):
                 ('is_file', models.BooleanField(default=False)),
                 ('is_base64', models.BooleanField(default=False, help_text='whether a file holds what its value is the base64 of')),
                 ('is_secret', models.BooleanField(default=False)),
-                ('runs', models.CharField(choices=[('all', 'All runs'), ('tracked', 'Tracked runs only'), ('proposed', 'Proposed runs only')], default='all', max_length=20)),
+                ('runs', models.CharField(choices=[('all', 'All runs'), ('tracked', 'Tracked runs only'), ('proposed', 'Proposed runs only')], help_text='the usual ones, unless others are chosen', max_length=20)),
                 ('environment', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='variables', to='stacks.sharedenvironment')),
             ],
             options={
@@ -429,7 +429,7 @@ class Migration(migrations.Migration):
                 ('is_file', models.BooleanField(default=False)),
                 ('is_base64', models.BooleanField(default=False, help_text='whether a file holds what its value is the base64 of')),
                 ('is_secret', models.BooleanField(default=False)),
-                ('runs', models.CharField(choices=[('all', 'All runs'), ('tracked', 'Tracked runs only'), ('proposed', 'Proposed runs only')], default='all', max_length=20)),
+                ('runs', models.CharField(choices=[('all', 'All runs'), ('tracked', 'Tracked runs only'), ('proposed', 'Proposed runs only')], help_text='the usual ones, unless others are chosen', max_length=20)),
                 ('is_checked', models.BooleanField(default=False, help_text='whether an admin set it, or confirmed where it sends secrets')),
                 ('stack', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='variables', to='stacks.stack')),
             ],

@@ -1,6 +1,6 @@
 """What runs find in their environment: variables and files, of a stack or shared by several."""
 
-from typing import Self
+from typing import Any, Self
 
 from django.db import models
 from django.db.models import Q
@@ -42,11 +42,17 @@ class Variable(models.Model):
         default=False, help_text="whether a file holds what its value is the base64 of"
     )
     is_secret = models.BooleanField(default=False)
-    runs = models.CharField(max_length=20, choices=Runs.choices, default=Runs.ALL)
+    runs = models.CharField(
+        max_length=20, choices=Runs.choices, help_text="the usual ones, unless others are chosen"
+    )
 
     class Meta:
         abstract = True
         ordering = ("is_file", "name")
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        self.runs = self.runs or Runs.usual(is_secret=self.is_secret)
+        super().save(*args, **kwargs)
 
 
 class StackVariable(Variable):

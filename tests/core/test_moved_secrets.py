@@ -27,6 +27,7 @@ from stacks.models import (
     FormerSecret,
     PlanFile,
     RunCredential,
+    Runs,
     StackVariable,
     StateContent,
     StateUpload,
@@ -244,7 +245,8 @@ def test_what_can_not_be_bound_to_a_row_is_refused(world: World) -> None:
 
 def test_what_is_stored_by_way_of_instances_can_be_read(world: World) -> None:
     StackVariable.objects.bulk_create(
-        StackVariable(stack=world.stack, name=name, value=f"of {name}") for name in "ABC"
+        StackVariable(stack=world.stack, name=name, value=f"of {name}", runs=Runs.ALL)
+        for name in "ABC"
     )
     StackVariable.objects.update_or_create(
         stack=world.stack, name="A", defaults={"value": "updated"}

@@ -4,13 +4,14 @@ import html
 from typing import Any
 
 import pytest
-from django.db import connection
+from django.db import IntegrityError, connection, transaction
 from django.test import Client
 from pytest_django import Settings
 
 from core.encryption import WrongKey
+from stacks.environment.attaching import attach
 from stacks.environment.variables import change, environment_of, former_secrets_of
-from stacks.models import Stack, StackVariable
+from stacks.models import SharedEnvironment, SharedVariable, Stack, StackVariable
 from stacks.rules.states import Kind
 from tests.builders import make_run, make_stack, make_state_version
 from tests.stacks.conftest import errors
@@ -378,6 +379,28 @@ def test_what_is_secret_once_more_is_for_tracked_runs(
     member.post(path, {"value": "shown-for-a-while"})
     member.post(path, {"value": SECRET, "is_secret": "on"})
     assert environment_of(stack, Kind.PROPOSED)[0] == {}
+
+
+def test_a_row_that_says_no_runs_lets_proposed_ones_find_no_secret(stack: Stack) -> None:
+    shared = SharedEnvironment.objects.create(name="Azure")
+    attach(shared, stack)
+    for model, owner in (
+        (StackVariable, {"stack": stack}),
+        (SharedVariable, {"environment": shared}),
+    ):
+        name = f"TF_VAR_{model.__name__}"
+        model.objects.create(name=name, value="plain", **owner)
+        model.objects.create(name=f"{name}_secret", value=SECRET, is_secret=True, **owner)
+        # Where nothing decides it for the row, it is not stored.
+        with pytest.raises(IntegrityError), transaction.atomic():
+            model.objects.bulk_create(
+                [model(name="TF_VAR_a", value=SECRET, is_secret=True, **owner)]
+            )
+    plain = {"TF_VAR_StackVariable": "plain", "TF_VAR_SharedVariable": "plain"}
+    assert environment_of(stack, Kind.PROPOSED)[0] == plain
+    assert environment_of(stack, Kind.TRACKED)[0] == plain | {
+        f"{name}_secret": SECRET for name in plain
+    }
 
 
 # Whose code finds them
