@@ -67,6 +67,16 @@ class Commit:
 
 
 @dataclass(frozen=True)
+class AnnotatedTag:
+    """The object of an annotated tag, and what it is of."""
+
+    tagged: str
+    name: str
+    tagger: Signature
+    message: str
+
+
+@dataclass(frozen=True)
 class Change:
     """One changed path between two trees; `letter` is git's status (A, M, D, R, T)."""
 
@@ -235,6 +245,16 @@ class GitRepository:
         if found is None or found[0] != "commit":
             raise GitError(f"There is no commit {sha}.")
         return _parsed_commit(sha, found[1])
+
+    def annotated_tag(self, sha: str) -> AnnotatedTag | None:
+        """Return the object of an annotated tag, None if that is something else."""
+        found = self.objects.read(sha) if _SHA.fullmatch(sha) else None
+        if found is None or found[0] != "tag":
+            return None
+        head, _, message = found[1].decode(errors="replace").partition("\n\n")
+        fields = dict(line.split(" ", 1) for line in head.split("\n"))
+        tagger = _parsed_signature(fields["tagger"])
+        return AnnotatedTag(fields["object"], fields["tag"], tagger, message.rstrip("\n"))
 
     def is_commit(self, sha: str) -> bool:
         """Return whether there is a commit of that sha."""

@@ -50,6 +50,13 @@ _TABLE = [
         1,
     ),
     ("615588d5-c0c7-4b88-88f8-e625306446e8", "git", "commitDiffs", f"{_GIT}/diffs/commits", 1),
+    (
+        "5e8a8081-3851-4626-b677-9891cc04102e",
+        "git",
+        "annotatedTags",
+        f"{_GIT}/{{resource}}/{{objectId}}",
+        1,
+    ),
     ("ea98d07b-3c87-4971-8ede-a613694ffb55", "git", "pushes", f"{_GIT}/{{resource}}/{{pushId}}", 2),
     ("fb93c0db-47ed-4a31-8c20-47552878fb44", "git", "items", f"{_GIT}/{{resource}}/{{*path}}", 1),
     (

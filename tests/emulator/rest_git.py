@@ -114,6 +114,28 @@ def branch_statistics(call: Call) -> Response:
     return json_response(items[0]) if wanted else collection(items)
 
 
+def show_annotated_tag(call: Call) -> Response:
+    """Show the object of an annotated tag; 404 for whatever else an id names."""
+    where, sha = call.repository(), call.values["tag"]
+    tag = where.git.annotated_tag(sha)
+    if tag is None:
+        raise ApiError(
+            404,
+            "GitObjectDoesNotExistException",
+            f"TF401035: The object '{sha}' does not exist.",
+        )
+    return json_response(
+        {
+            "taggedObject": {"objectId": tag.tagged, "objectType": "commit"},
+            "taggedBy": shapes.signature(tag.tagger),
+            "name": tag.name,
+            "message": tag.message,
+            "objectId": sha,
+            "url": f"{_url(call, where)}/annotatedtags/{sha}",
+        }
+    )
+
+
 # Commits
 
 
@@ -429,12 +451,15 @@ def _unresolvable(where: Repository, kind: str, name: str) -> ApiError:
 
 
 _READ = frozenset({"vso.code"})
+PREVIEW_ONLY = frozenset({show_annotated_tag})
 _ALL = "[{project}/]_apis/git/repositories"
 _ONE = f"{_ALL}/{{repository}}"
+_IN_PROJECT = "{project}/_apis/git/repositories/{repository}"
 ROUTES = [
     Route("GET", _ALL, list_repositories, _READ),
     Route("GET", _ONE, show_repository, _READ),
     Route("GET", f"{_ONE}/refs[/{{*filter}}]", list_refs, _READ),
+    Route("GET", f"{_IN_PROJECT}/annotatedtags/{{tag}}", show_annotated_tag, _READ),
     Route("GET", f"{_ONE}/stats/branches[/{{*name}}]", branch_statistics, _READ),
     Route("GET", f"{_ONE}/commits", list_commits, _READ),
     Route("POST", f"{_ONE}/commitsbatch", list_commits_by_id, _READ),

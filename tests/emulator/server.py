@@ -49,7 +49,7 @@ from .web import (
 
 HOST = "127.0.0.1"
 _REQUESTS_KEPT = 10_000
-_PREVIEW_ONLY = rest_core.PREVIEW_ONLY | rest_security.PREVIEW_ONLY
+_PREVIEW_ONLY = rest_core.PREVIEW_ONLY | rest_git.PREVIEW_ONLY | rest_security.PREVIEW_ONLY
 
 
 @dataclass(frozen=True)

@@ -44,6 +44,20 @@ def test_one_push_moves_several_refs(world: World) -> None:
     assert repository.push_refs({"refs/tags/v1": "main"}) is None
 
 
+def test_the_sdk_reads_an_annotated_tag(world: World, sdk: Any) -> None:
+    repository, client = world.repository, sdk.get_git_client()
+    sha = repository.tag(
+        "v1.0.0", message="First\n\nWith a list", author="Ann Admin <ann@x.example>"
+    )
+    found = client.get_annotated_tag(world.project.id, repository.id, sha)
+    assert (found.name, found.message, found.object_id) == ("v1.0.0", "First\n\nWith a list", sha)
+    assert (found.tagged_object.object_id, found.tagged_by.name) == (repository.tip(), "Ann Admin")
+    [listed] = client.get_refs(repository.id, filter="tags/", peel_tags=True)
+    assert (listed.object_id, listed.peeled_object_id) == (sha, repository.tip())
+    with pytest.raises(AzureDevOpsServiceError, match="does not exist"):
+        client.get_annotated_tag(world.project.id, repository.id, repository.tip())
+
+
 def test_a_branch_in_the_middle_of_a_history_brings_no_new_commits(world: World) -> None:
     repository = world.repository
     first = repository.push({"x": "1"})

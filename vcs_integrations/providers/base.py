@@ -137,6 +137,22 @@ class RemoteBranch:
 
 
 @dataclass(frozen=True)
+class RemoteTag:
+    """A tag by its name (`v1.2.3`), what it names, and the commit that this leads to.
+
+    An annotated tag names an object of its own, which has a text; another one the commit itself.
+    """
+
+    name: str
+    sha: str
+    commit_sha: str
+
+    @property
+    def is_annotated(self) -> bool:
+        return self.sha != self.commit_sha
+
+
+@dataclass(frozen=True)
 class RemoteChange:
     """A file that differs between two commits; after a rename it has an old path, too.
 
@@ -460,6 +476,18 @@ class Client(Protocol):
         """Return one branch by its short name, or None when there is none."""
         ...
 
+    def tags(self, repository_id: str) -> list[RemoteTag]:
+        """Return all tags of a repository, in the provider's order."""
+        ...
+
+    def tag(self, repository_id: str, name: str) -> RemoteTag | None:
+        """Return one tag by its name, or None when there is none."""
+        ...
+
+    def tag_text(self, repository_id: str, sha: str) -> str:
+        """Return the text of an annotated tag, by the id of its own object."""
+        ...
+
     def commit(self, repository_id: str, sha: str) -> RemoteCommit:
         """Return one commit."""
         ...
@@ -470,6 +498,10 @@ class Client(Protocol):
 
     def files(self, repository_id: str, sha: str) -> list[str]:
         """Return the paths of all files of a commit, without leading slash."""
+        ...
+
+    def file_text(self, repository_id: str, sha: str, path: str) -> str | None:
+        """Return the text of a file of a commit, None where it has no such file."""
         ...
 
     def changes(

@@ -52,6 +52,16 @@ class PlainClient:
         commit = self._repository(repository_id).branches.get(name)
         return base.RemoteBranch(name, commit.sha) if commit else None
 
+    def tags(self, repository_id: str) -> list[base.RemoteTag]:
+        tags = self._repository(repository_id).tags
+        return [base.RemoteTag(name, commit.sha, commit.sha) for name, commit in tags.items()]
+
+    def tag(self, repository_id: str, name: str) -> base.RemoteTag | None:
+        return next((tag for tag in self.tags(repository_id) if tag.name == name), None)
+
+    def tag_text(self, repository_id: str, sha: str) -> str:
+        raise _missing("annotated tag")
+
     def commit(self, repository_id: str, sha: str) -> RemoteCommit:
         found = self._commit(repository_id, sha)
         return RemoteCommit(found.sha, found.message, "Ann", None)
@@ -61,6 +71,9 @@ class PlainClient:
 
     def files(self, repository_id: str, sha: str) -> list[str]:
         return [*self._commit(repository_id, sha).files]
+
+    def file_text(self, repository_id: str, sha: str, path: str) -> str | None:
+        return self._commit(repository_id, sha).files.get(path)
 
     def changes(
         self, repository_id: str, base: str, head: str, *, from_merge_base: bool

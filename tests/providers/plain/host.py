@@ -41,10 +41,11 @@ class Commit:
 
 @dataclass(frozen=True)
 class Move:
-    """A branch that was created, moved or deleted; the sha that is missing then is NOTHING."""
+    """A branch or tag that was created, moved or deleted; a sha that is missing is NOTHING."""
 
     at: datetime
-    branch: str
+    kind: str
+    name: str
     before: str
     after: str
 
@@ -70,12 +71,13 @@ class Hook:
 
 @dataclass
 class Repository:
-    """A repository; `moves` are those of its branches, the oldest first."""
+    """A repository; `moves` are those of its branches and tags, the oldest first."""
 
     name: str
     id: str = field(default_factory=lambda: f"repository-{uuid4().hex[:8]}")
     commits: dict[str, Commit] = field(default_factory=dict)
     branches: dict[str, Commit] = field(default_factory=dict)
+    tags: dict[str, Commit] = field(default_factory=dict)
     moves: list[Move] = field(default_factory=list)
     pull_requests: dict[int, PullRequest] = field(default_factory=dict)
     statuses: dict[str, list[StatusReport]] = field(default_factory=dict)
@@ -103,11 +105,18 @@ class Organization:
         where.commits[sha] = commit
         before = where.branches.get(branch)
         where.branches[branch] = commit
-        self._move(where, branch, before.sha if before else NOTHING, sha)
+        self._move(where, "branch", branch, before.sha if before else NOTHING, sha)
         for one in where.pull_requests.values():
             if one.source == branch and one.status == "open":
                 self._send("pull_request", where, {"number": one.number})
         return sha
+
+    def tag(self, where: Repository, name: str, branch: str) -> str:
+        """Let a tag name the newest commit of a branch; return its sha. Plain's have no text."""
+        before, commit = where.tags.get(name), where.branches[branch]
+        where.tags[name] = commit
+        self._move(where, "tag", name, before.sha if before else NOTHING, commit.sha)
+        return commit.sha
 
     def open_pull_request(self, where: Repository, source: str, target: str) -> int:
         number = len(where.pull_requests) + 1
@@ -125,8 +134,8 @@ class Organization:
         """Send a sample by a hook; return the id of the request."""
         return self._deliver(hook, "ping", {"zen": "Keep it plain."})
 
-    def _move(self, where: Repository, branch: str, before: str, after: str) -> None:
-        move = Move(self._now(), branch, before, after)
+    def _move(self, where: Repository, kind: str, name: str, before: str, after: str) -> None:
+        move = Move(self._now(), kind, name, before, after)
         where.moves.append(move)
         self._send("push", where, move_as_json(move))
 
@@ -150,7 +159,7 @@ def move_as_json(move: Move) -> dict[str, str]:
     """Return a move as webhooks and answers hold it."""
     return {
         "at": move.at.isoformat(),
-        "branch": move.branch,
+        move.kind: move.name,
         "before": move.before,
         "after": move.after,
     }

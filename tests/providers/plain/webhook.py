@@ -17,6 +17,7 @@ from vcs_integrations.providers.base import (
 )
 from vcs_integrations.providers.events import (
     BRANCHES,
+    TAGS,
     Hint,
     Ignored,
     Malformed,
@@ -69,18 +70,19 @@ def parse(headers: Mapping[str, str], body: bytes) -> list[Hint] | Ignored | Mal
 
 
 def read_move(repository_id: str, item: Mapping[str, Any]) -> RefChanged | None:
-    """Read a move of a branch; its moment orders the pushes of a repository."""
+    """Read a move of a branch or tag; its moment orders the pushes of a repository."""
     try:
         at = datetime.fromisoformat(_text(item, "at")).astimezone(UTC)
     except (ValueError, OverflowError):
         return None
-    if not repository_id or at < SINCE or not _text(item, "branch"):
+    kind = "tag" if _text(item, "tag") else "branch"
+    if not repository_id or at < SINCE or not _text(item, kind):
         return None
     before, after = _text(item, "before"), _text(item, "after")
     return RefChanged(
         repository_id=repository_id,
         position=(at - SINCE) // timedelta(microseconds=1),
-        ref=f"{BRANCHES}{_text(item, 'branch')}",
+        ref=f"{TAGS if kind == 'tag' else BRANCHES}{_text(item, kind)}",
         old_sha="" if before == NOTHING else before,
         new_sha="" if after == NOTHING else after,
         pushed_at=at,

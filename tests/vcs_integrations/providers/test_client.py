@@ -27,6 +27,7 @@ from vcs_integrations.providers.base import (
     Problem,
     ProviderError,
     RemoteBranch,
+    RemoteTag,
 )
 
 ONCE = CallLimits(seconds_per_call=5, seconds_in_all=10, retries=0)
@@ -83,7 +84,7 @@ def test_all_branches_come_over_several_pages(
 ) -> None:
     sha = repository.ref_values()["refs/heads/main"]
     names = {f"topic/{number:04}" for number in range(2_500)}
-    create_branches(repository, names, sha)
+    create_refs(repository, {f"refs/heads/{name}" for name in names}, sha)
     found = client.branches(repository.id)
     assert len(found) == 2_501
     assert {branch.name for branch in found} == names | {"main"}
@@ -91,8 +92,8 @@ def test_all_branches_come_over_several_pages(
     assert asked(emulator, "/refs") == [200, 200, 200]
 
 
-def create_branches(repository: Repository, names: set[str], sha: str) -> None:
-    commands = "".join(f"create refs/heads/{name} {sha}\n" for name in names)
+def create_refs(repository: Repository, names: set[str], sha: str) -> None:
+    commands = "".join(f"create {name} {sha}\n" for name in names)
     git = ["git", "-C", str(repository.git.path), "update-ref", "--stdin"]
     subprocess.run(git, input=commands.encode(), check=True)
 
@@ -101,7 +102,8 @@ def test_a_branch_is_found_by_its_exact_name(
     client: AzureDevOpsClient, repository: Repository
 ) -> None:
     sha = repository.ref_values()["refs/heads/main"]
-    create_branches(repository, {"main2", "feature/ä#1&2%+3", "Feature/x"}, sha)
+    others = {"main2", "feature/ä#1&2%+3", "Feature/x"}
+    create_refs(repository, {f"refs/heads/{name}" for name in others}, sha)
     assert client.branch(repository.id, "main") == RemoteBranch("main", sha)
     assert client.branch(repository.id, "feature/ä#1&2%+3") == RemoteBranch("feature/ä#1&2%+3", sha)
     assert client.branch(repository.id, "mai") is None
@@ -122,6 +124,44 @@ def test_tags_are_no_branches(client: AzureDevOpsClient, repository: Repository)
     git = ["git", "-C", str(repository.git.path), "tag", "v1", "main"]
     subprocess.run(git, check=True)
     assert [branch.name for branch in client.branches(repository.id)] == ["main"]
+
+
+def test_tags_lead_to_their_commits_and_annotated_ones_have_a_text(
+    client: AzureDevOpsClient, repository: Repository
+) -> None:
+    sha = repository.ref_values()["refs/heads/main"]
+    repository.tag("v1.2.3")
+    own = repository.tag("vpc/v1.2.4", message="Größer\n\n- <b>faster</b>")
+    plain, annotated = RemoteTag("v1.2.3", sha, sha), RemoteTag("vpc/v1.2.4", own, sha)
+    assert client.tags(repository.id) == [plain, annotated]
+    assert client.tag(repository.id, "vpc/v1.2.4") == annotated
+    assert client.tag(repository.id, "v1.2") is None
+    assert [plain.is_annotated, annotated.is_annotated] == [False, True]
+    assert client.tag_text(repository.id, own) == "Größer\n\n- <b>faster</b>"
+    with pytest.raises(ProviderError) as caught:
+        client.tag_text(repository.id, sha)
+    assert caught.value.problem == Problem.NOT_FOUND
+
+
+def test_all_tags_come_over_several_pages(
+    client: AzureDevOpsClient, repository: Repository
+) -> None:
+    sha = repository.ref_values()["refs/heads/main"]
+    create_refs(repository, {f"refs/tags/v1.0.{number}" for number in range(1_200)}, sha)
+    assert len(client.tags(repository.id)) == 1_200
+
+
+def test_the_text_of_a_file_is_that_of_a_commit(
+    client: AzureDevOpsClient, repository: Repository
+) -> None:
+    sha = repository.push({"a b/.stackhook/module.yml": "version: 1.2.3 # ä\n", "empty": ""})
+    repository.push({"a b/.stackhook/module.yml": "version: 2.0.0\n"})
+    text = client.file_text(repository.id, sha, "a b/.stackhook/module.yml")
+    assert text == "version: 1.2.3 # ä\n"
+    assert client.file_text(repository.id, sha, "empty") == ""
+    assert client.file_text(repository.id, sha, "a b") is None
+    assert client.file_text(repository.id, sha, "other") is None
+    assert client.file_text(repository.id, "1" * 40, "empty") is None
 
 
 def test_a_commit_comes_with_author_date_and_its_whole_message(

@@ -36,10 +36,12 @@ from vcs_integrations.providers.base import (
     RemoteRepository,
     RemoteStatus,
     RemoteSubscription,
+    RemoteTag,
     Status,
     StatusReport,
 )
 from vcs_integrations.providers.events import (
+    TAGS,
     PullRequestFacts,
     Push,
     RefChanged,
@@ -177,6 +179,25 @@ class AzureDevOpsClient:
         found = self._branches(repository_id, name)
         return next((branch for branch in found if branch.name == name), None)
 
+    def tags(self, repository_id: str) -> list[RemoteTag]:
+        """Return all tags, page by page ("Refs - List")."""
+        return list(self._tags(repository_id, ""))
+
+    def tag(self, repository_id: str, name: str) -> RemoteTag | None:
+        """Return one tag; the filter of "Refs - List" also finds those it is a prefix of."""
+        found = self._tags(repository_id, name)
+        return next((tag for tag in found if tag.name == name), None)
+
+    def tag_text(self, repository_id: str, sha: str) -> str:
+        """Return the text of an annotated tag ("Annotated Tags - Get").
+
+        Unlike the other calls it is a preview, and names the project, too.
+        """
+        project = quote(self.repository(repository_id).project_id, safe="")
+        path = _git(repository_id, f"annotatedtags/{quote(sha, safe='')}")
+        answer, _ = self._get(f"{project}/{path}", {}, is_preview=True)
+        return text(answer, "message")
+
     def commit(self, repository_id: str, sha: str) -> RemoteCommit:
         """Return one commit ("Commits - Get")."""
         commit, _ = self._get(_git(repository_id, f"commits/{quote(sha, safe='')}"), {})
@@ -198,6 +219,23 @@ class AzureDevOpsClient:
             "versionDescriptor.versionType": "commit",
         }
         return shapes.file_paths(self._values(self._get(_git(repository_id, "items"), params)))
+
+    def file_text(self, repository_id: str, sha: str, path: str) -> str | None:
+        """Return the text of a file ("Items - Get"), None where there is none."""
+        params = {
+            "path": f"/{path}",
+            "includeContent": "true",
+            "$format": "json",
+            "versionDescriptor.version": sha,
+            "versionDescriptor.versionType": "commit",
+        }
+        try:
+            answer, _ = self._get(_git(repository_id, "items"), params)
+        except ProviderError as error:
+            if error.problem != Problem.NOT_FOUND:
+                raise
+            return None
+        return text(answer, "content") if isinstance(answer.get("content"), str) else None
 
     def changes(
         self, repository_id: str, base: str, head: str, *, from_merge_base: bool
@@ -474,6 +512,17 @@ class AzureDevOpsClient:
         for ref in pages:
             name = text(ref, "name").removeprefix("refs/heads/")
             yield RemoteBranch(name, text(ref, "objectId"))
+
+    def _tags(self, repository_id: str, prefix: str) -> Iterator[RemoteTag]:
+        """Yield tags; `peelTags` has an annotated one say which commit it leads to."""
+        pages = self._pages(
+            _git(repository_id, "refs"),
+            {"filter": f"tags/{prefix}", "$top": str(REFS_PER_PAGE), "peelTags": "true"},
+        )
+        for ref in pages:
+            sha = shapes.sha(ref, "objectId")
+            peeled = shapes.sha(ref, "peeledObjectId")
+            yield RemoteTag(text(ref, "name").removeprefix(TAGS), sha, peeled or sha)
 
     def _connection_data(self) -> Json:
         """Return the token's owner and the organization; empty if unknown ("Connection Data").
