@@ -7,7 +7,7 @@ from django.http import HttpRequest
 
 from stacks.environment.copying import Copying, copying_of
 from stacks.models import Reach, Stack
-from stacks.setup.forms import StepForm
+from stacks.setup.forms import StackStepForm
 
 # Arguments that a clone gets. The others choose a state, which two stacks must not share, or are
 # for admins.
@@ -27,7 +27,7 @@ class Clone:
     stack: Stack
     variables: Copying
 
-    def first_values(self, steps: tuple[type[StepForm], ...]) -> dict[str, str]:
+    def first_values(self, steps: tuple[type[StackStepForm], ...]) -> dict[str, str]:
         """Return what the steps say at first, as a browser sends it, with a name of its own."""
         typed = {
             name: _as_typed(value)

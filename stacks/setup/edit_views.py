@@ -22,7 +22,7 @@ from stacks.setup.forms import (
     BehaviorForm,
     IntegrateVcsForm,
     NameStackForm,
-    StepForm,
+    StackStepForm,
 )
 from stacks.setup.matches import matches_of
 from stacks.sources.heads import follow_from_now
@@ -79,7 +79,7 @@ def change_backend(request: HttpRequest, slug: str) -> HttpResponse:
     return redirect("stacks:change_backend", slug)
 
 
-def _change_step(request: HttpRequest, slug: str, step: type[StepForm]) -> HttpResponse:
+def _change_step(request: HttpRequest, slug: str, step: type[StackStepForm]) -> HttpResponse:
     """Let one step of the form be filled in again for a stack that there is."""
     found = get_object_or_404(Stack.objects.with_repository(), slug=slug)
     # An empty form is one with nothing checked, and no reason to show the present choices.
@@ -91,18 +91,18 @@ def _change_step(request: HttpRequest, slug: str, step: type[StepForm]) -> HttpR
     return render(request, "stacks/setup/change_step.html", {"form": form, "stack": found})
 
 
-def _store_step(request: HttpRequest, found: Stack, form: StepForm) -> bool:
+def _store_step(request: HttpRequest, found: Stack, form: StackStepForm) -> bool:
     """Store what a step says; on False it says why only an admin may have forks run."""
     with transaction.atomic():
         # Until it is stored, no admin opens anything to proposed runs.
         held = get_object_or_404(Stack.objects.select_for_update(no_key=True), pk=found.pk)
-        is_new = form.stack_fields.get("runs_forks") and not held.runs_forks
+        is_new = form.columns.get("runs_forks") and not held.runs_forks
         if is_new and not is_admin(request) and (refusal := why_only_admins_run_forks(held)):
             form.add_error("runs_forks", refusal)
             return False
         stored = Stack.objects.filter(pk=found.pk)
-        stored.update(**form.stack_fields)
-        if form.stack_fields.get("backend", held.backend) != held.backend:
+        stored.update(**form.columns)
+        if form.columns.get("backend", held.backend) != held.backend:
             stored.forget_drift()
         record(request, Verb.STACK_CHANGED, found, str(form.title))
         # What it begins to follow is read from now on.
@@ -134,11 +134,11 @@ def _follow(request: HttpRequest, found: Stack, form: IntegrateVcsForm) -> bool:
     """
     with transaction.atomic():
         held = _held(found)
-        is_same = form.stack_fields == {"repository": held.repository, "branch": held.branch}
+        is_same = form.columns == {"repository": held.repository, "branch": held.branch}
         if not is_same and (refusal := _refuses_source(request, held)):
             form.add_error(None, refusal)
             return False
-        held.follow(**form.stack_fields)
+        held.follow(**form.columns)
         record(request, Verb.STACK_CHANGED, held, f"{held.repository}, branch {held.branch}")
     found.refresh_from_db()
     return True

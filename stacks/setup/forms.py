@@ -11,8 +11,9 @@ from core.words import comma_separated
 from stacks.models import Backend, Stack, Tool
 from stacks.rules import globs
 from stacks.rules.versions import LONGEST_CONSTRAINT, InvalidVersion, read_choice
+from stacks.setup.steps import StepForm
 from stacks.sources.comboboxes import ComboboxInput
-from stacks.sources.finding import find_branch, find_repository, pasted_branch
+from stacks.sources.finding import find_branch, find_repository, inner_folder, pasted_branch
 from vcs_integrations.models import Integration
 
 NAME_TAKEN = "Another stack has this name. Choose a different one."
@@ -20,26 +21,15 @@ MOST_GLOBS = 50
 LONGEST_GLOB = 200
 
 
-class StepForm(forms.Form):
-    """A step of the form that creates a stack."""
+class StackStepForm(StepForm):
+    """A step of the form that creates a stack, which can be filled in again."""
 
-    title: str
     change_note = ""
 
     @classmethod
     def initial_of(cls, stack: Stack) -> dict[str, Any]:
         """Return what the fields say of a stack now."""
         return {name: getattr(stack, name) for name in cls.base_fields}
-
-    @property
-    def understood(self) -> dict[str, str]:
-        """What the fields say once what was typed is understood, where that is different."""
-        return {}
-
-    @property
-    def stack_fields(self) -> dict[str, Any]:
-        """The columns of a stack that this step decides."""
-        return self.cleaned_data
 
 
 class ProviderField(forms.ModelChoiceField[Integration]):
@@ -56,7 +46,7 @@ class ProviderField(forms.ModelChoiceField[Integration]):
         return str(integration) if is_alone else f"{integration} ({integration.organization_url})"
 
 
-class IntegrateVcsForm(StepForm):
+class IntegrateVcsForm(StackStepForm):
     """Which repository and branch. Cleaned: an Integration, a Repository, a branch name."""
 
     title = "Integrate VCS"
@@ -122,14 +112,14 @@ class IntegrateVcsForm(StepForm):
         }
 
     @property
-    def stack_fields(self) -> dict[str, Any]:
+    def columns(self) -> dict[str, Any]:
         return {
             "repository": self.cleaned_data["repository"],
             "branch": self.cleaned_data["branch"],
         }
 
 
-class NameStackForm(StepForm):
+class NameStackForm(StackStepForm):
     """What people call it, and from which folder it runs."""
 
     title = "Name stack"
@@ -177,13 +167,7 @@ class NameStackForm(StepForm):
         return name
 
     def clean_project_root(self) -> str:
-        path: str = self.cleaned_data["project_root"]
-        parts = [part for part in path.split("/") if part not in {"", "."}]
-        if ".." in parts or "\\" in path or not path.isprintable():
-            raise forms.ValidationError(
-                "Use a folder inside the repository, with / between its parts, like infra/network."
-            )
-        return "/".join(parts)
+        return inner_folder(self.cleaned_data["project_root"])
 
     def clean_labels(self) -> list[str]:
         labels = comma_separated(self.cleaned_data["labels"])
@@ -192,7 +176,7 @@ class NameStackForm(StepForm):
         return labels
 
 
-class BehaviorForm(StepForm):
+class BehaviorForm(StackStepForm):
     """What becomes a run."""
 
     title = "Define behavior"
@@ -303,7 +287,7 @@ class BehaviorForm(StepForm):
         return found
 
 
-class BackendForm(StepForm):
+class BackendForm(StackStepForm):
     """What plans and applies, and who keeps the state."""
 
     title = "Configure backend"

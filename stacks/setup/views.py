@@ -21,9 +21,10 @@ from stacks.setup.forms import (
     BehaviorForm,
     IntegrateVcsForm,
     NameStackForm,
-    StepForm,
+    StackStepForm,
 )
 from stacks.setup.matches import Matches, in_words, matches_of
+from stacks.setup.steps import context_of_step, current_step, initial_values, typed_values
 from stacks.sources.finding import (
     MOST_OPTIONS,
     branches_matching,
@@ -31,13 +32,12 @@ from stacks.sources.finding import (
     not_known_yet,
     pasted_branch,
     repositories_matching,
-    without_password,
 )
 from stacks.sources.heads import follow_from_now
 from vcs_integrations.models import Integration
 from vcs_integrations.providers.base import ProviderError
 
-STEPS: tuple[type[StepForm], ...] = (
+STEPS: tuple[type[StackStepForm], ...] = (
     IntegrateVcsForm,
     NameStackForm,
     BehaviorForm,
@@ -60,15 +60,14 @@ def create_stack(request: HtmxHttpRequest) -> HttpResponse:
         if "clone" in request.GET:
             messages.warning(request, "The stack to clone is not there any more.")
         provider = {"provider": request.GET.get("provider", "")}
-        return _show_step(request, _initial_values() | provider, 1)
-    numbers = {str(number): number for number in range(1, len(STEPS) + 1)}
-    current = numbers.get(request.POST.get("step", ""), 1)
-    values = _typed_values(request, current)
+        return _show_step(request, initial_values(STEPS) | provider, 1)
+    current = current_step(request, STEPS)
+    values = typed_values(request, STEPS, current)
     if "show_matches" in request.POST:
         return _show_matches_of_new(request, values)
     if "back" in request.POST:
         return _show_step(request, values, current - 1 or 1)
-    checked: list[StepForm] = []
+    checked: list[StackStepForm] = []
     for number, step in enumerate(STEPS[:current], start=1):
         form = step(values)
         labels = form.cleaned_data.get("labels", []) if form.is_valid() else []
@@ -80,7 +79,7 @@ def create_stack(request: HtmxHttpRequest) -> HttpResponse:
         checked.append(form)
     if current < len(STEPS):
         return _show_step(request, values, current + 1)
-    fields = {name: value for form in checked for name, value in form.stack_fields.items()}
+    fields = {name: value for form in checked for name, value in form.columns.items()}
     naming = STEPS.index(NameStackForm)
     try:
         with transaction.atomic():
@@ -115,32 +114,11 @@ def create_stack(request: HtmxHttpRequest) -> HttpResponse:
     return redirect(stack)
 
 
-def _initial_values() -> dict[str, str]:
-    """Return what the steps say at first, as a browser sends it."""
-    return {
-        name: "on" if field.initial is True else field.initial or ""
-        for step in STEPS
-        for name, field in step.base_fields.items()
-    }
-
-
-def _typed_values(request: HttpRequest, current: int) -> dict[str, str]:
-    """Return what is typed in all steps; steps not shown yet have their initial values.
-
-    In the current step, a checkbox that is not sent is not checked.
-    """
-    not_sent = _initial_values() | dict.fromkeys(STEPS[current - 1].base_fields, "")
-    return {
-        name: without_password(request.POST.get(name, missing))
-        for name, missing in not_sent.items()
-    }
-
-
 def _show_matches_of_new(request: HtmxHttpRequest, values: dict[str, str]) -> HttpResponse:
     """Show which files the globs match that were typed for a stack that is not there yet."""
     source, form = IntegrateVcsForm(values), BehaviorForm(values)
     if source.is_valid():
-        matches = matches_of(form, **source.stack_fields)
+        matches = matches_of(form, **source.columns)
     else:
         matches = Matches("", problem=in_words(source))
     if request.htmx:
@@ -158,16 +136,9 @@ def _show_step(
 ) -> HttpResponse:
     """Show one step, and carry the values of the others in hidden fields."""
     form = form or STEPS[number - 1](initial=values)
-    context = {
-        "form": form,
-        "number": number,
-        "steps": STEPS,
-        "is_last": number == len(STEPS),
-        "carried": {name: value for name, value in values.items() if name not in form.fields},
-        "matches": matches,
-        "clone": clone_in(request),
-    }
-    return render(request, "stacks/setup/create_stack.html", context)
+    context = context_of_step(STEPS, number, form, values)
+    more = {"matches": matches, "clone": clone_in(request)}
+    return render(request, "stacks/setup/create_stack.html", context | more)
 
 
 @require_safe

@@ -98,6 +98,19 @@ def find_branch(repository: Repository, text: str) -> str:
     raise ValidationError(f"{repository} has no branch “{wanted}”.{_did_you_mean(alike or names)}")
 
 
+def inner_folder(text: str) -> str:
+    """Return the path of a folder that was typed, as it is stored; empty for the top.
+
+    Raises ValidationError.
+    """
+    parts = [part for part in text.split("/") if part not in {"", "."}]
+    if ".." in parts or "\\" in text or not text.isprintable():
+        raise ValidationError(
+            "Use a folder inside the repository, with / between its parts, like infra/network."
+        )
+    return "/".join(parts)
+
+
 def branches_matching(repository: Repository, text: str) -> list[RemoteBranch]:
     """Return branches with every word typed, the default one first. Raises ProviderError."""
     words = search_key(text).split()
