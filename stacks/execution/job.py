@@ -32,7 +32,6 @@ from stacks.execution.checkout.commands_file import FILE as COMMANDS_FILE
 from stacks.execution.checkout.project_root import ProjectRoot
 from stacks.execution.commands import PLAN_VARIABLE, CommandFailed, Commands
 from stacks.execution.failure import RunFailed
-from stacks.execution.git_proxy import modules
 from stacks.execution.git_proxy.proxy import GitProxy, git_proxy
 from stacks.execution.isolation.network import NoNetwork
 from stacks.execution.isolation.sandbox import (
@@ -45,6 +44,8 @@ from stacks.execution.isolation.sandbox import (
     sandbox,
 )
 from stacks.execution.isolation.system import MEGABYTE
+from stacks.execution.modules import record as module_record
+from stacks.execution.modules.manifest import Installed
 from stacks.execution.mounting import provide_files
 from stacks.execution.output.logs import Log
 from stacks.execution.output.masking import MOST_CHARACTERS, MOST_PARTS, Masker
@@ -167,6 +168,7 @@ class Job:
         self.log = Log(run, run.state, self.masker)
         self.git = workspace.Git(run, self.token, sandbox, self.log, self._is_unwanted)
         self.printed = Tail()
+        self.installed: list[Installed] = []
         self.commands = Commands(
             self.arguments.commands,
             sandbox,
@@ -449,7 +451,9 @@ class Job:
             command = terraform.init_command(self.program, options)
             has_failed = bool(self._execute(command, limits, served.environment()))
         if self.run.state != State.APPLYING:  # it was planned with what the plan fetched
-            modules.record(self.run, served, self.sandbox, self._is_unwanted)
+            self.installed = module_record.record(
+                self.run, served, self.sandbox, self._is_unwanted, self.masker.mask
+            )
         self._check_backend(root, has_failed=has_failed)
         self._select_workspace(limits)
         self._run_commands("after_init")
@@ -590,6 +594,10 @@ class Job:
                 f"or later."
             )
         self._store_changes(summary)
+        if summary.constraints:
+            module_record.record_registry(
+                self.run, self.installed, summary.constraints, self.masker.mask
+            )
         only_refreshes = self.run.operation == Operation.REFRESH_ONLY
         drift = {"drifted": summary.drifted} if only_refreshes else {}
         return ended | summary.counts | drift

@@ -497,6 +497,7 @@ class Migration(migrations.Migration):
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('ref', models.CharField(blank=True, help_text='as the code says; empty for the default branch', max_length=500)),
                 ('sha', models.CharField(blank=True, help_text='what it was then, if known', max_length=64)),
+                ('folders', models.JSONField(blank=True, default=list, help_text='of it that the code uses; empty where not known')),
                 ('repository', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='module_sources', to='vcs_integrations.repository')),
                 ('run', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='module_sources', to='stacks.run')),
             ],

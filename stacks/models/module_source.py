@@ -7,8 +7,9 @@ from django.db import models
 from django.db.models import Exists, OuterRef, Q, Subquery
 from django.utils import timezone
 
-from stacks.models.run import Run
-from stacks.models.stack import Stack
+from stacks.models.registry_source import RegistrySource
+from stacks.models.run import Run, RunQuerySet
+from stacks.models.stack import Stack, StackQuerySet
 from stacks.rules.states import Kind, State
 from vcs_integrations.models import Repository
 from vcs_integrations.providers.events import BRANCHES, TAGS, RefChanged
@@ -23,6 +24,31 @@ INITIALIZED = [
 ]
 
 
+def newest_initialized(stack: str, repository: str) -> RunQuerySet:
+    """Return the key of the last tracked run of a stack of which it is known what it fetched.
+
+    Both name what a query around this one has: the stack, and the repository that it follows.
+    """
+    fetched = ModuleSource.objects.filter(run=OuterRef("pk"))
+    got = RegistrySource.objects.filter(run=OuterRef("pk"))
+    tracked = Run.objects.filter(
+        Q(state__in=INITIALIZED)
+        | Q(apply_started_at__isnull=False)
+        | Exists(fetched)
+        | Exists(got),
+        stack=OuterRef(stack),
+        repository=OuterRef(repository),
+        kind=Kind.TRACKED,
+    )
+    return tracked.order_by("-number").values("pk")[:1]
+
+
+def newest_initialized_runs() -> StackQuerySet:
+    """Return the key of that run of each stack."""
+    newest = Subquery(newest_initialized("pk", "repository"))
+    return Stack.objects.order_by().values_list(newest, flat=True)
+
+
 class ModuleSourceQuerySet(models.QuerySet["ModuleSource"]):
     def for_pages(self) -> Self:
         """With all that a page shows of them."""
@@ -33,15 +59,12 @@ class ModuleSourceQuerySet(models.QuerySet["ModuleSource"]):
 
         The last one that came out of its initialization, or fetched something before it failed.
         """
-        fetched = ModuleSource.objects.filter(run=OuterRef("pk"))
-        tracked = Run.objects.filter(
-            Q(state__in=INITIALIZED) | Q(apply_started_at__isnull=False) | Exists(fetched),
-            stack=OuterRef("run__stack"),
-            repository=OuterRef("run__stack__repository"),
-            kind=Kind.TRACKED,
-        )
-        newest = tracked.order_by("-number").values("pk")[:1]
+        newest = newest_initialized("run__stack", "run__stack__repository")
         return self.filter(run__stack__runs_on_modules=True, run=Subquery(newest))
+
+    def of_newest_runs(self) -> Self:
+        """Those of the last tracked run of each stack, whatever its modules start."""
+        return self.filter(run__in=newest_initialized_runs())
 
     def have_read(self) -> None:
         """Have the repositories reconciled from now on that are followed."""
@@ -70,6 +93,9 @@ class ModuleSource(models.Model):
         max_length=500, blank=True, help_text="as the code says; empty for the default branch"
     )
     sha = models.CharField(max_length=64, blank=True, help_text="what it was then, if known")
+    folders = models.JSONField(
+        default=list, blank=True, help_text="of it that the code uses; empty where not known"
+    )
 
     objects = ModuleSourceQuerySet.as_manager()
 

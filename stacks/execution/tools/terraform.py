@@ -1,7 +1,7 @@
 """Terraform and OpenTofu: which one, their commands, and reading a plan."""
 
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -10,6 +10,7 @@ from django.conf import settings
 from core import bounded_json
 from stacks.execution.isolation.system import SYSTEM_PATH
 from stacks.execution.output.terminal import harmless
+from stacks.execution.tools.calls import constraints_of
 from stacks.execution.tools.destruction import destroys_everything
 from stacks.execution.tools.plan_changes import MOST_CHANGES, Entry, count_drifted, entries_of
 from stacks.execution.tools.plan_list import ACTIONS, in_order, resource_row
@@ -118,6 +119,7 @@ class PlanSummary:
     left_out: int = 0
     destroys_everything: bool = False
     entries: list[Entry] = field(default_factory=list)
+    constraints: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def drifted(self) -> int:
@@ -183,7 +185,11 @@ def read_plan(
 
 def _summary(plan: dict[str, Any], hides_values: bool) -> PlanSummary:
     entries = [replace(one, hides_values=hides_values) for one in entries_of(plan)]
-    summary = PlanSummary(destroys_everything=destroys_everything(plan), entries=entries)
+    summary = PlanSummary(
+        destroys_everything=destroys_everything(plan),
+        entries=entries,
+        constraints=constraints_of(plan),
+    )
     for resource in plan.get("resource_changes") or []:
         if row := resource_row(resource):
             summary.resources.append(row)

@@ -4,7 +4,6 @@ from urllib.parse import quote
 
 import pytest
 
-from stacks.execution.git_proxy.modules import refs_of
 from stacks.execution.output.logs import as_text
 from stacks.models import Reach, Run, Stack
 from stacks.rules.states import Kind, State
@@ -85,6 +84,7 @@ def test_a_ref_and_a_folder_are_those_that_the_code_names(
     assert done.state == State.FINISHED, (done.failure, done.errors, log)
     assert answer_of(done) == '"from below"'
     assert fetched_by(done) == [("module", ref, sha)]
+    assert done.module_sources.get().folders == ["sub/dir"]
 
 
 def test_modules_of_modules_and_submodules_of_modules_are_fetched_too(
@@ -197,10 +197,3 @@ def test_a_repository_that_the_host_does_not_show_fails_with_a_clear_sentence(
     done, _ = planned(stack, repository, f"git::{module.clone_url.replace('module', 'renamed')}")
     said = " ".join(done.errors.split())
     assert "The host has no such repository, or the token's owner lacks Read on it." in said
-
-
-@pytest.mark.parametrize(
-    "manifest", [b"", b"[]", b'{"Modules": 1}', b'{"Modules": [1, {"Source": 2}]}', b"{" * 1000]
-)
-def test_a_manifest_that_the_code_wrote_itself_does_no_harm(manifest: bytes) -> None:
-    assert list(refs_of(manifest)) == []
