@@ -4,6 +4,7 @@ import re
 from typing import Any
 
 import pytest
+import time_machine
 from django.test import Client
 
 from stacks.models import Decision, Stack
@@ -43,7 +44,8 @@ def test_each_decision_says_what_happened_the_rule_and_why(member: Client, stack
         subject="Push 2 to <main>",
         sentence="None of the 2 changed paths is under infra.",
     )
-    response = member.get(ACTIVITY)
+    with time_machine.travel(Decision.objects.latest("pk").decided_at, tick=False):
+        response = member.get(ACTIVITY)
     assert shown(response) == ["Push 2 to <main>", "Push 1 to main"]
     page = text(response)
     assert "Push 2 to &lt;main&gt;" in page

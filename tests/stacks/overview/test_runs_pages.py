@@ -70,10 +70,11 @@ def runs(response: Any) -> list[int]:
 
 
 def test_the_newest_run_is_first_with_all_that_matters(member: Client, stack: Stack) -> None:
-    one = pull_request(stack, 7)
-    make_run(stack, 1, state=State.FINISHED, sha="a" * 40, message="Add <b> & more")
-    proposed(stack, 2, one, sha="b" * 40, state=State.SUPERSEDED)
-    page = text(member.get(STACK))
+    with time_machine.travel(timezone.now(), tick=False):
+        one = pull_request(stack, 7)
+        make_run(stack, 1, state=State.FINISHED, sha="a" * 40, message="Add <b> & more")
+        proposed(stack, 2, one, sha="b" * 40, state=State.SUPERSEDED)
+        page = text(member.get(STACK))
     assert rows(page, "run-table") == [
         "2 proposed Superseded bbbbbbbb Add a subnet Pull request 7 just now",
         "1 tracked Finished aaaaaaaa Add &lt;b&gt; &amp; more main just now",

@@ -5,6 +5,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+import time_machine
 from django.test import Client
 from django.utils import timezone
 
@@ -97,7 +98,10 @@ def test_the_list_says_how_old_a_head_is(
     assert "not read yet" in text(member.get("/stacks/"))
     sha = repository.push({"b.tf": "2"})
     member.post(f"{STACK}head/")
-    page = text(member.get("/stacks/"))
+    read_at = Stack.objects.get().head_read_at
+    assert read_at
+    with time_machine.travel(read_at, tick=False):
+        page = text(member.get("/stacks/"))
     assert sha[:8] in page
     assert ">just now</time>" in page
     Stack.objects.update(head_read_at=timezone.now() - timedelta(days=3))

@@ -4,6 +4,7 @@ import re
 from datetime import date, timedelta
 
 import pytest
+import time_machine
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
@@ -15,7 +16,14 @@ from accounts.models import User
 from tests.builders import store_integration
 from tests.conftest import signed_in
 from tests.emulator import Emulator
-from vcs_integrations.models import Delivery, Integration, MailState, NoticeKind, NoticeMail
+from vcs_integrations.models import (
+    Delivery,
+    Integration,
+    MailState,
+    Notice,
+    NoticeKind,
+    NoticeMail,
+)
 from vcs_integrations.notices.records import notify, withdraw
 from vcs_integrations.providers.base import Problem, ProviderError
 
@@ -202,8 +210,10 @@ def test_the_page_of_notices_says_what_was_sent_and_who_was_mailed(
     assert "E-mailed to 1 admin." in text
     assert f"To be e-mailed to 1 admin. {late}" in text
     assert "fixed just now" not in text
-    withdraw(linked, NoticeKind.PROJECT_SILENT)
-    text = " ".join(strip_tags(admin.get(path).content.decode()).split())
+    with time_machine.travel(timezone.now(), tick=False):
+        withdraw(linked, NoticeKind.PROJECT_SILENT)
+        Notice.objects.update(at=timezone.now())
+        text = " ".join(strip_tags(admin.get(path).content.decode()).split())
     assert "p of Ours is silent" in text and "E-mailed to 1 admin." in text
     assert "just now fixed just now" in text
 
@@ -238,12 +248,13 @@ def test_the_start_page_shows_the_health_of_each_organization(
         assert "Retrying" in text
         assert "never" in text and "none yet" in text
         assert f"{today + timedelta(days=200)} in 200 days" in text
-    Integration.objects.get().record_success()
-    Delivery.objects.create(
-        integration=linked, outcome="test", body=b"{}", received_at=timezone.now()
-    )
-    Integration.objects.update(token_expires_on=None)
-    assert health(member) == "Ours Connected just now just now not entered"
+    with time_machine.travel(timezone.now(), tick=False):
+        Integration.objects.get().record_success()
+        Delivery.objects.create(
+            integration=linked, outcome="test", body=b"{}", received_at=timezone.now()
+        )
+        Integration.objects.update(token_expires_on=None)
+        assert health(member) == "Ours Connected just now just now not entered"
 
 
 def health(client: Client) -> str:
