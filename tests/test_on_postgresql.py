@@ -28,6 +28,9 @@ TESTS = [
     "tests/vcs_integrations/webhooks/test_storing.py",
     "tests/stacks/overview/test_all_runs.py",
     "tests/stacks/overview/test_cost_of_all_runs.py",
+    "tests/stacks/deciding/test_modules.py",
+    "tests/stacks/dependencies/test_following.py",
+    "tests/stacks/schedules/test_queue.py",
 ]
 
 

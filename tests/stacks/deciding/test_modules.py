@@ -236,6 +236,7 @@ def test_the_switch_is_in_the_behavior_of_a_stack(
     assert KnownRepository.objects.get(name="module").due_at
 
 
+@pytest.mark.django_db(transaction=True)
 def test_a_false_claim_of_a_push_starts_nothing(
     stack: Stack, module: Repository, emulator: Emulator
 ) -> None:
