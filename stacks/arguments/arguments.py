@@ -33,6 +33,11 @@ class Arguments:
         return named_files(self.var_files, self.backend_config)
 
     @property
+    def moments(self) -> list[str]:
+        """When there are commands, in order: a database may return them in another one."""
+        return [moment for moment in MOMENTS if moment in self.commands]
+
+    @property
     def var_file_options(self) -> list[str]:
         return [f"-var-file={path}" for path in self.var_files]
 

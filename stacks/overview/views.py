@@ -16,6 +16,7 @@ from django.views.decorators.http import require_http_methods, require_safe
 from accounts.audit.records import Verb, record
 from core.http import HtmxHttpRequest, post_or_redirect
 from core.keyset import keyset_page
+from stacks.arguments.arguments import arguments_of
 from stacks.deciding.older_pull_requests import plan_older, waiting
 from stacks.models import PullRequest, Reach, Run, Stack
 from stacks.models.report import What, policy_name
@@ -60,6 +61,7 @@ def stack(request: HtmxHttpRequest, slug: str) -> HttpResponse:
     else:
         context = {
             "stack": found,
+            "arguments": arguments_of(found),
             "page": page,
             "pull_requests": pull_requests[:PULL_REQUESTS_SHOWN],
             "has_more_pull_requests": len(pull_requests) > PULL_REQUESTS_SHOWN,

@@ -15,6 +15,7 @@ from django.views.decorators.http import require_http_methods, require_safe
 from accounts.audit.records import Verb, record
 from accounts.models import User
 from core.http import HtmxHttpRequest, post_or_redirect
+from stacks.arguments.arguments import arguments_used
 from stacks.execution.output.logs import as_html, as_text
 from stacks.lifecycle.actions import Action, NotPossible, act, actions_for, refuses_confirmation
 from stacks.models import Run, plan_digest_of
@@ -51,6 +52,7 @@ def run(request: HtmxHttpRequest, slug: str, number: int) -> HttpResponse:
     context = {
         "run": found,
         "stack": found.stack,
+        "arguments": arguments_used(found),
         "actions": actions_for(found),
         "doubts": doubts_about(found).sentences,
         "refusal": refuses_confirmation(found) if found.state == State.UNCONFIRMED else "",
