@@ -6,20 +6,14 @@ so that a page decrypts the parts of what it shows.
 
 import json
 import zlib
-from datetime import timedelta
 from typing import Any, Self
 
-from django.conf import settings
 from django.db import models
 from django.urls import reverse
-from django.utils import timezone
 
 from core.encrypted_fields import EncryptedBytesField, new_row_id
 from core.encryption import decrypting
 from stacks.models.run import Run
-from stacks.rules.states import ENDED
-
-PRUNED_AT_ONCE = 500
 
 
 class ChangeKind(models.TextChoices):
@@ -127,12 +121,3 @@ def values_of(run: Run, part: int) -> dict[int, dict[str, Any]]:
     with decrypting("The values of this plan", "Or retry the run to plan again."):
         found = PlanPart.objects.filter(run=run, number=part).first()
     return found.read() if found else {}
-
-
-def prune_plan_values() -> None:
-    """Remove the values of plans whose runs ended long ago; what the plans did stays listed."""
-    oldest = timezone.now() - timedelta(days=settings.DELIVERY_RETENTION_DAYS)
-    old = PlanPart.objects.filter(run__state__in=sorted(ENDED), run__moved_at__lt=oldest)
-    # In portions, so that a webhook gets its turn to write in between.
-    while portion := list(old.values_list("pk", flat=True)[:PRUNED_AT_ONCE]):
-        PlanPart.objects.filter(pk__in=portion).delete()

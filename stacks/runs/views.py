@@ -18,7 +18,7 @@ from core.http import HtmxHttpRequest, post_or_redirect
 from stacks.arguments.arguments import arguments_used
 from stacks.execution.output.logs import as_html, as_text
 from stacks.lifecycle.actions import Action, NotPossible, act, actions_for, refuses_confirmation
-from stacks.models import Run, plan_digest_of
+from stacks.models import Run, oldest_kept, plan_digest_of
 from stacks.overview.views import DECISIONS_ON_A_PAGE
 from stacks.plans.listing import PlanPage, first_page
 from stacks.reports.texts import doubts_about
@@ -76,6 +76,7 @@ def run(request: HtmxHttpRequest, slug: str, number: int) -> HttpResponse:
             "decisions": decisions[:DECISIONS_ON_A_PAGE],
             "has_more_decisions": len(decisions) > DECISIONS_ON_A_PAGE,
             "log": LogPart(found, before=_number(request, "before")),
+            "is_log_pruned": found.has_ended and found.moved_at < oldest_kept(),
         }
         response = render(request, "stacks/runs/run.html", context)
     patch_vary_headers(response, ["HX-Request"])  # one address, a page and a part of it

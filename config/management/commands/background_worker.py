@@ -22,7 +22,7 @@ from stacks.deciding.planning import plan_next
 from stacks.deciding.reconciliation import reconcile_next
 from stacks.dependencies.following import follow_next
 from stacks.lifecycle.planning_again import plan_again_next
-from stacks.models import prune_decisions, prune_plan_values, prune_uploads
+from stacks.models import prune_decisions, prune_runs, prune_uploads
 from stacks.reports.sending import send_next
 from stacks.schedules.queue import start_scheduled_next
 from vcs_integrations.hooks.watching import prune_record, watch_next
@@ -155,13 +155,13 @@ def keep_doing(work: Work, ending: threading.Event, burst: Burst) -> threading.T
 
 def tidy() -> None:
     """Remove what was kept long enough: deliveries, what was done to hooks and their tests,
-    notices, decisions, values of plans, unconfirmed uploads, refusals in the audit log, sessions.
+    notices, decisions, what runs left, unconfirmed uploads, refusals in the audit log, sessions.
     """
     prune()
     prune_record()
     prune_notices()
     prune_decisions()
-    prune_plan_values()
+    prune_runs()
     prune_uploads()
     prune_refusals()
     Session.objects.filter(expire_date__lt=timezone.now()).delete()

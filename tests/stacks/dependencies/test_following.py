@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from stacks.dependencies.following import follow_next
 from stacks.dependencies.graph import Circle, depend
-from stacks.models import Dependency, DependencyRun, Run, Stack, StateGrant
+from stacks.models import Dependency, DependencyRun, Run, Stack, StateGrant, prune_runs
 from stacks.rules.states import Kind, Origin, State
 from tests.builders import make_run, make_stack, make_state_version
 from tests.killing import killed_at
@@ -112,6 +112,28 @@ def test_a_changed_output_starts_one_tracked_run_of_the_head(network: Stack, sho
     run = shop.runs.get()
     assert (run.kind, run.state, run.sha) == (Kind.TRACKED, State.QUEUED, shop.head_sha)
     assert DependencyRun.objects.get().run == run
+
+
+def test_what_old_runs_were_started_for_is_removed_and_starts_no_second_one(
+    network: Stack, shop: Stack
+) -> None:
+    depend(shop, network, [])
+    for value in "1234":
+        apply(network, id=value)
+        follow()
+        finish_runs(shop)
+    long_ago = timezone.now() - timedelta(days=91)
+    shop.runs.filter(number=2).update(state=State.UNCONFIRMED)
+    shop.runs.update(moved_at=long_ago)
+    prune_runs()
+    # That of a run which waits, and the last one.
+    assert [one.version for one in DependencyRun.objects.all()] == [4, 2]
+    Dependency.objects.make_due(network)
+    follow()
+    assert shop.runs.count() == 4
+    apply(network, id="5")
+    follow()
+    assert shop.runs.count() == 5
 
 
 def test_only_outputs_that_it_reads_count(network: Stack, shop: Stack) -> None:

@@ -10,7 +10,8 @@ from django.test import Client
 from django.utils import timezone
 
 from accounts.models import User
-from stacks.models import LogChunk, PlanFile, Run, RunAction, Stack
+from stacks.models import LogChunk, PlanFile, Run, RunAction, Stack, prune_runs
+from stacks.models.pruning import PRUNED_AT_ONCE
 from stacks.rules.states import State
 from stacks.runs.views import LOG_SHOWN
 from tests.builders import make_plan, make_run, make_stack
@@ -93,6 +94,26 @@ def test_a_log_of_ten_megabytes_is_shown_by_its_end_and_downloaded_whole(
     assert whole["Content-Disposition"] == 'attachment; filename="network-run-1.log"'
     assert len(whole.content) > 10 * MEGABYTE
     assert whole.content.count(b"part ") == 320
+
+
+def test_a_log_is_removed_long_after_its_run_ended_and_the_page_says_so(
+    member: Client, stack: Stack, run: Run
+) -> None:
+    newer = make_run(stack, 2, state=State.FINISHED)
+    for one in (run, newer):
+        write(one, *["a line of the log"] * (PRUNED_AT_ONCE + 1))
+    long_ago = timezone.now() - timedelta(days=91)
+    Run.objects.filter(pk=run.pk).update(moved_at=long_ago)
+    prune_runs()
+    assert "a line of the log" in text(member.get(PAGE))
+    Run.objects.filter(pk=run.pk).update(state=State.FAILED)
+    prune_runs()
+    page = text(member.get(PAGE))
+    assert "Its log is not kept any more." in page and "a line of the log" not in page
+    assert newer.log.count() == PRUNED_AT_ONCE + 1
+    assert member.get(f"{PAGE}log.txt").getvalue() == b""
+    Run.objects.filter(pk=run.pk).update(moved_at=timezone.now())
+    assert "Nothing was logged." in text(member.get(PAGE))
 
 
 def test_the_download_has_no_colors(member: Client, run: Run) -> None:

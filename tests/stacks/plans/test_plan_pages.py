@@ -11,7 +11,7 @@ from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries, Settings
 
 from stacks.execution.tools import plan_changes
-from stacks.models import PlanChange, PlanPart, Run, prune_plan_values
+from stacks.models import PlanChange, PlanPart, Run, prune_runs
 from stacks.plans.listing import CHANGES_ON_A_PAGE
 from stacks.rules.states import State
 from tests.builders import make_plan, make_run, make_stack
@@ -255,13 +255,13 @@ def test_values_are_encrypted_and_removed_long_after_the_run(
     with connection.cursor() as cursor:
         cursor.execute("SELECT packed FROM stacks_planpart")
         assert b"of-some-value" not in bytes(cursor.fetchone()[0])
-    prune_plan_values()
+    prune_runs()
     assert "of-some-value" in details(member)
     Run.objects.update(moved_at=timezone.now() - timedelta(days=91), state=State.UNCONFIRMED)
-    prune_plan_values()
+    prune_runs()
     assert "of-some-value" in details(member)
     Run.objects.update(state=State.FINISHED)
-    prune_plan_values()
+    prune_runs()
     assert "Its values are not kept any more." in details(member)
     assert "a.b</code>" in text(member.get(PLAN))
 
