@@ -3,10 +3,9 @@
 from stacks.models.decision import Decision, prune_decisions
 from stacks.models.dependency import Dependency, DependencyRun, StateGrant
 from stacks.models.job import LogChunk, PlanFile, RunAction, plan_digest_of
-from stacks.models.module_source import ModulePush, ModuleSource
+from stacks.models.module_source import ModulePush, ModuleSource, RegistrySource
 from stacks.models.plan import PlanChange, PlanPart, values_of
 from stacks.models.pruning import oldest_kept, prune_runs
-from stacks.models.registry_source import RegistrySource
 from stacks.models.report import Report
 from stacks.models.run import PullRequest, Run, RunSource
 from stacks.models.schedule import Schedule

@@ -1,15 +1,14 @@
-"""The repositories, beside its own, whose code a run fetched."""
+"""The repositories and modules, beside its own, whose code a run fetched."""
 
 import re
-from typing import Self
+from typing import Any, Self
 
 from django.db import models
 from django.db.models import Exists, OuterRef, Q, Subquery
 from django.utils import timezone
 
-from stacks.models.registry_source import RegistrySource
-from stacks.models.run import Run, RunQuerySet
-from stacks.models.stack import Stack, StackQuerySet
+from stacks.models.run import Run
+from stacks.models.stack import Stack
 from stacks.rules.states import Kind, State
 from vcs_integrations.models import Repository
 from vcs_integrations.providers.events import BRANCHES, TAGS, RefChanged
@@ -24,7 +23,7 @@ INITIALIZED = [
 ]
 
 
-def newest_initialized(stack: str, repository: str) -> RunQuerySet:
+def newest_initialized(stack: str, repository: str) -> models.QuerySet[Any, Any]:
     """Return the key of the last tracked run of a stack of which it is known what it fetched.
 
     Both name what a query around this one has: the stack, and the repository that it follows.
@@ -43,7 +42,7 @@ def newest_initialized(stack: str, repository: str) -> RunQuerySet:
     return tracked.order_by("-number").values("pk")[:1]
 
 
-def newest_initialized_runs() -> StackQuerySet:
+def newest_initialized_runs() -> models.QuerySet[Any, Any]:
     """Return the key of that run of each stack."""
     newest = Subquery(newest_initialized("pk", "repository"))
     return Stack.objects.order_by().values_list(newest, flat=True)
@@ -154,3 +153,38 @@ class ModulePush(models.Model):
 
     def __str__(self) -> str:
         return f"Push {self.position} to {self.repository}, for {self.stack}"
+
+
+class RegistrySource(models.Model):
+    """A module that a run's code got from a registry, in the version that was chosen.
+
+    It is what the code says inside the sandbox: it is for people, and opens nothing.
+    """
+
+    run = models.ForeignKey(
+        # The constraint below serves look-ups by run, too.
+        Run,
+        on_delete=models.CASCADE,
+        related_name="registry_sources",
+        db_index=False,
+    )
+    address = models.CharField(
+        max_length=500, help_text="with the registry's host, like host/namespace/name/system"
+    )
+    version = models.CharField(max_length=100)
+    constraint = models.CharField(
+        max_length=200, blank=True, help_text="on the version, as the code says, where it is known"
+    )
+
+    class Meta:
+        ordering = ("address", "version")
+        constraints = (
+            models.UniqueConstraint(
+                fields=["run", "address", "version", "constraint"],
+                name="one_registry_source_per_version",
+            ),
+        )
+        indexes = (models.Index(fields=["address", "run"], name="registry_source_by_address"),)
+
+    def __str__(self) -> str:
+        return f"{self.address} {self.version}"

@@ -89,7 +89,8 @@ def read_manifest(content: bytes) -> list[Installed]:
     except ValueError:
         return []
     rows = listed.get("Modules") if isinstance(listed, Mapping) else None
-    found = (_installed(one) for one in rows if isinstance(one, Mapping)) if _is_list(rows) else ()
+    rows = rows if isinstance(rows, list) else []
+    found = (_installed(one) for one in rows if isinstance(one, Mapping))
     return [one for one in found if _KEY.fullmatch(one.key)][:MOST]
 
 
@@ -101,10 +102,6 @@ def folders_of(package: Installed, installed: Sequence[Installed]) -> list[str]:
         if one.key == package.key or one.key.startswith(f"{package.key}.")
     )
     return sorted({one for one in below if one is not None})
-
-
-def _is_list(value: Any) -> bool:
-    return isinstance(value, list)
 
 
 def _installed(row: Mapping[str, Any]) -> Installed:

@@ -393,9 +393,8 @@ def test_a_row_that_says_no_runs_lets_proposed_ones_find_no_secret(stack: Stack)
         model.objects.create(name=f"{name}_secret", value=SECRET, is_secret=True, **owner)
         # Where nothing decides it for the row, it is not stored.
         with pytest.raises(IntegrityError), transaction.atomic():
-            model.objects.bulk_create(
-                [model(name="TF_VAR_a", value=SECRET, is_secret=True, **owner)]
-            )
+            unsaid: Any = model(name="TF_VAR_a", value=SECRET, is_secret=True, **owner)
+            model.objects.bulk_create([unsaid])
     plain = {"TF_VAR_StackVariable": "plain", "TF_VAR_SharedVariable": "plain"}
     assert environment_of(stack, Kind.PROPOSED)[0] == plain
     assert environment_of(stack, Kind.TRACKED)[0] == plain | {
