@@ -69,6 +69,12 @@ class Watch:
         context.on("requestfinished", self._end)
         context.on("requestfailed", self._end)
 
+    def forget(self) -> None:
+        """Begin anew, for the next test that uses the same browser."""
+        self.expected_refusals.clear()
+        self.complaints.clear()
+        self.hosts.clear()
+
     def check(self) -> None:
         """Fail if there was an error, a breach of the security policy, or a foreign request."""
         assert self.complaints == []
@@ -106,6 +112,13 @@ def has_javascript() -> bool:
 
 @pytest.fixture
 def context(browser: Browser, site: str, has_javascript: bool) -> Iterator[BrowserContext]:
+    context = new_context(browser, site, has_javascript)
+    yield context
+    context.close()
+
+
+def new_context(browser: Browser, site: str, has_javascript: bool = True) -> BrowserContext:
+    """Return a session of the browser with nothing in it, on a desk."""
     context = browser.new_context(
         base_url=site,
         java_script_enabled=has_javascript,
@@ -113,8 +126,7 @@ def context(browser: Browser, site: str, has_javascript: bool) -> Iterator[Brows
         viewport={"width": 1280, "height": 900},
     )
     context.set_default_timeout(WAIT_AT_MOST)
-    yield context
-    context.close()
+    return context
 
 
 @pytest.fixture

@@ -1,8 +1,14 @@
 """What holds for every page, in its main states: accessible, narrow enough, complete."""
 
+import re
+from collections.abc import Iterator
+
 import pytest
+from axe_playwright_python.base import AxeResults
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Page, ViewportSize
+from django.conf import settings
+from playwright.sync_api import Browser, Page, ViewportSize
+from pytest_django.live_server_helper import LiveServer
 
 from tests.browser import (  # noqa: F401 - they add states
     argument_scenes,
@@ -11,12 +17,47 @@ from tests.browser import (  # noqa: F401 - they add states
     sharing_scenes,
     trigger_scenes,
 )
-from tests.browser.conftest import Watch
+from tests.browser.conftest import Watch, new_context
 from tests.browser.scene import STATES, Scene
 
 DESK: ViewportSize = {"width": 1280, "height": 900}
 PHONE: ViewportSize = {"width": 390, "height": 844}
 SHOW_FULLY = "document.getAnimations().forEach(one => { one.pause(); one.currentTime = 1000; })"
+# What axe finds by the colors of a page; all else is the same in light and dark.
+COLOR_RULES = ["color-contrast", "link-in-text-block"]
+
+
+@pytest.fixture(scope="module")
+def tab(browser: Browser, live_server: LiveServer) -> Iterator[Page]:
+    """The tab of all pages, as each one of its own costs half of what its page does."""
+    context = new_context(browser, live_server.url)
+    yield context.new_page()
+    context.close()
+
+
+@pytest.fixture(scope="module")
+def watching(tab: Page, live_server: LiveServer) -> Watch:
+    return Watch(tab.context, live_server.url)
+
+
+@pytest.fixture
+def watch(watching: Watch) -> Watch:
+    watching.forget()
+    return watching
+
+
+@pytest.fixture
+def page(tab: Page, site: str, watch: Watch) -> Iterator[Page]:
+    """The tab, in which nobody is signed in; nothing is left in it at the end."""
+    try:
+        yield tab
+        watch.wait(tab)
+        watch.check()
+    finally:
+        tab.goto("about:blank")
+        tab.context.clear_cookies()
+        tab.set_viewport_size(DESK)
+        tab.emulate_media(color_scheme="light")
 
 
 @pytest.mark.parametrize("name", STATES)
@@ -30,17 +71,36 @@ def test_a_page_is_accessible_in_light_and_dark_fits_a_phone_and_has_one_heading
     assert len(page.title()) > len(" · Stackhook")
     assert page.get_by_role("heading", level=1).count() == 1
 
-    page.emulate_media(color_scheme="light")
+    page.evaluate(Axe().axe_script)
     assert violations(page) == ""
     page.emulate_media(color_scheme="dark")
-    assert violations(page) == ""
+    assert violations(page, COLOR_RULES) == ""
     page.set_viewport_size(PHONE)
     assert page.evaluate("document.scrollingElement.scrollWidth") <= PHONE["width"]
     assert violations(page) == ""
-    page.set_viewport_size(DESK)
 
 
-def violations(page: Page) -> str:
-    """Return a report of what axe objects to; empty if nothing."""
-    results = Axe().run(page)
+def violations(page: Page, rules: list[str] | None = None) -> str:
+    """Return a report of what axe, which is in the page, objects to by some rules or by all."""
+    options: dict[str, object] = {"resultTypes": ["violations"]}
+    if rules:
+        options["runOnly"] = rules
+    results = AxeResults(page.evaluate("options => axe.run(options)", options))
     return results.generate_report() if results.violations_count else ""
+
+
+def test_dark_pages_differ_by_their_colors_only() -> None:
+    """So what axe finds in other things than colors is the same in both."""
+    styles = "\n".join(
+        file.read_text() for file in sorted((settings.BASE_DIR / "static/css").glob("*.css"))
+    )
+    assert styles.count("prefers-color-scheme") == 1
+    found = re.search(
+        r"@media \(prefers-color-scheme: dark\) \{\s*:root \{(.*?)\}\s*\}", styles, re.S
+    )
+    assert found
+    assert all(
+        re.fullmatch(r"--[a-z0-9-]+:[^;{}]+|color-scheme: dark", one.strip())
+        for one in found[1].split(";")
+        if one.strip()
+    )
