@@ -170,7 +170,7 @@ def check(remote: Repository, client: AzureDevOpsClient) -> int:
 
 
 @settings(
-    max_examples=repeated(100),
+    max_examples=repeated(25),
     deadline=None,
     derandomize=True,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],

@@ -247,7 +247,7 @@ def test_two_workers_that_claim_the_same_make_one_run_of_it(
     on_postgresql: Database, organization: Organization, project: Project, tmp_path: Path
 ) -> None:
     history = History()
-    happen_on_paper(history, project, repeated(150), branches_at_once=[1], hooks=1)
+    happen_on_paper(history, project, repeated(50), branches_at_once=[1], hooks=1)
     killed = Killed(on_postgresql, organization, history)
     with killed.posting(history, tmp_path):
         pass

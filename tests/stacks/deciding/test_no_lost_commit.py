@@ -44,7 +44,7 @@ from vcs_integrations.models import Delivery, Integration, Repository
 from vcs_integrations.providers.base import ProviderError
 from vcs_integrations.webhooks import processing
 
-HISTORIES = repeated(40)
+HISTORIES = repeated(12)
 PARTS = 4
 EVENTS = (
     "git.push",
