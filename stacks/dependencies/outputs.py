@@ -47,8 +47,8 @@ def sensitive_outputs(stack: Stack) -> list[str]:
 
 def revoke(grant: StateGrant) -> None:
     """Remove a grant, in a transaction. The sensitive outputs that it let be read stay masked."""
-    for value in reversed(_sensitive_outputs_of(grant.stack)[:MOST_KEPT]):
-        FormerSecret.objects.keep(value, stack=grant.reader)
+    values = reversed(_sensitive_outputs_of(grant.stack)[:MOST_KEPT])
+    FormerSecret.objects.keep(*values, stack=grant.reader)
     grant.delete()
 
 

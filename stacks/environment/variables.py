@@ -111,10 +111,10 @@ def former_secrets_of(stack: Stack) -> list[str]:
     Those of its shared environments are among them.
     """
     values: list[str] = []
-    for pk in _former_secrets(stack).values_list("pk", flat=True):
+    for one in _former_secrets(stack).values_list("pk", "value", named=True):
         try:
             with decrypting("A former secret"):
-                values += [one.value for one in FormerSecret.objects.filter(pk=pk)]
+                values.append(str(one.value.open(one.pk)))
         except WrongKey as error:
             logger.warning("%s is not masked: %s", stack, error)
     return values
@@ -217,8 +217,7 @@ def keep_masked_after_detaching(environment: SharedEnvironment, stacks: list[Sta
         except WrongKey as error:
             logger.warning("A secret of %s is not masked any more: %s", environment, error)
     for stack in stacks:
-        for value in values:
-            FormerSecret.objects.keep(value, stack=stack)
+        FormerSecret.objects.keep(*values, stack=stack)
 
 
 def _former_secrets(stack: Stack) -> QuerySet[FormerSecret]:

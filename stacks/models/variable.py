@@ -182,20 +182,25 @@ class Attachment(models.Model):
 class FormerSecretQuerySet(models.QuerySet["FormerSecret"]):
     def keep(
         self,
-        value: str,
+        *values: str,
         stack: Stack | None = None,
         environment: SharedEnvironment | None = None,
     ) -> None:
-        """Keep a former secret of a stack or shared environment in place of the oldest one."""
-        if value:
-            self.create(stack=stack, environment=environment, value=value)
-            ours = self.filter(stack=stack, environment=environment)
+        """Keep former secrets of a stack or shared environment in place of the oldest ones.
+
+        The last value counts as the newest.
+        """
+        owner = {"stack": stack, "environment": environment}
+        if new := [FormerSecret(value=value, **owner) for value in values if value]:
+            self.bulk_create(new)
+            ours = self.filter(**owner)
             newest = ours.values_list("pk", flat=True)[:MOST_FORMER_SECRETS]
             ours.exclude(pk__in=list(newest)).delete()
 
 
-# How many former secrets of a stack or shared environment are kept, the newest, to be masked.
-MOST_FORMER_SECRETS = 50
+# How many former secrets of a stack or shared environment are kept, the newest, to be masked. More
+# than an environment holds, so that all of its secrets stay masked where it is detached.
+MOST_FORMER_SECRETS = 500
 
 
 class FormerSecret(models.Model):

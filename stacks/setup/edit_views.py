@@ -9,6 +9,7 @@ from django.views.decorators.http import require_http_methods
 from accounts.audit.records import Verb, record
 from accounts.roles import is_admin
 from core.http import HtmxHttpRequest
+from stacks.dependencies.outputs import revoke
 from stacks.environment.attaching import follow_labels
 from stacks.environment.labeling import why_not_labeled
 from stacks.environment.shared_views import holding_environments
@@ -186,6 +187,8 @@ def delete_stack(request: HttpRequest, slug: str) -> HttpResponse:
         return render(request, "stacks/setup/delete_stack.html", context)
     with transaction.atomic():
         record(request, Verb.STACK_DELETED, found)
+        for grant in found.state_grants.select_related("stack", "reader"):
+            revoke(grant)  # what its readers read stays masked there
         found.delete()
     messages.success(request, f"Stack {found.name} was deleted")
     return redirect("stacks:list")

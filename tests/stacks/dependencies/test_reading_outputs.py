@@ -186,12 +186,23 @@ def test_outputs_stay_masked_once_a_grant_was_revoked(
     given = grant(owner, reader)
     FormerSecret.objects.keep("of-a-variable", stack=reader)
     holds(owner, 2, password="old-password")
-    holds(owner, 3, password="new-password", **{f"n{n}": f"value-{n}" for n in range(60)})
+    holds(owner, 3, password="new-password", **{f"n{n}": f"value-{n}" for n in range(260)})
     admin.post(f"{READ}readers/{given.pk}/remove/")
     assert sensitive_outputs(reader) == []
     kept = former_secrets_of(reader)
     assert kept[0] == "new-password" and kept[-1] == "of-a-variable"
-    assert len(kept) == 26
+    assert len(kept) == 251
+
+
+def test_outputs_stay_masked_once_their_stack_was_deleted(
+    admin: Client, owner: Stack, reader: Stack
+) -> None:
+    grant(owner, reader)
+    holds(owner, 2, password="old-password")
+    holds(owner, 3, password="new-password")
+    admin.post(f"{owner.get_absolute_url()}delete/")
+    assert not Stack.objects.filter(pk=owner.pk).exists()
+    assert former_secrets_of(reader) == ["new-password", "old-password"]
 
 
 def test_a_state_that_is_not_there_or_not_readable_is_no_error_of_ours(

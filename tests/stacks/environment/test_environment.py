@@ -12,6 +12,7 @@ from core.encryption import WrongKey
 from stacks.environment.attaching import attach
 from stacks.environment.variables import change, environment_of, former_secrets_of
 from stacks.models import SharedEnvironment, SharedVariable, Stack, StackVariable
+from stacks.models import variable as variables
 from stacks.rules.states import Kind
 from tests.builders import make_run, make_stack, make_state_version
 from tests.stacks.conftest import errors
@@ -256,7 +257,10 @@ def test_a_secret_that_is_changed_shown_or_removed_stays_known_to_be_masked(
     assert holds(words(member), [SECRET]) == ([SECRET] if change == "shown as it is" else [])
 
 
-def test_the_newest_fifty_former_secrets_are_kept(member: Client, stack: Stack) -> None:
+def test_the_newest_former_secrets_are_kept(
+    member: Client, stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(variables, "MOST_FORMER_SECRETS", 50)
     variable = add_secret(member)
     for number in range(52):
         change(variable, {"value": f"secret-{number}"})

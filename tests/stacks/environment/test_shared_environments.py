@@ -484,6 +484,19 @@ def test_a_shared_secret_stays_masked_however_it_ends(
     assert former_secrets_of(stack) == [SECRET]
 
 
+def test_all_secrets_of_a_large_environment_stay_masked_where_it_is_detached(
+    admin: Client, stack: Stack
+) -> None:
+    FormerSecret.objects.keep("a-former-secret-of-its-own", stack=stack)
+    azure = make_environment("Azure", stack)
+    secrets = [f"secret-number-{number}" for number in range(120)]
+    for number, secret in enumerate(secrets):
+        share(azure, f"TF_VAR_{number}", secret, is_secret=True)
+    admin.post(f"{PATH}detach/{azure.pk}/")
+    assert environment_of(stack, Kind.TRACKED)[1] == []
+    assert set(former_secrets_of(stack)) == {"a-former-secret-of-its-own", *secrets}
+
+
 def test_a_shared_secret_that_left_counts_while_a_run_may_have_it_in_its_plan(
     member: Client, admin: Client, stack: Stack
 ) -> None:
