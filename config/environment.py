@@ -181,6 +181,17 @@ def base_urls(name: str, example: str) -> list[str]:
     return [base_url(name, value, example) for value in words(name, [])]
 
 
+def namespace(name: str, default: str) -> str:
+    """Return what addresses of modules begin with, as Terraform takes it, in lower case."""
+    value = text(name, default)
+    if not re.fullmatch(r"[0-9a-z](?:[0-9a-z_-]{0,62}[0-9a-z])?", value):
+        raise ImproperlyConfigured(
+            f"{name} is {value!r}: use at most 64 lower-case letters, digits, - and _, with a "
+            f"letter or digit first and last, like {default}."
+        )
+    return value
+
+
 def prefixes(name: str) -> list[str]:
     """Return a comma-separated list of beginnings of variables' names."""
     found = words(name, [])

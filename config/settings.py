@@ -33,6 +33,7 @@ VCS_PROVIDERS = ["vcs_integrations.providers.azure_devops.provider.AzureDevOps"]
 AZURE_DEVOPS_SERVERS = environment.base_urls(
     "AZURE_DEVOPS_SERVERS", "https://devops.example.com/tfs"
 )
+MODULE_NAMESPACE = environment.namespace("MODULE_NAMESPACE", "stackhook")
 CACHES = {
     # Each process keeps its own cache of what it read from the provider.
     "default": {

@@ -1,6 +1,25 @@
 """Addresses of modules, and of the registry that Terraform and OpenTofu ask."""
 
-from django.urls import URLPattern
+from django.urls import path
+
+from modules.overview import version_views
+from modules.overview import views as overview
+from modules.setup import edit_views
+from modules.setup import views as setup
+
+MODULE = "modules/<slug:namespace>/<slug:name>/<slug:system>/"
+VERSION = f"{MODULE}versions/<str:version_number>/"
 
 app_name = "modules"
-urlpatterns: list[URLPattern] = []
+urlpatterns = [
+    path("modules/", overview.module_list, name="list"),
+    path("modules/new/", setup.create_module, name="create"),
+    path(MODULE, overview.module, name="detail"),
+    path(f"{MODULE}versions/", overview.versions, name="versions"),
+    path(f"{MODULE}activity/", overview.activity, name="activity"),
+    path(VERSION, version_views.version, name="version"),
+    path(f"{VERSION}yank/", edit_views.yank_version, name="yank"),
+    path(f"{VERSION}restore/", edit_views.restore_version, name="restore"),
+    path(f"{MODULE}edit/", edit_views.edit_module, name="edit"),
+    path(f"{MODULE}delete/", edit_views.delete_module, name="delete"),
+]

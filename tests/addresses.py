@@ -12,6 +12,7 @@ from django.utils import timezone
 
 from accounts.models import User
 from accounts.roles import Role
+from modules.models import Check, CheckState, ModuleVersion
 from stacks.models import (
     Attachment,
     Dependency,
@@ -29,11 +30,13 @@ from stacks.rules.states import State
 from tests.builders import (
     make_fork,
     make_lock,
+    make_module,
     make_plan,
     make_run,
     make_schedule,
     make_stack,
     make_state_version,
+    make_version,
     store_integration,
 )
 from tests.conftest import make_person, over_https, signed_in
@@ -82,6 +85,7 @@ class World:
     fork: PullRequest
     delivery: Delivery
     hook_test: HookTest
+    module_version: ModuleVersion
     person: User
 
     def path(self, route: str) -> str:
@@ -104,6 +108,10 @@ class World:
             "environment_pk": self.shared.environment_id,
             "schedule_pk": self.schedule.pk,
             "version": self.state_version.number,
+            "namespace": self.module_version.module.namespace,
+            "name": self.module_version.module.name,
+            "system": self.module_version.module.system,
+            "version_number": self.module_version.number,
             "provider_slug": "azure-devops",
             "endpoint": self.integration.endpoint.uuid,
         }
@@ -144,6 +152,8 @@ def make_world(integration: Integration) -> World:
     Attachment.objects.create(environment=environment, stack=stack, is_by_hand=True)
     run = make_plan(make_run(stack, 1), {"output_changes": {"url": {"actions": ["create"]}}})
     detached = make_stack(unlinked, "Old network")
+    module = make_module(integration)
+    Check.objects.create(module=module, sha=f"{1:040x}", state=CheckState.PASSED)
     return World(
         integration=integration,
         unlinked=unlinked,
@@ -170,6 +180,7 @@ def make_world(integration: Integration) -> World:
             verdict=Verdict.WORKS,
             notification_id="1",
         ),
+        module_version=make_version(module, "1.0.0"),
         person=make_person("dave", Role.MEMBER),
     )
 

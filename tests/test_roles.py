@@ -39,6 +39,8 @@ PASSWORD_NEEDED: Row = ("401", "401", "401", "401", "401")
 
 VCS = "settings/vcs-providers/"
 SHARED = "settings/environments/<int:environment_pk>/"
+MODULE = "modules/<slug:namespace>/<slug:name>/<slug:system>/"
+VERSION = f"{MODULE}versions/<str:version_number>/"
 # Route: what GET does, what an empty POST does
 EXPECTED: dict[str, tuple[Row, Row]] = {
     "": (MEMBERS, NOBODY),
@@ -86,6 +88,16 @@ EXPECTED: dict[str, tuple[Row, Row]] = {
     f"{VCS}<int:pk>/test/": (ADMINS_DO, ADMINS_DO),
     f"{VCS}<int:pk>/unlink/": (ADMINS, ADMINS_DO),
     f"{VCS}<slug:provider_slug>/set-up/": (ADMINS, ADMINS),
+    "modules/": (MEMBERS, NOBODY),
+    "modules/new/": (MEMBERS, MEMBERS),
+    MODULE: (MEMBERS, NOBODY),
+    f"{MODULE}versions/": (MEMBERS, NOBODY),
+    f"{MODULE}activity/": (MEMBERS, NOBODY),
+    f"{MODULE}edit/": (MEMBERS, MEMBERS),
+    f"{MODULE}delete/": (ADMINS, ADMINS_DO),
+    VERSION: (MEMBERS, NOBODY),
+    f"{VERSION}yank/": (ADMINS, ADMINS),
+    f"{VERSION}restore/": (ADMINS_DO, ADMINS_DO),
     "runs/": (MEMBERS, NOBODY),
     "sign-in/": (SIGNING_IN, SIGNING_IN),
     "sign-out/": (NO_SIGN_OUT, SIGN_OUT),
@@ -319,6 +331,11 @@ def test_a_member_is_led_to_no_page_they_may_not_open(world: World, member: Clie
         f"{stack}runs/1/plan/",
         f"{stack}state/versions/",
         f"{stack}environment/",
+        "/modules/",
+        world.path(MODULE),
+        world.path(f"{MODULE}versions/"),
+        world.path(f"{MODULE}activity/"),
+        world.path(VERSION),
     ):
         page = member.get(path).content.decode()
         for link in {part.split('"')[0] for part in page.split('href="/')[1:]}:

@@ -4,6 +4,7 @@ from typing import Any, Self
 
 from django.db import models
 from django.db.models import Q
+from django.urls import reverse
 from django.utils import timezone
 
 from core.leases import Leased, LeasedQuerySet
@@ -88,6 +89,9 @@ class Module(Leased):
         self.search_text = search_key(self.address)
         super().save(*args, **kwargs)
 
+    def get_absolute_url(self) -> str:
+        return reverse("modules:detail", args=[self.namespace, self.name, self.system])
+
     @property
     def address(self) -> str:
         """Its address within the registry: namespace, name and target system."""
@@ -96,3 +100,11 @@ class Module(Leased):
     @property
     def integration(self) -> Integration:
         return self.repository.integration
+
+    @property
+    def is_detached(self) -> bool:
+        return not self.integration.is_linked
+
+    @property
+    def branch_url(self) -> str:
+        return self.integration.provider.branch_url(self.repository.web_url, self.branch)

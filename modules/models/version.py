@@ -4,10 +4,13 @@ from typing import Self
 
 from django.db import models
 from django.db.models import F, Q
+from django.urls import reverse
 from django.utils import timezone
 
 from modules.models.module import Module
 from modules.rules.semver import SemVer
+
+PRERELEASE = r"^[0-9.]+-"
 
 
 class Archive(models.Model):
@@ -66,6 +69,10 @@ class ModuleVersionQuerySet(models.QuerySet["ModuleVersion"]):
     def listed(self) -> Self:
         """Those that the registry lists: it serves yanked ones only to who names them exactly."""
         return self.published().filter(yanked_at=None)
+
+    def releases(self) -> Self:
+        """Those that are no prereleases."""
+        return self.exclude(number__regex=PRERELEASE)
 
 
 class ModuleVersion(models.Model):
@@ -134,12 +141,30 @@ class ModuleVersion(models.Model):
     def __str__(self) -> str:
         return f"{self.module} {self.number}"
 
+    def get_absolute_url(self) -> str:
+        module = self.module
+        names = [module.namespace, module.name, module.system, self.number]
+        return reverse("modules:version", args=names)
+
     @classmethod
     def of(cls, module: Module, version: SemVer, tag: str, sha: str) -> Self:
         """Return a row for a version of a commit, to be stored."""
         return cls(
             module=module, number=str(version), precedence=version.precedence, tag=tag, sha=sha
         )
+
+    @property
+    def commit_url(self) -> str:
+        return self.url_of_commit(self.sha)
+
+    @property
+    def moved_to_url(self) -> str:
+        return self.url_of_commit(self.moved_to)
+
+    def url_of_commit(self, sha: str) -> str:
+        """Return the provider's page of a commit of the module's repository."""
+        web_url = self.module.repository.web_url
+        return self.module.integration.provider.commit_url(web_url, sha)
 
     @property
     def is_published(self) -> bool:

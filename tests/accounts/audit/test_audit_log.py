@@ -16,6 +16,7 @@ from django.utils import timezone
 
 from accounts.audit.records import Verb, entries, entries_about, with_pages
 from accounts.models import AuditEntry, User
+from modules.models import ModuleVersion
 from stacks.models import Run, RunAction, Stack, StackVariable, StateGrant, StateLock, StateVersion
 from stacks.rules.states import State
 from stacks.sources.heads import read_head
@@ -23,7 +24,7 @@ from tests.addresses import World, make_world
 from tests.builders import make_stack, make_state_version, store_integration
 from tests.conftest import PASSWORD, signed_in
 from tests.emulator.model import Organization
-from tests.stacks.conftest import create
+from tests.stacks.conftest import create, source
 from vcs_integrations.connections.unlinking import unlink
 from vcs_integrations.models import Delivery, Integration, Repository, Subscription, WebhookSecret
 from vcs_integrations.providers.azure_devops.client import AzureDevOpsClient
@@ -36,6 +37,13 @@ SHARED = "/settings/environments/"
 SECRET = "a-secret-value-that-was-typed"
 OURS, NETWORK, DAVE = "Azure DevOps · fabrikam", "Network", "dave"
 RUN = "Run 1 of Network"
+MODULE = "fabrikam/network/azurerm"
+EDITED = {
+    "branch": "main",
+    "versions_from": "tags",
+    "tag_prefix": "net",
+    "applies_tests": "on",
+}
 DAILY = {"what": "drift", "cron": "0 6 * * mon-fri", "time_zone": "europe/berlin"}
 
 
@@ -278,6 +286,31 @@ DONE: list[tuple[Verb, str, str, Act]] = [
         "1 pull request",
         lambda w, c, o: plan_older(c),
     ),
+    (
+        Verb.MODULE_CREATED,
+        "stackhook/dns/azurerm",
+        "Platform Team/infrastructure",
+        lambda w, c, o: create_module(w, c),
+    ),
+    (
+        Verb.MODULE_CHANGED,
+        MODULE,
+        "Prefix of tags, tests may apply",
+        lambda w, c, o: module(c, "edit/", **EDITED),
+    ),
+    (
+        Verb.VERSION_YANKED,
+        f"{MODULE} 1.0.0",
+        "It leaks",
+        lambda w, c, o: module(c, "versions/1.0.0/yank/", reason="It leaks"),
+    ),
+    (
+        Verb.VERSION_RESTORED,
+        f"{MODULE} 1.0.0",
+        "Was yanked by alice: It leaks",
+        lambda w, c, o: restore_version(c),
+    ),
+    (Verb.MODULE_DELETED, MODULE, "", lambda w, c, o: module(c, "delete/")),
     (Verb.PERSON_ADDED, "erin", "Admin", lambda w, c, o: add_person(c)),
     (
         Verb.PERSON_CHANGED,
@@ -321,7 +354,7 @@ WITHOUT_PROVIDER = [
     one
     for one in DONE
     if (
-        one[0] != Verb.RUN_TRIGGERED
+        one[0] not in {Verb.RUN_TRIGGERED, Verb.MODULE_CREATED}
         and one[0].startswith(
             (
                 *("edited", "reconciled", "replayed", "stack_", "env", "run_", "pull_", "person_"),
@@ -348,6 +381,9 @@ NOTHING: list[Act] = [
     lambda w, c, o: stack(c, "runs/1/act/", action="retry"),
     lambda w, c, o: stack(c, "runs/1/act/", action="allow"),
     lambda w, c, o: stack(c, "plan-older/"),
+    lambda w, c, o: module(c, "edit/", branch="main", versions_from="x"),
+    lambda w, c, o: module(c, "versions/1.0.0/yank/", reason=""),
+    lambda w, c, o: module(c, "versions/1.0.0/restore/"),
     lambda w, c, o: stack(c, f"forks/{w.fork.source_sha}/"),
     lambda w, c, o: c.post(f"{PEOPLE}{w.person.pk}/", {"role": "member"}),
     lambda w, c, o: c.post(f"{PEOPLE}{w.person.pk}/", {"role": "member", "password": "1"}),
@@ -444,6 +480,23 @@ def shared(world: World, client: Client, path: str, **typed: str) -> Any:
 def plan_older(client: Client) -> Any:
     Stack.objects.update(plans_older=False)
     return stack(client, "plan-older/")
+
+
+def create_module(world: World, client: Client) -> Any:
+    named = {"name": "dns", "system": "azurerm", "namespace": "stackhook"}
+    typed = source(world.integration, step="3") | named | {"versions_from": "tags"}
+    return client.post("/modules/new/", typed)
+
+
+def module(client: Client, path: str, **typed: str) -> Any:
+    return client.post(f"/modules/{MODULE}/{path}", typed)
+
+
+def restore_version(client: Client) -> Any:
+    ModuleVersion.objects.update(
+        yanked_at=timezone.now(), yanked_by_name="alice", yanked_because="It leaks"
+    )
+    return module(client, "versions/1.0.0/restore/")
 
 
 def add_person(client: Client) -> Any:

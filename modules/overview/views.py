@@ -1,0 +1,96 @@
+"""Modules: the list, the page of each with its documentation, its versions and its activity."""
+
+from hashlib import sha256
+
+from django.core.paginator import Paginator
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, render
+from django.utils import timezone
+from django.utils.cache import patch_vary_headers
+from django.views.decorators.http import require_safe
+
+from core.http import HtmxHttpRequest
+from core.keyset import keyset_page
+from modules.documents.readme import render as render_readme
+from modules.models import Module, VersionState
+from modules.overview.module_list import module_list_of
+from modules.overview.usage import constraint_from, usage_of
+from modules.overview.versions import newest_of, with_checks
+
+VERSIONS_ON_A_PAGE = 50
+DECISIONS_ON_A_PAGE = 50
+
+
+def found_module(namespace: str, name: str, system: str) -> Module:
+    """Return the module of an address, with its repository. Raises Http404."""
+    modules = Module.objects.with_repository()
+    return get_object_or_404(modules, namespace=namespace, name=name, system=system)
+
+
+@require_safe
+def module_list(request: HtmxHttpRequest) -> HttpResponse:
+    template = "module_table" if request.htmx else "module_list"
+    context = {"list": module_list_of(request.GET)}
+    response = render(request, f"modules/overview/{template}.html", context)
+    patch_vary_headers(response, ["HX-Request"])  # one address, a page and a part of it
+    return response
+
+
+@require_safe
+def module(request: HttpRequest, namespace: str, name: str, system: str) -> HttpResponse:
+    """What the newest version says of itself, and how code uses it."""
+    found = found_module(namespace, name, system)
+    newest = newest_of([found]).get(found.pk)
+    if newest:
+        newest.refresh_from_db(fields=["readme", "documentation"])
+        newest.module = found
+    context = {
+        "module": found,
+        "version": newest,
+        "usage": usage_of(found, constraint_from(newest) if newest else ""),
+        "readme": render_readme(newest.readme) if newest else "",
+        "documentation": newest.documentation if newest else {},
+        "waiting": found.versions.filter(state=VersionState.WAITING).count(),
+    }
+    return render(request, "modules/overview/module.html", context)
+
+
+@require_safe
+def versions(request: HtmxHttpRequest, namespace: str, name: str, system: str) -> HttpResponse:
+    """All versions, the highest first; the page polls while some are being checked.
+
+    The answer is empty (204) as long as nothing is different from what the page shows already.
+    """
+    found = found_module(namespace, name, system)
+    rows = found.versions.newest_first().select_related("archive").defer("readme", "documentation")
+    page = Paginator(rows, VERSIONS_ON_A_PAGE).get_page(request.GET.get("page"))
+    page.object_list = with_checks(found, list(page))
+    shown = [(one.pk, one.state, one.yanked_at, one.moved_to, one.tag_gone_at) for one in page]
+    minute = timezone.now().replace(second=0, microsecond=0)  # ages are shown, too
+    version = sha256(repr((shown, minute)).encode()).hexdigest()[:16]
+    if request.htmx and request.GET.get("version") == version:
+        response = HttpResponse(status=204)
+    else:
+        context = {
+            "module": found,
+            "page": page,
+            "newest": newest_of([found]).get(found.pk),
+            "is_waiting": any(one.state == VersionState.WAITING for one in page),
+            "version": version,
+        }
+        template = "version_table" if request.htmx else "versions"
+        response = render(request, f"modules/overview/{template}.html", context)
+    patch_vary_headers(response, ["HX-Request"])  # one address, a page and a part of it
+    return response
+
+
+@require_safe
+def activity(request: HttpRequest, namespace: str, name: str, system: str) -> HttpResponse:
+    """What was decided about a module, and why."""
+    found = found_module(namespace, name, system)
+    decisions = found.decisions.for_pages()
+    context = {
+        "module": found,
+        "page": keyset_page(request, decisions, "pk", DECISIONS_ON_A_PAGE),
+    }
+    return render(request, "modules/overview/activity.html", context)
