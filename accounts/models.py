@@ -1,12 +1,42 @@
-"""People who sign in, and the audit log of what they did."""
+"""People who sign in, their tokens, and the audit log of what they did."""
 
 from django.contrib.auth.models import AbstractUser
 from django.db import models
 from django.db.models import Q
+from django.utils import timezone
 
 
 class User(AbstractUser):
     """A person. A model of our own from the start, since it can't be replaced later."""
+
+
+class PersonalToken(models.Model):
+    """A token with which programs of a person read the module registry, as its digest.
+
+    It holds until it expires or is revoked, and as long as its person may sign in and has a role.
+    """
+
+    user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="tokens")
+    name = models.CharField(max_length=100)
+    digest = models.CharField(max_length=64, unique=True, help_text="SHA-256, in hexadecimal")
+    created_at = models.DateTimeField(default=timezone.now)
+    expires_at = models.DateTimeField(null=True, blank=True, help_text="empty: never")
+    last_used_at = models.DateTimeField(null=True, blank=True)
+    revoked_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        ordering = ("-pk",)
+
+    def __str__(self) -> str:
+        return f"Token {self.name} of {self.user}"
+
+    @property
+    def has_expired(self) -> bool:
+        return self.expires_at is not None and self.expires_at <= timezone.now()
+
+    @property
+    def has_ended(self) -> bool:
+        return self.revoked_at is not None or self.has_expired
 
 
 class Verb(models.TextChoices):
@@ -54,6 +84,8 @@ class Verb(models.TextChoices):
     PERSON_ADDED = "person_added", "Added a person"
     PERSON_CHANGED = "person_changed", "Changed a person"
     PERSON_REMOVED = "person_removed", "Removed a person"
+    TOKEN_CREATED = "token_created", "Created a personal token"
+    TOKEN_REVOKED = "token_revoked", "Revoked a personal token"
 
 
 class SecurityEvent(models.TextChoices):
@@ -66,6 +98,7 @@ class SecurityEvent(models.TextChoices):
     ACCESS_REFUSED = "access_refused", "Access refused"
     WEBHOOK_REFUSED = "webhook_refused", "Webhook password refused"
     RUN_PASSWORD_REFUSED = "run_password_refused", "Run password refused"
+    TOKEN_REFUSED = "token_refused", "Token refused"
 
 
 class AuditEntry(models.Model):

@@ -1,23 +1,35 @@
-"""How wrong passwords are slowed down, on the sign-in page and wherever else one is typed."""
+"""How wrong passwords are slowed down, on the sign-in page and wherever else one is typed.
 
+Wrong tokens are counted, too. They lock nothing: a token has 256 random bits, which nobody guesses,
+and a lock would let one broken program stop all others behind its address. After the most of them,
+an address is only told to wait, at no further cost.
+"""
+
+from contextlib import suppress
 from typing import Any
 
 from axes.attempts import get_cool_off_threshold
 from axes.handlers.database import AxesDatabaseHandler
 from axes.helpers import get_client_username
 from axes.models import AccessAttempt, AccessLog
+from django.conf import settings
 from django.contrib.auth import authenticate
-from django.db.models import QuerySet, Sum
+from django.db import DatabaseError, transaction
+from django.db.models import F, QuerySet, Sum
 from django.http import HttpRequest
+from django.utils import timezone
 
 from accounts.audit.records import SecurityEvent
 from accounts.audit.refusals import record_refusal
+from accounts.client_address import throttled_address
 from accounts.models import User
 
 # How many wrong passwords lock for AXES_COOLOFF_TIME.
 FOR_ONE_NAME_FROM_ONE_ADDRESS = 5
 FOR_ONE_NAME = 10
 FROM_ONE_ADDRESS = 10
+# What wrong tokens are counted by in place of a username: none has a space.
+TOKENS = "a token"
 
 
 class Throttle(AxesDatabaseHandler):  # type: ignore[misc]  # axes has no types
@@ -38,7 +50,7 @@ class Throttle(AxesDatabaseHandler):  # type: ignore[misc]  # axes has no types
         if not AccessLog.objects.filter(**pair).exists():
             counted += [
                 (recent.filter(username=name), FOR_ONE_NAME),
-                (recent.filter(ip_address=address), FROM_ONE_ADDRESS),
+                (recent.filter(ip_address=address).exclude(username=TOKENS), FROM_ONE_ADDRESS),
             ]
         return sum(_failures(attempts) >= limit for attempts, limit in counted)
 
@@ -68,6 +80,28 @@ def is_own_password(request: HttpRequest, person: User, password: str) -> bool:
         return False
     Throttle().reset_user_attempts(request, credentials)
     return True
+
+
+def refuse_token(request: HttpRequest) -> bool:
+    """Count a wrong token, and note it in the audit log; say whether there were too many before."""
+    since = timezone.now() - settings.AXES_COOLOFF_TIME
+    of_address = {
+        "username": TOKENS,
+        "ip_address": throttled_address(request) or None,
+        "user_agent": "",
+    }
+    counted = AccessAttempt.objects.filter(**of_address)
+    recent = counted.filter(attempt_time__gte=since)
+    if _failures(recent) >= FROM_ONE_ADDRESS:
+        return True
+    with suppress(DatabaseError), transaction.atomic():
+        counted.filter(attempt_time__lt=since).delete()
+        if not recent.update(failures_since_start=F("failures_since_start") + 1):
+            AccessAttempt.objects.create(
+                **of_address, failures_since_start=1, get_data="", post_data="", path_info=""
+            )
+    record_refusal(request, SecurityEvent.TOKEN_REFUSED)
+    return False
 
 
 def _failures(attempts: "QuerySet[Any]") -> int:

@@ -129,7 +129,9 @@ def edit_person(request: HttpRequest, pk: int) -> HttpResponse:
                 record(request, Verb.PERSON_CHANGED, person, form.changes)
         messages.success(request, f"{person.username} was changed")
         return redirect("accounts:people")
-    return render(request, "accounts/edit_person.html", {"form": form, "person": person})
+    tokens = Paginator(person.tokens.all(), 50).get_page(request.GET.get("page"))
+    context = {"form": form, "person": person, "tokens": tokens}
+    return render(request, "accounts/edit_person.html", context)
 
 
 @require_http_methods(["GET", "HEAD", "POST"])

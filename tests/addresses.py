@@ -10,8 +10,9 @@ from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver
 from django.utils import timezone
 
-from accounts.models import User
+from accounts.models import PersonalToken, User
 from accounts.roles import Role
+from accounts.tokens.records import create_token
 from modules.models import Check, CheckState, ModuleVersion
 from stacks.models import (
     Attachment,
@@ -87,6 +88,7 @@ class World:
     hook_test: HookTest
     module_version: ModuleVersion
     person: User
+    token: PersonalToken
 
     def path(self, route: str) -> str:
         """Return an address of that route which leads to something."""
@@ -95,6 +97,7 @@ class World:
             pk = self.unlinked.pk
         values = {
             "pk": pk,
+            "token_pk": self.token.pk,
             "delivery_pk": self.delivery.pk,
             "test_pk": self.hook_test.pk,
             "slug": self.stack.slug,
@@ -154,6 +157,7 @@ def make_world(integration: Integration) -> World:
     detached = make_stack(unlinked, "Old network")
     module = make_module(integration)
     Check.objects.create(module=module, sha=f"{1:040x}", state=CheckState.PASSED)
+    person = make_person("dave", Role.MEMBER)
     return World(
         integration=integration,
         unlinked=unlinked,
@@ -181,7 +185,8 @@ def make_world(integration: Integration) -> World:
             notification_id="1",
         ),
         module_version=make_version(module, "1.0.0"),
-        person=make_person("dave", Role.MEMBER),
+        person=person,
+        token=create_token(person, "Laptop", None)[0],
     )
 
 

@@ -36,6 +36,7 @@ SIGNING_IN: Row = (DONE, DONE, DONE, DONE, PAGE)
 OPEN: Row = (PAGE, PAGE, PAGE, PAGE, PAGE)
 OPEN_NOT: Row = (NO_METHOD, NO_METHOD, NO_METHOD, NO_METHOD, NO_METHOD)
 PASSWORD_NEEDED: Row = ("401", "401", "401", "401", "401")
+OF_SOMEBODY_ELSE: Row = ("404", "404", "404", REFUSED, SIGN_IN)
 
 VCS = "settings/vcs-providers/"
 SHARED = "settings/environments/<int:environment_pk>/"
@@ -59,6 +60,7 @@ EXPECTED: dict[str, tuple[Row, Row]] = {
     "settings/people/": (ADMINS, NOBODY),
     "settings/people/<int:pk>/": (ADMINS, ADMINS),
     "settings/people/<int:pk>/remove/": (ADMINS, ADMINS_DO),
+    "settings/people/<int:pk>/tokens/<int:token_pk>/revoke/": (ADMINS_DO, ADMINS_DO),
     "settings/people/add/": (ADMINS, ADMINS),
     "settings/people/my-address/": (ADMINS, ADMINS),
     "settings/audit-log/": (ADMINS, NOBODY),
@@ -146,6 +148,8 @@ EXPECTED: dict[str, tuple[Row, Row]] = {
     "stacks/new/": (MEMBERS, MEMBERS),
     "stacks/new/branches/": (MEMBERS, NOBODY),
     "stacks/new/repositories/": (MEMBERS, NOBODY),
+    "tokens/": (MEMBERS, MEMBERS),
+    "tokens/<int:token_pk>/revoke/": (MEMBERS_DO, OF_SOMEBODY_ELSE),
     "webhooks/<slug:provider_slug>/<str:endpoint>": (OPEN_NOT, PASSWORD_NEEDED),
     "webhooks/<slug:provider_slug>/<str:endpoint>/": (OPEN_NOT, PASSWORD_NEEDED),
 }
@@ -212,6 +216,8 @@ def test_each_role_gets_what_it_may(world: World, route: str) -> None:
             f"{VCS}<int:pk>/deliveries/<int:delivery_pk>/",
         ),
         ("stacks/<slug:slug>/head/", "stacks/<slug:slug>/"),
+        ("tokens/<int:token_pk>/revoke/", "tokens/"),
+        ("settings/people/<int:pk>/tokens/<int:token_pk>/revoke/", "settings/people/<int:pk>/"),
         ("stacks/<slug:slug>/plan-older/", "stacks/<slug:slug>/"),
         ("stacks/<slug:slug>/runs/<int:number>/act/", "stacks/<slug:slug>/runs/<int:number>/"),
     ],

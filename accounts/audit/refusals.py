@@ -32,6 +32,7 @@ REFUSALS = [
     SecurityEvent.ACCESS_REFUSED,
     SecurityEvent.WEBHOOK_REFUSED,
     SecurityEvent.RUN_PASSWORD_REFUSED,
+    SecurityEvent.TOKEN_REFUSED,
 ]
 # What two refusals of an event and a person have in common that one entry counts.
 IN_COMMON = ("address", "thing_kind", "thing_id", "thing", "note")

@@ -2,7 +2,9 @@
 
 import django.contrib.auth.models
 import django.contrib.auth.validators
+import django.db.models.deletion
 import django.utils.timezone
+from django.conf import settings
 from django.apps.registry import Apps
 from django.db import migrations, models
 from django.db.backends.base.schema import BaseDatabaseSchemaEditor
@@ -51,10 +53,26 @@ class Migration(migrations.Migration):
             ],
         ),
         migrations.CreateModel(
+            name='PersonalToken',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('name', models.CharField(max_length=100)),
+                ('digest', models.CharField(help_text='SHA-256, in hexadecimal', max_length=64, unique=True)),
+                ('created_at', models.DateTimeField(default=django.utils.timezone.now)),
+                ('expires_at', models.DateTimeField(blank=True, help_text='empty: never', null=True)),
+                ('last_used_at', models.DateTimeField(blank=True, null=True)),
+                ('revoked_at', models.DateTimeField(blank=True, null=True)),
+                ('user', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='tokens', to=settings.AUTH_USER_MODEL)),
+            ],
+            options={
+                'ordering': ('-pk',),
+            },
+        ),
+        migrations.CreateModel(
             name='AuditEntry',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('verb', models.CharField(choices=[('linked', 'Linked'), ('edited', 'Edited'), ('tested', 'Tested'), ('token_replaced', 'Replaced the token'), ('password_revealed', 'Revealed the webhook password'), ('password_rotated', 'Changed the webhook password'), ('hooks_created', 'Had service hooks created'), ('hooks_left', 'Stopped repairing service hooks'), ('hook_tested', 'Tested a service hook'), ('unlinked', 'Unlinked'), ('replayed', 'Replayed deliveries'), ('reconciled', 'Had repositories reconciled'), ('stack_created', 'Created a stack'), ('stack_changed', 'Changed a stack'), ('stack_deleted', 'Deleted a stack'), ('environment_changed', 'Changed an environment'), ('shared_environment_created', 'Created a shared environment'), ('shared_environment_changed', 'Changed a shared environment'), ('shared_environment_deleted', 'Deleted a shared environment'), ('schedules_changed', 'Changed schedules'), ('state_granted', 'Let a stack read outputs'), ('state_revoked', 'Let a stack no longer read outputs'), ('state_downloaded', 'Downloaded a state'), ('state_compared', 'Compared states'), ('state_uploaded', 'Uploaded a state'), ('state_restored', 'Restored a state'), ('state_unlocked', 'Unlocked a state'), ('run_confirmed', 'Confirmed a run'), ('run_discarded', 'Discarded a run'), ('run_canceled', 'Canceled a run'), ('fork_allowed', 'Allowed a commit of a fork'), ('pull_requests_planned', 'Had open pull requests planned'), ('run_triggered', 'Triggered a run'), ('run_retried', 'Retried a run'), ('module_created', 'Created a module'), ('module_changed', 'Changed a module'), ('module_deleted', 'Deleted a module'), ('version_yanked', 'Yanked a version'), ('version_restored', 'Restored a version'), ('person_added', 'Added a person'), ('person_changed', 'Changed a person'), ('person_removed', 'Removed a person'), ('signed_in', 'Signed in'), ('signed_out', 'Signed out'), ('password_wrong', 'Wrong password'), ('throttled', 'Too many wrong passwords'), ('access_refused', 'Access refused'), ('webhook_refused', 'Webhook password refused'), ('run_password_refused', 'Run password refused')], max_length=40)),
+                ('verb', models.CharField(choices=[('linked', 'Linked'), ('edited', 'Edited'), ('tested', 'Tested'), ('token_replaced', 'Replaced the token'), ('password_revealed', 'Revealed the webhook password'), ('password_rotated', 'Changed the webhook password'), ('hooks_created', 'Had service hooks created'), ('hooks_left', 'Stopped repairing service hooks'), ('hook_tested', 'Tested a service hook'), ('unlinked', 'Unlinked'), ('replayed', 'Replayed deliveries'), ('reconciled', 'Had repositories reconciled'), ('stack_created', 'Created a stack'), ('stack_changed', 'Changed a stack'), ('stack_deleted', 'Deleted a stack'), ('environment_changed', 'Changed an environment'), ('shared_environment_created', 'Created a shared environment'), ('shared_environment_changed', 'Changed a shared environment'), ('shared_environment_deleted', 'Deleted a shared environment'), ('schedules_changed', 'Changed schedules'), ('state_granted', 'Let a stack read outputs'), ('state_revoked', 'Let a stack no longer read outputs'), ('state_downloaded', 'Downloaded a state'), ('state_compared', 'Compared states'), ('state_uploaded', 'Uploaded a state'), ('state_restored', 'Restored a state'), ('state_unlocked', 'Unlocked a state'), ('run_confirmed', 'Confirmed a run'), ('run_discarded', 'Discarded a run'), ('run_canceled', 'Canceled a run'), ('fork_allowed', 'Allowed a commit of a fork'), ('pull_requests_planned', 'Had open pull requests planned'), ('run_triggered', 'Triggered a run'), ('run_retried', 'Retried a run'), ('module_created', 'Created a module'), ('module_changed', 'Changed a module'), ('module_deleted', 'Deleted a module'), ('version_yanked', 'Yanked a version'), ('version_restored', 'Restored a version'), ('person_added', 'Added a person'), ('person_changed', 'Changed a person'), ('person_removed', 'Removed a person'), ('token_created', 'Created a personal token'), ('token_revoked', 'Revoked a personal token'), ('signed_in', 'Signed in'), ('signed_out', 'Signed out'), ('password_wrong', 'Wrong password'), ('throttled', 'Too many wrong passwords'), ('access_refused', 'Access refused'), ('webhook_refused', 'Webhook password refused'), ('run_password_refused', 'Run password refused'), ('token_refused', 'Token refused')], max_length=40)),
                 ('person', models.CharField(max_length=150)),
                 ('address', models.GenericIPAddressField(null=True)),
                 ('thing_kind', models.CharField(max_length=100)),
@@ -67,7 +85,7 @@ class Migration(migrations.Migration):
             ],
             options={
                 'indexes': [models.Index(fields=['verb', '-id'], name='audit_entry_by_verb'), models.Index(fields=['thing_kind', 'thing_id', '-id'], name='audit_entry_by_thing'), models.Index(fields=['verb', 'person', 'at'], name='audit_entry_by_hour')],
-                'constraints': [models.CheckConstraint(condition=models.Q(('verb__in', ['linked', 'edited', 'tested', 'token_replaced', 'password_revealed', 'password_rotated', 'hooks_created', 'hooks_left', 'hook_tested', 'unlinked', 'replayed', 'reconciled', 'stack_created', 'stack_changed', 'stack_deleted', 'environment_changed', 'shared_environment_created', 'shared_environment_changed', 'shared_environment_deleted', 'schedules_changed', 'state_granted', 'state_revoked', 'state_downloaded', 'state_compared', 'state_uploaded', 'state_restored', 'state_unlocked', 'run_confirmed', 'run_discarded', 'run_canceled', 'fork_allowed', 'pull_requests_planned', 'run_triggered', 'run_retried', 'module_created', 'module_changed', 'module_deleted', 'version_yanked', 'version_restored', 'person_added', 'person_changed', 'person_removed', 'signed_in', 'signed_out', 'password_wrong', 'throttled', 'access_refused', 'webhook_refused', 'run_password_refused'])), name='audit_entry_verb')],
+                'constraints': [models.CheckConstraint(condition=models.Q(('verb__in', ['linked', 'edited', 'tested', 'token_replaced', 'password_revealed', 'password_rotated', 'hooks_created', 'hooks_left', 'hook_tested', 'unlinked', 'replayed', 'reconciled', 'stack_created', 'stack_changed', 'stack_deleted', 'environment_changed', 'shared_environment_created', 'shared_environment_changed', 'shared_environment_deleted', 'schedules_changed', 'state_granted', 'state_revoked', 'state_downloaded', 'state_compared', 'state_uploaded', 'state_restored', 'state_unlocked', 'run_confirmed', 'run_discarded', 'run_canceled', 'fork_allowed', 'pull_requests_planned', 'run_triggered', 'run_retried', 'module_created', 'module_changed', 'module_deleted', 'version_yanked', 'version_restored', 'person_added', 'person_changed', 'person_removed', 'token_created', 'token_revoked', 'signed_in', 'signed_out', 'password_wrong', 'throttled', 'access_refused', 'webhook_refused', 'run_password_refused', 'token_refused'])), name='audit_entry_verb')],
             },
         ),
         migrations.RunPython(make_groups, migrations.RunPython.noop),

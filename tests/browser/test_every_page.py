@@ -15,6 +15,7 @@ from tests.browser import (  # noqa: F401 - they add states
     hook_scenes,
     module_scenes,
     sharing_scenes,
+    token_scenes,
     trigger_scenes,
 )
 from tests.browser.conftest import Watch, new_context

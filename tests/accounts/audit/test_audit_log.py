@@ -348,6 +348,18 @@ DONE: list[tuple[Verb, str, str, Act]] = [
         ),
     ),
     (Verb.PERSON_REMOVED, DAVE, "", lambda w, c, o: c.post(f"{PEOPLE}{w.person.pk}/remove/")),
+    (
+        Verb.TOKEN_CREATED,
+        "alice",
+        "Pipeline",
+        lambda w, c, o: c.post("/tokens/", {"name": "Pipeline", "days": "30"}),
+    ),
+    (
+        Verb.TOKEN_REVOKED,
+        DAVE,
+        "Laptop",
+        lambda w, c, o: c.post(f"{PEOPLE}{w.person.pk}/tokens/{w.token.pk}/revoke/"),
+    ),
 ]
 # What changes the database alone
 WITHOUT_PROVIDER = [
