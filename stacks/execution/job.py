@@ -14,6 +14,7 @@ from django.conf import settings
 from django.db import DatabaseError, InterfaceError
 from django.utils import timezone
 
+from accounts.tokens.registry_host import token_variable, why_unusable
 from core.encryption import WrongKey, decrypting
 from core.leases import Keeping, LeaseLost
 from stacks.arguments.arguments import arguments_of, arguments_used
@@ -65,7 +66,13 @@ from stacks.lifecycle.drift import CHANGED_MEANWHILE, overlaps_apply
 from stacks.lifecycle.forks import is_refused
 from stacks.models import Backend, PlanFile, Run, Stack, Tool
 from stacks.rules.states import Kind, Operation, State
-from stacks.tfstate.backend import address_of, issue_credential, limit_apply, username_of
+from stacks.tfstate.backend import address_of
+from stacks.tfstate.credentials import (
+    issue_credential,
+    limit_apply,
+    registry_token_of,
+    username_of,
+)
 from stacks.tfstate.files import LARGEST_STATE
 from vcs_integrations.organizations.refreshing import refresh_repository
 from vcs_integrations.providers.base import ProviderError, digest
@@ -299,20 +306,23 @@ class Job:
         environment = chosen | environment | self.sandbox.certificates("SSL_CERT_FILE")
         if files := files_of(self.stack, Kind(self.run.kind)):
             environment |= provide_files(self.sandbox, files)
-        grants = grants_of(self.stack, Kind(self.run.kind))
+        password = issue_credential(self.run)
+        token = registry_token_of(self.run, password)
+        if not why_unusable(settings.PUBLIC_URL):
+            # Who set it for the stack wants that token used instead.
+            environment.setdefault(token_variable(settings.PUBLIC_URL), token)
         is_ours = self.stack.backend == Backend.STACKHOOK
-        if not is_ours and not grants:
-            return environment, secrets
-        password, address = issue_credential(self.run), address_of(self.stack)
-        # What reads the state of another stack proves itself with them, too.
-        environment |= {"TF_HTTP_USERNAME": username_of(self.run), "TF_HTTP_PASSWORD": password}
+        if is_ours or grants_of(self.stack, Kind(self.run.kind)):
+            # What reads the state of another stack proves itself with them, too.
+            environment |= {"TF_HTTP_USERNAME": username_of(self.run), "TF_HTTP_PASSWORD": password}
         if is_ours:
+            address = address_of(self.stack)
             environment |= {
                 "TF_HTTP_ADDRESS": address,
                 "TF_HTTP_LOCK_ADDRESS": address,
                 "TF_HTTP_UNLOCK_ADDRESS": address,
             }
-        return environment, [*secrets, password]
+        return environment, [*secrets, password, token]
 
     def _prepare(self, lock_file: bytes = b"") -> None:
         """Fetch the commit, and have its project root initialized."""

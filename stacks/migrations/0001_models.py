@@ -184,6 +184,7 @@ class Migration(migrations.Migration):
             fields=[
                 ('run', models.OneToOneField(on_delete=django.db.models.deletion.CASCADE, primary_key=True, related_name='credential', serialize=False, to='stacks.run')),
                 ('password_digest', models.CharField(max_length=64)),
+                ('reaches_state', models.BooleanField(default=True, help_text='Stackhook kept the state of its stack when it was issued')),
                 ('apply_ends_by', models.DateTimeField(blank=True, help_text='when the time limit of its apply ends', null=True)),
                 ('kept_lock_id', models.CharField(blank=True, help_text="the lock that a lost worker's apply held", max_length=100)),
             ],

@@ -133,7 +133,9 @@ class StateLock(models.Model):
 
 
 class RunCredential(models.Model):
-    """The password with which a run's programs reach the state; it ends with the run.
+    """The password with which a run's programs reach the state and the module registry.
+
+    It ends with the run.
 
     The one exception is an apply whose worker was lost: it keeps the lock that it held then, until
     its time limit ends it.
@@ -143,6 +145,9 @@ class RunCredential(models.Model):
         Run, on_delete=models.CASCADE, primary_key=True, related_name="credential"
     )
     password_digest = models.CharField(max_length=64)
+    reaches_state = models.BooleanField(
+        default=True, help_text="Stackhook kept the state of its stack when it was issued"
+    )
     apply_ends_by = models.DateTimeField(
         null=True, blank=True, help_text="when the time limit of its apply ends"
     )

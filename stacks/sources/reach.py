@@ -63,9 +63,15 @@ def may_read(stack: Stack, path: RepositoryPath) -> bool:
 
 def readable_by(stack: Stack) -> RepositoryQuerySet:
     """Return the repositories that the code of a stack may read."""
-    there = Repository.objects.filter(
-        integration=stack.repository.integration_id, gone_at=None, is_disabled=False
-    )
+    return allowed_to(stack).filter(gone_at=None, is_disabled=False)
+
+
+def allowed_to(stack: Stack) -> RepositoryQuerySet:
+    """Return the repositories that the code of a stack is allowed, there or not any more.
+
+    What was published from them stays theirs to use.
+    """
+    there = Repository.objects.filter(integration=stack.repository.integration_id)
     if stack.reach == Reach.ORGANIZATION:
         return there
     allowed = Q(project_id=stack.repository.project_id)

@@ -6,16 +6,11 @@ plan also locks; only the holder of a lock to apply writes. An admin may let a s
 outputs of another one's state, which they get without its resources.
 """
 
-import hmac
-import secrets
-from datetime import timedelta
-
 from django.conf import settings
 from django.contrib.auth.decorators import login_not_required
 from django.db import transaction
 from django.http import HttpRequest, HttpResponse, JsonResponse, UnreadablePostError
 from django.urls import reverse
-from django.utils import timezone
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_http_methods
 
@@ -34,14 +29,12 @@ from stacks.models import (
     StateVersion,
 )
 from stacks.rules.states import Kind, State
+from stacks.tfstate.credentials import RUNNING, run_with_password
 from stacks.tfstate.files import LARGEST_STATE, InvalidState, describe, line, without_resources
-from vcs_integrations.providers.base import digest
 
 LOCK_FIELDS = ("ID", "Operation", "Info", "Who", "Version", "Created", "Path")
 MOST_PARTS_OF_LOCK = 100
-USERNAME = "run-"
 WRONG_PASSWORD = "The user name or password is wrong."
-RUNNING = {State.PREPARING, State.PLANNING, State.APPLYING}
 
 
 class Refused(Exception):
@@ -50,28 +43,6 @@ class Refused(Exception):
     def __init__(self, status: int, reason: str, lock: StateLock | None = None) -> None:
         super().__init__(reason)
         self.status, self.reason, self.lock = status, reason, lock
-
-
-def issue_credential(run: Run) -> str:
-    """Return a new password with which a run reaches its stack's state, as `username_of(run)`.
-
-    It holds while the run prepares, plans or applies. An earlier one of the same run no longer
-    does, and what an earlier planning of it had locked is free.
-    """
-    password = secrets.token_urlsafe(32)
-    fresh = {"password_digest": digest(password.encode()), "apply_ends_by": None}
-    RunCredential.objects.update_or_create(run=run, defaults=fresh | {"kept_lock_id": ""})
-    StateLock.objects.filter(run=run).exclude(taken_while=State.APPLYING).delete()
-    return password
-
-
-def limit_apply(run: Run, limit: timedelta) -> None:
-    """Store how long the apply that a run is about to start may take."""
-    RunCredential.objects.filter(run=run).update(apply_ends_by=timezone.now() + limit)
-
-
-def username_of(run: Run) -> str:
-    return f"{USERNAME}{run.pk}"
 
 
 def address_of(stack: Stack) -> str:
@@ -88,6 +59,7 @@ def state_backend(request: HttpRequest, slug: str) -> HttpResponse:
         run = _run_that_asks(request)
         if run.stack.slug != slug:
             return _read_of_other(run, slug, request.method)
+        _check_reach(run)
         _check_not_ended(run)
         if run.kind != Kind.TRACKED and request.method != "GET":
             raise Refused(403, f"A {run.kind} run may only read the state.")
@@ -116,18 +88,10 @@ def state_backend(request: HttpRequest, slug: str) -> HttpResponse:
 def _run_that_asks(request: HttpRequest) -> Run:
     """Return the run whose password came, which may have ended. Raises Refused without one."""
     username, password = read_basic(request.headers.get("Authorization", "")) or (b"", b"")
-    pk = username.decode(errors="replace").removeprefix(USERNAME)
-    credential = (
-        RunCredential.objects.filter(
-            run_id=int(pk) if pk.isascii() and pk.isdigit() and len(pk) < 19 else 0
-        )
-        .select_related("run__stack")
-        .first()
-    )
-    expected = credential.password_digest if credential else ""
-    if credential is None or not hmac.compare_digest(digest(password), expected):
+    run = run_with_password(username, password)
+    if run is None:
         raise Refused(401, WRONG_PASSWORD)
-    return credential.run
+    return run
 
 
 def _read_of_other(run: Run, slug: str, method: str | None) -> HttpResponse:
@@ -157,6 +121,15 @@ def _read_of_other(run: Run, slug: str, method: str | None) -> HttpResponse:
     except WrongKey as error:
         raise Refused(500, str(error)) from error
     return HttpResponse(content, content_type="application/json")
+
+
+def _check_reach(run: Run) -> None:
+    """Raise Refused if a run's password is not for its stack's own state.
+
+    Every run has one. Where the code names the backend, what Stackhook kept before is not theirs.
+    """
+    if not run.credential.reaches_state:
+        raise Refused(404, f"Stackhook does not keep the state of {run.stack}.")
 
 
 def _check_not_ended(run: Run) -> None:

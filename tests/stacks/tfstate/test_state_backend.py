@@ -22,9 +22,10 @@ from pytest_django import Settings
 
 from core.encryption import WrongKey
 from stacks.execution.queue import claim_next, requeue_lost
-from stacks.models import Run, Stack, StateLock, StateVersion
+from stacks.models import Backend, Run, Stack, StateLock, StateVersion
 from stacks.rules.states import ENDED, Kind, State
-from stacks.tfstate.backend import address_of, issue_credential, limit_apply, username_of
+from stacks.tfstate.backend import address_of
+from stacks.tfstate.credentials import issue_credential, limit_apply, username_of
 from tests.builders import make_run, make_stack
 from tests.conftest import over_https
 from tests.test_secrets import database_text, holds, logged
@@ -374,6 +375,22 @@ def test_a_password_ends_with_its_run(run: Run, ended: State) -> None:
         answer = program.send(method, "{}")
         assert answer.status_code == 403
         assert answer.content.decode() == "Run 1 does not run, so its password does not hold.\n"
+
+
+def test_a_run_whose_state_is_elsewhere_reaches_none_that_was_kept_before(run: Run) -> None:
+    program = Program(run)
+    program.lock()
+    assert program.write(state(1)).status_code == 200
+    assert program.send("UNLOCK", {"ID": "one"}).status_code == 200
+    Stack.objects.update(backend=Backend.OWN)
+    run.refresh_from_db()
+    program = Program(run)
+    for method in ("GET", "POST", "DELETE", "LOCK", "UNLOCK"):
+        answer = program.send(method, json.dumps({"ID": "one"}))
+        assert answer.status_code == 404
+        assert answer.content.decode() == "Stackhook does not keep the state of Network.\n"
+    assert StateVersion.objects.count() == 1
+    assert not StateLock.objects.exists()
 
 
 def test_a_new_password_ends_the_old_one(run: Run) -> None:
