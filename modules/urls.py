@@ -4,11 +4,13 @@ from django.urls import path
 
 from modules.overview import version_views
 from modules.overview import views as overview
+from modules.registry import views as registry
 from modules.setup import edit_views
 from modules.setup import views as setup
 
 MODULE = "modules/<slug:namespace>/<slug:name>/<slug:system>/"
 VERSION = f"{MODULE}versions/<str:version_number>/"
+REGISTERED = f"{registry.BASE}<slug:namespace>/<slug:name>/<slug:system>/"
 
 app_name = "modules"
 urlpatterns = [
@@ -22,4 +24,8 @@ urlpatterns = [
     path(f"{VERSION}restore/", edit_views.restore_version, name="restore"),
     path(f"{MODULE}edit/", edit_views.edit_module, name="edit"),
     path(f"{MODULE}delete/", edit_views.delete_module, name="delete"),
+    path(".well-known/terraform.json", registry.discovery, name="discovery"),
+    path(f"{REGISTERED}versions", registry.versions, name="registry_versions"),
+    path(f"{REGISTERED}<str:version_number>/download", registry.download, name="download"),
+    path("registry/archives/<str:signed>", registry.archive, name="archive"),
 ]

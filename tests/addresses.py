@@ -14,6 +14,7 @@ from accounts.models import PersonalToken, User
 from accounts.roles import Role
 from accounts.tokens.records import create_token
 from modules.models import Check, CheckState, ModuleVersion
+from modules.registry.links import link_to
 from stacks.models import (
     Attachment,
     Dependency,
@@ -102,6 +103,7 @@ class World:
             "test_pk": self.hook_test.pk,
             "slug": self.stack.slug,
             "number": self.run.number,
+            "signed": link_to(self.module_version).split("/")[-1].partition("?")[0],
             "change": 1,
             "sha": self.fork.source_sha,
             "variable_pk": self.variable.pk,

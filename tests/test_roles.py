@@ -39,12 +39,14 @@ PASSWORD_NEEDED: Row = ("401", "401", "401", "401", "401")
 OF_SOMEBODY_ELSE: Row = ("404", "404", "404", REFUSED, SIGN_IN)
 
 VCS = "settings/vcs-providers/"
+REGISTERED = "registry/v1/modules/<slug:namespace>/<slug:name>/<slug:system>/"
 SHARED = "settings/environments/<int:environment_pk>/"
 MODULE = "modules/<slug:namespace>/<slug:name>/<slug:system>/"
 VERSION = f"{MODULE}versions/<str:version_number>/"
 # Route: what GET does, what an empty POST does
 EXPECTED: dict[str, tuple[Row, Row]] = {
     "": (MEMBERS, NOBODY),
+    ".well-known/terraform.json": (OPEN, OPEN_NOT),
     "healthz": (OPEN, OPEN_NOT),
     "password/": (SIGNED_IN, SIGNED_IN),
     "settings/environments/": (MEMBERS, NOBODY),
@@ -100,6 +102,9 @@ EXPECTED: dict[str, tuple[Row, Row]] = {
     VERSION: (MEMBERS, NOBODY),
     f"{VERSION}yank/": (ADMINS, ADMINS),
     f"{VERSION}restore/": (ADMINS_DO, ADMINS_DO),
+    "registry/archives/<str:signed>": (OPEN, OPEN_NOT),
+    f"{REGISTERED}versions": (PASSWORD_NEEDED, OPEN_NOT),
+    f"{REGISTERED}<str:version_number>/download": (PASSWORD_NEEDED, OPEN_NOT),
     "runs/": (MEMBERS, NOBODY),
     "sign-in/": (SIGNING_IN, SIGNING_IN),
     "sign-out/": (NO_SIGN_OUT, SIGN_OUT),

@@ -72,7 +72,9 @@ def basic(password: str) -> dict[str, str]:
 def shown(response: Any) -> str:
     """Return body and headers of an answer, as it goes over the wire."""
     cookies = "".join(morsel.OutputString() for morsel in response.cookies.values())
-    return f"{response.content.decode()}\n{dict(response.items())}\n{cookies}"
+    # An archive is sent in parts, and is no text.
+    body = response.getvalue().decode(errors="replace")
+    return f"{body}\n{dict(response.items())}\n{cookies}"
 
 
 # Answers

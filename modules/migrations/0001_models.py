@@ -2,6 +2,7 @@
 
 import django.db.models.deletion
 import django.utils.timezone
+from django.conf import settings
 from django.db import migrations, models
 
 
@@ -12,6 +13,7 @@ class Migration(migrations.Migration):
     dependencies = [
         ('stacks', '0001_models'),
         ('vcs_integrations', '0001_models'),
+        migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
     operations = [
@@ -139,6 +141,19 @@ class Migration(migrations.Migration):
             },
         ),
         migrations.CreateModel(
+            name='Download',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('at', models.DateTimeField(default=django.utils.timezone.now, help_text='the first time')),
+                ('person', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.CASCADE, related_name='module_downloads', to=settings.AUTH_USER_MODEL)),
+                ('stack', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.CASCADE, related_name='module_downloads', to='stacks.stack')),
+                ('version', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='downloaded', to='modules.moduleversion')),
+            ],
+            options={
+                'ordering': ('-pk',),
+            },
+        ),
+        migrations.CreateModel(
             name='ArchiveChunk',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
@@ -226,5 +241,17 @@ class Migration(migrations.Migration):
         migrations.AddIndex(
             model_name='moduledecision',
             index=models.Index(fields=['decided_at'], name='module_decision_age'),
+        ),
+        migrations.AddConstraint(
+            model_name='download',
+            constraint=models.UniqueConstraint(fields=('version', 'stack'), name='one_download_per_stack'),
+        ),
+        migrations.AddConstraint(
+            model_name='download',
+            constraint=models.UniqueConstraint(fields=('version', 'person'), name='one_download_per_person'),
+        ),
+        migrations.AddConstraint(
+            model_name='download',
+            constraint=models.CheckConstraint(condition=models.Q(('stack', None), ('person', None), _connector='XOR'), name='download_by_stack_or_person'),
         ),
     ]

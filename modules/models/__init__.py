@@ -2,6 +2,7 @@
 
 from modules.models.check import Check, CheckState
 from modules.models.decision import ModuleDecision
+from modules.models.download import Download
 from modules.models.impact import Impact, ImpactPlan
 from modules.models.module import Module, VersionsFrom
 from modules.models.version import Archive, ArchiveChunk, ModuleVersion, VersionState
@@ -11,6 +12,7 @@ __all__ = [
     "ArchiveChunk",
     "Check",
     "CheckState",
+    "Download",
     "Impact",
     "ImpactPlan",
     "Module",
