@@ -1,6 +1,6 @@
 """Runs the measurements and prints them; exits 0 whatever they are.
 
-python -m tests.bench [--deliveries 500000] [--only webhooks|field|processing|runs|plans]
+python -m tests.bench [--deliveries 500000] [--only webhooks|field|processing|runs|plans|registry]
 """
 
 import argparse
@@ -36,7 +36,8 @@ SLOW_DISK_MS = 2
 def main() -> None:
     options = argparse.ArgumentParser(prog="python -m tests.bench")
     options.add_argument("--deliveries", type=int, default=500_000, help="stored before")
-    options.add_argument("--only", choices=["webhooks", "field", "processing", "runs", "plans"])
+    parts = ["webhooks", "field", "processing", "runs", "plans", "registry"]
+    options.add_argument("--only", choices=parts)
     given = options.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         os.environ |= {
@@ -60,6 +61,8 @@ def main() -> None:
             measure_runs(Path(folder))
         if given.only in {None, "plans"}:
             measure_plans()
+        if given.only in {None, "registry"}:
+            measure_registry(Path(folder))
 
 
 def measure_webhooks(folder: Path, path: str, deliveries: int) -> None:
@@ -253,6 +256,20 @@ def measure_plans() -> None:
     for page, milliseconds in many.items():
         show(f"{page} with 10000 changes, to 10", milliseconds / few[page], "<= 2")
         say(f"  (10: {few[page]:.1f} ms, 10000: {milliseconds:.1f} ms)")
+
+
+def measure_registry(folder: Path) -> None:
+    """Time the registry's answers with few and with many modules, in databases of their own."""
+    medians = []
+    for number in (10, 1000):
+        database = {"DATABASE_URL": f"sqlite:///{folder}/modules-{number}.sqlite3"}
+        prepare_endpoint(**database)
+        program = [sys.executable, "-m", "tests.bench.registry", str(number)]
+        medians.append(json.loads(run(program, **database)))
+    few, many = medians
+    for name, milliseconds in many.items():
+        show(f"{name} among 1000 modules of 100 versions, to 10", milliseconds / few[name], "<= 2")
+        say(f"  (10: {few[name]:.1f} ms, 1000: {milliseconds:.1f} ms)")
 
 
 def prepare_endpoint(**variables: str) -> str:
