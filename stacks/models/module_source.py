@@ -7,7 +7,7 @@ from django.db import models
 from django.db.models import Exists, OuterRef, Q, Subquery
 from django.utils import timezone
 
-from stacks.models.run import Run
+from stacks.models.run import Run, RunQuerySet
 from stacks.models.stack import Stack
 from stacks.rules.states import Kind, State
 from vcs_integrations.models import Repository
@@ -23,8 +23,8 @@ INITIALIZED = [
 ]
 
 
-def newest_initialized(stack: str, repository: str) -> models.QuerySet[Any, Any]:
-    """Return the key of the last tracked run of a stack of which it is known what it fetched.
+def initialized(stack: str, repository: str) -> RunQuerySet:
+    """Return the tracked runs of a stack of which it is known what they fetched, the last first.
 
     Both name what a query around this one has: the stack, and the repository that it follows.
     """
@@ -39,12 +39,12 @@ def newest_initialized(stack: str, repository: str) -> models.QuerySet[Any, Any]
         repository=OuterRef(repository),
         kind=Kind.TRACKED,
     )
-    return tracked.order_by("-number").values("pk")[:1]
+    return tracked.order_by("-number")
 
 
-def newest_initialized_runs() -> models.QuerySet[Any, Any]:
-    """Return the key of that run of each stack."""
-    newest = Subquery(newest_initialized("pk", "repository"))
+def newest_initialized_runs() -> models.QuerySet[Stack, Any]:
+    """Return the key of the last such run of each stack."""
+    newest = Subquery(initialized("pk", "repository").values("pk")[:1])
     return Stack.objects.order_by().values_list(newest, flat=True)
 
 
@@ -58,7 +58,7 @@ class ModuleSourceQuerySet(models.QuerySet["ModuleSource"]):
 
         The last one that came out of its initialization, or fetched something before it failed.
         """
-        newest = newest_initialized("run__stack", "run__stack__repository")
+        newest = initialized("run__stack", "run__stack__repository").values("pk")[:1]
         return self.filter(run__stack__runs_on_modules=True, run=Subquery(newest))
 
     def of_newest_runs(self) -> Self:
