@@ -46,6 +46,7 @@ from stacks.execution.isolation.sandbox import (
 )
 from stacks.execution.isolation.system import MEGABYTE
 from stacks.execution.modules import record as module_record
+from stacks.execution.modules import replacing
 from stacks.execution.modules.manifest import Installed
 from stacks.execution.mounting import provide_files
 from stacks.execution.output.logs import Log
@@ -64,7 +65,7 @@ from stacks.execution.versions.wanted import NoVersion
 from stacks.lifecycle.basis import basis_now, why_state_refuses
 from stacks.lifecycle.drift import CHANGED_MEANWHILE, overlaps_apply
 from stacks.lifecycle.forks import is_refused
-from stacks.models import Backend, PlanFile, Run, Stack, Tool
+from stacks.models import Backend, PlanFile, ProposedModule, Run, Stack, Tool
 from stacks.rules.states import Kind, Operation, State
 from stacks.tfstate.backend import address_of
 from stacks.tfstate.credentials import (
@@ -176,6 +177,7 @@ class Job:
         self.git = workspace.Git(run, self.token, sandbox, self.log, self._is_unwanted)
         self.printed = Tail()
         self.installed: list[Installed] = []
+        self.proposed_module: ProposedModule | None = None
         self.commands = Commands(
             self.arguments.commands,
             sandbox,
@@ -336,6 +338,7 @@ class Job:
         if self.run.kind == Kind.PROPOSED:
             note(self.run, merging.fields_of_fetched(self.git))
         lfs.complete(self.git, submodules.complete(self.git))
+        self.proposed_module = replacing.fetch(self.git)
         self.folder = f"{workspace.CODE}/{self.stack.project_root}".rstrip("/")
         root = self._look_into_root()
         self._check_files()
@@ -459,11 +462,19 @@ class Job:
             options = [*options, *self.arguments.var_file_options]
         with self.proxy.serving(self.run, self.token) as served:
             command = terraform.init_command(self.program, options)
-            has_failed = bool(self._execute(command, limits, served.environment()))
-        if self.run.state != State.APPLYING:  # it was planned with what the plan fetched
-            self.installed = module_record.record(
-                self.run, served, self.sandbox, self._is_unwanted, self.masker.mask
-            )
+
+            def initialize() -> bool:
+                return not self._execute(command, limits, served.environment())
+
+            has_failed = not initialize()
+            if self.run.state != State.APPLYING:  # it was planned with what the plan fetched
+                self.installed = module_record.record(
+                    self.run, served, self.sandbox, self._is_unwanted, self.masker.mask
+                )
+            if self.proposed_module and not has_failed:
+                has_failed = not replacing.initialize_with(
+                    self.proposed_module, self.git, served, initialize
+                )
         self._check_backend(root, has_failed=has_failed)
         self._select_workspace(limits)
         self._run_commands("after_init")

@@ -7,6 +7,7 @@ from accounts.models import User
 from stacks.lifecycle.basis import why_state_refuses
 from stacks.lifecycle.drift import applied_run
 from stacks.lifecycle.forks import is_refused
+from stacks.lifecycle.module_changes import why_module_is_not_planned
 from stacks.lifecycle.starting import repeat
 from stacks.models import Run, RunAction
 from stacks.models.run import RunQuerySet
@@ -83,12 +84,19 @@ def refuses_retry(run: Run) -> str:
         return "" if is_applied else "Other code was applied since: trigger drift detection."
     if is_refused(run):
         return "The stack does not run the code of forks."
+    if reason := why_module_is_not_planned(run):
+        return reason
     unfinished = stack.runs.filter(
         kind=run.kind,
         origin=run.origin,
         sha=run.sha,
         state__in=[State.QUEUED, *HOLDS_STACK],
     )
+    if run.origin == Origin.IMPACT:
+        unfinished = unfinished.filter(
+            proposed_module__pull_request=run.proposed_module.pull_request_id,
+            proposed_module__address=run.proposed_module.address,
+        )
     return "The commit has a run that is under way." if unfinished.exists() else ""
 
 

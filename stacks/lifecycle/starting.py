@@ -10,9 +10,9 @@ from django.db.models import BigIntegerField, CharField, Exists, Max, OuterRef, 
 
 from accounts.models import User
 from core.prepared import Given, Prepared
-from stacks.models import PullRequest, Run, RunSource, Stack
+from stacks.models import ProposedModule, PullRequest, Run, RunSource, Stack
 from stacks.models.run import Followed, RunQuerySet
-from stacks.rules.states import MOVES, Kind, State
+from stacks.rules.states import MOVES, Kind, Origin, State
 from vcs_integrations.providers.events import RemoteCommit
 
 MAY_BE_SUPERSEDED = [before for before, after in MOVES.items() if State.SUPERSEDED in after]
@@ -129,6 +129,8 @@ def repeat(run: Run, *, note: str = "", person: User | None = None) -> Run:
         note=note[:500],
     )
     _store([again], [source.copied_to(again) for source in run.sources.all()])
+    if run.origin == Origin.IMPACT:
+        ProposedModule.objects.copy(run, again)
     return again
 
 

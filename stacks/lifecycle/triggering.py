@@ -120,9 +120,13 @@ def _check_is_applied(stack: Stack, commit: RemoteCommit) -> None:
 
 def _same_that_waits(run: Run) -> Run | None:
     """Return the queued run that would do the same: pressing a button twice starts one."""
+    if run.origin == Origin.IMPACT:
+        return None
     queued = run.stack.runs.filter(
         kind=run.kind, state=State.QUEUED, sha=run.sha, operation=run.operation
-    ).exclude(kind=Kind.PROPOSED, origin=Origin.PUSH)  # which may plan a merge instead
+    )
+    # Those may plan a merge, or another module, instead.
+    queued = queued.exclude(kind=Kind.PROPOSED, origin__in=[Origin.PUSH, Origin.IMPACT])
     same = (
         one for one in queued if (one.targets, one.replacements) == (run.targets, run.replacements)
     )

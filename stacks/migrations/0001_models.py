@@ -36,7 +36,7 @@ class Migration(migrations.Migration):
                 ('branch', models.CharField(blank=True, help_text='that it was started for', max_length=500)),
                 ('position', models.BigIntegerField(blank=True, help_text='the push to that branch, where it is known', null=True)),
                 ('is_reconciled', models.BooleanField(default=False, help_text='no webhook reported it')),
-                ('origin', models.CharField(choices=[('push', 'Push'), ('person', 'Person'), ('schedule', 'Schedule'), ('drift', 'Drift'), ('module', 'Module'), ('dependency', 'Dependency')], default='push', max_length=20)),
+                ('origin', models.CharField(choices=[('push', 'Push'), ('person', 'Person'), ('schedule', 'Schedule'), ('drift', 'Drift'), ('module', 'Module'), ('dependency', 'Dependency'), ('impact', 'Impact')], default='push', max_length=20)),
                 ('operation', models.CharField(choices=[('apply', 'Plan and apply'), ('destroy', 'Destroy'), ('refresh_only', 'Refresh only')], default='apply', max_length=20)),
                 ('targets', models.JSONField(blank=True, default=list, help_text='addresses to which its plan is limited')),
                 ('replacements', models.JSONField(blank=True, default=list, help_text='addresses of resources to destroy and create again')),
@@ -120,6 +120,7 @@ class Migration(migrations.Migration):
                 ('fetches_submodules', models.BooleanField(default=True)),
                 ('fetches_lfs', models.BooleanField(default=True)),
                 ('runs_on_modules', models.BooleanField(default=False, help_text='a push to a module that its last run used starts a tracked run')),
+                ('plans_module_changes', models.BooleanField(default=True, help_text='proposed code of the modules that it uses is planned, too')),
                 ('reach', models.CharField(choices=[('project', 'Those of its own project'), ('listed', 'Those of its own project, and these'), ('organization', 'All of the organization that the token may read')], default='project', max_length=20)),
                 ('tool', models.CharField(choices=[('terraform', 'Terraform'), ('opentofu', 'OpenTofu')], default='terraform', max_length=20)),
                 ('tool_version', models.CharField(blank=True, help_text='one version, or a constraint on it; empty for what the code says', max_length=200)),
@@ -210,6 +211,17 @@ class Migration(migrations.Migration):
             options={
                 'ordering': ('-number',),
             },
+        ),
+        migrations.CreateModel(
+            name='ProposedModule',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('sha', models.CharField(max_length=64)),
+                ('folder', models.CharField(blank=True, help_text='of the module', max_length=500)),
+                ('address', models.CharField(help_text='of the module, with the host of this registry', max_length=500)),
+                ('run', models.OneToOneField(on_delete=django.db.models.deletion.CASCADE, related_name='proposed_module', to='stacks.run')),
+                ('pull_request', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='proposed_modules', to='stacks.pullrequest')),
+            ],
         ),
         migrations.CreateModel(
             name='RegistrySource',
@@ -697,7 +709,7 @@ class Migration(migrations.Migration):
         ),
         migrations.AddConstraint(
             model_name='run',
-            constraint=models.CheckConstraint(condition=models.Q(('kind__in', ['tracked', 'proposed', 'drift']), ('state__in', ['queued', 'preparing', 'planning', 'unconfirmed', 'confirmed', 'applying', 'finished', 'failed', 'discarded', 'canceled', 'superseded']), ('operation__in', ['apply', 'destroy', 'refresh_only']), ('origin__in', ['push', 'person', 'schedule', 'drift', 'module', 'dependency'])), name='run_words'),
+            constraint=models.CheckConstraint(condition=models.Q(('kind__in', ['tracked', 'proposed', 'drift']), ('state__in', ['queued', 'preparing', 'planning', 'unconfirmed', 'confirmed', 'applying', 'finished', 'failed', 'discarded', 'canceled', 'superseded']), ('operation__in', ['apply', 'destroy', 'refresh_only']), ('origin__in', ['push', 'person', 'schedule', 'drift', 'module', 'dependency', 'impact'])), name='run_words'),
         ),
         migrations.AddConstraint(
             model_name='run',

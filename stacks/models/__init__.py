@@ -3,7 +3,7 @@
 from stacks.models.decision import Decision, prune_decisions
 from stacks.models.dependency import Dependency, DependencyRun, StateGrant
 from stacks.models.job import LogChunk, PlanFile, RunAction, plan_digest_of
-from stacks.models.module_source import ModulePush, ModuleSource, RegistrySource
+from stacks.models.module_source import ModulePush, ModuleSource, ProposedModule, RegistrySource
 from stacks.models.plan import PlanChange, PlanPart, values_of
 from stacks.models.pruning import oldest_kept, prune_runs
 from stacks.models.report import Report
@@ -41,6 +41,7 @@ __all__ = [
     "PlanChange",
     "PlanFile",
     "PlanPart",
+    "ProposedModule",
     "PullRequest",
     "Reach",
     "RegistrySource",

@@ -7,7 +7,7 @@ from django.db import models
 from django.db.models import Exists, OuterRef, Q, Subquery
 from django.utils import timezone
 
-from stacks.models.run import Run, RunQuerySet
+from stacks.models.run import PullRequest, Run, RunQuerySet
 from stacks.models.stack import Stack
 from stacks.rules.states import Kind, State
 from vcs_integrations.models import Repository
@@ -188,3 +188,41 @@ class RegistrySource(models.Model):
 
     def __str__(self) -> str:
         return f"{self.address} {self.version}"
+
+
+class ProposedModuleQuerySet(models.QuerySet["ProposedModule"]):
+    def copy(self, of: Run, to: Run) -> None:
+        """Have a run plan the same proposed code as the one that it repeats."""
+        for one in self.filter(run=of):
+            one.pk, one.run = None, to
+            one.save(force_insert=True)
+
+
+class ProposedModule(models.Model):
+    """A commit that a pull request of a module proposes, which one run plans in its place.
+
+    Wherever the run's code uses the module, from the registry or by git, it finds this commit.
+    """
+
+    run = models.OneToOneField(Run, on_delete=models.CASCADE, related_name="proposed_module")
+    pull_request = models.ForeignKey(
+        PullRequest, on_delete=models.CASCADE, related_name="proposed_modules"
+    )
+    sha = models.CharField(max_length=64)
+    folder = models.CharField(max_length=500, blank=True, help_text="of the module")
+    address = models.CharField(
+        max_length=500, help_text="of the module, with the host of this registry"
+    )
+
+    objects = ProposedModuleQuerySet.as_manager()
+
+    def __str__(self) -> str:
+        return f"{self.address} of {self.pull_request}, commit {self.sha[:8]}"
+
+    @property
+    def refs(self) -> list[str]:
+        """Refs that lead to the commit where a server gives out no single one."""
+        one = self.pull_request
+        provider = one.repository.integration.provider
+        branch = [f"refs/heads/{one.source_branch}"] if one.source_branch else []
+        return [*branch, *provider.refs_of(one.number)]

@@ -37,6 +37,7 @@ ORIGINS = {
     Origin.DRIFT: "Started because of drift",
     Origin.MODULE: "Started by a change of a module",
     Origin.DEPENDENCY: "Started by an apply of another stack",
+    Origin.IMPACT: "Started by a pull request of a module",
 }
 
 
@@ -151,7 +152,7 @@ class RunQuerySet(LeasedQuerySet["Run"]):
         may = self.filter(state__in=[before for before, after in MOVES.items() if state in after])
         with transaction.atomic(savepoint=False):
             locked = may.select_for_update(of=("self",))
-            moved = list(locked.only("stack_id", "repository_id", "sha"))
+            moved = list(locked.only("stack_id", "repository_id", "sha", "origin"))
             if not moved:
                 return 0
             keys = [run.pk for run in moved]

@@ -132,6 +132,10 @@ class Stack(models.Model):
         default=False, help_text="a push to a module that its last run used starts a tracked run"
     )
 
+    plans_module_changes = models.BooleanField(
+        default=True, help_text="proposed code of the modules that it uses is planned, too"
+    )
+
     # Which other repositories its code may have fetched, as an admin says
     reach = models.CharField(max_length=20, choices=Reach.choices, default=Reach.PROJECT)
     readable = models.ManyToManyField(

@@ -34,6 +34,7 @@ class Origin(TextChoices):
     DRIFT = "drift"
     MODULE = "module"
     DEPENDENCY = "dependency"
+    IMPACT = "impact"
 
 
 class State(TextChoices):

@@ -39,7 +39,9 @@ class Clone:
     @property
     def stack_fields(self) -> dict[str, Any]:
         """The columns of the new stack that no step decides."""
-        return {name: getattr(self.stack, name) for name in COPIED_ARGUMENTS}
+        copied = {name: getattr(self.stack, name) for name in COPIED_ARGUMENTS}
+        # Whoever clones a stack must not open it to code that an admin closed it to.
+        return copied | {"plans_module_changes": self.stack.plans_module_changes}
 
     @property
     def arguments_left(self) -> str:

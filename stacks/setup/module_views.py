@@ -35,12 +35,20 @@ class ModuleAccessForm(forms.Form):
         help_text="One a line, as project/repository or an address. They count with “Those of its "
         "own project, and these”.",
     )
+    plans_module_changes = forms.BooleanField(
+        label="Plan proposed changes of its modules",
+        required=False,
+        help_text="A pull request of a module that the stack uses is planned here, too, and shows "
+        "the result. Its code runs like that of the stack's own pull requests, and finds what "
+        "theirs finds.",
+    )
     source = forms.IntegerField(widget=forms.HiddenInput)
 
     def __init__(self, data: Any, stack: Stack, *, reader_is_admin: bool) -> None:
         initial = {
             "reach": stack.reach,
             "repositories": "\n".join(map(str, stack.readable.all())),
+            "plans_module_changes": stack.plans_module_changes,
             "source": stack.repository_id,
         }
         super().__init__(data, initial=initial)
@@ -88,10 +96,15 @@ def module_access(request: HttpRequest, stack: Stack) -> HttpResponse:
     if form.is_valid():
         reach = Reach(form.cleaned_data["reach"])
         listed = form.cleaned_data["repositories"] if reach == Reach.LISTED else []
-        Stack.objects.filter(pk=stack.pk).update(reach=reach)
+        plans = form.cleaned_data["plans_module_changes"]
+        Stack.objects.filter(pk=stack.pk).update(reach=reach, plans_module_changes=plans)
         stack.readable.set(listed)
         named = f": {', '.join(map(str, listed))}" if listed else ""
-        record(request, Verb.STACK_CHANGED, stack, f"Module access: {reach.label}{named}"[:2000])
+        words = "planned" if plans else "not planned"
+        switched = plans != stack.plans_module_changes
+        planned = f"; proposed changes of modules are {words}" if switched else ""
+        note = f"Module access: {reach.label}{named}"[:1900]
+        record(request, Verb.STACK_CHANGED, stack, f"{note}{planned}")
         messages.success(request, f"Module access of {stack.name} was changed")
         return redirect(stack)
     if data is not None:  # the next try is for what the page shows now

@@ -8,7 +8,9 @@ from django.urls import reverse
 from django.utils.html import strip_tags
 
 from accounts.audit.records import Verb, entries
+from stacks.environment.copying import copying_of
 from stacks.models import Reach, Stack
+from stacks.setup.cloning import Clone
 from tests.stacks.conftest import errors
 from vcs_integrations.models import Repository
 
@@ -29,7 +31,8 @@ def shared(stack: Stack) -> Repository:
 
 
 def send(client: Client, stack: Stack, **changes: str) -> Any:
-    return client.post(PAGE, {"source": str(stack.repository_id), "repositories": ""} | changes)
+    typed = {"repositories": "", "plans_module_changes": "on"}
+    return client.post(PAGE, {"source": str(stack.repository_id)} | typed | changes)
 
 
 def chosen(stack: Stack) -> tuple[str, list[str]]:
@@ -120,3 +123,22 @@ def test_what_was_chosen_for_other_code_has_to_be_chosen_again(
     assert chosen(stack) == ("project", [])
     assert answer.context["form"]["source"].value() == str(shared.pk)
     assert send(admin, stack, reach="organization").status_code == 302
+
+
+def test_an_admin_closes_a_stack_to_proposed_code_of_modules(admin: Client, stack: Stack) -> None:
+    assert send(admin, stack, reach="project", plans_module_changes="").status_code == 302
+    stack.refresh_from_db()
+    assert not stack.plans_module_changes
+    entry = entries().filter(verb=Verb.STACK_CHANGED).get()
+    assert entry.note.endswith("; proposed changes of modules are not planned")
+    # A clone is not open to it either.
+    assert Clone(stack, copying_of(stack)).stack_fields["plans_module_changes"] is False
+
+
+def test_a_member_does_not_open_a_stack_to_proposed_code_of_modules(
+    member: Client, stack: Stack
+) -> None:
+    Stack.objects.update(plans_module_changes=False)
+    assert send(member, stack, reach="project").status_code == 403
+    stack.refresh_from_db()
+    assert not stack.plans_module_changes
