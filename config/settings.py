@@ -210,6 +210,8 @@ RUN_DISK_MB = environment.megabytes("RUN_DISK_MB", 4096)
 RUN_PROCESSES = environment.count("RUN_PROCESSES", 512)
 RUN_LOG_MB = environment.count("RUN_LOG_MB", 10)
 RUN_VARIABLE_PREFIXES = environment.prefixes("RUN_VARIABLE_PREFIXES")
+IMPACT_STACKS = environment.count("IMPACT_STACKS", 20)
+IMPACT_RUNS_AT_ONCE = environment.count("IMPACT_RUNS_AT_ONCE", 5)
 # The one form that takes a file has its own handler; with one here a stranger could fill the disk.
 FILE_UPLOAD_HANDLERS: list[str] = []
 

@@ -1,9 +1,14 @@
 """What stacks ask of modules: a `stacks.module_registry.ModuleRegistry`."""
 
+from modules.impact import reports
+from modules.impact.behind import modules_behind
+from modules.impact.naming import is_of_impact
 from modules.models import Module, ModuleDecision
-from stacks.module_registry import Following
+from stacks.models import Report, Stack
+from stacks.module_registry import CommentReport, Following
 from vcs_integrations.consumer import Part
 from vcs_integrations.models import Delivery, Integration
+from vcs_integrations.providers.base import StatusReport
 
 DECISIONS_SHOWN = 100
 MODULES_SHOWN = 20
@@ -28,3 +33,19 @@ def dependents_of(integration: Integration) -> Part:
     modules = Module.objects.of(integration)
     context = {"count": modules.count(), "first": modules[:MODULES_SHOWN]}
     return Part("modules/deciding/dependents.html", context)
+
+
+def part_of_stack(stack: Stack) -> Part | None:
+    """Return of which modules a stack uses an older version; None where that is none."""
+    behind = modules_behind(stack)
+    return Part("modules/impact/behind_of_stack.html", {"behind": behind}) if behind else None
+
+
+def status_for(report: Report) -> StatusReport | None:
+    """Return the status of a report about a module; None if there is nothing to report."""
+    return reports.status_for(report) if is_of_impact(report.name) else None
+
+
+def comment_for(report: Report) -> CommentReport | None:
+    """Return the comment of a report about a module; None if there is nothing to report."""
+    return reports.comment_for(report) if is_of_impact(report.name) else None

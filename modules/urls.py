@@ -2,6 +2,7 @@
 
 from django.urls import path
 
+from modules.impact import views as impact
 from modules.overview import version_views
 from modules.overview import views as overview
 from modules.registry import views as registry
@@ -28,4 +29,7 @@ urlpatterns = [
     path(f"{REGISTERED}versions", registry.versions, name="registry_versions"),
     path(f"{REGISTERED}<str:version_number>/download", registry.download, name="download"),
     path("registry/archives/<str:signed>", registry.archive, name="archive"),
+    path(f"{MODULE}stacks/", impact.stacks, name="stacks"),
+    path(f"{MODULE}pull-requests/<int:pull_number>/", impact.impact, name="impact"),
+    path(f"{MODULE}pull-requests/<int:pull_number>/plan-rest/", impact.plan_rest, name="plan_rest"),
 ]

@@ -8,10 +8,19 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
-from stacks.models import PullRequest
+from stacks.models import PullRequest, Report, Stack
 from vcs_integrations.consumer import Part
 from vcs_integrations.models import Delivery, Integration, Repository
+from vcs_integrations.providers.base import StatusReport
 from vcs_integrations.providers.events import RefChanged
+
+
+@dataclass(frozen=True)
+class CommentReport:
+    """A comment as it is posted; `address` is in its first line, and in that of no other one."""
+
+    address: str
+    text: str
 
 
 @dataclass(frozen=True)
@@ -60,6 +69,15 @@ class ModuleRegistry(Protocol):
 
     def dependents_of(self, integration: Integration) -> Part:
         """Return the modules that unlinking an integration would detach."""
+
+    def part_of_stack(self, stack: Stack) -> Part | None:
+        """Return of which modules a stack uses an older version; None where that is none."""
+
+    def status_for(self, report: Report) -> StatusReport | None:
+        """Return the status of a report about a module; None if there is nothing to report."""
+
+    def comment_for(self, report: Report) -> CommentReport | None:
+        """Return the comment of a report about a module; None if there is nothing to report."""
 
 
 _registries: list[ModuleRegistry] = []

@@ -11,7 +11,7 @@ from typing import TypeVar
 from django.conf import settings
 from django.db.models import Q
 
-from core.registry_host import host_of
+from accounts.tokens.registry_host import host_of
 from modules.models import Module
 from stacks.models import ModuleSource, RegistrySource, Run, Stack
 from stacks.models.module_source import newest_initialized_runs

@@ -62,7 +62,7 @@ class Migration(migrations.Migration):
                 ('failures', models.PositiveIntegerField(default=0, help_text='since it last went well')),
                 ('revision', models.PositiveIntegerField()),
                 ('sha', models.CharField(help_text='the proposed code', max_length=64)),
-                ('is_superseded', models.BooleanField(default=False, help_text='a newer revision is planned')),
+                ('is_superseded', models.BooleanField(default=False, help_text='it has a newer revision, or was closed')),
                 ('created_at', models.DateTimeField(default=django.utils.timezone.now)),
                 ('pull_request', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='impacts', to='stacks.pullrequest')),
                 ('module', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='impacts', to='modules.module')),

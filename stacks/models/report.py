@@ -9,6 +9,7 @@ from django.db.models import Exists, F, OuterRef, Q
 from django.utils import timezone
 
 from core.leases import Leased, LeasedQuerySet, Moment
+from stacks.rules.states import Origin
 from vcs_integrations.models import Integration, Repository
 
 if TYPE_CHECKING:
@@ -118,6 +119,9 @@ class ReportQuerySet(LeasedQuerySet["Report"]):
             repository__in={run.repository_id for run in runs},
             sha__in={run.sha for run in runs},
         ).renew()
+        if planned := [run.pk for run in runs if run.origin == Origin.IMPACT]:
+            of_module = self.exclude(module="")
+            of_module.filter(pull_request__proposed_modules__run__in=planned).renew()
 
     def add_about(self, runs: Sequence["Run"]) -> None:
         """Have runs of one stack and repository reported on their commits."""
@@ -154,6 +158,23 @@ class ReportQuerySet(LeasedQuerySet["Report"]):
             about |= {"revision": revision}
             self._put(stack, What.COMMENT, {"pull_request": pull_request}, about)
 
+    def add_module(
+        self, module: str, name: str, pull_request: "PullRequest", revision: int, sha: str
+    ) -> None:
+        """Have a result for a module and a revision of a pull request reported, in a status and a
+        comment of that name."""
+        repository = pull_request.repository
+        about = {"stack": None, "module": module, "repository": repository, "sha": sha}
+        about |= {"decided_at": timezone.now()} | _waiting_from_now()
+        if repository.integration.provider.has_pull_request_statuses:
+            place = {"pull_request": pull_request, "revision": revision}
+            self._store(What.PULL_REQUEST_STATUS, name, place, about)
+        else:
+            place = {"repository": repository, "sha": sha}
+            self._store(What.COMMIT_STATUS, name, place, about)
+        place = {"pull_request": pull_request}
+        self._store(What.COMMENT, name, place, about | {"revision": revision})
+
     def _add(
         self, stack: "Stack", what: What, place: dict[str, Any], about: dict[str, Any]
     ) -> None:
@@ -180,8 +201,11 @@ class ReportQuerySet(LeasedQuerySet["Report"]):
     def _put(
         self, stack: "Stack | None", what: What, place: dict[str, Any], about: dict[str, Any]
     ) -> None:
-        place |= {"what": what, "name": stack.slug if stack else ALL_STACKS}
-        changes = about | _renewed(stack)
+        name = stack.slug if stack else ALL_STACKS
+        self._store(what, name, place, about | _renewed(stack))
+
+    def _store(self, what: What, name: str, place: dict[str, Any], changes: dict[str, Any]) -> None:
+        place |= {"what": what, "name": name}
         if not self.filter(**place).update(**changes, version=F("version") + 1):
             self.create(**place | changes)
 
@@ -204,7 +228,9 @@ class Report(Leased):
     """
 
     what = models.CharField(max_length=20, choices=What.choices)
-    name = models.CharField(max_length=110, help_text="the stack's slug, or that for all stacks")
+    name = models.CharField(
+        max_length=220, help_text="the stack's slug, or that for all stacks or for a module"
+    )
     stack = models.ForeignKey(
         "stacks.Stack",
         null=True,
@@ -212,6 +238,11 @@ class Report(Leased):
         on_delete=models.SET_NULL,
         related_name="reports",
         help_text="empty for all stacks at once, and once the stack was deleted",
+    )
+    module = models.CharField(
+        max_length=200,
+        blank=True,
+        help_text="address of the module it is about, in place of a stack",
     )
     repository = models.ForeignKey(Repository, on_delete=models.CASCADE, related_name="reports")
     sha = models.CharField(max_length=64)

@@ -20,6 +20,7 @@ from stacks.arguments.arguments import arguments_of
 from stacks.deciding.older_pull_requests import plan_older, waiting
 from stacks.models import PullRequest, Reach, Run, Stack
 from stacks.models.report import What, policy_name
+from stacks.module_registry import module_registry
 from stacks.overview.forms import ActivityFilter
 from stacks.overview.stack_list import SORTS, stack_list_of
 from stacks.sources.heads import read_head
@@ -69,6 +70,7 @@ def stack(request: HtmxHttpRequest, slug: str) -> HttpResponse:
             "drift_run": found.runs.filter(pk=found.drift_run_id or 0)
             .select_related("stack")
             .first(),
+            "behind_modules": module_registry().part_of_stack(found),
             "readable": list(found.readable.all()) if found.reach == Reach.LISTED else [],
             "policy_name": policy_name(found),
             "version": version,

@@ -20,7 +20,8 @@ from core.leases import LeaseLost
 from core.transactions import DATABASE_IS_AWAY
 from stacks.models import PullRequest, Report, Run
 from stacks.models.report import LEASE, ReportState, What
-from stacks.reports.texts import CommentReport, comment_for, deciding_run, digest_of, status_for
+from stacks.module_registry import CommentReport
+from stacks.reports.texts import comment_for, deciding_run, digest_of, status_for
 from vcs_integrations.models import Integration
 from vcs_integrations.providers.base import (
     CallLimits,

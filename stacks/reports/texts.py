@@ -18,6 +18,7 @@ from stacks.lifecycle.basis import describe_basis, moved_since
 from stacks.lifecycle.planning_again import may_be_planned_again
 from stacks.models import PullRequest, Report, Run, Stack
 from stacks.models.report import GENRE, What
+from stacks.module_registry import CommentReport, module_registry
 from stacks.reports.plan_text import lines_below
 from stacks.rules.changes import count_destroying
 from stacks.rules.states import DOES_NOT_COUNT, Kind, State
@@ -93,14 +94,6 @@ BLOCKED = {
 
 
 @dataclass(frozen=True)
-class CommentReport:
-    """A comment as it is posted; `address` is in its first line, and in no other stack's."""
-
-    address: str
-    text: str
-
-
-@dataclass(frozen=True)
 class Doubts:
     """Why a plan is not what merging would do: sentences without their end.
 
@@ -143,9 +136,13 @@ def report_revision(
 
 def status_for(report: Report) -> StatusReport | None:
     """Return the status to show where a report says; None if there is nothing to report."""
-    status = _status_of_all(report) if report.is_for_all_stacks else _status_of_one(report)
+    if report.module:
+        status, what = module_registry().status_for(report), "module"
+    else:
+        status = _status_of_all(report) if report.is_for_all_stacks else _status_of_one(report)
+        what = "stack"
     if status is None and report.is_pending:
-        return _without_result(report, "The stack was deleted", "/")
+        return _without_result(report, f"The {what} was deleted", "/")
     return status
 
 
@@ -154,6 +151,8 @@ def comment_for(report: Report) -> CommentReport | None:
 
     A first result begins a comment, which then shows the results of later revisions.
     """
+    if report.module:
+        return module_registry().comment_for(report)
     stack = report.stack
     if stack is None:
         return None
@@ -166,8 +165,8 @@ def comment_for(report: Report) -> CommentReport | None:
     else:
         return None
     address = f"{settings.PUBLIC_URL}{stack.get_absolute_url()}"
-    begin = f"**[{_escaped(stack.name)}]({address})**: {_escaped(summary)}\n"
-    room = stack.integration.provider.longest_comment - _units(begin + more)
+    begin = f"**[{escaped(stack.name)}]({address})**: {escaped(summary)}\n"
+    room = stack.integration.provider.longest_comment - units(begin + more)
     result = ""
     if run and run.state == State.FINISHED:
         result = _folded_plan(run, room)
@@ -237,7 +236,7 @@ def _describe(run: Run) -> str:
         return _describe_finished(run)
     sentence = SENTENCES[State(run.state)].format(run.number)
     if run.state == State.FAILED and run.failure:
-        return f"{sentence}: {_headline(run) or run.failure}"
+        return f"{sentence}: {headline_of(run) or run.failure}"
     if run.state == State.UNCONFIRMED and run.changes:
         return f"{sentence}: {run.counts}"
     return sentence
@@ -257,7 +256,7 @@ def _describe_finished(run: Run) -> str:
     return f"Run {run.number} {what}: {run.counts}"
 
 
-def _headline(run: Run) -> str:
+def headline_of(run: Run) -> str:
     """Return what Terraform's first error says in its first lines; empty if it printed none."""
     begin, _, text = run.errors.partition("\n\n")[0].partition("Error: ")
     return "" if begin else " ".join(text.split())[:LONGEST_HEADLINE]
@@ -269,7 +268,7 @@ def _errors(run: Run, room: int) -> str:
         return ""
     fence = _fence(run.errors)
     begin, end = f"\n{fence}text\n", f"\n{fence}\n"
-    kept = _whole_lines(run.errors.split("\n"), room - _units(begin + end))
+    kept = _whole_lines(run.errors.split("\n"), room - units(begin + end))
     return begin + "\n".join(kept) + end
 
 
@@ -301,7 +300,8 @@ def _ignored(stack: Stack) -> str:
     return f"No changed file is {where}: there is nothing to run"
 
 
-def _status(report: Report, status: Status, description: str, path: str) -> StatusReport:
+def status_of(report: Report, status: Status, description: str, path: str) -> StatusReport:
+    """Return a status as it is posted, cut where it is too long."""
     line = " ".join(description.split())
     if len(line) > LONGEST_DESCRIPTION:
         line = f"{line[: LONGEST_DESCRIPTION - 1]}…"
@@ -316,7 +316,7 @@ def _without_result(report: Report, description: str, path: str) -> StatusReport
     has_own = report.repository.integration.provider.has_pull_request_statuses
     is_for_none = report.what == What.COMMIT_STATUS and has_own
     status = Status.NOT_APPLICABLE if is_for_none else Status.ERROR
-    return _status(report, status, description, path)
+    return status_of(report, status, description, path)
 
 
 def _status_of_one(report: Report) -> StatusReport | None:
@@ -328,7 +328,7 @@ def _status_of_one(report: Report) -> StatusReport | None:
     if run:
         doubts = doubts_about(run)
         status = doubts.status or STATUSES[State(run.state)]
-        return _status(report, status, _describe_with(doubts, run), run.get_absolute_url())
+        return status_of(report, status, _describe_with(doubts, run), run.get_absolute_url())
     return _without_run(report, report.stack)
 
 
@@ -336,17 +336,17 @@ def _without_run(report: Report, stack: Stack) -> StatusReport | None:
     """Return the status of a pull request's commit that has no run, None if there is none."""
     activity = reverse("stacks:activity", args=[stack.slug])
     if report.is_ignored:
-        return _status(report, Status.NOT_APPLICABLE, _ignored(stack), activity)
+        return status_of(report, Status.NOT_APPLICABLE, _ignored(stack), activity)
     if report.blocked_by == Rule.BEFORE_STACK and report.decided_at < stack.followed_at:
         moved = "The stack has followed another branch since then"
         return _without_result(report, moved, stack.get_absolute_url()) if report.sent else None
     if report.blocked_by == Rule.BEFORE_STACK:
-        return _status(report, Status.PENDING, _waits(stack), stack.get_absolute_url())
+        return status_of(report, Status.PENDING, _waits(stack), stack.get_absolute_url())
     if report.blocked_by == Rule.FORK:
         page = reverse("stacks:allow_fork", args=[stack.slug, report.sha])
-        return _status(report, Status.ERROR, BLOCKED[Rule.FORK], page)
+        return status_of(report, Status.ERROR, BLOCKED[Rule.FORK], page)
     if report.blocked_by == Rule.DRAFT:
-        return _status(report, Status.ERROR, BLOCKED[Rule.DRAFT], activity)
+        return status_of(report, Status.ERROR, BLOCKED[Rule.DRAFT], activity)
     return None
 
 
@@ -384,7 +384,7 @@ def _status_of_all(report: Report) -> StatusReport | None:
         warning = _destroying([one for one, status in found if _destroys(status)])
         text = ". ".join(filter(None, [counted, warning, text if is_blocked else ""]))
     path = worst.url.removeprefix(settings.PUBLIC_URL)
-    return _status(report, worst.status or Status.ERROR, text, path)
+    return status_of(report, worst.status or Status.ERROR, text, path)
 
 
 def _destroys(status: StatusReport) -> bool:
@@ -422,9 +422,9 @@ def _folded_plan(run: Run, room: int) -> str:
     fence = _fence("\n".join([plan, *chain.from_iterable(below.values())]))
     begin = f"\n<details>\n<summary>Plan</summary>\n\n{fence}text\n"
     end = f"\n{fence}\n\n</details>\n"
-    room -= _units(begin + end) + _units(_note_of_rest(run, lines, 0))
+    room -= units(begin + end) + units(_note_of_rest(run, lines, 0))
     kept = _whole_lines(lines[:MOST_IN_COMMENT], room)
-    shown = _with_lines_below(kept, below, room - sum(_units(line) + 1 for line in kept))
+    shown = _with_lines_below(kept, below, room - sum(units(line) + 1 for line in kept))
     return begin + "\n".join(shown) + end + _note_of_rest(run, lines, len(kept))
 
 
@@ -436,7 +436,7 @@ def _with_lines_below(
     for place, line in enumerate(lines):
         yield line
         more = below.get(place, [])
-        room -= sum(_units(one) + 1 for one in more)
+        room -= sum(units(one) + 1 for one in more)
         left -= len(more)
         if min(room, left) < 0:
             yield from lines[place + 1 :]
@@ -465,18 +465,18 @@ def _whole_lines(lines: Sequence[str], room: int) -> list[str]:
     """Return as many of the first lines as fit."""
     kept = []
     for line in lines:
-        room -= _units(line) + 1
+        room -= units(line) + 1
         if room < 0:
             break
         kept.append(line)
     return kept
 
 
-def _units(text: str) -> int:
+def units(text: str) -> int:
     """Return a text's length in UTF-16 code units, in which .NET counts."""
     return len(text.encode("utf-16-le", "surrogatepass")) // 2
 
 
-def _escaped(text: str) -> str:
+def escaped(text: str) -> str:
     """Return a text of one line that Markdown shows as it is."""
     return SPECIAL_IN_MARKDOWN.sub(r"\\\1", " ".join(text.split()))

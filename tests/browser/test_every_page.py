@@ -13,6 +13,7 @@ from pytest_django.live_server_helper import LiveServer
 from tests.browser import (  # noqa: F401 - they add states
     argument_scenes,
     hook_scenes,
+    impact_scenes,
     module_scenes,
     sharing_scenes,
     token_scenes,

@@ -18,6 +18,7 @@ from django.db import DatabaseError, InterfaceError, close_old_connections
 from django.utils import timezone
 
 from accounts.audit.refusals import prune_refusals
+from modules.impact.planning import plan_next_impact
 from stacks.deciding.planning import plan_next
 from stacks.deciding.reconciliation import reconcile_next
 from stacks.dependencies.following import follow_next
@@ -44,6 +45,7 @@ LOOK_FOR_OLDER_EVERY = 1
 LOOK_FOR_OUTDATED_EVERY = 1
 LOOK_FOR_SCHEDULES_EVERY = 1
 LOOK_FOR_DEPENDENCIES_EVERY = 1
+LOOK_FOR_IMPACTS_EVERY = 1
 LOOK_FOR_REPORTS_EVERY = 0.1
 # A delivery is mostly followed by others, and by reports: for a while both are looked for often.
 LOOK_WHILE_BUSY_EVERY = 0.02
@@ -78,6 +80,7 @@ class Command(BaseCommand):
             Work(plan_again_next, LOOK_FOR_OUTDATED_EVERY),
             Work(start_scheduled_next, LOOK_FOR_SCHEDULES_EVERY),
             Work(follow_next, LOOK_FOR_DEPENDENCIES_EVERY),
+            Work(plan_next_impact, LOOK_FOR_IMPACTS_EVERY),
             Work(watch_next, LOOK_FOR_HOOKS_EVERY),
             Work(refresh_next, LOOK_FOR_ORGANIZATIONS_EVERY),
             Work(notify_of_token_ends, CHECK_TOKENS_EVERY),

@@ -1,0 +1,113 @@
+"""What the provider shows of an impact: a status of the pull request, and one table as a comment.
+
+Everything is read from the runs as they are now.
+"""
+
+from collections.abc import Iterator
+
+from django.conf import settings
+
+from modules.impact.table import Outcome, Row, Table, table_of
+from modules.models import Impact
+from stacks.models import Report
+from stacks.module_registry import CommentReport
+from stacks.reports.texts import escaped, status_of, units
+from vcs_integrations.providers.base import Status, StatusReport
+
+HEAD = "| Stack | Add | Change | Destroy | Result |\n| --- | ---: | ---: | ---: | --- |\n"
+# Of what a row says, so that one stack with a long error leaves room for the others.
+LONGEST_RESULT = 300
+FAILED = {Outcome.FAILED}
+WITHOUT_RESULT = {Outcome.ENDED_EARLY, Outcome.UNREAD}
+
+
+def status_for(report: Report) -> StatusReport | None:
+    """Return the status of a revision; None if it has no impact any more."""
+    impact = _impact_of(report)
+    if impact is None:
+        return None
+    path = impact.get_absolute_url()
+    if impact.is_superseded:
+        return status_of(report, Status.ERROR, "A newer revision was planned instead", path)
+    table = table_of(impact)
+    return status_of(report, _status(table), table.summary, path)
+
+
+def comment_for(report: Report) -> CommentReport | None:
+    """Return the table of stacks; None before there is a first result.
+
+    A later revision's takes its place in the same comment.
+    """
+    impact = _impact_of(report)
+    if impact is None:
+        return None
+    table = table_of(impact)
+    has_begun = report.thread_id is not None or report.is_uncertain
+    has_result = any(row.run and row.run.has_ended for row in table.rows)
+    if impact.is_superseded or not (has_begun or has_result):
+        return None
+    address = f"{settings.PUBLIC_URL}{impact.get_absolute_url()}"
+    name = escaped(impact.module.address)
+    begin = f"**[Impact on the stacks that use {name}]({address})**: {escaped(table.summary)}\n"
+    about = f"\nPlanned with commit {impact.sha[:8]}, revision {impact.revision}\n\n"
+    room = report.repository.integration.provider.longest_comment
+    lines = list(_lines(table, room - units(begin + about + HEAD) - 200))
+    left = len(table.rows) - len(lines)
+    note = f"\n… [{left} more on the page of the impact]({address})\n" if left else ""
+    shown = HEAD + "".join(lines) if lines else ""
+    return CommentReport(address, f"{begin}{about}{shown}{note}")
+
+
+def _status(table: Table) -> Status:
+    if table.count(*FAILED):
+        return Status.FAILED
+    if not table.is_over:
+        return Status.PENDING
+    if table.count(*WITHOUT_RESULT):
+        return Status.ERROR
+    if not any(row.run for row in table.rows):
+        return Status.NOT_APPLICABLE
+    return Status.SUCCEEDED
+
+
+def _lines(table: Table, room: int) -> Iterator[str]:
+    for row in table.rows:
+        line = _line(row)
+        room -= units(line)
+        if room < 0:
+            return
+        yield line
+
+
+def _line(row: Row) -> str:
+    where = row.run or row.stack
+    name = f"[{escaped(row.stack.name)}]({settings.PUBLIC_URL}{where.get_absolute_url()})"
+    counts = ["", "", ""]
+    if row.has_counts and row.run:
+        counts = [_count(row.run.added), _count(row.run.changed), _count(row.run.destroyed)]
+    text = row.text if len(row.text) <= LONGEST_RESULT else f"{row.text[:LONGEST_RESULT]}…"
+    shown = escaped(text)
+    if row.outcome in {Outcome.DESTROYS, Outcome.FAILED}:
+        shown = f"**{shown}**"
+    return f"| {name} | {' | '.join(counts)} | {shown} |\n"
+
+
+def _count(number: int | None) -> str:
+    return f"{number or 0:,}"
+
+
+def _impact_of(report: Report) -> Impact | None:
+    """Return the impact that a report is about."""
+    namespace, _, rest = report.module.partition("/")
+    name, _, system = rest.partition("/")
+    found = Impact.objects.filter(
+        module__namespace=namespace,
+        module__name=name,
+        module__system=system,
+        sha=report.sha,
+    )
+    if report.pull_request_id:
+        found = found.filter(pull_request=report.pull_request_id, revision=report.revision or 0)
+    else:  # of a host whose statuses are those of commits
+        found = found.filter(pull_request__repository=report.repository_id)
+    return found.select_related("module", "pull_request").order_by("-revision").first()

@@ -1,0 +1,103 @@
+"""The stacks that use a module, and the impact of a pull request on them."""
+
+from hashlib import sha256
+
+from django.contrib import messages
+from django.db import transaction
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.utils import timezone
+from django.utils.cache import patch_vary_headers
+from django.views.decorators.http import require_http_methods, require_safe
+
+from accounts.audit.records import Verb, record
+from core.http import HtmxHttpRequest, post_or_redirect
+from modules.impact import planning
+from modules.impact.behind import newest_version, stacks_behind
+from modules.impact.table import Outcome, table_of
+from modules.impact.uses import users_of
+from modules.models import Impact, Module
+
+IMPACTS_SHOWN = 20
+
+
+def _module(namespace: str, name: str, system: str) -> Module:
+    modules = Module.objects.with_repository()
+    return get_object_or_404(modules, namespace=namespace, name=name, system=system)
+
+
+def _impact(namespace: str, name: str, system: str, pull_number: int) -> Impact:
+    """Return the newest revision of a pull request that was planned."""
+    module = _module(namespace, name, system)
+    impacts = module.impacts.select_related("pull_request__repository__integration")
+    found = impacts.filter(pull_request__number=pull_number).order_by("-revision").first()
+    impact = found or get_object_or_404(impacts, pull_request__number=pull_number)
+    impact.module = module
+    return impact
+
+
+@require_safe
+def stacks(request: HttpRequest, namespace: str, name: str, system: str) -> HttpResponse:
+    """The stacks that use a module, and pull requests that were planned in them."""
+    module = _module(namespace, name, system)
+    uses = users_of(module)
+    recent = module.impacts.filter(is_superseded=False).select_related(
+        "module", "pull_request__repository__integration"
+    )
+    context = {
+        "module": module,
+        "uses": uses,
+        "behind": stacks_behind(module, uses),
+        "newest": newest_version(module),
+        "impacts": [table_of(one) for one in recent[:IMPACTS_SHOWN]],
+    }
+    return render(request, "modules/impact/stacks.html", context)
+
+
+@require_safe
+def impact(
+    request: HtmxHttpRequest, namespace: str, name: str, system: str, pull_number: int
+) -> HttpResponse:
+    """What a pull request would change in the stacks that use a module.
+
+    The answer is empty (204) as long as nothing is different from what the page shows already.
+    """
+    found = _impact(namespace, name, system, pull_number)
+    table = table_of(found)
+    shown = [(row.plan.pk, row.run and (row.run.pk, row.run.state), row.text) for row in table.rows]
+    minute = timezone.now().replace(second=0, microsecond=0)  # ages are shown, too
+    seen = (shown, found.pk, found.is_superseded, found.pull_request.status, minute)
+    version = sha256(repr(seen).encode()).hexdigest()[:16]
+    if request.htmx and request.GET.get("version") == version:
+        response = HttpResponse(status=204)
+    else:
+        context = {
+            "module": found.module,
+            "impact": found,
+            "table": table,
+            "rest": table.count(Outcome.REST),
+            "version": version,
+        }
+        template = "table" if request.htmx else "impact"
+        response = render(request, f"modules/impact/{template}.html", context)
+    patch_vary_headers(response, ["HX-Request"])  # one address, a page and a part of it
+    return response
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@post_or_redirect(_impact)
+def plan_rest(
+    request: HttpRequest, namespace: str, name: str, system: str, pull_number: int
+) -> HttpResponse:
+    """Have the stacks planned that are beyond the limit."""
+    found = _impact(namespace, name, system, pull_number)
+    if found.is_superseded:
+        messages.error(request, f"Nothing was done. {found.pull_request} is not open any more.")
+        return redirect(found)
+    with transaction.atomic():
+        count = planning.plan_rest(found)
+        noun = "stack" if count == 1 else "stacks"
+        if count:
+            record(request, Verb.PULL_REQUESTS_PLANNED, found, f"{count} {noun}")
+    messages.success(request, f"{count} {noun} will be planned")
+    return redirect(found)
