@@ -9,6 +9,7 @@ from django.http import HttpRequest
 from accounts.models import User
 from accounts.tokens.records import valid_token
 from modules.models import Download, Module, ModuleVersion
+from modules.models.version import ModuleVersionQuerySet
 from stacks.models import Run
 from stacks.sources.reach import allowed_to
 from stacks.tfstate.credentials import USERNAME, run_of_token
@@ -34,7 +35,7 @@ class Asker:
         stack = self.run.stack if self.run else None
         return Download.objects.filter(stack=stack, person=self.person)
 
-    def listed_versions(self, module: Module) -> QuerySet[ModuleVersion]:
+    def listed_versions(self, module: Module) -> ModuleVersionQuerySet:
         """Return the published versions that they find, without those that were yanked.
 
         Terraform asks for no version that is not listed, not even for one that the code names
@@ -42,7 +43,8 @@ class Asker:
         nobody else begins to use it.
         """
         got = self.downloads.values("version")
-        return module.versions.published().filter(Q(yanked_at=None) | Q(pk__in=got))
+        published = ModuleVersion.objects.filter(module=module).published()
+        return published.filter(Q(yanked_at=None) | Q(pk__in=got))
 
     def note_download(self, version: ModuleVersion) -> None:
         """Store that they got a version."""

@@ -17,7 +17,6 @@ from django.db.models import F
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404
-from django.utils.cache import get_conditional_response
 from django.utils.http import content_disposition_header
 from django.views.decorators.http import require_safe
 
@@ -115,8 +114,7 @@ def archive(request: HttpRequest, signed: str) -> HttpResponseBase:
             status=404,
             content_type="text/plain; charset=utf-8",
         )
-    etag = f'"{version.archive.digest}"'
-    answer: HttpResponseBase
+    answer: HttpResponse | StreamingHttpResponse
     if request.method == "HEAD":
         answer = HttpResponse(content_type="application/gzip")
     else:
@@ -127,8 +125,8 @@ def archive(request: HttpRequest, signed: str) -> HttpResponseBase:
     file_name = f"{module.namespace}-{module.name}-{module.system}-{version.number}.tar.gz"
     answer["Content-Length"] = str(version.archive.size)
     answer["Content-Disposition"] = content_disposition_header(True, file_name) or "attachment"
-    answer["ETag"] = etag
-    return get_conditional_response(request, etag, None, answer) or answer
+    answer["ETag"] = f'"{version.archive.digest}"'
+    return answer
 
 
 def _module(asker: Asker, namespace: str, name: str, system: str) -> Module:

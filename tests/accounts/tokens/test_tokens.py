@@ -25,7 +25,7 @@ def created(client: Client, name: str = "My laptop", days: str = "90") -> str:
     """Create a token on the page; return its value."""
     answer = client.post(TOKENS, {"name": name, "days": days})
     assert answer.status_code == 200
-    found = set(VALUE.findall(answer.content.decode()))
+    found: set[str] = set(VALUE.findall(answer.content.decode()))
     assert len(found) == 1
     return found.pop()
 
