@@ -174,7 +174,8 @@ class Job:
         secrets += former_secrets_of(self.stack)
         self.masker = Masker([*secrets, *sensitive_outputs(self.stack)])
         self.log = Log(run, run.state, self.masker)
-        self.git = workspace.Git(run, self.token, sandbox, self.log, self._is_unwanted)
+        integration = run.repository.integration
+        self.git = workspace.Git(integration, self.token, sandbox, self.log, self._is_unwanted, run)
         self.printed = Tail()
         self.installed: list[Installed] = []
         self.proposed_module: ProposedModule | None = None

@@ -10,11 +10,13 @@ from dataclasses import dataclass, field
 
 from stacks.execution.failure import RunFailed
 from stacks.execution.isolation.sandbox import Limits, Sandbox
-from stacks.execution.output.logs import Log
+from stacks.execution.output.logs import Writer
 from stacks.execution.tools.errors import Tail, last_lines
 from stacks.models import Run
+from vcs_integrations.models import Integration
 
 CODE = "code"
+REPOSITORY = "git"  # of what was fetched without being checked out
 # The file that lists what FETCH found: links to commits, then the settings of .gitmodules.
 LINKS = "links"
 # The file that names the merge commit that FETCH checked out and its other parent, or says that
@@ -22,6 +24,7 @@ LINKS = "links"
 MERGED, CONFLICTS = "merged", "conflicts"
 SECONDS = 1800
 # TARGET is the folder to check out into. A link on the way there leads somewhere else: refused.
+# Without one the repository stays, in the folder `git`, and nothing is checked out.
 # $1 address, $2 commit, then what leads to it where a server gives out no single commit.
 # MERGE_REF is the host's ref of a merge of the commit, TRACKED_REF that of a branch to merge it
 # with here; either may be empty. The result is in the file `merged`.
@@ -76,6 +79,7 @@ for pause in 2 6 0; do
   [ $pause != 0 ] || exit 1
   sleep $pause
 done
+[ "$TARGET" ] || exit 0
 mkdir -p code
 [ "$(cd "$TARGET" && pwd -P)" = "$(pwd -P)/$TARGET" ]
 git --git-dir=git --work-tree="$TARGET" -c core.bare=false checkout --quiet --force --detach \
@@ -105,15 +109,15 @@ class NotFetched(RunFailed):
 
 
 @dataclass(frozen=True)
-class Git:
-    """Git in the sandbox of a run, with the token for its organization and no other place."""
+class SandboxedGit:
+    """Git in a sandbox, with the token for one organization and no other place."""
 
-    run: Run
+    integration: Integration
     token: str
     sandbox: Sandbox
-    log: Log
+    log: Writer
     is_unwanted: Callable[[], bool]
-    printed: Tail = field(default_factory=Tail)
+    printed: Tail = field(default_factory=Tail, init=False)
 
     def fetch(
         self,
@@ -152,12 +156,10 @@ class Git:
         environment. Raises LimitReached and Stopped.
         """
         protocol = address.partition(":")[0]
-        integration = self.run.repository.integration
+        organization = self.integration.organization_url
         configuration = {
             # With a slash: https://host/org is no prefix of https://host/organization.
-            f"http.{integration.organization_url}/.extraHeader": integration.provider.git_header(
-                self.token
-            ),
+            f"http.{organization}/.extraHeader": self.integration.provider.git_header(self.token),
             "http.followRedirects": "false",
             "credential.helper": "",
             "core.hooksPath": "/dev/null",
@@ -200,6 +202,13 @@ class Git:
     def _write(self, printed: bytes) -> None:
         self.printed.write(printed)
         self.log.write(printed)
+
+
+@dataclass(frozen=True)
+class Git(SandboxedGit):
+    """Git in the sandbox of a run."""
+
+    run: Run
 
 
 def fetch(git: Git, merge: MergeSource | None = None) -> bool:

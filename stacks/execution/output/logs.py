@@ -1,4 +1,4 @@
-"""The log of a run: what a job prints, made harmless, without secrets, in chunks."""
+"""What a job prints, made harmless, without secrets; and the log of a run, in chunks."""
 
 import codecs
 import time
@@ -24,16 +24,14 @@ LONGEST_SEQUENCE = 256
 _COLORS = ("black", "red", "green", "yellow", "blue", "magenta", "cyan", "white")
 
 
-class Log:
-    """Writes what one phase of a run prints. It is cut at RUN_LOG_MB, and says so."""
+class Writer:
+    """Writes what a job prints, as far as there is room; a subclass says where to."""
 
-    def __init__(self, run: Run, phase: str, masker: Masker) -> None:
-        self.run = run
-        self.phase = phase
+    def __init__(self, masker: Masker, megabytes: int, written: int = 0) -> None:
+        """Some megabytes are kept, of which so many characters are written already."""
         self.masker = masker
-        stored = run.log.aggregate(last=Max("number"), size=Sum(Length("text")))
-        self.number = stored["last"] or 0
-        self.left = settings.RUN_LOG_MB * 1024 * 1024 - (stored["size"] or 0)
+        self.megabytes = megabytes
+        self.left = megabytes * 1024 * 1024 - written
         # What is masked counts in full: else a job could keep the worker busy for ever.
         self._unread = self.left
         self._is_closed = self.left <= 0
@@ -44,7 +42,6 @@ class Log:
         self._is_line_start = True
         self._ready = ""
         self._written_at = 0.0
-        self._style = Style()
         self._flushed_at = 0.0
 
     def say(self, sentence: str) -> None:
@@ -116,7 +113,22 @@ class Log:
             self._save(text)
         if not self._is_closed and min(self.left, self._unread) <= 0:
             self._is_closed, self.left, self._ready = True, 0, ""
-            self._save(f"\x1b[0m\nThe log is cut here: it has {settings.RUN_LOG_MB} MB.\n")
+            self._save(f"\x1b[0m\nThe log is cut here: it has {self.megabytes} MB.\n")
+
+    def _save(self, text: str) -> None:
+        raise NotImplementedError
+
+
+class Log(Writer):
+    """Writes what one phase of a run prints. It is cut at RUN_LOG_MB, and says so."""
+
+    def __init__(self, run: Run, phase: str, masker: Masker) -> None:
+        self.run = run
+        self.phase = phase
+        stored = run.log.aggregate(last=Max("number"), size=Sum(Length("text")))
+        self.number = stored["last"] or 0
+        self._style = Style()
+        super().__init__(masker, settings.RUN_LOG_MB, stored["size"] or 0)
 
     def _save(self, text: str) -> None:
         self.number += 1

@@ -61,9 +61,13 @@ def terraform_errors(text: str, mask: Callable[[str], str]) -> str:
 
     They are masked, have no boxes, and no more than MOST_LINES lines in all.
     """
+    return _shortened([_masked(block, mask) for block in error_blocks(text)])
+
+
+def error_blocks(text: str) -> list[list[str]]:
+    """Return the lines of each error that Terraform printed, not masked, without boxes."""
     blocks = _boxed(text) or _plain(text)
-    shown = [one for one in blocks if not _PREAMBLE.match(one[0])] or blocks
-    return _shortened([_masked(block, mask) for block in shown])
+    return [one for one in blocks if not _PREAMBLE.match(one[0])] or blocks
 
 
 def what_to_do(errors: str) -> str:

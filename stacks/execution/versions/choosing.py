@@ -1,13 +1,13 @@
 """Which program a run is planned and applied with."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from django.conf import settings
 
 from stacks.execution.isolation.sandbox import Sandbox
-from stacks.execution.tools.terraform import VARIABLES
+from stacks.execution.tools.terraform import VARIABLES, binary
 from stacks.execution.versions.downloading import download, newest_release
 from stacks.execution.versions.installed import (
     Program,
@@ -16,7 +16,7 @@ from stacks.execution.versions.installed import (
     program_in_folder,
     programs_in_folder,
 )
-from stacks.execution.versions.wanted import STACK, NoVersion, Wanted, wanted_by
+from stacks.execution.versions.wanted import STACK, NoVersion, Wanted, wanted_by, wanted_by_files
 from stacks.models import Run, Tool
 from stacks.rules.states import Kind, State
 from stacks.rules.versions import Version, read_exact
@@ -47,6 +47,24 @@ def choose(
         "tool_version_from": wanted.origin if wanted else WORKER,
     }
     return program, fields
+
+
+def choose_for_module(
+    files: Mapping[str, bytes], is_unwanted: Callable[[], bool]
+) -> tuple[Program, str]:
+    """Return the program for the files of a module's folder, by name, and what says so.
+
+    It is OpenTofu only where there is no Terraform. Raises NoVersion and Stopped.
+    """
+    has_only_opentofu = _is_there(Tool.OPENTOFU) and not _is_there(Tool.TERRAFORM)
+    tool = Tool.OPENTOFU if has_only_opentofu else Tool.TERRAFORM
+    wanted = wanted_by_files(tool, files)
+    program = _program(tool, wanted, is_unwanted, is_for_proposed_code=True)
+    return program, wanted.origin if wanted else WORKER
+
+
+def _is_there(tool: Tool) -> bool:
+    return bool(binary(tool) or programs_in_folder(tool))
 
 
 def _planned_with(run: Run, is_unwanted: Callable[[], bool]) -> Program:

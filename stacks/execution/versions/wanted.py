@@ -5,7 +5,7 @@ anyway, and only up to a limit: Terraform and OpenTofu check `required_version` 
 """
 
 import base64
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import reduce
 from typing import Any
@@ -61,6 +61,18 @@ def wanted_by(
         if (content := files.pop(f"{place}/{VERSION_FILES[tool]}", None)) is not None:
             return _wanted_by_file(VERSION_FILES[tool], content)
     return _wanted_by_code(files)
+
+
+def wanted_by_files(tool: Tool, files: Mapping[str, bytes]) -> Wanted | None:
+    """Return what the files of a folder say, by their names; None if that is nothing.
+
+    Raises NoVersion.
+    """
+    files = {name: content for name, content in files.items() if len(content) < LARGEST_FILE}
+    if (content := files.get(VERSION_FILES[tool])) is not None:
+        return _wanted_by_file(VERSION_FILES[tool], content)
+    code = {name: content for name, content in files.items() if name.endswith(SUFFIXES[tool])}
+    return _wanted_by_code(code)
 
 
 def _files(
