@@ -1,8 +1,7 @@
 """Print what a module says of itself, as JSON: a program of its own, since its code is anybody's.
 
-The parsers are written in Python: a hostile file may keep them busy, use their memory or exceed
-their recursion. `modules.documents.reading` starts this program, bounded, and with nothing secret
-in reach. It reads a JSON object from standard input: `code`, text by path, and `readme`.
+`modules.documents.asking` starts it. It reads a JSON object from standard input: `code`, text by
+path, and `readme`.
 """
 
 import json

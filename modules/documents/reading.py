@@ -4,25 +4,15 @@ It is for people: Terraform itself checks whether the code is right. So a file t
 is named, and does not keep a version from being published.
 """
 
-import json
 import re
-import subprocess
-import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from django.conf import settings
+from modules.documents.asking import ask
 
-from core import bounded_json
-
-SYSTEM_PATH = "/usr/local/bin:/usr/bin:/bin"
-SECONDS = 60
-MEMORY = 1024 * 1024 * 1024
 LARGEST_CODE = 2 * 1024 * 1024  # bytes, of all files together
 LARGEST_README = 256 * 1024  # bytes
-LARGEST_ANSWER = 4 * 1024 * 1024  # bytes
-MOST_PARTS = 200_000
 # Those of the module itself and, by convention, of its submodules ("Standard Module Structure").
 CODE = re.compile(r"(?:modules/[^/]+/)?[^/]+\.tf(?:\.json)?")
 README = "README.md"
@@ -67,11 +57,12 @@ def read_module(files: Mapping[str, bytes]) -> ModuleDocumentation:
     code = {path: content for path, content in files.items() if CODE.fullmatch(path)}
     if sum(map(len, code.values())) > LARGEST_CODE:
         return _without("Its code is too large for its inputs and outputs to be shown.")
-    said = _read(
+    said = ask(
+        "modules.documents.child",
         {
             "code": {path: _text(content) for path, content in code.items()},
             "readme": _text(files.get(README, b"")[:LARGEST_README]),
-        }
+        },
     )
     if said is None:
         return _without("It takes too long to read for its README, inputs and outputs to be shown.")
@@ -90,25 +81,3 @@ def _without(problem: str) -> ModuleDocumentation:
 
 def _text(content: bytes) -> str:
     return content.decode(errors="replace").replace("\0", "")
-
-
-def _read(module: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Return what the program in `child` says of a module; None where it exceeded its limits."""
-    limits = ["prlimit", f"--as={MEMORY}", f"--cpu={SECONDS}", "--"]
-    try:
-        child = subprocess.run(
-            [*limits, sys.executable, "-m", "modules.documents.child"],
-            cwd=settings.BASE_DIR,
-            env={"PATH": SYSTEM_PATH},
-            input=json.dumps(module).encode(),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            timeout=10 * SECONDS,
-            check=True,
-        )
-        if len(child.stdout) > LARGEST_ANSWER:
-            return None
-        said: dict[str, Any] = bounded_json.loads(child.stdout, MOST_PARTS)
-    except (subprocess.SubprocessError, ValueError):
-        return None
-    return said

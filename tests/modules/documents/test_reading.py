@@ -2,7 +2,7 @@
 
 import pytest
 
-from modules.documents import reading
+from modules.documents import asking, reading
 from modules.documents.reading import read_module
 from modules.documents.readme import render
 
@@ -126,7 +126,7 @@ def test_what_no_database_stores_is_left_out() -> None:
 
 
 def test_code_that_takes_too_long_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reading, "SECONDS", 1)
+    monkeypatch.setattr(asking, "SECONDS", 1)
     module = read_module({"main.tf": b'variable "x" {\n  default = 1 + 1\n}\n' * 20_000})
     assert module.own.problems == [
         "It takes too long to read for its README, inputs and outputs to be shown."
