@@ -81,6 +81,7 @@ class Verb(models.TextChoices):
     MODULE_DELETED = "module_deleted", "Deleted a module"
     VERSION_YANKED = "version_yanked", "Yanked a version"
     VERSION_RESTORED = "version_restored", "Restored a version"
+    MODULE_CHECKED_AGAIN = "module_checked_again", "Had a module checked again"
     PERSON_ADDED = "person_added", "Added a person"
     PERSON_CHANGED = "person_changed", "Changed a person"
     PERSON_REMOVED = "person_removed", "Removed a person"

@@ -4,6 +4,7 @@ from modules.impact import reports
 from modules.impact.behind import modules_behind
 from modules.impact.naming import is_of_impact
 from modules.models import Module, ModuleDecision
+from modules.publishing import reporting
 from stacks.models import Report, Stack
 from stacks.module_registry import CommentReport, Following
 from vcs_integrations.consumer import Part
@@ -43,7 +44,8 @@ def part_of_stack(stack: Stack) -> Part | None:
 
 def status_for(report: Report) -> StatusReport | None:
     """Return the status of a report about a module; None if there is nothing to report."""
-    return reports.status_for(report) if is_of_impact(report.name) else None
+    of_room = reports if is_of_impact(report.name) else reporting
+    return of_room.status_for(report)
 
 
 def comment_for(report: Report) -> CommentReport | None:

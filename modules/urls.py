@@ -5,6 +5,7 @@ from django.urls import path
 from modules.impact import views as impact
 from modules.overview import version_views
 from modules.overview import views as overview
+from modules.publishing import views as publishing
 from modules.registry import views as registry
 from modules.setup import edit_views
 from modules.setup import views as setup
@@ -25,6 +26,8 @@ urlpatterns = [
     path(f"{VERSION}restore/", edit_views.restore_version, name="restore"),
     path(f"{MODULE}edit/", edit_views.edit_module, name="edit"),
     path(f"{MODULE}delete/", edit_views.delete_module, name="delete"),
+    path(f"{MODULE}checks/<str:sha>/", publishing.check, name="check"),
+    path(f"{MODULE}checks/<str:sha>/again/", publishing.check_again, name="check_again"),
     path(".well-known/terraform.json", registry.discovery, name="discovery"),
     path(f"{REGISTERED}versions", registry.versions, name="registry_versions"),
     path(f"{REGISTERED}<str:version_number>/download", registry.download, name="download"),

@@ -30,6 +30,7 @@ from stacks.models import (
 )
 from stacks.rules.states import State
 from tests.builders import (
+    make_check,
     make_fork,
     make_lock,
     make_module,
@@ -88,6 +89,7 @@ class World:
     delivery: Delivery
     hook_test: HookTest
     module_version: ModuleVersion
+    check: Check
     person: User
     token: PersonalToken
 
@@ -158,7 +160,7 @@ def make_world(integration: Integration) -> World:
     run = make_plan(make_run(stack, 1), {"output_changes": {"url": {"actions": ["create"]}}})
     detached = make_stack(unlinked, "Old network")
     module = make_module(integration)
-    Check.objects.create(module=module, sha=f"{1:040x}", state=CheckState.PASSED)
+    make_check(module, f"{1:040x}", state=CheckState.PASSED)
     person = make_person("dave", Role.MEMBER)
     return World(
         integration=integration,
@@ -187,6 +189,7 @@ def make_world(integration: Integration) -> World:
             notification_id="1",
         ),
         module_version=make_version(module, "1.0.0"),
+        check=make_check(module, "f" * 40, state=CheckState.FAILED),
         person=person,
         token=create_token(person, "Laptop", None)[0],
     )

@@ -14,7 +14,7 @@ from typing import Any
 
 from django.utils import timezone
 
-from modules.models import Archive, ArchiveChunk, Module, ModuleVersion, VersionState
+from modules.models import Archive, ArchiveChunk, Check, Module, ModuleVersion, VersionState
 from modules.rules.semver import SemVer
 from stacks.execution.plan_store import store_plan
 from stacks.execution.tools.plan_changes import read_changes
@@ -171,6 +171,11 @@ def make_module(of: Integration | Repository, name: str = "network", **changes: 
     repository = make_repository(of) if isinstance(of, Integration) else of
     values = {"namespace": "fabrikam", "system": "azurerm", "branch": "main"}
     return Module.objects.create(repository=repository, name=name, **values | changes)
+
+
+def make_check(module: Module, sha: str, **changes: Any) -> Check:
+    """Store a check of a module's commit; it is not due unless the changes say so."""
+    return Check.objects.create(module=module, sha=sha, **changes)
 
 
 def make_version(

@@ -105,6 +105,8 @@ EXPECTED: dict[str, tuple[Row, Row]] = {
     "registry/archives/<str:signed>": (OPEN, OPEN_NOT),
     f"{REGISTERED}versions": (PASSWORD_NEEDED, OPEN_NOT),
     f"{REGISTERED}<str:version_number>/download": (PASSWORD_NEEDED, OPEN_NOT),
+    f"{MODULE}checks/<str:sha>/": (MEMBERS, NOBODY),
+    f"{MODULE}checks/<str:sha>/again/": (MEMBERS_DO, MEMBERS_DO),
     "runs/": (MEMBERS, NOBODY),
     "sign-in/": (SIGNING_IN, SIGNING_IN),
     "sign-out/": (NO_SIGN_OUT, SIGN_OUT),

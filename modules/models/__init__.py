@@ -1,6 +1,6 @@
 """The models of modules, each in the file of its name."""
 
-from modules.models.check import Check, CheckState
+from modules.models.check import Check, CheckState, Outcome, Result
 from modules.models.decision import ModuleDecision
 from modules.models.download import Download
 from modules.models.impact import Impact, ImpactPlan
@@ -18,6 +18,8 @@ __all__ = [
     "Module",
     "ModuleDecision",
     "ModuleVersion",
+    "Outcome",
+    "Result",
     "VersionState",
     "VersionsFrom",
 ]

@@ -1,13 +1,17 @@
 """Checks: whether the code of a module, at one commit, is fit to be published."""
 
+from dataclasses import asdict, dataclass
 from typing import Self
 
 from django.db import models
 from django.db.models import Q
+from django.urls import reverse
 from django.utils import timezone
 
 from core.leases import Leased, LeasedQuerySet, Moment
 from modules.models.module import Module
+from modules.models.version import ModuleVersion, ModuleVersionQuerySet
+from stacks.models import Report
 
 
 class CheckState(models.TextChoices):
@@ -17,6 +21,27 @@ class CheckState(models.TextChoices):
     RUNNING = "running", "Running"
     PASSED = "passed", "Passed"
     FAILED = "failed", "Failed"
+
+
+class Outcome(models.TextChoices):
+    """What became of one thing that was checked."""
+
+    PASSED = "passed", "Passed"
+    FAILED = "failed", "Failed"
+    SKIPPED = "skipped", "Skipped"
+
+
+@dataclass(frozen=True)
+class Result:
+    """One thing that was checked: what, what became of it, and a sentence about it."""
+
+    name: str
+    outcome: Outcome
+    sentence: str
+
+    @property
+    def stored(self) -> dict[str, str]:
+        return asdict(self)
 
 
 class CheckQuerySet(LeasedQuerySet["Check"]):
@@ -62,6 +87,28 @@ class Check(Leased):
     def __str__(self) -> str:
         return f"Check of {self.module} at {self.sha[:8]}"
 
+    def get_absolute_url(self) -> str:
+        one = self.module
+        return reverse("modules:check", args=[one.namespace, one.name, one.system, self.sha])
+
+    @property
+    def commit_url(self) -> str:
+        """The provider's page of its commit."""
+        repository = self.module.repository
+        return self.module.integration.provider.commit_url(repository.web_url, self.sha)
+
     @property
     def has_ended(self) -> bool:
         return self.state in {CheckState.PASSED, CheckState.FAILED}
+
+    @property
+    def versions(self) -> ModuleVersionQuerySet:
+        """The versions of its commit."""
+        return ModuleVersion.objects.filter(module=self.module_id, sha=self.sha)
+
+    def report(self) -> None:
+        """Have its result sent to the commit of versions, and to wherever else it was sent."""
+        one = self.module
+        Report.objects.of_module(one.address).filter(sha=self.sha, name=one.status_name).renew()
+        if self.versions.exists():
+            Report.objects.add_of_module(one.address, one.status_name, one.repository, self.sha)

@@ -2,12 +2,13 @@
 
 from typing import Any, Self
 
-from django.db import models
+from django.db import models, transaction
 from django.db.models import Q
 from django.urls import reverse
 from django.utils import timezone
 
 from core.leases import Leased, LeasedQuerySet
+from stacks.models import Report
 from vcs_integrations.models import Integration, Repository, search_key, search_words
 
 
@@ -92,10 +93,21 @@ class Module(Leased):
     def get_absolute_url(self) -> str:
         return reverse("modules:detail", args=[self.namespace, self.name, self.system])
 
+    def delete(self, *args: Any, **kwargs: Any) -> tuple[int, dict[str, int]]:
+        """Delete it, and have its statuses that are pending end."""
+        with transaction.atomic():
+            Report.objects.of_module(self.address).filter(is_pending=True).renew()
+            return super().delete(*args, **kwargs)
+
     @property
     def address(self) -> str:
         """Its address within the registry: namespace, name and target system."""
         return f"{self.namespace}/{self.name}/{self.system}"
+
+    @property
+    def status_name(self) -> str:
+        """The name of its statuses, for branch policies. Unlike a stack's slug it has dots."""
+        return f"module-{self.namespace}.{self.name}.{self.system}"
 
     @property
     def integration(self) -> Integration:

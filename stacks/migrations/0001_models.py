@@ -742,6 +742,10 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name='report',
+            index=models.Index(condition=models.Q(('module', ''), _negated=True), fields=['module', 'sha'], name='report_by_module'),
+        ),
+        migrations.AddIndex(
+            model_name='report',
             index=models.Index(condition=models.Q(('state', 'waiting')), fields=['due_at'], name='report_due'),
         ),
         migrations.AddConstraint(

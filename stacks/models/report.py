@@ -163,17 +163,31 @@ class ReportQuerySet(LeasedQuerySet["Report"]):
     ) -> None:
         """Have a result for a module and a revision of a pull request reported, in a status and a
         comment of that name."""
+        self.add_revision_of_module(module, name, pull_request, revision, sha)
+        about = {"module": module, "repository": pull_request.repository, "sha": sha}
+        about |= {"revision": revision} | _renewed(None)
+        self._store(What.COMMENT, name, {"pull_request": pull_request}, about)
+
+    def add_revision_of_module(
+        self, module: str, name: str, pull_request: "PullRequest", revision: int, sha: str
+    ) -> None:
+        """Have a result for a module and a revision of a pull request reported, in a status."""
         repository = pull_request.repository
-        about = {"stack": None, "module": module, "repository": repository, "sha": sha}
-        about |= {"decided_at": timezone.now()} | _waiting_from_now()
+        about = {"module": module, "repository": repository, "sha": sha} | _renewed(None)
         if repository.integration.provider.has_pull_request_statuses:
             place = {"pull_request": pull_request, "revision": revision}
             self._store(What.PULL_REQUEST_STATUS, name, place, about)
         else:
             place = {"repository": repository, "sha": sha}
             self._store(What.COMMIT_STATUS, name, place, about)
-        place = {"pull_request": pull_request}
-        self._store(What.COMMENT, name, place, about | {"revision": revision})
+
+    def add_of_module(self, module: str, name: str, repository: Repository, sha: str) -> None:
+        """Have a result for a module reported on a commit, in a status of that name."""
+        place = {"repository": repository, "sha": sha}
+        self._store(What.COMMIT_STATUS, name, place, {"module": module} | _renewed(None))
+
+    def of_module(self, module: str) -> Self:
+        return self.filter(module=module)
 
     def _add(
         self, stack: "Stack", what: What, place: dict[str, Any], about: dict[str, Any]
@@ -313,6 +327,9 @@ class Report(Leased):
         indexes = (
             models.Index(fields=["repository", "sha"], name="report_by_commit"),
             models.Index(
+                fields=["module", "sha"], condition=~Q(module=""), name="report_by_module"
+            ),
+            models.Index(
                 fields=["due_at"],
                 condition=Q(state=ReportState.WAITING.value),
                 name="report_due",  # read by the worker, all the time
@@ -341,3 +358,7 @@ class Report(Leased):
     @property
     def is_for_all_stacks(self) -> bool:
         return self.name == ALL_STACKS
+
+    @property
+    def is_of_one_stack(self) -> bool:
+        return not (self.is_for_all_stacks or self.module)

@@ -105,7 +105,7 @@ def _differs(report: Report, content: StatusReport | CommentReport) -> bool:
     """Say whether this differs from what was sent last."""
     if digest_of(content) == report.sent and not report.is_overtaken:
         return False
-    is_part = report.what != What.COMMENT and not report.is_for_all_stacks
+    is_part = report.what != What.COMMENT and report.is_of_one_stack
     # A status that was sent alone, before the integration was changed, is also brought to its end.
     return not (
         is_part and report.repository.integration.reports_all_stacks_at_once and not report.sent

@@ -12,6 +12,7 @@ from pytest_django.live_server_helper import LiveServer
 
 from tests.browser import (  # noqa: F401 - they add states
     argument_scenes,
+    check_scenes,
     hook_scenes,
     impact_scenes,
     module_scenes,

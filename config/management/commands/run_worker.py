@@ -1,7 +1,7 @@
-"""The worker that executes runs: fetches, plans, applies.
+"""The worker that executes runs: fetches, plans, applies; and that checks modules.
 
-Any number may run, on any machine that reaches the database; each does one run at a time. It may
-be killed at any point: another worker, or this one after its restart, plans the run again.
+Any number may run, on any machine that reaches the database; each does one run or check at a time.
+It may be killed at any point: another worker, or this one after its restart, plans the run again.
 """
 
 import logging
@@ -17,6 +17,10 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 from django.db import DatabaseError, InterfaceError, close_old_connections
 
+from modules.models import Check
+from modules.publishing import checking
+from modules.publishing import queue as checks
+from modules.publishing.storing import prune_archives
 from stacks.execution import job, queue
 from stacks.execution.isolation import cgroups, seccomp
 from stacks.execution.isolation.network import NoNetwork, describe_network
@@ -29,7 +33,7 @@ from stacks.execution.isolation.sandbox import (
 )
 from stacks.execution.versions import signatures
 from stacks.execution.versions.installed import describe_programs
-from stacks.models import Tool
+from stacks.models import Run, Tool
 
 logger = logging.getLogger(__name__)
 
@@ -39,7 +43,7 @@ WAIT_FOR_DATABASE = 5
 
 
 class Command(BaseCommand):
-    help = "Execute runs: plan, and apply what was confirmed. `make run` starts it, too."
+    help = "Execute runs: plan, and apply what was confirmed. Check modules. `make run` starts it."
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:
@@ -70,21 +74,31 @@ class Command(BaseCommand):
         self.stdout.write("The run worker is running.")
         self.stdout.flush()
         tidied_at = 0.0
+        work: Run | Check | None = None
         while not ending.is_set():
             try:
                 close_old_connections()
                 if time.monotonic() > tidied_at + TIDY_EVERY:
                     tidy()
                     tidied_at = time.monotonic()
-                run = queue.claim_next(worker)
+                work = claim(worker, after_run=isinstance(work, Run))
             except (DatabaseError, InterfaceError) as error:
                 logger.warning("The worker waits for the database: %s", error.__class__.__name__)
                 ending.wait(WAIT_FOR_DATABASE)
                 continue
-            if run is None:
+            if work is None:
                 ending.wait(LOOK_EVERY)
+            elif isinstance(work, Run):
+                job.execute(work, ending.is_set)
             else:
-                job.execute(run, ending.is_set)
+                checking.execute(work, ending.is_set)
+
+
+def claim(worker: str, *, after_run: bool) -> Run | Check | None:
+    """Claim what is next: a run, else a check. After a run, one that waited for long goes first."""
+    if after_run and checks.is_overdue() and (check := checks.claim_next()):
+        return check
+    return queue.claim_next(worker) or checks.claim_next()
 
 
 def tidy() -> None:
@@ -92,7 +106,7 @@ def tidy() -> None:
 
     Raises DatabaseError and InterfaceError, for which the worker waits.
     """
-    for work in (queue.forget_plans, remove_left_folders):
+    for work in (queue.forget_plans, remove_left_folders, prune_archives):
         try:
             work()
         except (DatabaseError, InterfaceError):

@@ -263,6 +263,12 @@ DONE: list[tuple[Verb, str, str, Act]] = [
         lambda w, c, o: trigger(w, c),
     ),
     (
+        Verb.MODULE_CHECKED_AGAIN,
+        "Check of fabrikam/network/azurerm at ffffffff",
+        "",
+        lambda w, c, o: c.post(f"{w.check.get_absolute_url()}again/"),
+    ),
+    (
         Verb.SCHEDULES_CHANGED,
         NETWORK,
         "Drift detection: 0 6 * * MON-FRI, Europe/Berlin was added",
