@@ -44,8 +44,9 @@ def part_of_stack(stack: Stack) -> Part | None:
 
 def status_for(report: Report) -> StatusReport | None:
     """Return the status of a report about a module; None if there is nothing to report."""
-    of_room = reports if is_of_impact(report.name) else reporting
-    return of_room.status_for(report)
+    if is_of_impact(report.name):
+        return reports.status_for(report)
+    return reporting.status_for(report)
 
 
 def comment_for(report: Report) -> CommentReport | None:

@@ -14,7 +14,7 @@ from modules.publishing.contents import shown
 from modules.publishing.module_tests import ModuleTests
 from stacks.execution.checkout.project_root import SUFFIXES
 from stacks.execution.checkout.workspace import CODE
-from stacks.execution.isolation.sandbox import Limits, Sandbox
+from stacks.execution.isolation.sandbox import Limits, Sandbox, Stopped
 from stacks.execution.output.logs import Writer
 from stacks.execution.tools.errors import Tail, error_blocks
 from stacks.execution.versions.installed import Program
@@ -117,6 +117,8 @@ class Trial:
 
     def _execute(self, arguments: Sequence[str], *, is_offline: bool = False) -> int:
         """Run the program in the module's folder, into the log; keep its errors."""
+        if self.is_unwanted():  # a short command doesn't ask
+            raise Stopped
         self.log.say(f"{self.name}: {arguments[0]}")
         printed = Tail()
 
