@@ -1,5 +1,6 @@
 """What stacks ask of modules: a `stacks.module_registry.ModuleRegistry`."""
 
+from modules.deciding import following
 from modules.impact import reports
 from modules.impact.behind import modules_behind
 from modules.impact.naming import is_of_impact
@@ -16,7 +17,7 @@ MODULES_SHOWN = 20
 
 
 def follow(integration: Integration, repository_id: str) -> Following | None:
-    return None
+    return following.follow(integration, repository_id)
 
 
 def decisions_on(delivery: Delivery) -> Part | None:

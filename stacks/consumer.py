@@ -7,6 +7,7 @@ from django.db.models.functions import RowNumber
 
 from stacks.deciding.intake import Batch
 from stacks.models import Decision, Report, Stack
+from stacks.module_registry import module_registry
 from vcs_integrations.consumer import Part
 from vcs_integrations.models import Delivery, Integration
 
@@ -19,19 +20,31 @@ def begin_batch(integration: Integration, repository_id: str) -> Batch:
 
 
 def decisions_on(delivery: Delivery) -> Part | None:
-    """Return, for each stack, a run or the reason for none; None where nothing was decided."""
+    """Return a run or the reason for none, for each stack, and what was decided for modules.
+
+    None where nothing was decided.
+    """
     ours = Decision.objects.filter(delivery=delivery).for_pages().order_by("pk")
     found = list(ours[: DECISIONS_SHOWN + 1])
+    of_modules = module_registry().decisions_on(delivery)
     if not found:
-        return None
-    context = {"decisions": found[:DECISIONS_SHOWN], "has_more": len(found) > DECISIONS_SHOWN}
+        return of_modules
+    context = {
+        "decisions": found[:DECISIONS_SHOWN],
+        "has_more": len(found) > DECISIONS_SHOWN,
+        "of_modules": of_modules,
+    }
     return Part("stacks/overview/decisions_on_delivery.html", context)
 
 
 def dependents_of(integration: Integration) -> Part:
-    """Return the stacks that unlinking an integration would detach."""
+    """Return the stacks and modules that unlinking an integration would detach."""
     stacks = Stack.objects.of(integration)
-    context = {"count": stacks.count(), "first": stacks[:STACKS_SHOWN]}
+    context = {
+        "count": stacks.count(),
+        "first": stacks[:STACKS_SHOWN],
+        "modules": module_registry().dependents_of(integration),
+    }
     return Part("stacks/overview/dependents.html", context)
 
 

@@ -102,6 +102,7 @@ class Migration(migrations.Migration):
                 ('precedence', models.BinaryField(help_text='orders the versions of a module')),
                 ('tag', models.CharField(blank=True, help_text='without refs/tags/', max_length=500)),
                 ('sha', models.CharField(max_length=64)),
+                ('position', models.BigIntegerField(blank=True, help_text='the push that brought it, where no tag names it', null=True)),
                 ('title', models.CharField(blank=True, help_text='of the commit', max_length=200)),
                 ('author', models.CharField(blank=True, max_length=255)),
                 ('committed_at', models.DateTimeField(blank=True, null=True)),
@@ -129,6 +130,7 @@ class Migration(migrations.Migration):
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('subject', models.CharField(help_text='which tag or push', max_length=700)),
+                ('position', models.BigIntegerField(blank=True, help_text='of the push, if it is one', null=True)),
                 ('rule', models.CharField(max_length=40)),
                 ('sentence', models.CharField(max_length=500)),
                 ('decided_at', models.DateTimeField(default=django.utils.timezone.now)),
@@ -151,6 +153,24 @@ class Migration(migrations.Migration):
             ],
             options={
                 'ordering': ('-pk',),
+            },
+        ),
+        migrations.CreateModel(
+            name='Tag',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('name', models.CharField(help_text='without refs/tags/', max_length=500)),
+                ('position', models.BigIntegerField(help_text='the newest push that is known to be in it')),
+                ('sha', models.CharField(blank=True, help_text='what it names; empty: it is gone', max_length=64)),
+                ('commit_sha', models.CharField(blank=True, help_text='empty where it leads to no commit', max_length=64)),
+                ('title', models.CharField(blank=True, help_text='of the commit', max_length=200)),
+                ('author', models.CharField(blank=True, max_length=255)),
+                ('committed_at', models.DateTimeField(blank=True, null=True)),
+                ('text', models.TextField(blank=True, help_text='of an annotated tag')),
+                ('repository', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='version_tags', to='vcs_integrations.repository')),
+            ],
+            options={
+                'ordering': ('name',),
             },
         ),
         migrations.CreateModel(
@@ -243,6 +263,10 @@ class Migration(migrations.Migration):
             index=models.Index(fields=['decided_at'], name='module_decision_age'),
         ),
         migrations.AddConstraint(
+            model_name='moduledecision',
+            constraint=models.UniqueConstraint(condition=models.Q(('rule__in', ['other_target', 'ended', 'decided']), _negated=True), fields=('module', 'subject'), name='one_decision_per_subject'),
+        ),
+        migrations.AddConstraint(
             model_name='download',
             constraint=models.UniqueConstraint(fields=('version', 'stack'), name='one_download_per_stack'),
         ),
@@ -253,5 +277,9 @@ class Migration(migrations.Migration):
         migrations.AddConstraint(
             model_name='download',
             constraint=models.CheckConstraint(condition=models.Q(('stack', None), ('person', None), _connector='XOR'), name='download_by_stack_or_person'),
+        ),
+        migrations.AddConstraint(
+            model_name='tag',
+            constraint=models.UniqueConstraint(fields=('repository', 'name'), name='one_tag_per_name'),
         ),
     ]

@@ -1,13 +1,19 @@
 """What tags and pushes meant for modules: why there is a version, or none."""
 
+from datetime import timedelta
 from typing import Self
 
+from django.conf import settings
 from django.db import models
+from django.db.models import Q
 from django.utils import timezone
 
 from modules.models.module import Module
 from modules.models.version import ModuleVersion
+from modules.rules.decisions import REPEATED, RULE_TEXTS, Decided, Rule
 from vcs_integrations.models import Delivery
+
+PRUNED_AT_ONCE = 500
 
 
 class ModuleDecisionQuerySet(models.QuerySet["ModuleDecision"]):
@@ -36,6 +42,7 @@ class ModuleDecision(models.Model):
         help_text="empty where a reconciliation or an import found the tag",
     )
     subject = models.CharField(max_length=700, help_text="which tag or push")
+    position = models.BigIntegerField(null=True, blank=True, help_text="of the push, if it is one")
     rule = models.CharField(max_length=40)
     sentence = models.CharField(max_length=500)
     version = models.ForeignKey(
@@ -47,6 +54,14 @@ class ModuleDecision(models.Model):
 
     class Meta:
         ordering = ("-pk",)
+        constraints = (
+            # Whatever reads it, and however often: a tag or push means one thing to a module.
+            models.UniqueConstraint(
+                fields=["module", "subject"],
+                condition=~Q(rule__in=[rule.value for rule in REPEATED]),
+                name="one_decision_per_subject",
+            ),
+        )
         indexes = (
             models.Index(fields=["module", "-id"], name="module_decision_list"),
             models.Index(fields=["module", "subject"], name="module_decision_by_subject"),
@@ -55,3 +70,40 @@ class ModuleDecision(models.Model):
 
     def __str__(self) -> str:
         return f"{self.rule}: {self.sentence}"
+
+    @classmethod
+    def of(
+        cls,
+        module: Module,
+        subject: str,
+        decided: Decided,
+        delivery: Delivery | None,
+        version: ModuleVersion | None = None,
+    ) -> Self:
+        """Return a row for what was decided about a subject, to be stored."""
+        return cls(
+            module=module,
+            delivery=delivery,
+            subject=subject,
+            rule=decided.rule,
+            sentence=decided.sentence[:500],
+            version=version,
+        )
+
+    @property
+    def makes_version(self) -> bool:
+        """Whether its rule asks for a version; by other rules there may be one that was there."""
+        return self.rule == Rule.VERSION
+
+    @property
+    def rule_text(self) -> str:
+        return RULE_TEXTS[Rule(self.rule)]
+
+
+def prune_module_decisions() -> None:
+    """Delete the decisions that were kept as long as deliveries are; the versions stay."""
+    oldest = timezone.now() - timedelta(days=settings.DELIVERY_RETENTION_DAYS)
+    old = ModuleDecision.objects.filter(decided_at__lt=oldest)
+    # In portions, so that a webhook gets its turn to write in between.
+    while portion := list(old.values_list("pk", flat=True)[:PRUNED_AT_ONCE]):
+        ModuleDecision.objects.filter(pk__in=portion).delete()

@@ -7,7 +7,7 @@ from django.db.models import Q
 from django.urls import reverse
 from django.utils import timezone
 
-from core.leases import Leased, LeasedQuerySet
+from core.leases import Leased, LeasedQuerySet, Moment
 from stacks.models import Report
 from vcs_integrations.models import Integration, Repository, search_key, search_words
 
@@ -20,6 +20,15 @@ class VersionsFrom(models.TextChoices):
 
 
 class ModuleQuerySet(LeasedQuerySet["Module"]):
+    def due(self, at: Moment = None) -> Self:
+        """Those whose tags are due to be listed, of repositories that can be read."""
+        due = super().due(at).filter(repository__integration__unlinked_at=None)
+        return due.filter(repository__gone_at=None, repository__is_disabled=False)
+
+    def read_soon(self) -> None:
+        """Have read now what a push could not be read of: all tags, or the file again."""
+        self.update(due_at=timezone.now())
+
     def with_repository(self) -> Self:
         return self.select_related("repository__integration")
 
@@ -88,7 +97,14 @@ class Module(Leased):
 
     def save(self, *args: Any, **kwargs: Any) -> None:
         self.search_text = search_key(self.address)
-        super().save(*args, **kwargs)
+        is_new = self._state.adding
+        if is_new and self.due_at is None:
+            self.due_at = timezone.now()  # what is there is imported at once
+        with transaction.atomic():
+            super().save(*args, **kwargs)
+            if is_new:  # from now on its pushes are read
+                repository = Repository.objects.filter(pk=self.repository_id, due_at=None)
+                repository.update(due_at=timezone.now())
 
     def get_absolute_url(self) -> str:
         return reverse("modules:detail", args=[self.namespace, self.name, self.system])

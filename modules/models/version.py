@@ -92,6 +92,9 @@ class ModuleVersion(models.Model):
     precedence = models.BinaryField(editable=False, help_text="orders the versions of a module")
     tag = models.CharField(max_length=500, blank=True, help_text="without refs/tags/")
     sha = models.CharField(max_length=64)
+    position = models.BigIntegerField(
+        null=True, blank=True, help_text="the push that brought it, where no tag names it"
+    )
     title = models.CharField(max_length=200, blank=True, help_text="of the commit")
     author = models.CharField(max_length=255, blank=True)
     committed_at = models.DateTimeField(null=True, blank=True)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from stacks.models import PullRequest, Stack
+from stacks.module_registry import TagNow
 from stacks.rules.triggers import ChangedPaths
 from vcs_integrations.consumer import Outdated
 from vcs_integrations.models import Integration
@@ -33,6 +34,7 @@ from vcs_integrations.providers.events import (
 from vcs_integrations.webhooks.pushes import read_push
 
 T = TypeVar("T")
+NO_COMMIT = RemoteCommit("", "", "", None)
 
 
 class Contradicted(Exception):
@@ -159,6 +161,42 @@ class Facts:
 
         return self._remember(_commit_key(repository_id, sha), read)
 
+    def read_tag(self, repository_id: str, name: str) -> TagNow | None:
+        """Return a tag as it is now; None if that can't be read."""
+
+        def read() -> TagNow | None:
+            try:
+                tag = self._calls().tag(repository_id, name)
+                if tag is None:
+                    return TagNow("", NO_COMMIT, "")
+                commit = self._tagged(repository_id, tag.commit_sha)
+                text = self._text_of(repository_id, tag.sha) if tag.is_annotated else ""
+            except ProviderError as error:
+                self._raise_unless_final(error)
+                return None
+            return TagNow(tag.sha, commit, text)
+
+        return self._remember(_tag_key(repository_id, name), read)
+
+    def read_file(self, repository_id: str, sha: str, path: str) -> str | None:
+        """Return the text of a file of a commit, empty if there is none; None if unreadable."""
+
+        def read() -> str | None:
+            try:
+                return self._calls().file_text(repository_id, sha, path) or ""
+            except ProviderError as error:
+                self._raise_unless_final(error)
+                return None
+
+        return self._remember(_file_key(repository_id, sha, path), read)
+
+    def read_paths(self, change: RefChanged) -> Collection[str] | None:
+        """Return which files a push changed since the old commit; None if that can't be read."""
+        if not change.old_sha or not change.new_sha:
+            return None
+        found, _ = self._difference(change, change.old_sha, from_merge_base=False)
+        return None if found.unknown_because else found.paths
+
     def read_paths_of_push(self, stack: Stack, event: RefChanged) -> ChangedPaths:
         """Return what a push changed, for a stack.
 
@@ -198,6 +236,22 @@ class Facts:
         """Return a commit that was read. Raises Outdated."""
         return self._read_before(_commit_key(repository_id, sha))  # type: ignore[return-value]
 
+    def tag(self, repository_id: str, name: str) -> TagNow | None:
+        """Return a tag as it was read; None if that can't be read. Raises Outdated."""
+        return self._read_before(_tag_key(repository_id, name))  # type: ignore[return-value]
+
+    def file(self, repository_id: str, sha: str, path: str) -> str | None:
+        """Return the text of a file that was read. Raises Outdated."""
+        return self._read_before(_file_key(repository_id, sha, path))  # type: ignore[return-value]
+
+    def paths(self, change: RefChanged) -> Collection[str] | None:
+        """Return which files a push changed, as that was read. Raises Outdated."""
+        if not change.old_sha or not change.new_sha:
+            return None
+        key = _difference_key(change, change.old_sha, from_merge_base=False)
+        found: ChangedPaths = self._read_before(key)[0]  # type: ignore[index]
+        return None if found.unknown_because else found.paths
+
     def paths_of_push(self, stack: Stack, event: RefChanged) -> ChangedPaths | None:
         """Return what a push changed, for a stack; None if that was not read."""
         return self._known.get(_paths_of_push_key(stack, event))  # type: ignore[return-value]
@@ -235,8 +289,24 @@ class Facts:
                 return self._unknown_paths(error), ""
             return _changed_paths(found.changes), found.merge_base
 
-        key = ("changes", event.repository_id, base, event.new_sha, from_merge_base)
-        return self._remember(key, read)
+        return self._remember(_difference_key(event, base, from_merge_base=from_merge_base), read)
+
+    def _tagged(self, repository_id: str, sha: str) -> RemoteCommit:
+        """Return the commit that a tag leads to; an empty one where it leads to something else."""
+        try:
+            return self._calls().commit(repository_id, sha)
+        except ProviderError as error:
+            if error.problem != Problem.NOT_FOUND:
+                raise
+            return NO_COMMIT
+
+    def _text_of(self, repository_id: str, sha: str) -> str:
+        try:
+            return self._calls().tag_text(repository_id, sha)
+        except ProviderError as error:
+            if error.problem != Problem.NOT_FOUND:
+                raise
+            return ""
 
     def _tracked_then(self, stack: Stack, event: RefChanged) -> str:
         """Return the commit of the tracked branch when something was pushed elsewhere."""
@@ -302,6 +372,18 @@ def _pull_request_key(event: PullRequestChanged) -> tuple[object, ...]:
 
 def _commit_key(repository_id: str, sha: str) -> tuple[object, ...]:
     return ("commit", repository_id, sha)
+
+
+def _tag_key(repository_id: str, name: str) -> tuple[object, ...]:
+    return ("tag", repository_id, name)
+
+
+def _file_key(repository_id: str, sha: str, path: str) -> tuple[object, ...]:
+    return ("file", repository_id, sha, path)
+
+
+def _difference_key(event: RefChanged, base: str, *, from_merge_base: bool) -> tuple[object, ...]:
+    return ("changes", event.repository_id, base, event.new_sha, from_merge_base)
 
 
 def _paths_of_push_key(stack: Stack, event: RefChanged) -> tuple[object, ...]:

@@ -17,6 +17,7 @@ from stacks.deciding import modules, pull_requests, pushes
 from stacks.deciding.facts import Contradicted, Facts
 from stacks.deciding.pushes import Pushed
 from stacks.models import Decision, Stack
+from stacks.module_registry import Following, PushedRef, Verdict, module_registry
 from vcs_integrations.consumer import NotYet, Outdated, Settlement
 from vcs_integrations.models import OUTCOME_TEXTS, Delivery, Integration, NoticeKind, Repository
 from vcs_integrations.notices.records import notify
@@ -61,8 +62,8 @@ _stacks_of = Prepared(
 class Entry:
     """Events that came with a delivery, or were found by a reconciliation, and their facts.
 
-    `contradiction` says how the delivery is false. `decisions` is the result, and `without` the
-    reason if there is none.
+    `contradiction` says how the delivery is false. `decisions` and `verdicts`, those for modules,
+    are the result, and `without` is the reason if there is none.
     """
 
     events: Sequence[Event]
@@ -70,6 +71,7 @@ class Entry:
     delivery: Delivery | None = None
     contradiction: str = ""
     decisions: list[Decision] = field(default_factory=list)
+    verdicts: list[Verdict] = field(default_factory=list)
     without: str = NO_STACK
 
 
@@ -80,6 +82,7 @@ class Batch:
         self._integration, self._repository_id = integration, repository_id
         self._stacks = self._read_stacks()
         self._followed = modules.followed_in(integration, repository_id)
+        self._modules = module_registry().follow(integration, repository_id)
         self._entries: list[Entry] = []
 
     def read(self, delivery: Delivery, events: Sequence[Hint], *, gives_up: bool) -> None:
@@ -96,7 +99,7 @@ class Batch:
 
     def add(self, entry: Entry) -> None:
         """Add events, having read what they need. Raises ProviderError or Contradicted."""
-        for event in entry.events if self._stacks or self._followed else ():
+        for event in entry.events if self._stacks or self._followed or self._modules else ():
             self._read_event(event, entry)
         self._entries.append(entry)
 
@@ -108,9 +111,12 @@ class Batch:
     def store(self) -> list[Decision]:
         """Decide about all events, and store what that leads to. Raises Outdated."""
         stacks = self._read_stacks(and_lock=True)
-        followed = self._followed and modules.followed_in(self._integration, self._repository_id)
+        here = (self._integration, self._repository_id)
+        followed = self._followed and modules.followed_in(*here)
+        registered = self._modules and module_registry().follow(*here)
         known: list[Repository] = [stack.repository for stack in stacks]
-        repository = next(iter(known + [one.repository for one in followed]), None)
+        known += [one.repository for one in followed]
+        repository = next(iter(known + ([registered.repository] if registered else [])), None)
         pushed = []
         for entry in self._entries:
             if entry.contradiction:
@@ -125,14 +131,16 @@ class Batch:
                 elif not isinstance(event, PullRequestChanged):
                     changes = _changes(repository, event, entry)
                     pushed += [(entry, change) for change in changes]
-                elif stacks:
-                    _decide_pull_request(stacks, event, entry)
+                elif stacks or registered:
+                    _decide_pull_request(repository, stacks, registered, event, entry)
         for stack in stacks if pushed else ():
             _decide_pushes(stack, pushed)
         for entry, change in pushed if followed else ():
             entry.decisions += modules.decide(followed, change, entry.delivery)
             if not stacks:
                 entry.without = OTHER_MODULE_REFS
+        if registered and pushed:
+            _decide_for_modules(registered, pushed)
         for entry in self._entries:
             if entry.delivery and entry.delivery.processed_at and not entry.contradiction:
                 entry.decisions = _merge_with_earlier(entry.delivery, entry.decisions)
@@ -169,14 +177,19 @@ class Batch:
         list(rows.select_for_update().order_by("pk").values_list("pk"))
 
     def _read_event(self, event: Event, entry: Entry) -> None:
+        registered = self._modules
         if isinstance(event, PullRequestChanged):
             if self._stacks:
                 repository = self._stacks[0].repository
-                pull_requests.read(repository, self._stacks, event, entry.facts)
+                pull_requests.read(repository, self._stacks, registered, event, entry.facts)
+            elif registered:
+                pull_requests.read(registered.repository, [], registered, event, entry.facts)
         elif not isinstance(event, Unspecified):
             found = entry.facts.read_push(event) if isinstance(event, PushAnnounced) else [event]
             for stack in self._stacks:
                 pushes.read(stack, found or [], entry.facts, is_found=entry.delivery is None)
+            if registered:
+                registered.read_pushes(found or [], entry.facts)
 
 
 def decide_events(
@@ -205,13 +218,29 @@ def decide_events(
     raise Outdated
 
 
-def _decide_pull_request(stacks: Sequence[Stack], event: PullRequestChanged, entry: Entry) -> None:
-    repository = stacks[0].repository
-    decided = pull_requests.decide(repository, stacks, event, entry.delivery, entry.facts)
+def _decide_pull_request(
+    repository: Repository,
+    stacks: Sequence[Stack],
+    registered: Following | None,
+    event: PullRequestChanged,
+    entry: Entry,
+) -> None:
+    decided = pull_requests.decide(
+        repository, stacks, registered, event, entry.delivery, entry.facts
+    )
     if decided is None:
         _read_instead(repository, entry)
     else:
-        entry.decisions += decided
+        entry.decisions += decided.decisions
+        entry.verdicts += decided.verdicts
+
+
+def _decide_for_modules(registered: Following, pushed: Sequence[tuple[Entry, RefChanged]]) -> None:
+    verdicts = registered.decide_pushes(
+        [PushedRef(change, entry.facts, entry.delivery) for entry, change in pushed]
+    )
+    for (entry, _), found in zip(pushed, verdicts, strict=True):
+        entry.verdicts += found
 
 
 def _changes(
@@ -286,18 +315,25 @@ def _make_repositories_due(integration: Integration, event: Unspecified) -> None
 def _settlement(entry: Entry) -> Settlement:
     if entry.contradiction:
         return Settlement(Outcome.REFUTED, entry.contradiction)
-    return Settlement(*_outcome(entry.decisions, entry.without))
+    return Settlement(*_outcome(entry.decisions, entry.verdicts, entry.without))
 
 
-def _outcome(decisions: Sequence[Decision], without: str) -> tuple[Outcome, str]:
+def _outcome(
+    decisions: Sequence[Decision], verdicts: Sequence[Verdict], without: str
+) -> tuple[Outcome, str]:
     """Return a delivery's outcome and a short reason; `without` says why nothing was decided."""
     runs = [decision.run for decision in decisions if decision.run]
-    if len(runs) == 1:
-        return Outcome.RUN, f"{runs[0]} of {runs[0].stack.name}"
+    versions = [verdict.version for verdict in verdicts if verdict.version]
+    sentences = [one.sentence for one in decisions] + [one.sentence for one in verdicts]
     if runs:
-        return Outcome.RUN, f"{len(runs)} runs"
-    if len(decisions) == 1:
-        return Outcome.NO_RUN, decisions[0].sentence
-    if decisions:
-        return Outcome.NO_RUN, f"Decided {len(decisions)} times: no run"
+        led_to = [f"{runs[0]} of {runs[0].stack.name}"] if len(runs) == 1 else [f"{len(runs)} runs"]
+        led_to += versions if len(versions) < 2 else [f"{len(versions)} versions"]
+        return Outcome.RUN, ", ".join(led_to)
+    if versions:
+        several = f"{len(versions)} versions"
+        return Outcome.VERSION, versions[0] if len(versions) == 1 else several
+    if len(sentences) == 1:
+        return Outcome.NO_RUN, sentences[0]
+    if sentences:
+        return Outcome.NO_RUN, f"Decided {len(sentences)} times: no run"
     return Outcome.NO_RUN, without

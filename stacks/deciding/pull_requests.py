@@ -15,6 +15,7 @@ from stacks.deciding.older_pull_requests import go_on_planning, has_room, is_ans
 from stacks.lifecycle.starting import cancel_proposed, start_proposed, supersede_unwanted
 from stacks.models import Decision, PullRequest, Report, Run, RunSource, Stack
 from stacks.models.run import RunQuerySet
+from stacks.module_registry import Following, Verdict
 from stacks.reports.texts import report_revision
 from stacks.rules import triggers
 from stacks.rules.states import Kind, State
@@ -77,17 +78,31 @@ class Reading:
         return self.row.repository.external_id
 
 
+@dataclass(frozen=True)
+class Decided:
+    """What was decided about a pull request, for stacks and for modules."""
+
+    decisions: list[Decision]
+    verdicts: list[Verdict]
+
+
 def read(
-    repository: Repository, stacks: Sequence[Stack], event: PullRequestChanged, facts: Facts
+    repository: Repository,
+    stacks: Sequence[Stack],
+    registered: Following | None,
+    event: PullRequestChanged,
+    facts: Facts,
 ) -> None:
     """Read what deciding about a pull request needs. Raises ProviderError or Contradicted."""
     row = repository.pull_requests.filter(number=event.number).first()
-    if _is_for_none_of(stacks, row, event):
+    if _is_for_none_of(stacks, registered, row, event):
         return
     now = facts.read_pull_request(event)
     if now is None:
         return
     reading = _reading(repository, row, event, now, None, facts)
+    if registered and now.facts.is_open and now.facts.target_branch in registered.branches:
+        reading.read_paths(reading.newest)
     for stack in stacks:
         _read_newest(stack, reading)
         for revision in reading.unseen:
@@ -97,17 +112,18 @@ def read(
 def decide(
     repository: Repository,
     stacks: Sequence[Stack],
+    registered: Following | None,
     event: PullRequestChanged,
     delivery: Delivery | None,
     facts: Facts,
-) -> list[Decision] | None:
-    """Decide what a pull request means for the stacks of its repository, and store it.
+) -> Decided | None:
+    """Decide what a pull request means for the stacks and modules of its repository; store it.
 
     None where it can't be read. Raises Outdated if it has to be read again.
     """
     row = repository.pull_requests.filter(number=event.number).first()
-    if _is_for_none_of(stacks, row, event):
-        return _without_reading(stacks, event, delivery)
+    if _is_for_none_of(stacks, registered, row, event):
+        return Decided(_without_reading(stacks, event, delivery), [])
     now = facts.pull_request(event)
     if now is None:
         return None
@@ -115,7 +131,16 @@ def decide(
         raise Outdated
     reading = _reading(repository, row, event, now, delivery, facts)
     _store(reading.row, now)
-    return [decision for stack in stacks for decision in _record_for(stack, reading)]
+    decisions = [decision for stack in stacks for decision in _record_for(stack, reading)]
+    verdicts: list[Verdict] = []
+    if registered:
+        newest = reading.newest
+        known = reading.paths(newest)
+        paths = None if known is None or known.unknown_because else known.paths
+        verdicts = registered.decide_pull_request(
+            reading.row, newest.number, newest.source_sha, paths, delivery
+        )
+    return Decided(decisions, verdicts)
 
 
 def _reading(
@@ -133,15 +158,18 @@ def _reading(
 
 
 def _is_for_none_of(
-    stacks: Sequence[Stack], row: PullRequest | None, event: PullRequestChanged
+    stacks: Sequence[Stack],
+    registered: Following | None,
+    row: PullRequest | None,
+    event: PullRequestChanged,
 ) -> bool:
-    """Say whether a pull request seems to target a branch that no stack tracks.
+    """Say whether a pull request seems to target a branch that no stack and no module tracks.
 
     If it targets another one by now, another event says so. A false claim decides nothing either:
     what is stored, run and reported stays as it is.
     """
     claimed = event.facts or event.claims
-    branches = {stack.branch for stack in stacks}
+    branches = {stack.branch for stack in stacks}.union(registered.branches if registered else ())
     return row is None and claimed is not None and claimed.target_branch not in branches
 
 

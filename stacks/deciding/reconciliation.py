@@ -1,8 +1,8 @@
 """Read from the provider what happened, so that nothing is missed, whatever webhooks do.
 
-Only repositories that stacks use are read: the pushes since the last one seen, the tracked
-branches, and the pull requests that are open, new, or were open. Of a repository that stacks use
-as a module, the pushes are read. What is found is decided like webhooks.
+Only repositories that stacks use, or modules are in, are read: the pushes since the last one seen,
+the tracked branches, and the pull requests that are open, new, or were open. Of a repository that
+stacks use as a module, the pushes are read. What is found is decided like webhooks.
 """
 
 import logging
@@ -21,6 +21,7 @@ from stacks.deciding.modules import followed_in
 from stacks.deciding.older_pull_requests import count_older
 from stacks.deciding.pull_requests import is_as_stored
 from stacks.models import Decision, ModuleSource, Stack
+from stacks.module_registry import Following, module_registry
 from stacks.sources.heads import head_of_branch, note_head
 from vcs_integrations.models import RECONCILE_EVERY, Repository
 from vcs_integrations.providers.base import BACKGROUND, Client, ProviderError
@@ -66,16 +67,18 @@ def reconcile(repository: Repository) -> list[Decision]:
     to retry. What was decided until then stays.
     """
     stacks = list(Stack.objects.filter(repository=repository))
-    followed = followed_in(repository.integration, repository.external_id)
-    if not stacks and not followed:
+    here = (repository.integration, repository.external_id)
+    followed, registered = followed_in(*here), module_registry().follow(*here)
+    if not stacks and not followed and not registered:
         repository.release(None)
         return []
     try:
         client = repository.integration.client(BACKGROUND)
-        decisions = [*_read_pushes(repository, _Since.of(stacks, followed), client)]
+        decisions = [*_read_pushes(repository, _Since.of(stacks, followed, registered), client)]
         if stacks:
             _correct_heads(repository, client)
-            decisions += _read_pull_requests(repository, stacks, client)
+        if stacks or registered:
+            decisions += _read_pull_requests(repository, stacks, registered, client)
             count_older(stacks)
     except ProviderError as error:
         _retry_later(repository, error)
@@ -93,9 +96,12 @@ class _Since:
     moment: datetime
 
     @classmethod
-    def of(cls, stacks: list[Stack], followed: list[ModuleSource]) -> "_Since":
-        """Since the first stack follows the repository, or a run used it as a module."""
+    def of(
+        cls, stacks: list[Stack], followed: list[ModuleSource], registered: Following | None
+    ) -> "_Since":
+        """Since the first stack or module follows the repository, or a run used it as a module."""
         used = [one.run.plan_started_at or one.run.created_at for one in followed]
+        used += [registered.since] if registered else []
         positions = [stack.followed_position or 0 for stack in stacks]
         moment = min([*used, *(stack.followed_at for stack in stacks)])
         return cls(0 if used else min(positions), moment)
@@ -150,14 +156,14 @@ def _known_head(stack: Stack) -> str:
 
 
 def _read_pull_requests(
-    repository: Repository, stacks: list[Stack], client: Client
+    repository: Repository, stacks: list[Stack], registered: Following | None, client: Client
 ) -> Iterator[Decision]:
     """Decide the pull requests that are not as they were stored."""
     listed = {
         one.number: one for one in client.pull_requests(repository.external_id, open_only=True)
     }
     new = takewhile(
-        lambda one: _is_new(repository, stacks, one),
+        lambda one: _is_new(repository, stacks, registered, one),
         client.pull_requests(repository.external_id, open_only=False),
     )
     listed |= {one.number: one for one in new}
@@ -173,19 +179,25 @@ def _read_pull_requests(
         )
 
 
-def _is_new(repository: Repository, stacks: list[Stack], one: PullRequestFacts) -> bool:
+def _is_new(
+    repository: Repository,
+    stacks: list[Stack],
+    registered: Following | None,
+    one: PullRequestFacts,
+) -> bool:
     """Say whether a pull request was created since the repository was last read."""
     if repository.seen_pull_request:
         return one.number > repository.seen_pull_request
-    return one.created_at is None or one.created_at >= _followed_since(stacks)
+    return one.created_at is None or one.created_at >= _followed_since(stacks, registered)
 
 
 def _open_or_in(listed: Mapping[int, PullRequestFacts]) -> Q:
     return Q(status=PullRequestStatus.OPEN) | Q(number__in=list(listed))
 
 
-def _followed_since(stacks: list[Stack]) -> datetime:
-    return min(stack.followed_at for stack in stacks)
+def _followed_since(stacks: list[Stack], registered: Following | None) -> datetime:
+    since = [stack.followed_at for stack in stacks]
+    return min(since + ([registered.since] if registered else []))
 
 
 def _retry_later(repository: Repository, error: ProviderError | None = None) -> None:

@@ -80,7 +80,7 @@ class Migration(migrations.Migration):
                 ('lease_token', models.CharField(blank=True, max_length=32)),
                 ('failures', models.PositiveIntegerField(default=0, help_text='since it last went well')),
                 ('received_at', models.DateTimeField(default=django.utils.timezone.now)),
-                ('outcome', models.CharField(choices=[('stored', 'stored'), ('run', 'run'), ('no_run', 'no_run'), ('test', 'test'), ('duplicate', 'duplicate'), ('unknown_event', 'unknown_event'), ('unreadable', 'unreadable'), ('refuted', 'refuted')], max_length=20)),
+                ('outcome', models.CharField(choices=[('stored', 'stored'), ('run', 'run'), ('version', 'version'), ('no_run', 'no_run'), ('test', 'test'), ('duplicate', 'duplicate'), ('unknown_event', 'unknown_event'), ('unreadable', 'unreadable'), ('refuted', 'refuted')], max_length=20)),
                 ('reason', models.CharField(blank=True, max_length=200)),
                 ('event_type', models.CharField(blank=True, max_length=100)),
                 ('subscription_id', models.CharField(blank=True, max_length=100)),
@@ -308,7 +308,7 @@ class Migration(migrations.Migration):
         ),
         migrations.AddConstraint(
             model_name='delivery',
-            constraint=models.CheckConstraint(condition=models.Q(('outcome__in', ['stored', 'run', 'no_run', 'test', 'duplicate', 'unknown_event', 'unreadable', 'refuted'])), name='delivery_outcome'),
+            constraint=models.CheckConstraint(condition=models.Q(('outcome__in', ['stored', 'run', 'version', 'no_run', 'test', 'duplicate', 'unknown_event', 'unreadable', 'refuted'])), name='delivery_outcome'),
         ),
         migrations.AddIndex(
             model_name='hookaction',
@@ -328,7 +328,7 @@ class Migration(migrations.Migration):
         ),
         migrations.AddConstraint(
             model_name='notice',
-            constraint=models.CheckConstraint(condition=models.Q(('kind__in', ['token_ends', 'token_ended', 'refused', 'wrong_key', 'hooks_refused', 'hooks_unwell', 'project_silent', 'delivery_refuted'])), name='notice_kind'),
+            constraint=models.CheckConstraint(condition=models.Q(('kind__in', ['token_ends', 'token_ended', 'refused', 'wrong_key', 'hooks_refused', 'hooks_unwell', 'project_silent', 'delivery_refuted', 'tag_moved'])), name='notice_kind'),
         ),
         migrations.AddIndex(
             model_name='noticemail',

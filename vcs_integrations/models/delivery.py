@@ -184,10 +184,11 @@ _first_due = Prepared(
     )[:1]
 )
 # Other events contain nothing that a stack could use.
-REPLAYABLE = {Outcome.STORED, Outcome.RUN, Outcome.NO_RUN}
+REPLAYABLE = {Outcome.STORED, Outcome.RUN, Outcome.VERSION, Outcome.NO_RUN}
 OUTCOME_TEXTS = {
     Outcome.STORED: "Stored",
     Outcome.RUN: "Run",
+    Outcome.VERSION: "Version",
     Outcome.NO_RUN: "No run",
     Outcome.TEST: "Test received",
     Outcome.DUPLICATE: "Duplicate",

@@ -27,6 +27,7 @@ class NoticeKind(StrEnum):
     HOOKS_UNWELL = "hooks_unwell"
     PROJECT_SILENT = "project_silent"
     DELIVERY_REFUTED = "delivery_refuted"
+    TAG_MOVED = "tag_moved"
 
 
 class MailState(models.TextChoices):

@@ -370,6 +370,7 @@ class Outcome(StrEnum):
 
     STORED = "stored"
     RUN = "run"
+    VERSION = "version"
     NO_RUN = "no_run"
     TEST = "test"
     DUPLICATE = "duplicate"

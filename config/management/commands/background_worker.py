@@ -18,7 +18,9 @@ from django.db import DatabaseError, InterfaceError, close_old_connections
 from django.utils import timezone
 
 from accounts.audit.refusals import prune_refusals
+from modules.deciding.importing import import_next
 from modules.impact.planning import plan_next_impact
+from modules.models import prune_module_decisions
 from stacks.deciding.planning import plan_next
 from stacks.deciding.reconciliation import reconcile_next
 from stacks.dependencies.following import follow_next
@@ -46,6 +48,7 @@ LOOK_FOR_OUTDATED_EVERY = 1
 LOOK_FOR_SCHEDULES_EVERY = 1
 LOOK_FOR_DEPENDENCIES_EVERY = 1
 LOOK_FOR_IMPACTS_EVERY = 1
+LOOK_FOR_MODULES_EVERY = 1
 LOOK_FOR_REPORTS_EVERY = 0.1
 # A delivery is mostly followed by others, and by reports: for a while both are looked for often.
 LOOK_WHILE_BUSY_EVERY = 0.02
@@ -62,8 +65,8 @@ END_WITHIN = 4
 
 class Command(BaseCommand):
     help = (
-        "Run background work: process deliveries, reconcile, start scheduled runs, report to "
-        "providers, keep service hooks, send email, tidy up. "
+        "Run background work: process deliveries, reconcile, list tags of modules, start scheduled "
+        "runs, report to providers, keep service hooks, send email, tidy up. "
         "`make run` starts it beside the web server."
     )
 
@@ -81,6 +84,7 @@ class Command(BaseCommand):
             Work(start_scheduled_next, LOOK_FOR_SCHEDULES_EVERY),
             Work(follow_next, LOOK_FOR_DEPENDENCIES_EVERY),
             Work(plan_next_impact, LOOK_FOR_IMPACTS_EVERY),
+            Work(import_next, LOOK_FOR_MODULES_EVERY),
             Work(watch_next, LOOK_FOR_HOOKS_EVERY),
             Work(refresh_next, LOOK_FOR_ORGANIZATIONS_EVERY),
             Work(notify_of_token_ends, CHECK_TOKENS_EVERY),
@@ -164,6 +168,7 @@ def tidy() -> None:
     prune_record()
     prune_notices()
     prune_decisions()
+    prune_module_decisions()
     prune_runs()
     prune_uploads()
     prune_refusals()

@@ -226,7 +226,7 @@ def test_only_what_may_start_runs_can_be_replayed(
     admin: Client, linked: Integration, outcome: Outcome
 ) -> None:
     delivery = deliver(linked, outcome)
-    can_be = outcome in {Outcome.STORED, Outcome.RUN, Outcome.NO_RUN}
+    can_be = outcome in {Outcome.STORED, Outcome.RUN, Outcome.VERSION, Outcome.NO_RUN}
     page = text(admin.get(ledger(linked)))
     assert (f'name="delivery" value="{delivery.pk}"' in page) == can_be
     assert ("Replay selected" in page) == can_be

@@ -1,0 +1,32 @@
+"""A pull request to a module's branch: its newest commit is checked, unless a fork proposes it."""
+
+from collections.abc import Collection
+
+from modules.models import Module
+from modules.rules.decisions import Decided, Rule
+from modules.rules.folders import touches
+from stacks.models import PullRequest
+
+
+def subject_of(pull_request: PullRequest, revision: int) -> str:
+    """Return how decisions name a revision."""
+    return f"{pull_request}, revision {revision}"
+
+
+def decide(
+    module: Module, pull_request: PullRequest, sha: str, paths: Collection[str] | None
+) -> Decided:
+    """Decide whether a module's code is checked as a pull request proposes it.
+
+    `paths` are the files that it changes, None if they are unknown.
+    """
+    if pull_request.target_branch != module.branch:
+        return Decided(Rule.OTHER_TARGET, f"The module tracks {module.branch}.")
+    if not pull_request.is_open:
+        return Decided(Rule.ENDED, f"The pull request is {pull_request.status}.")
+    if pull_request.is_from_fork:
+        sentence = "It comes from a fork, whose code anybody may have written: it is not checked."
+        return Decided(Rule.FORK, sentence)
+    if not touches(module.folder, paths):
+        return Decided(Rule.UNTOUCHED, f"It changes nothing in {module.folder}.")
+    return Decided(Rule.PROPOSED, f"Commit {sha[:8]} is checked.")

@@ -1,0 +1,68 @@
+"""Pull requests to a module's branch are read and their commits checked, without a stack, too."""
+
+from modules.models import Check, Module
+from stacks.models import PullRequest, Report
+from tests.builders import make_module, make_stack
+from tests.emulator.model import Repository
+from tests.modules.deciding.hearing import Hearing, checked, read_again, rules
+from vcs_integrations.models import Repository as OurRepository
+
+
+def test_each_revision_is_checked_once(
+    module: Module, repository: Repository, hearing: Hearing
+) -> None:
+    first = repository.push({"a.tf": "1"}, branch="topic")
+    one = repository.open_pull_request("topic")
+    hearing.deliver()
+    row = PullRequest.objects.get()
+    assert (row.number, row.status, row.source_sha, row.revision) == (one.id, "open", first, 1)
+    assert checked(module) == [first]
+    second = one.push({"a.tf": "2"})
+    one.vote("Bo Builder", 10)
+    hearing.lose()
+    for _ in range(2):
+        read_again(module)
+    assert checked(module) == [first, second]
+    assert rules(module).count("proposed") == 2
+    one.complete()
+    hearing.deliver()
+    assert PullRequest.objects.get().status == "merged"
+    assert Check.objects.count() == 2
+    assert not Report.objects.exists()
+
+
+def test_code_of_a_fork_is_not_executed(
+    module: Module, repository: Repository, hearing: Hearing
+) -> None:
+    fork = repository.fork("infrastructure.eve")
+    fork.push({"main.tf": "# evil"}, branch="topic")
+    repository.open_pull_request("topic", fork=fork)
+    hearing.deliver()
+    assert rules(module)[-1] == "fork"
+    assert "fork" in module.decisions.last().sentence  # type: ignore[union-attr]
+    assert not Check.objects.exists()
+
+
+def test_only_modules_are_checked_whose_folder_it_changes(
+    ours: OurRepository, repository: Repository, hearing: Hearing
+) -> None:
+    vpc = make_module(ours, "vpc", folder="vpc")
+    db = make_module(ours, "db", folder="db")
+    elsewhere = make_module(ours, "old", branch="release")
+    sha = repository.push({"vpc/a.tf": "1"}, branch="topic")
+    repository.open_pull_request("topic")
+    hearing.deliver()
+    assert (checked(vpc), checked(db), checked(elsewhere)) == ([sha], [], [])
+    assert rules(db)[-1] == "untouched"
+    assert rules(elsewhere)[-1] == "other_target"
+
+
+def test_stacks_of_the_repository_are_decided_as_ever(
+    module: Module, repository: Repository, hearing: Hearing
+) -> None:
+    stack = make_stack(module.repository)
+    sha = repository.push({"a.tf": "1"}, branch="topic")
+    repository.open_pull_request("topic")
+    hearing.deliver()
+    assert [run.sha for run in stack.runs.all()] == [sha]
+    assert checked(module) == [sha]
