@@ -111,10 +111,11 @@ def former_secrets_of(stack: Stack) -> list[str]:
     Those of its shared environments are among them.
     """
     values: list[str] = []
-    for one in _former_secrets(stack).values_list("pk", "value", named=True):
+    rows: Any = _former_secrets(stack).values_list("pk", "value")
+    for pk, sealed in rows:
         try:
             with decrypting("A former secret"):
-                values.append(str(one.value.open(one.pk)))
+                values.append(str(sealed.open(pk)))
         except WrongKey as error:
             logger.warning("%s is not masked: %s", stack, error)
     return values
