@@ -25,8 +25,8 @@ def _module(scene: Scene) -> Module:
     """A module that stacks use in several versions, from the registry and by git."""
     repository = scene.integration.repositories.get()
     module = make_module(repository, folder="network")
-    for number in ("1.2.0", "2.0.0"):
-        make_version(module, number)
+    for version in ("1.2.0", "2.0.0"):
+        make_version(module, version)
     for number, name in enumerate(NAMES):
         run = make_run(make_stack(repository, name, head_sha="e" * 40), state=RunState.FINISHED)
         if number % 3 == 2:

@@ -271,8 +271,8 @@ def test_a_version_that_was_refused_says_why_and_offers_no_block(
 def test_a_moved_and_a_deleted_tag_are_explained(
     member: Client, admin: Client, module: Module
 ) -> None:
-    changes = {"moved_to": "b" * 40, "tag_gone_at": timezone.now() - timedelta(hours=3)}
-    make_version(module, "1.0.0", sha="a" * 40, **changes)
+    gone = timezone.now() - timedelta(hours=3)
+    make_version(module, "1.0.0", sha="a" * 40, moved_to="b" * 40, tag_gone_at=gone)
     page = words(member.get(f"{PAGE}versions/1.0.0/"))
     assert "The tag was moved. v1.0.0 is at bbbbbbbb" in page
     assert "the code of aaaaaaaa is still served" in page
