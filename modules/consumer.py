@@ -1,12 +1,12 @@
 """What stacks ask of modules: a `stacks.module_registry.ModuleRegistry`."""
 
 from modules.deciding import following
-from modules.impact import reports
+from modules.impact import planning, reports
 from modules.impact.behind import modules_behind
 from modules.impact.naming import is_of_impact
 from modules.models import Module, ModuleDecision
 from modules.publishing import reporting
-from stacks.models import Report, Stack
+from stacks.models import PullRequest, Report, Stack
 from stacks.module_registry import CommentReport, Following
 from vcs_integrations.consumer import Part
 from vcs_integrations.models import Delivery, Integration
@@ -17,7 +17,13 @@ MODULES_SHOWN = 20
 
 
 def follow(integration: Integration, repository_id: str) -> Following | None:
-    return following.follow(integration, repository_id)
+    return following.follow(integration, repository_id, _on_proposed, planning.end)
+
+
+def _on_proposed(module: Module, pull_request: PullRequest, revision: int, sha: str) -> None:
+    """Have shown on a revision what its check says, and what it changes in stacks."""
+    reporting.report_revision(module, pull_request, revision, sha)
+    planning.want(module, pull_request, revision, sha)
 
 
 def decisions_on(delivery: Delivery) -> Part | None:

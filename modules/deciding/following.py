@@ -18,8 +18,10 @@ from stacks.module_registry import Facts, PushedRef, Verdict
 from vcs_integrations.models import Delivery, Integration, Repository
 from vcs_integrations.providers.events import RefChanged
 
-# Is told of each revision of a pull request whose code may be executed, and of its commit
-OnProposed = Callable[[Module, PullRequest, int, str], None]
+# Is told of a revision of a pull request whose code may be executed, and of its commit
+OnProposed = Callable[[Module, PullRequest, int, str], object]
+# Is told that a pull request proposes nothing to any module, perhaps not any more
+OnEnded = Callable[[PullRequest], object]
 
 _any_module = Prepared(
     lambda: (
@@ -34,7 +36,7 @@ _any_module = Prepared(
 
 
 def follow(
-    integration: Integration, repository_id: str, on_proposed: Sequence[OnProposed] = ()
+    integration: Integration, repository_id: str, on_proposed: OnProposed, on_ended: OnEnded
 ) -> "Followed | None":
     """Return the modules of a repository; None, by one query, where there is none."""
     if not _any_module.rows(integration=integration.pk, repository=repository_id):
@@ -46,7 +48,7 @@ def follow(
     for one in modules:  # one instance, and so one client
         one.repository = modules[0].repository
         one.repository.integration = integration
-    return Followed(modules, on_proposed) if modules else None
+    return Followed(modules, on_proposed, on_ended) if modules else None
 
 
 @dataclass(frozen=True)
@@ -54,7 +56,8 @@ class Followed:
     """The modules of one repository: a `stacks.module_registry.Following`."""
 
     modules: Sequence[Module]
-    on_proposed: Sequence[OnProposed]
+    on_proposed: OnProposed
+    on_ended: OnEnded
 
     @property
     def repository(self) -> Repository:
@@ -94,16 +97,20 @@ class Followed:
         subject = pull_requests.subject_of(pull_request, revision)
         ledger = Ledger(self.modules, [subject])
         found: list[Verdict | None] = []
+        is_proposed = False
         for module in self.modules:
-            if ledger.has_decided(module, subject):
-                found.append(ledger.repeat(module, subject, delivery))
-                continue
             decided = pull_requests.decide(module, pull_request, sha, paths)
             if decided.rule == Rule.PROPOSED:
+                is_proposed = True
                 check_once(module, sha)
-                for tell in self.on_proposed:
-                    tell(module, pull_request, revision, sha)
-            found.append(ledger.add(module, subject, decided, delivery))
+                # Also where it was proposed before: it may be open again.
+                self.on_proposed(module, pull_request, revision, sha)
+            if ledger.has_decided(module, subject):
+                found.append(ledger.repeat(module, subject, delivery))
+            else:
+                found.append(ledger.add(module, subject, decided, delivery))
+        if not is_proposed:
+            self.on_ended(pull_request)
         ledger.save()
         return [one for one in found if one]
 

@@ -1,7 +1,7 @@
 """Pull requests to a module's branch are read and their commits checked, without a stack, too."""
 
-from modules.models import Check, Module
-from stacks.models import PullRequest, Report
+from modules.models import Check, Impact, Module
+from stacks.models import PullRequest
 from tests.builders import make_module, make_stack
 from tests.emulator.model import Repository
 from tests.modules.deciding.hearing import Hearing, checked, read_again, rules
@@ -28,7 +28,6 @@ def test_each_revision_is_checked_once(
     hearing.deliver()
     assert PullRequest.objects.get().status == "merged"
     assert Check.objects.count() == 2
-    assert not Report.objects.exists()
 
 
 def test_code_of_a_fork_is_not_executed(
@@ -66,3 +65,19 @@ def test_stacks_of_the_repository_are_decided_as_ever(
     hearing.deliver()
     assert [run.sha for run in stack.runs.all()] == [sha]
     assert checked(module) == [sha]
+
+
+def test_the_impact_on_stacks_is_planned_until_the_pull_request_ends(
+    module: Module, repository: Repository, hearing: Hearing
+) -> None:
+    repository.push({"a.tf": "1"}, branch="topic")
+    one = repository.open_pull_request("topic")
+    hearing.deliver()
+    sha = one.push({"a.tf": "2"})
+    hearing.deliver()
+    found = Impact.objects.order_by("revision")
+    assert [(each.revision, each.is_superseded) for each in found] == [(1, True), (2, False)]
+    assert found.last().sha == sha  # type: ignore[union-attr]
+    one.abandon()
+    hearing.deliver()
+    assert all(each.is_superseded or each.due_at is None for each in found.all())
