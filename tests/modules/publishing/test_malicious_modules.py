@@ -182,12 +182,15 @@ def test_a_test_without_end_is_ended(
 
 
 def test_what_is_printed_without_end_is_cut(module: Module, repository: Repository) -> None:
-    """Terraform prints the line of an error."""
-    code = f'output "a" {{\n  value = var.b # {"x" * 2_000_000}\n}}\n'
+    """Terraform prints the line of each error."""
+    code = "".join(
+        f'output "a{number}" {{\n  value = var.b # {"x" * 40_000}\n}}\n' for number in range(50)
+    )
     tagged(module, repository, {"main.tf": code})
     (check,) = work()
     assert "The log is cut here" in check.log
     assert len(check.log) < 1024 * 1024 + 1000
+    assert "(and 49 more)" in check.failure
     assert len(check.failure) < 500
 
 

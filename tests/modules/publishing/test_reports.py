@@ -8,6 +8,7 @@ from modules.publishing.ending import Publication, end
 from modules.publishing.reporting import report_revision
 from stacks.models import PullRequest, Report
 from stacks.models.report import What
+from stacks.module_registry import module_registry
 from tests.emulator.model import Repository
 from tests.modules.publishing.conftest import ask, state, waiting
 from tests.stacks.reports.sender import send_all, summaries
@@ -105,6 +106,19 @@ def test_a_pull_request_shows_the_check_of_what_it_proposes(
         (f"stackhook/{NAME}", 1)
     }
     assert not Report.objects.filter(what=What.COMMIT_STATUS).exists()
+
+
+def test_a_revision_that_is_decided_is_checked_and_shown(
+    module: Module, repository: Repository
+) -> None:
+    one = proposed(module, repository)
+    followed = module_registry().follow(module.integration, module.repository.external_id)
+    assert followed
+    followed.decide_pull_request(one, 1, one.source_sha, None, None)
+    end(claimed(), [], None, "")
+    send_all()
+    posted = {str(each.context) for each in repository.pull_request(one.number).statuses}
+    assert posted == {f"stackhook/{NAME}", "stackhook/impact.fabrikam.network.azurerm"}
 
 
 def test_a_module_that_is_deleted_leaves_no_pending_status(
