@@ -12,6 +12,8 @@ from django.views.decorators.http import require_safe
 from core.http import HtmxHttpRequest
 from core.keyset import keyset_page
 from modules.documents.readme import render as render_readme
+from modules.impact.behind import stacks_behind
+from modules.impact.uses import users_of
 from modules.models import Module, VersionState
 from modules.overview.module_list import module_list_of
 from modules.overview.usage import constraint_from, usage_of
@@ -44,12 +46,15 @@ def module(request: HttpRequest, namespace: str, name: str, system: str) -> Http
     if newest:
         newest.refresh_from_db(fields=["readme", "documentation"])
         newest.module = found
+    uses = users_of(found)
     context = {
         "module": found,
         "version": newest,
         "usage": usage_of(found, constraint_from(newest) if newest else ""),
         "readme": render_readme(newest.readme) if newest else "",
         "documentation": newest.documentation if newest else {},
+        "uses": uses,
+        "behind": {one.stack for one in stacks_behind(found, uses)},
         "waiting": found.versions.filter(state=VersionState.WAITING).count(),
     }
     return render(request, "modules/overview/module.html", context)

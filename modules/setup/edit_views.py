@@ -9,10 +9,11 @@ from django.views.decorators.http import require_http_methods
 
 from accounts.audit.records import Verb, record
 from accounts.roles import admin_required
+from modules.impact.uses import users_of
 from modules.models import Module, ModuleVersion
 from modules.overview.version_views import found_version
 from modules.overview.views import found_module
-from modules.setup.deleting import delete, stacks_using
+from modules.setup.deleting import delete
 from modules.setup.forms import DeleteModuleForm, EditModuleForm, YankForm
 
 # What decides which tags are versions: with another one, all tags are read again.
@@ -46,7 +47,7 @@ def _change(request: HttpRequest, found: Module, form: EditModuleForm) -> None:
 def delete_module(request: HttpRequest, namespace: str, name: str, system: str) -> HttpResponse:
     """Delete a module with its versions; where stacks use it, only with its address typed."""
     found = found_module(namespace, name, system)
-    stacks = stacks_using(found)
+    stacks = [use.stack for use in users_of(found)]
     typed = request.POST if request.method == "POST" else None
     form = DeleteModuleForm(typed, found, is_used=bool(stacks))
     if form.is_valid():

@@ -16,6 +16,7 @@ from tests.browser import (  # noqa: F401 - they add states
     hook_scenes,
     impact_scenes,
     module_scenes,
+    registry_scenes,
     sharing_scenes,
     token_scenes,
     trigger_scenes,

@@ -9,8 +9,11 @@ from django.test import Client
 from django.utils import timezone
 from pytest_django import Settings
 
+from modules.impact.uses import registry_address
 from modules.models import Check, CheckState, Module, ModuleDecision, ModuleVersion, VersionState
-from tests.builders import make_module, make_version
+from stacks.models import RegistrySource
+from stacks.rules.states import State
+from tests.builders import make_module, make_run, make_stack, make_version
 from vcs_integrations.connections.unlinking import unlink
 from vcs_integrations.models import Delivery, Integration
 
@@ -63,7 +66,7 @@ def test_the_page_documents_the_newest_version(member: Client, module: Module) -
     make_version(module, "2.0.0-rc.1", readme="<p>Not yet</p>")
     response = member.get(PAGE)
     page = words(response)
-    assert "Newest version 1.10.1" in page
+    assert "Newest 1.10.1" in page
     assert "<h3>Net</h3>" in response.content.decode()
     assert "Old" not in page
     assert "Not yet" not in page
@@ -161,6 +164,17 @@ def test_a_detached_module_says_so_on_each_of_its_pages(member: Client, module: 
         page = words(member.get(f"{PAGE}{path}"))
         assert "This module is detached." in page
         assert "published ones are still served" in page
+
+
+def test_the_page_says_how_many_stacks_use_it_and_are_behind(
+    member: Client, module: Module
+) -> None:
+    assert "Used by no stack yet" in words(member.get(PAGE))
+    make_version(module, "1.1.0")
+    for name, number in (("A", "1.0.0"), ("B", "1.1.0")):
+        run = make_run(make_stack(module.integration, name), 1, state=State.FINISHED)
+        RegistrySource.objects.create(run=run, address=registry_address(module), version=number)
+    assert "Used by 2 stacks 1 behind" in words(member.get(PAGE))
 
 
 # Versions
@@ -276,7 +290,8 @@ def test_a_moved_and_a_deleted_tag_are_explained(
     page = words(member.get(f"{PAGE}versions/1.0.0/"))
     assert "The tag was moved. v1.0.0 is at bbbbbbbb" in page
     assert "the code of aaaaaaaa is still served" in page
-    assert "The tag was deleted 3 hours ago" in page
+    assert "The tag was deleted. The version is still served" in page
+    assert "v1.0.0 deleted 3 hours ago" in page
     assert "an admin can yank it" in page
     assert "yank it to take it back" in words(admin.get(f"{PAGE}versions/1.0.0/"))
 

@@ -9,6 +9,7 @@ from django.utils import timezone
 from accounts.audit.records import Verb, entries
 from modules.models import Archive, Module, ModuleVersion, VersionState
 from stacks.models import RegistrySource
+from stacks.rules.states import State
 from tests.builders import make_module, make_run, make_stack, make_version
 from tests.emulator import Emulator
 from tests.emulator.model import Organization, Project
@@ -131,7 +132,7 @@ def test_an_admin_deletes_a_module_that_nobody_uses(admin: Client, version: Modu
 def test_a_module_that_stacks_use_is_deleted_only_with_its_address_typed(
     admin: Client, module: Module, how: str
 ) -> None:
-    run = make_run(make_stack(module.integration, "Network"), 1)
+    run = make_run(make_stack(module.integration, "Network"), 1, state=State.FINISHED)
     if how == "registry":
         RegistrySource.objects.create(
             run=run, address=f"stackhook.example.com/{ADDRESS}", version="1.0.0"
