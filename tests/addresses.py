@@ -13,7 +13,7 @@ from django.utils import timezone
 from accounts.models import PersonalToken, User
 from accounts.roles import Role
 from accounts.tokens.records import create_token
-from modules.models import Check, CheckState, ModuleVersion
+from modules.models import Check, CheckState, Impact, ImpactPlan, ModuleVersion
 from modules.registry.links import link_to
 from stacks.models import (
     Attachment,
@@ -119,6 +119,7 @@ class World:
             "name": self.module_version.module.name,
             "system": self.module_version.module.system,
             "version_number": self.module_version.number,
+            "pull_number": self.fork.number,
             "provider_slug": "azure-devops",
             "endpoint": self.integration.endpoint.uuid,
         }
@@ -162,6 +163,9 @@ def make_world(integration: Integration) -> World:
     module = make_module(integration)
     make_check(module, f"{1:040x}", state=CheckState.PASSED)
     person = make_person("dave", Role.MEMBER)
+    fork = make_fork(stack)
+    impact = Impact.objects.create(module=module, pull_request=fork, revision=1, sha=f"{1:040x}")
+    ImpactPlan.objects.create(impact=impact, stack=stack, place=1, is_wanted=False)
     return World(
         integration=integration,
         unlinked=unlinked,
@@ -176,7 +180,7 @@ def make_world(integration: Integration) -> World:
         detached=detached,
         grant=StateGrant.objects.create(stack=stack, reader=detached),
         dependency=Dependency.objects.create(stack=stack, on=detached),
-        fork=make_fork(stack),
+        fork=fork,
         delivery=Delivery.objects.create(
             integration=integration, outcome="test", event_type="git.push", body=b'{"a": 1}'
         ),

@@ -119,7 +119,7 @@ def test_a_breaking_change_of_a_module_is_shown_before_it_is_merged(
     expect(page.get_by_role("row", name="Shop")).to_contain_text("Destroys")
     expect(page.get_by_role("row", name="Office")).to_contain_text("Missing required argument")
     page.get_by_role("row", name="Shop").get_by_role("link", name="Run 2").click()
-    expect(page.get_by_text("Started by a pull request of a module")).to_be_visible()
+    expect(page.get_by_text("Started by a pull request of a module", exact=True)).to_be_visible()
     expect(page.get_by_role("region", name="Plan")).to_contain_text("terraform_data.gateway")
     shop = Stack.objects.get(name="Shop")
     assert shop.state_versions.count() == 1  # nothing was applied, and nothing written
