@@ -1,7 +1,7 @@
 """The notice about a tag that was moved after its version was published."""
 
-from modules.models import ModuleVersion
-from vcs_integrations.models import NoticeKind
+from modules.models import Module, ModuleVersion
+from vcs_integrations.models import Notice, NoticeKind
 from vcs_integrations.notices.records import notify, withdraw
 
 
@@ -23,6 +23,12 @@ def notify_of_move(version: ModuleVersion) -> None:
 def withdraw_notice_of_move(version: ModuleVersion) -> None:
     """Withdraw the notice: the tag is back, or gone, or the version was yanked."""
     withdraw(version.module.integration, NoticeKind.TAG_MOVED, key=_key(version))
+
+
+def withdraw_notices_about(module: Module) -> None:
+    """Withdraw the notices about all versions of a module that is deleted."""
+    notices = Notice.objects.filter(integration=module.integration, kind=NoticeKind.TAG_MOVED)
+    notices.filter(key__startswith=f"{module.pk}:").withdraw()
 
 
 def _key(version: ModuleVersion) -> str:

@@ -9,6 +9,7 @@ from django.views.decorators.http import require_http_methods
 
 from accounts.audit.records import Verb, record
 from accounts.roles import admin_required
+from modules.deciding.moved_tags import notify_of_move, withdraw_notice_of_move
 from modules.impact.uses import users_of
 from modules.models import Module, ModuleVersion
 from modules.overview.version_views import found_version
@@ -89,6 +90,7 @@ def yank_version(
                 )
             )
             if yanked:  # otherwise somebody else did it at the same moment
+                withdraw_notice_of_move(found)
                 record(request, Verb.VERSION_YANKED, found, reason)
         messages.success(request, f"Version {found.number} was yanked")
         return redirect(found)
@@ -113,5 +115,7 @@ def restore_version(
         if yanked.update(yanked_at=None, yanked_by_name="", yanked_because=""):
             note = f"Was yanked by {found.yanked_by_name}: {found.yanked_because}"
             record(request, Verb.VERSION_RESTORED, found, note)
+            if found.moved_to:
+                notify_of_move(found)
     messages.success(request, f"Version {found.number} was restored")
     return redirect(found)

@@ -7,6 +7,7 @@ from django.test import Client
 from django.utils import timezone
 
 from accounts.audit.records import Verb, entries
+from modules.deciding.moved_tags import notify_of_move
 from modules.models import Archive, Module, ModuleVersion, VersionState
 from stacks.models import RegistrySource
 from stacks.rules.states import State
@@ -15,7 +16,7 @@ from tests.emulator import Emulator
 from tests.emulator.model import Organization, Project
 from tests.stacks.conftest import errors
 from vcs_integrations.connections.unlinking import unlink
-from vcs_integrations.models import Integration
+from vcs_integrations.models import Integration, Notice
 
 ADDRESS = "fabrikam/network/azurerm"
 PAGE = f"/modules/{ADDRESS}/"
@@ -170,6 +171,22 @@ def test_an_admin_yanks_a_version_with_a_reason(admin: Client, version: ModuleVe
     page = admin.get(path).content.decode()
     assert "It leaks" in page
     assert f'href="{path}restore/"' in page
+
+
+def test_a_moved_tag_needs_no_attention_once_its_version_is_yanked(
+    admin: Client, version: ModuleVersion
+) -> None:
+    version.moved_to = "b" * 40
+    version.save()
+    notify_of_move(version)
+    path = f"{PAGE}versions/1.0.0/"
+    admin.post(f"{path}yank/", {"reason": "It leaks"})
+    assert not Notice.objects.unfixed().exists()
+    admin.post(f"{path}restore/")
+    assert Notice.objects.unfixed().get().kind == "tag_moved"
+    admin.post(f"{PAGE}delete/")
+    assert not Module.objects.exists()
+    assert not Notice.objects.unfixed().exists()
 
 
 def test_yanking_twice_keeps_the_first_reason(admin: Client, version: ModuleVersion) -> None:
