@@ -1,5 +1,7 @@
 """What stacks ask of modules: a `stacks.module_registry.ModuleRegistry`."""
 
+from django.db.models import Count, Window
+
 from modules.deciding import following
 from modules.impact import planning, reports
 from modules.impact.behind import modules_behind
@@ -38,8 +40,9 @@ def decisions_on(delivery: Delivery) -> Part | None:
 
 def dependents_of(integration: Integration) -> Part:
     """Return the modules that unlinking an integration would detach."""
-    modules = Module.objects.of(integration)
-    context = {"count": modules.count(), "first": modules[:MODULES_SHOWN]}
+    counted = Module.objects.of(integration).annotate(count=Window(Count("pk")))
+    first = list(counted[:MODULES_SHOWN])
+    context = {"count": vars(first[0])["count"] if first else 0, "first": first}
     return Part("modules/deciding/dependents.html", context)
 
 

@@ -39,10 +39,10 @@ def decisions_on(delivery: Delivery) -> Part | None:
 
 def dependents_of(integration: Integration) -> Part:
     """Return the stacks and modules that unlinking an integration would detach."""
-    stacks = Stack.objects.of(integration)
+    first = list(Stack.objects.of(integration).annotate(count=Window(Count("pk")))[:STACKS_SHOWN])
     context = {
-        "count": stacks.count(),
-        "first": stacks[:STACKS_SHOWN],
+        "count": vars(first[0])["count"] if first else 0,
+        "first": first,
         "modules": module_registry().dependents_of(integration),
     }
     return Part("stacks/overview/dependents.html", context)

@@ -28,9 +28,10 @@ def newest_version(module: Module) -> ModuleVersion | None:
     return next((one for one, version in numbered if not version.is_prerelease), None)
 
 
-def stacks_behind(module: Module, uses: Sequence[Use]) -> list[Behind]:
+def stacks_behind(
+    module: Module, uses: Sequence[Use], newest: ModuleVersion | None
+) -> list[Behind]:
     """Return which uses of a module are of an older version than the newest, in their order."""
-    newest = newest_version(module)
     if newest is None:
         return []
     return [one for use in uses for one in _behind(module, use, newest)]

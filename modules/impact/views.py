@@ -40,15 +40,15 @@ def _impact(namespace: str, name: str, system: str, pull_number: int) -> Impact:
 def stacks(request: HttpRequest, namespace: str, name: str, system: str) -> HttpResponse:
     """The stacks that use a module, and pull requests that were planned in them."""
     module = _module(namespace, name, system)
-    uses = users_of(module)
+    uses, newest = users_of(module), newest_version(module)
     recent = module.impacts.filter(is_superseded=False).select_related(
         "module", "pull_request__repository__integration"
     )
     context = {
         "module": module,
         "uses": uses,
-        "behind": stacks_behind(module, uses),
-        "newest": newest_version(module),
+        "behind": stacks_behind(module, uses, newest),
+        "newest": newest,
         "impacts": [table_of(one) for one in recent[:IMPACTS_SHOWN]],
     }
     return render(request, "modules/impact/stacks.html", context)

@@ -12,7 +12,7 @@ from django.views.decorators.http import require_safe
 from core.http import HtmxHttpRequest
 from core.keyset import keyset_page
 from modules.documents.readme import render as render_readme
-from modules.impact.behind import stacks_behind
+from modules.impact.behind import newest_version, stacks_behind
 from modules.impact.uses import users_of
 from modules.models import Module, VersionState
 from modules.overview.module_list import module_list_of
@@ -54,7 +54,7 @@ def module(request: HttpRequest, namespace: str, name: str, system: str) -> Http
         "readme": render_readme(newest.readme) if newest else "",
         "documentation": newest.documentation if newest else {},
         "uses": uses,
-        "behind": {one.stack for one in stacks_behind(found, uses)},
+        "behind": {one.stack for one in stacks_behind(found, uses, newest_version(found))},
         "waiting": found.versions.filter(state=VersionState.WAITING).count(),
     }
     return render(request, "modules/overview/module.html", context)

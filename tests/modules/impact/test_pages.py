@@ -42,7 +42,7 @@ def test_the_page_of_a_module_names_its_stacks_and_those_behind(
     assert "1.2.0 by ~&gt; 1.0 Run 2" in text
     assert "11111111 by git, v1.0.0" in text
     assert "Its constraint ~&gt; 1.0 holds it back." in text
-    assert "2 stacks are behind 2.0.0." in shown(member, module.get_absolute_url())
+    assert "2 stacks 2 behind" in shown(member, module.get_absolute_url())
     text = shown(member, stack.get_absolute_url())
     assert f"{module.address} 1.2.0, newest is 2.0.0. Its constraint ~&gt; 1.0 holds it" in text
 

@@ -82,7 +82,10 @@ def test_stacks_behind_are_named_with_what_holds_them_back(module: Module) -> No
         use(module, stack, version=version, constraint=constraint)
     for name, ref in (("Tag", "v1.2.0"), ("Branch", "main")):
         fetch(module, make_stack(repository, name), "network", ref=ref)
-    found = {one.stack.name: one.reason for one in stacks_behind(module, users_of(module))}
+    found = {
+        one.stack.name: one.reason
+        for one in stacks_behind(module, users_of(module), newest_version(module))
+    }
     expected = {name: reason for name, (_, _, reason) in cases.items() if reason}
     assert found == expected | {"Tag": "The ref v1.2.0 holds it back."}
     held = Stack.objects.get(name="Held")
@@ -96,4 +99,6 @@ def test_tags_with_a_prefix_are_of_one_module_of_several(module: Module) -> None
     repository = make_repository(module.integration)
     for name, ref in (("Ours", "network/v1.0.0"), ("Others", "storage/v1.0.0")):
         fetch(module, make_stack(repository, name), ref=ref)
-    assert [one.stack.name for one in stacks_behind(module, users_of(module))] == ["Ours"]
+    assert [
+        one.stack.name for one in stacks_behind(module, users_of(module), newest_version(module))
+    ] == ["Ours"]
