@@ -58,13 +58,18 @@ class Row:
         return self.outcome in {Outcome.DESTROYS, Outcome.CHANGES, Outcome.NO_CHANGES}
 
     @property
+    def failure(self) -> str:
+        """Why its plan failed: what the first error says, or else what the run says."""
+        return (headline_of(self.run) or self.run.failure) if self.run else ""
+
+    @property
     def text(self) -> str:
         """What became of it, in a few words."""
         run = self.run
         if run is None:
             return self.plan.why_not or ("waiting" if self.plan.is_wanted else "not planned yet")
         if run.state == State.FAILED:
-            return f"failed: {headline_of(run) or run.failure}" if run.failure else "failed"
+            return f"failed: {self.failure}" if self.failure else "failed"
         if self.outcome == Outcome.NO_CHANGES:
             return "no changes"
         if run.state == State.QUEUED:

@@ -61,6 +61,10 @@ def test_the_page_of_an_impact_shows_each_stack_and_plans_the_rest_with_a_click(
     assert "3 stacks: 1 destroying, 2 left for a click" in text
     assert "One 1 2 3 Destroys 1 to add, 2 to change, 3 to destroy Run 2" in text
     assert "2 more stacks use the module." in text
+    errors = "Error: Missing required argument\n\n  on main.tf"
+    failed = {"state": State.FAILED, "failure": "The plan failed.", "errors": errors}
+    Run.objects.filter(pk=run.pk).update(**failed)
+    assert "One Failed Missing required argument Run 2" in shown(member, page)
     answer = member.post(f"{page}plan-rest/")
     assert answer["Location"] == page
     assert entries().filter(verb=Verb.PULL_REQUESTS_PLANNED).get().note == "2 stacks"
