@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import re
 import tarfile
 from pathlib import Path
 
@@ -190,7 +191,7 @@ def test_what_is_printed_without_end_is_cut(module: Module, repository: Reposito
     (check,) = work()
     assert "The log is cut here" in check.log
     assert len(check.log) < 1024 * 1024 + 1000
-    assert "(and 49 more)" in check.failure
+    assert re.search(r"\(and \d+ more\)", check.failure)  # as many as the end of the output has
     assert len(check.failure) < 500
 
 
