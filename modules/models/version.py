@@ -67,7 +67,7 @@ class ModuleVersionQuerySet(models.QuerySet["ModuleVersion"]):
         return self.filter(state=VersionState.PUBLISHED)
 
     def listed(self) -> Self:
-        """Those that the registry lists: it serves yanked ones only to who names them exactly."""
+        """Those that the registry lists for everybody."""
         return self.published().filter(yanked_at=None)
 
     def releases(self) -> Self:

@@ -72,7 +72,7 @@ def delete_module(request: HttpRequest, namespace: str, name: str, system: str) 
 def yank_version(
     request: HttpRequest, namespace: str, name: str, system: str, version_number: str
 ) -> HttpResponse:
-    """Hide a version from constraints; code that names it exactly still gets it."""
+    """Hide a version from all who did not load it before."""
     found = found_version(namespace, name, system, version_number)
     if not found.is_published or found.is_yanked:
         return redirect(found)

@@ -158,8 +158,8 @@ def test_a_module_that_stacks_use_is_deleted_only_with_its_address_typed(
 def test_an_admin_yanks_a_version_with_a_reason(admin: Client, version: ModuleVersion) -> None:
     path = f"{PAGE}versions/1.0.0/"
     page = admin.get(f"{path}yank/").content.decode()
-    assert "The registry no longer lists it" in page
-    assert "still gets it" in page
+    assert "Nobody else finds it from now on" in page
+    assert "Only stacks and people that loaded it before still find it." in page
     refused = admin.post(f"{path}yank/", {"reason": "  "})
     assert errors(refused, "reason") == "Say why, for those who use this version."
     assert admin.post(f"{path}yank/", {"reason": "It leaks"})["Location"] == path
