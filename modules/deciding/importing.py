@@ -128,7 +128,7 @@ class Listing:
 def _compare_tags(module: Module, client: Client) -> None:
     repository, began_at = module.repository, timezone.now()
     wanted = tags.prefixes(_modules_of(repository))
-    listing = _list(repository, wanted, client)
+    listing = list_refs(repository, wanted, client)
     with transaction_in_line():
         _lock(repository)
         changed = _store_changes(repository, listing, wanted)
@@ -150,7 +150,7 @@ def _compare_tags(module: Module, client: Client) -> None:
         others.filter(due_at__lte=began_at).update(due_at=timezone.now() + COMPARE_EVERY)
 
 
-def _list(repository: Repository, wanted: Collection[str], client: Client) -> Listing:
+def list_refs(repository: Repository, wanted: Collection[str], client: Client) -> Listing:
     """List the tags, and read of those with the wanted prefixes what is not known of them."""
     newest = client.newest_push(repository.external_id)
     listed = client.tags(repository.external_id)

@@ -124,7 +124,7 @@ def test_a_breaking_change_of_a_module_is_shown_before_it_is_merged(
     shop = Stack.objects.get(name="Shop")
     assert shop.state_versions.count() == 1  # nothing was applied, and nothing written
 
-    # The next revision mends it, and the same comment says so.
+    # The next revision repairs it, and the same comment says so.
     modules.push({"network/main.tf": RELEASED + OUTPUT}, branch="better")
     PullRequest.objects.filter(pk=row.pk).update(revision=2, source_sha=modules.tip("better"))
     row.refresh_from_db()
@@ -132,5 +132,5 @@ def test_a_breaking_change_of_a_module_is_shown_before_it_is_merged(
     plan_all()
     [comment] = thread.comments
     assert "2 stacks: 2 without changes" in comment.content
-    [status] = proposed.latest_statuses(1)
+    [status] = proposed.latest_statuses(2)
     assert (status.state, status.description) == ("succeeded", "2 stacks: 2 without changes")

@@ -101,7 +101,7 @@ def test_a_push_that_is_newer_than_the_list_counts(
     repository.push({"a.tf": "1"})
     repository.tag("v1.0.0")
     hearing.deliver()
-    really_list = importing._list
+    really_list = importing.list_refs
 
     def then_pushed(*arguments: Any) -> Any:
         listing = really_list(*arguments)
@@ -111,7 +111,7 @@ def test_a_push_that_is_newer_than_the_list_counts(
         hearing.deliver()
         return listing
 
-    monkeypatch.setattr(importing, "_list", then_pushed)
+    monkeypatch.setattr(importing, "list_refs", then_pushed)
     list_tags(module)
     newest = repository.sha("main")
     assert versions(module) == {
@@ -203,13 +203,13 @@ def test_a_worker_that_lost_its_module_stores_nothing(
     module: Module, repository: Repository, hearing: Hearing, monkeypatch: Any
 ) -> None:
     repository.tag("v1.0.0")
-    really_list = importing._list
+    really_list = importing.list_refs
 
     def then_lost(*arguments: Any) -> Any:
         Module.objects.update(lease_token="another", lease_until=timezone.now())
         return really_list(*arguments)
 
-    monkeypatch.setattr(importing, "_list", then_lost)
+    monkeypatch.setattr(importing, "list_refs", then_lost)
     assert import_next()
     assert not ModuleVersion.objects.exists()
     assert rules(module) == []
