@@ -159,7 +159,7 @@ def test_an_admin_yanks_a_version_with_a_reason(admin: Client, version: ModuleVe
     path = f"{PAGE}versions/1.0.0/"
     page = admin.get(f"{path}yank/").content.decode()
     assert "Nobody else finds it from now on" in page
-    assert "Only stacks and people that loaded it before still find it." in page
+    assert "only for the stacks and people that loaded it before" in page
     refused = admin.post(f"{path}yank/", {"reason": "  "})
     assert errors(refused, "reason") == "Say why, for those who use this version."
     assert admin.post(f"{path}yank/", {"reason": "It leaks"})["Location"] == path
