@@ -1,47 +1,22 @@
-"""Reading `.stackhook/config.yml`: the commands that code has run before and after each step.
-
-Anybody who can open a pull request can write it, so it is small, and read without what makes YAML
-dangerous: tags, which make objects, and aliases, which make much of little.
-"""
+"""Reading `.stackhook/config.yml`: the commands that code has run before and after each step."""
 
 from collections.abc import Mapping
 from typing import Any
 
-import yaml
-
 from stacks.arguments.arguments import MOMENTS
 from stacks.execution.output.terminal import harmless
+from stacks.sources.yaml_files import HasAlias, NoYaml, TooDeep, load_yaml
 
 FOLDER, NAME = ".stackhook", "config.yml"
 FILE = f"{FOLDER}/{NAME}"
 LARGEST = 64 * 1024  # bytes
 MOST_COMMANDS = 20
 LONGEST_COMMAND = 2000
-DEEPEST = 10
 EXAMPLE = "Write commands: and below it, for example, before_plan: with a list of commands."
 
 
 class InvalidCommands(Exception):
     """The file is not as it has to be; the text is the rest of a sentence about it."""
-
-
-class _Loader(yaml.BaseLoader):
-    """Makes text, lists and mappings, and nothing else.
-
-    Its parser in C would crash the worker over a file of brackets.
-    """
-
-    depth = 0
-
-    def compose_node(self, parent: Any, index: Any) -> Any:
-        if self.check_event(yaml.AliasEvent):
-            raise InvalidCommands("has an alias, like *a. Write the text itself.")
-        if self.depth > DEEPEST:
-            raise InvalidCommands(f"is not understood. {EXAMPLE}")
-        self.depth += 1
-        node = super().compose_node(parent, index)
-        self.depth -= 1
-        return node
 
 
 def read_commands(content: bytes) -> Mapping[str, list[str]]:
@@ -58,12 +33,14 @@ def read_commands(content: bytes) -> Mapping[str, list[str]]:
 
 def _loaded(content: bytes) -> Any:
     try:
-        return yaml.load(content, _Loader)  # noqa: S506 - it makes no objects
-    except yaml.MarkedYAMLError as error:
-        where = f" in line {error.problem_mark.line + 1}" if error.problem_mark else ""
-        raise InvalidCommands(f"is no YAML{where}: {error.problem}.") from None
-    except (yaml.YAMLError, ValueError, RecursionError):
-        raise InvalidCommands("is no YAML that can be read.") from None
+        return load_yaml(content)
+    except HasAlias:
+        raise InvalidCommands("has an alias, like *a. Write the text itself.") from None
+    except TooDeep:
+        raise InvalidCommands(f"is not understood. {EXAMPLE}") from None
+    except NoYaml as error:
+        problem = f": {error.problem}" if error.problem else ""
+        raise InvalidCommands(f"is no YAML{error.where}{problem}.") from None
 
 
 def _mapping(found: Any, name: str, known: set[str]) -> dict[str, Any]:
