@@ -4,13 +4,16 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from django.db import InterfaceError, OperationalError, connection, transaction
+from django.db.models import QuerySet
 
 # What is raised while there is no database: nothing was done, and it recovers.
 DATABASE_IS_AWAY = (OperationalError, InterfaceError)
 # For the others to come in, in seconds: they look again after growing pauses.
 GAP = 0.002
+DELETED_AT_ONCE = 500
 _turn = threading.Lock()
 
 
@@ -29,3 +32,10 @@ def transaction_in_line() -> Iterator[None]:
         with transaction.atomic():
             yield
         time.sleep(GAP)
+
+
+def delete_in_portions(rows: QuerySet[Any]) -> None:
+    """Delete rows, some at a time, so that a webhook gets its turn to write in between."""
+    keys = rows.order_by().values_list("pk", flat=True)
+    while portion := list(keys[:DELETED_AT_ONCE]):
+        rows.model._default_manager.filter(pk__in=portion).delete()

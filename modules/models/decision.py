@@ -1,19 +1,17 @@
 """What tags and pushes meant for modules: why there is a version, or none."""
 
-from datetime import timedelta
 from typing import Self
 
-from django.conf import settings
 from django.db import models
 from django.db.models import Q
 from django.utils import timezone
 
+from core.transactions import delete_in_portions
 from modules.models.module import Module
 from modules.models.version import ModuleVersion
 from modules.rules.decisions import REPEATED, RULE_TEXTS, Decided, Rule
+from stacks.models import oldest_kept
 from vcs_integrations.models import Delivery
-
-PRUNED_AT_ONCE = 500
 
 
 class ModuleDecisionQuerySet(models.QuerySet["ModuleDecision"]):
@@ -102,8 +100,4 @@ class ModuleDecision(models.Model):
 
 def prune_module_decisions() -> None:
     """Delete the decisions that were kept as long as deliveries are; the versions stay."""
-    oldest = timezone.now() - timedelta(days=settings.DELIVERY_RETENTION_DAYS)
-    old = ModuleDecision.objects.filter(decided_at__lt=oldest)
-    # In portions, so that a webhook gets its turn to write in between.
-    while portion := list(old.values_list("pk", flat=True)[:PRUNED_AT_ONCE]):
-        ModuleDecision.objects.filter(pk__in=portion).delete()
+    delete_in_portions(ModuleDecision.objects.filter(decided_at__lt=oldest_kept()))

@@ -1,19 +1,17 @@
 """What events meant for stacks: why there is a run, or none."""
 
-from datetime import timedelta
 from typing import Self
 
-from django.conf import settings
 from django.db import models
 from django.utils import timezone
 
+from core.transactions import delete_in_portions
+from stacks.models.pruning import oldest_kept
 from stacks.models.run import Run
 from stacks.models.stack import Stack
 from stacks.rules import triggers
 from stacks.rules.triggers import RULE_TEXTS, Rule
 from vcs_integrations.models import Delivery
-
-PRUNED_AT_ONCE = 500
 
 
 class DecisionQuerySet(models.QuerySet["Decision"]):
@@ -117,8 +115,4 @@ class Decision(models.Model):
 
 def prune_decisions() -> None:
     """Delete the decisions that were kept as long as deliveries are; the runs stay."""
-    oldest = timezone.now() - timedelta(days=settings.DELIVERY_RETENTION_DAYS)
-    old = Decision.objects.filter(decided_at__lt=oldest)
-    # In portions, so that a webhook gets its turn to write in between.
-    while portion := list(old.values_list("pk", flat=True)[:PRUNED_AT_ONCE]):
-        Decision.objects.filter(pk__in=portion).delete()
+    delete_in_portions(Decision.objects.filter(decided_at__lt=oldest_kept()))

@@ -15,7 +15,7 @@ from django.db.models import QuerySet
 from django.utils import timezone
 
 from core.leases import Keeping, LeaseLost
-from core.transactions import DATABASE_IS_AWAY, transaction_in_line
+from core.transactions import DATABASE_IS_AWAY, delete_in_portions, transaction_in_line
 from vcs_integrations.consumer import Batch, NotYet, Outdated, consumer
 from vcs_integrations.models import REPLAYABLE, Delivery, Integration
 from vcs_integrations.providers.base import Outcome, ProviderError
@@ -29,7 +29,6 @@ LEASE = timedelta(seconds=20)
 CLAIMED_AT_ONCE = 50
 # Where reading from the provider takes this long, other workers get what is left.
 HELP_AFTER = LEASE / 2
-PRUNED_AT_ONCE = 500
 RETRY_FIRST_AFTER = timedelta(seconds=5)
 RETRY_AT_LEAST_EVERY = timedelta(minutes=5)
 # After this many, about an hour, a provider isn't waited for: what it would say counts as unknown.
@@ -181,10 +180,7 @@ def replay(deliveries: QuerySet[Delivery]) -> int:
 def prune() -> None:
     """Delete the deliveries that were kept long enough."""
     oldest = timezone.now() - timedelta(days=settings.DELIVERY_RETENTION_DAYS)
-    old = Delivery.objects.filter(received_at__lt=oldest)
-    # In portions, so that a webhook gets its turn to write in between.
-    while portion := list(old.values_list("pk", flat=True)[:PRUNED_AT_ONCE]):
-        Delivery.objects.filter(pk__in=portion).delete()
+    delete_in_portions(Delivery.objects.filter(received_at__lt=oldest))
 
 
 def _claim() -> list[Delivery]:

@@ -10,8 +10,8 @@ from django.test import Client
 from django.utils import timezone
 
 from accounts.models import User
+from core.transactions import DELETED_AT_ONCE
 from stacks.models import LogChunk, PlanFile, Run, RunAction, Stack, prune_runs
-from stacks.models.pruning import PRUNED_AT_ONCE
 from stacks.rules.states import State
 from stacks.runs.views import LOG_SHOWN
 from tests.builders import make_plan, make_run, make_stack
@@ -101,7 +101,7 @@ def test_a_log_is_removed_long_after_its_run_ended_and_the_page_says_so(
 ) -> None:
     newer = make_run(stack, 2, state=State.FINISHED)
     for one in (run, newer):
-        write(one, *["a line of the log"] * (PRUNED_AT_ONCE + 1))
+        write(one, *["a line of the log"] * (DELETED_AT_ONCE + 1))
     long_ago = timezone.now() - timedelta(days=91)
     Run.objects.filter(pk=run.pk).update(moved_at=long_ago)
     prune_runs()
@@ -110,7 +110,7 @@ def test_a_log_is_removed_long_after_its_run_ended_and_the_page_says_so(
     prune_runs()
     page = text(member.get(PAGE))
     assert "Its log is not kept any more." in page and "a line of the log" not in page
-    assert newer.log.count() == PRUNED_AT_ONCE + 1
+    assert newer.log.count() == DELETED_AT_ONCE + 1
     assert member.get(f"{PAGE}log.txt").getvalue() == b""
     Run.objects.filter(pk=run.pk).update(moved_at=timezone.now())
     assert "Nothing was logged." in text(member.get(PAGE))
