@@ -20,7 +20,7 @@ from modules.models import Module, ModuleDecision, Tag, VersionsFrom
 from modules.rules.decisions import Decided, Rule
 from modules.rules.semver import SemVer
 from modules.rules.version_file import path_in
-from stacks.deciding.facts import Facts
+from stacks.deciding.facts import NO_COMMIT, Facts, text_of_tag
 from stacks.module_registry import TagNow
 from vcs_integrations.models import Repository
 from vcs_integrations.providers.base import BACKGROUND, Client, Problem, ProviderError, RemoteTag
@@ -73,7 +73,7 @@ def _read_file(module: Module, client: Client) -> None:
     repository_id = module.repository.external_id
     newest = client.newest_push(repository_id)
     branch = client.branch(repository_id, module.branch)
-    content, commit = "", RemoteCommit("", "", "", None)
+    content, commit = "", NO_COMMIT
     if branch and module.imported_at is None:
         content = client.file_text(repository_id, branch.sha, path_in(module.folder)) or ""
         commit = client.commit(repository_id, branch.sha)
@@ -155,18 +155,19 @@ def list_refs(repository: Repository, wanted: Collection[str], client: Client) -
     newest = client.newest_push(repository.external_id)
     listed = client.tags(repository.external_id)
     known = dict(Tag.objects.filter(repository=repository).values_list("name", "sha"))
-    news = [
+    unknown = [
         tag
         for tag in listed
         if tags.is_version_of(wanted, tag.name) and known.get(tag.name) != tag.sha
     ]
-    commits = _commits(repository, {tag.commit_sha for tag in news}, client)
-    nothing = RemoteCommit("", "", "", None)
+    commits = _commits(repository, {tag.commit_sha for tag in unknown}, client)
     read = {
         tag.name: TagNow(
-            tag.sha, commits.get(tag.commit_sha, nothing), _text(repository, tag, client)
+            tag.sha,
+            commits.get(tag.commit_sha, NO_COMMIT),
+            text_of_tag(client, repository.external_id, tag),
         )
-        for tag in news
+        for tag in unknown
     }
     return Listing(newest.position if newest else 0, listed, read)
 
@@ -180,17 +181,6 @@ def _commits(
         some = client.commits(repository.external_id, wanted[start : start + COMMITS_AT_ONCE])
         found |= {one.sha: one for one in some}
     return found
-
-
-def _text(repository: Repository, tag: RemoteTag, client: Client) -> str:
-    if not tag.is_annotated:
-        return ""
-    try:
-        return client.tag_text(repository.external_id, tag.sha)
-    except ProviderError as error:
-        if error.problem != Problem.NOT_FOUND:
-            raise
-        return ""  # it was moved since it was listed
 
 
 def _store_changes(repository: Repository, listing: Listing, wanted: Collection[str]) -> list[str]:

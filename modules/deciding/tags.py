@@ -10,9 +10,10 @@ from enum import Enum, auto
 from modules.models import Module, Tag, VersionsFrom
 from modules.rules.semver import InvalidVersion
 from modules.rules.tags import LONGEST_NAME, LONGEST_TEXT, read_tag_name
+from stacks.deciding.facts import NO_COMMIT
 from stacks.module_registry import Facts, TagNow
 from vcs_integrations.models import Repository
-from vcs_integrations.providers.events import TAGS, RefChanged, RemoteCommit
+from vcs_integrations.providers.events import TAGS, RefChanged
 
 
 class Seen(Enum):
@@ -81,4 +82,4 @@ def store(row: Tag, now: TagNow, position: int) -> None:
     row.save()
 
 
-NOTHING = TagNow("", RemoteCommit("", "", "", None), "")
+NOTHING = TagNow("", NO_COMMIT, "")

@@ -68,17 +68,17 @@ def advance(
     version = same.first()
     if version is None:
         version = ModuleVersion.of(module, number, "", commit.sha)
-        return _take(version, number, commit, position)
+        return _store(version, number, commit, position)
     if version.is_published:
         sentence = f"Version {version.number} is published already. A new one needs a new number."
         return Decided(Rule.SAME_VERSION, sentence), version
     if version.position is not None and version.position >= position:
         sentence = f"Version {version.number} is of a newer commit, {version.sha[:8]}."
         return Decided(Rule.PASSED_BY, sentence), version
-    return _take(version, number, commit, position)
+    return _store(version, number, commit, position)
 
 
-def _take(
+def _store(
     version: ModuleVersion, number: SemVer, commit: RemoteCommit, position: int
 ) -> tuple[Decided, ModuleVersion]:
     """Let a version that is not published be of a commit, and have it checked."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from modules.impact.uses import Use, uses_by
 from modules.models import Module, ModuleVersion
 from modules.rules.semver import InvalidVersion, SemVer
+from modules.rules.tags import read_tag_name
 from stacks.models import RegistrySource, Stack
 from stacks.rules import versions
 
@@ -23,9 +24,7 @@ class Behind:
 
 def newest_version(module: Module) -> ModuleVersion | None:
     """Return the newest version that is listed and no prerelease."""
-    listed = module.versions.listed().defer("readme", "changelog", "documentation").newest_first()
-    numbered = ((one, SemVer.parse(one.number)) for one in listed.iterator(chunk_size=20))
-    return next((one for one, version in numbered if not version.is_prerelease), None)
+    return module.versions.listed().releases().without_texts().newest_first().first()
 
 
 def stacks_behind(
@@ -54,7 +53,7 @@ def _behind(module: Module, use: Use, newest: ModuleVersion) -> Iterator[Behind]
         if _is_older(got.version, last):
             reasons.setdefault(got.version, _why(got, newest))
     for fetched in use.from_git:
-        version = _version_of_tag(module, fetched.ref)
+        version = _number_of_tag(module, fetched.ref)
         if _is_older(version, last):
             reasons.setdefault(version, f"The ref {fetched.ref} holds it back.")
     for version, reason in reasons.items():
@@ -85,12 +84,10 @@ def _compared(number: str) -> versions.Version:
     return versions.read_version(number.partition("+")[0])
 
 
-def _version_of_tag(module: Module, ref: str) -> str:
-    """Return the version that a ref names as a tag of the module; empty if it names none."""
-    tag = ref.removeprefix("refs/tags/")
-    if module.tag_prefix:
-        prefix = f"{module.tag_prefix}/"
-        if not tag.startswith(prefix):
-            return ""
-        tag = tag.removeprefix(prefix)
-    return tag.removeprefix("v")
+def _number_of_tag(module: Module, ref: str) -> str:
+    """Return the number of the version that a ref names as a tag of the module; empty if none."""
+    try:
+        prefix, version = read_tag_name(ref.removeprefix("refs/tags/"))
+    except InvalidVersion:
+        return ""
+    return str(version) if prefix == module.tag_prefix else ""

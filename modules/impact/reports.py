@@ -9,6 +9,7 @@ from django.conf import settings
 
 from modules.impact.table import Outcome, Row, Table, table_of
 from modules.models import Impact
+from modules.models.module import parts_of
 from stacks.models import Report
 from stacks.module_registry import CommentReport
 from stacks.reports.texts import escaped, status_of, units
@@ -98,14 +99,7 @@ def _count(number: int | None) -> str:
 
 def _impact_of(report: Report) -> Impact | None:
     """Return the impact that a report is about."""
-    namespace, _, rest = report.module.partition("/")
-    name, _, system = rest.partition("/")
-    found = Impact.objects.filter(
-        module__namespace=namespace,
-        module__name=name,
-        module__system=system,
-        sha=report.sha,
-    )
+    found = Impact.objects.filter(sha=report.sha, **parts_of(report.module, "module__"))
     if report.pull_request_id:
         found = found.filter(pull_request=report.pull_request_id, revision=report.revision or 0)
     else:  # of a host whose statuses are those of commits

@@ -13,6 +13,7 @@ from django.db.models import Q
 
 from accounts.tokens.registry_host import host_of
 from modules.models import Module
+from modules.models.module import parts_of
 from stacks.models import ModuleSource, RegistrySource, Run, Stack
 from stacks.models.module_source import newest_initialized_runs
 
@@ -50,9 +51,7 @@ def uses_by(stack: Stack) -> list[tuple[Module, Use]]:
         return []
     wanted = Q(repository__in={one.repository_id for one in fetched})
     for one in got:
-        namespace, _, rest = one.address.removeprefix(prefix).partition("/")
-        name, _, system = rest.partition("/")
-        wanted |= Q(namespace=namespace, name=name, system=system)
+        wanted |= Q(**parts_of(one.address.removeprefix(prefix)))
     found = []
     for module in Module.objects.filter(wanted).with_repository():
         address, folders = registry_address(module), _folders_of_modules(module)

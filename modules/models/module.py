@@ -19,6 +19,14 @@ class VersionsFrom(models.TextChoices):
     FILE = "file", "The version in .stackhook/module.yml on the branch"
 
 
+def parts_of(address: str, lookup: str = "") -> dict[str, str]:
+    """Return the parts of an address as conditions on a module, or on what `lookup` leads to."""
+    namespace, _, rest = address.partition("/")
+    name, _, system = rest.partition("/")
+    parts = {"namespace": namespace, "name": name, "system": system}
+    return {f"{lookup}{part}": value for part, value in parts.items()}
+
+
 class ModuleQuerySet(LeasedQuerySet["Module"]):
     def due(self, at: Moment = None) -> Self:
         """Those whose tags are due to be listed, of repositories that can be read."""

@@ -70,6 +70,10 @@ class ModuleVersionQuerySet(models.QuerySet["ModuleVersion"]):
         """Those that the registry lists for everybody."""
         return self.published().filter(yanked_at=None)
 
+    def without_texts(self) -> Self:
+        """Without what may be long, and only the page of a version shows."""
+        return self.defer("readme", "documentation", "changelog")
+
     def releases(self) -> Self:
         """Those that are no prereleases."""
         return self.exclude(number__regex=PRERELEASE)

@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 from django.conf import settings
 
-from accounts.tokens.registry_host import host_of, why_unusable
+from accounts.tokens.registry_host import why_unusable
+from modules.impact.uses import registry_address
 from modules.models import Module, ModuleVersion
 from modules.rules.semver import SemVer
 
@@ -21,7 +22,7 @@ class Usage:
 def usage_of(module: Module, constraint: str) -> Usage:
     """Return how code uses the versions of a module that a constraint allows; empty is any."""
     name = f"_{module.name}" if module.name[0].isdigit() else module.name
-    source = f"{host_of(settings.PUBLIC_URL)}/{module.address}"
+    source = registry_address(module)
     lines = [f'module "{name}" {{', f'  source  = "{source}"']
     lines += [f'  version = "{constraint}"'] if constraint else []
     return Usage(source, "\n".join([*lines, "}"]), why_unusable(settings.PUBLIC_URL))

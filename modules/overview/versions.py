@@ -8,8 +8,6 @@ from django.db.models.functions import Coalesce
 
 from modules.models import Check, Module, ModuleVersion
 
-LONG = ("readme", "documentation", "changelog")
-
 
 def newest_of(modules: Sequence[Module]) -> dict[int, ModuleVersion]:
     """Return the newest listed version of each module by the module's key, with one query.
@@ -23,7 +21,7 @@ def newest_of(modules: Sequence[Module]) -> dict[int, ModuleVersion]:
         .order_by()
         .values(key=Coalesce(release, Subquery(listed.values("pk")[:1])))
     )
-    found = ModuleVersion.objects.filter(pk__in=keys).defer(*LONG)
+    found = ModuleVersion.objects.filter(pk__in=keys).without_texts()
     return {one.module_id: one for one in found}
 
 

@@ -1,6 +1,7 @@
 """What commits and pull requests of a module's repository show of it: the result of a check."""
 
 from modules.models import Check, CheckState, Module, Outcome, VersionState
+from modules.models.module import parts_of
 from stacks.models import PullRequest, Report
 from stacks.reports.texts import status_of
 from vcs_integrations.providers.base import Status, StatusReport
@@ -22,11 +23,12 @@ def report_revision(module: Module, pull_request: PullRequest, revision: int, sh
 def status_for(report: Report) -> StatusReport | None:
     """Return the status to show where a report about a module says; None without a check."""
     checks = Check.objects.filter(sha=report.sha, module__repository=report.repository)
-    for check in checks.select_related("module"):
-        if check.module.address == report.module:
-            status = STATUSES[CheckState(check.state)]
-            return status_of(report, status, describe(check), check.get_absolute_url())
-    return None
+    of_module = checks.filter(**parts_of(report.module, "module__"))
+    check = of_module.select_related("module").first()
+    if check is None:
+        return None
+    status = STATUSES[CheckState(check.state)]
+    return status_of(report, status, describe(check), check.get_absolute_url())
 
 
 def describe(check: Check) -> str:

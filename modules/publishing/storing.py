@@ -1,11 +1,10 @@
 """Storing archives: each once, by its digest, in parts that a database holds and sends well."""
 
-import hashlib
-
 from django.db import transaction
 from django.db.models import Exists, OuterRef
 
 from modules.models import Archive, ArchiveChunk, ModuleVersion
+from vcs_integrations.providers.base import digest as digest_of
 
 CHUNK = 1024 * 1024  # bytes
 
@@ -15,7 +14,7 @@ def store(content: bytes) -> Archive:
 
     It is for a version that is published in the same transaction: nothing removes it until then.
     """
-    digest = hashlib.sha256(content).hexdigest()
+    digest = digest_of(content)
     with transaction.atomic():
         archive, is_new = Archive.objects.select_for_update().get_or_create(
             digest=digest, defaults={"size": len(content)}

@@ -34,5 +34,5 @@ def version_of(signed: str) -> ModuleVersion | None:
         pk = _signer.unsign(signed, max_age=HOLDS)
     except BadSignature:
         return None
-    found = ModuleVersion.objects.published().select_related("module", "archive")
+    found = ModuleVersion.objects.published().without_texts().select_related("module", "archive")
     return found.filter(pk=pk).first()

@@ -138,7 +138,8 @@ def _version(module: Module, number: str) -> ModuleVersion:
         wanted = SemVer.parse(number)
     except InvalidVersion as error:
         raise Http404 from error
-    return get_object_or_404(module.versions.published(), precedence=wanted.precedence)
+    published = module.versions.published().without_texts()
+    return get_object_or_404(published, precedence=wanted.precedence)
 
 
 def _count(asker: Asker, version: ModuleVersion) -> None:

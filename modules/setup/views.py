@@ -5,7 +5,6 @@ from django.contrib import messages
 from django.db import IntegrityError, transaction
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
-from django.utils import timezone
 from django.views.decorators.http import require_http_methods
 
 from accounts.audit.records import Verb, record
@@ -19,7 +18,7 @@ from stacks.setup.steps import (
     initial_values,
     typed_values,
 )
-from vcs_integrations.models import Integration, Repository
+from vcs_integrations.models import Integration
 
 STEPS: tuple[type[StepForm], ...] = (ModuleSourceForm, NameModuleForm, PublishForm)
 
@@ -59,9 +58,7 @@ def _store(request: HttpRequest, checked: list[StepForm]) -> Module:
     """Store a module, and have a worker import the tags that there are, and follow later ones."""
     columns = {name: value for form in checked for name, value in form.columns.items()}
     with transaction.atomic():
-        module = Module.objects.create(**columns, due_at=timezone.now())
-        unread = Repository.objects.filter(pk=module.repository_id, due_at=None)
-        unread.update(due_at=timezone.now())
+        module = Module.objects.create(**columns)
         record(request, Verb.MODULE_CREATED, module, str(module.repository))
     return module
 

@@ -20,6 +20,7 @@ from vcs_integrations.providers.base import (
     Problem,
     ProviderError,
     RemoteChange,
+    RemoteTag,
 )
 from vcs_integrations.providers.events import (
     BRANCHES,
@@ -170,7 +171,7 @@ class Facts:
                 if tag is None:
                     return TagNow("", NO_COMMIT, "")
                 commit = self._tagged(repository_id, tag.commit_sha)
-                text = self._text_of(repository_id, tag.sha) if tag.is_annotated else ""
+                text = text_of_tag(self._calls(), repository_id, tag)
             except ProviderError as error:
                 self._raise_unless_final(error)
                 return None
@@ -300,14 +301,6 @@ class Facts:
                 raise
             return NO_COMMIT
 
-    def _text_of(self, repository_id: str, sha: str) -> str:
-        try:
-            return self._calls().tag_text(repository_id, sha)
-        except ProviderError as error:
-            if error.problem != Problem.NOT_FOUND:
-                raise
-            return ""
-
     def _tracked_then(self, stack: Stack, event: RefChanged) -> str:
         """Return the commit of the tracked branch when something was pushed elsewhere."""
 
@@ -360,6 +353,21 @@ class Facts:
 
     def _calls(self) -> Client:
         return self._client or self._integration.background_client
+
+
+def text_of_tag(client: Client, repository_id: str, tag: RemoteTag) -> str:
+    """Return the text of an annotated tag; empty for another one, and where it is gone by now.
+
+    Raises ProviderError.
+    """
+    if not tag.is_annotated:
+        return ""
+    try:
+        return client.tag_text(repository_id, tag.sha)
+    except ProviderError as error:
+        if error.problem != Problem.NOT_FOUND:
+            raise
+        return ""
 
 
 def _push_key(event: PushAnnounced) -> tuple[object, ...]:
