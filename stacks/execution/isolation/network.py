@@ -14,10 +14,11 @@ import subprocess
 import tempfile
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
-from functools import cache
+from dataclasses import dataclass, field
+from functools import cache, cached_property
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
+from typing import IO
 from urllib.parse import urlsplit
 
 from django.conf import settings
@@ -72,17 +73,31 @@ class NoNetwork(Exception):
     """Jobs can't have a network of their own as the operator wants it; the text says what to do."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class Network:
-    """The network of one job.
+    """The network of one job, which is set up while the worker goes on.
 
-    It lasts until every process has closed `lifeline`. `prefix` starts a command in it, `options`
-    are bubblewrap's.
+    It lasts until every process has closed `lifeline`; `options` are bubblewrap's.
     """
 
+    process: "subprocess.Popen[bytes]"
+    errors: IO[bytes]
+    user_id: int | None
     lifeline: int
-    prefix: list[str]
-    options: list[str]
+    namespaces: dict[str, int] = field(default_factory=dict)
+
+    @cached_property
+    def prefix(self) -> list[str]:
+        """What starts a command in it, once it is there. Raises NoNetwork."""
+        if not is_ready(self.process):
+            self.errors.seek(0)
+            raise NoNetwork(f"pasta or nft failed: {said(self.errors.read())}")
+        self.namespaces = opened_namespaces(self.process.pid, self.user_id)
+        return entering(self.namespaces)
+
+    @property
+    def options(self) -> list[str]:
+        return keeping_user(self.user_id)
 
     def isolation(self, folder: Path, *, is_offline: bool) -> list[str]:
         """Return bubblewrap's arguments; what it needs of files is put into a folder."""
@@ -99,7 +114,7 @@ def network_of_job(user_id: int | None, ports: Collection[int] = ()) -> Iterator
     """Yield a network for one job, whose user is given where it has one; None for the worker's own.
 
     `ports` of the worker's loopback are this job's own. Raises NoNetwork if jobs must have one and
-    can't.
+    can't; so does what first uses it.
     """
     if why_shared():
         yield None
@@ -186,10 +201,7 @@ def try_isolation(command: list[str]) -> None:
 
 @contextmanager
 def started_network(user_id: int | None, own_ports: Collection[int] = ()) -> Iterator[Network]:
-    """Yield a network that was set up for a user; None means this process's own user.
-
-    Raises NoNetwork.
-    """
+    """Yield a network that is being set up for a user; None means this process's own user."""
     ports, rules = opened()
     ports |= set(own_ports)
     reader, lifeline = os.pipe()
@@ -204,15 +216,11 @@ def started_network(user_id: int | None, own_ports: Collection[int] = ()) -> Ite
             start_new_session=True,
         )
         os.close(reader)
-        namespaces: dict[str, int] = {}
+        network = Network(process, errors, user_id, lifeline)
         try:
-            if not is_ready(process):
-                errors.seek(0)
-                raise NoNetwork(f"pasta or nft failed: {said(errors.read())}")
-            namespaces = opened_namespaces(process.pid, user_id)
-            yield Network(lifeline, entering(namespaces), keeping_user(user_id))
+            yield network
         finally:
-            for descriptor in (lifeline, *namespaces.values()):
+            for descriptor in (lifeline, *network.namespaces.values()):
                 os.close(descriptor)
             end(process)
 

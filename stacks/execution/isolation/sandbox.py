@@ -210,7 +210,7 @@ class Sandbox:
             self._started(
                 command, environment, folder, printed.file, limits, errors, group
             ) as process,
-            _ending_of(process) as has_ended,
+            _ending_of(process.pid) as has_ended,
         ):
             until = (
                 time.monotonic() + limits.seconds + (KILLED_AFTER + 30 if limits.outlives else 0)
@@ -350,10 +350,13 @@ class Sandbox:
 
 
 @contextmanager
-def _ending_of(process: "subprocess.Popen[bytes]") -> Iterator[Callable[[float], bool]]:
-    """Yield what waits for the end of a process, for so many seconds at most, and says if it is."""
+def _ending_of(pid: int) -> Iterator[Callable[[float], bool]]:
+    """Yield what waits for the end of a process, for so many seconds at most, and says if it is.
+
+    Raises ProcessLookupError if there is no such process.
+    """
     # `Popen.wait` looks every 50 ms, which adds up in a job of a dozen commands.
-    descriptor = os.pidfd_open(process.pid)
+    descriptor = os.pidfd_open(pid)
     ending = select.poll()
     ending.register(descriptor, select.POLLIN)
     try:
@@ -402,7 +405,7 @@ def sandbox(
 
     `report` is called with a sentence if the folder can't be removed. `ports` of the worker's
     loopback can be reached from it, too. Raises NotIsolated and
-    NoNetwork where jobs can't be isolated as the operator wants it.
+    NoNetwork where jobs can't be isolated as the operator wants it; so does the first command.
     """
     top = runs_folder()
     with free_user() as user_id, network_of_job(user_id, ports) as network:
@@ -534,18 +537,13 @@ def first_inside(info: IO[bytes]) -> list[int]:
 
 def end_group(process: "subprocess.Popen[bytes]", inside: Sequence[int]) -> None:
     """End what was started: bubblewrap, and the first process inside, with which all others end."""
-    started = [*descendants(process.pid), *inside]
+    # Where it ended by itself, nothing is below it any more, and looking for that takes long.
+    below = descendants(process.pid) if process.returncode is None else []
+    started = [*below, *inside]
     with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()
     until = time.monotonic() + END_SECONDS
-    while any(map(is_running, started)) and time.monotonic() < until:
-        time.sleep(0.01)
-
-
-def is_running(pid: int) -> bool:
-    """Say whether a process is there; one that ended and was not waited for is not."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2][1] != "Z"
-    except OSError:
-        return False
+    for pid in started:
+        with suppress(ProcessLookupError), _ending_of(pid) as has_ended:
+            has_ended(max(0.0, until - time.monotonic()))

@@ -49,7 +49,7 @@ class Watch:
 
     def __init__(self, folders: Sequence[Path]) -> None:
         self.folders = folders
-        self.measured_at = 0.0
+        self.measured_at = time.monotonic()
         self.times_in_flight = 0
 
     def exceeded(self, pid: int) -> str:

@@ -17,7 +17,7 @@ from pytest_django import Settings
 from accounts.models import User
 from config import environment
 from stacks.execution.isolation import network
-from stacks.execution.isolation.sandbox import has_processes, sandbox
+from stacks.execution.isolation.sandbox import Limits, has_processes, sandbox
 from stacks.execution.output.logs import as_text
 from stacks.lifecycle.actions import Action, act
 from stacks.models import Stack
@@ -172,7 +172,7 @@ def test_the_network_of_any_other_job_ends_with_its_worker(can_isolate: None) ->
 def test_a_network_ends_with_its_job(settings: Settings, can_isolate: None) -> None:
     settings.RUN_NETWORK = "isolated"
     with sandbox() as box:
-        assert box.user_id
+        assert box.user_id and box.network and box.network.prefix  # it is there
         assert b"pasta" in commands_of(box.user_id)
     assert commands_of(box.user_id) == b""
 
@@ -260,8 +260,8 @@ def test_a_failure_to_isolate_is_never_answered_by_sharing(
     settings.RUN_NETWORK = "auto"
     network.describe_network()
     monkeypatch.setattr("stacks.execution.isolation.network.SET_UP", "exit 1")
-    with pytest.raises(network.NoNetwork), sandbox():
-        pass
+    with pytest.raises(network.NoNetwork), sandbox() as box:
+        box.run(["true"], {}, lambda _: None, lambda: False, Limits(20))
 
 
 @pytest.mark.without_resources
