@@ -29,7 +29,6 @@ from stacks.environment.variables import (
 )
 from stacks.execution import queue
 from stacks.execution.checkout import lfs, merging, project_root, submodules, workspace
-from stacks.execution.checkout.commands_file import FILE as COMMANDS_FILE
 from stacks.execution.checkout.project_root import ProjectRoot
 from stacks.execution.commands import PLAN_VARIABLE, CommandFailed, Commands
 from stacks.execution.failure import RunFailed
@@ -45,10 +44,11 @@ from stacks.execution.isolation.sandbox import (
     sandbox,
 )
 from stacks.execution.isolation.system import MEGABYTE
+from stacks.execution.looking import Seen, look, look_into_root
 from stacks.execution.modules import record as module_record
 from stacks.execution.modules import replacing
 from stacks.execution.modules.manifest import Installed
-from stacks.execution.mounting import provide_files
+from stacks.execution.mounting import provide_files, with_files
 from stacks.execution.output.logs import Log
 from stacks.execution.output.masking import MOST_CHARACTERS, MOST_PARTS, Masker
 from stacks.execution.plan_store import store_plan
@@ -213,7 +213,7 @@ class Job:
         if code not in {terraform.NO_CHANGES, terraform.CHANGES}:
             raise self._failed("The plan failed.")
         # These copies are shown and applied: `show` runs providers, which may replace the files.
-        file = self.sandbox.read_file(terraform.PLAN, LARGEST_PLAN, self._is_unwanted)
+        file = self.sandbox.read_at_once(terraform.PLAN, LARGEST_PLAN)
         is_applied = code == terraform.CHANGES and self.run.kind == Kind.TRACKED
         lock_file = f"{self.folder}/{terraform.LOCK_FILE}"
         versions = (
@@ -290,9 +290,9 @@ class Job:
         if self.commands.of(moment):
             self.commands.run(moment, self.environment | dict(more), self.program)
 
-    def _program(self) -> str:
+    def _program(self, seen: Seen) -> str:
         """Choose the version for the run, note it, and return its program inside."""
-        program, fields = choosing.choose(self.run, self.sandbox, self.folder, self._is_unwanted)
+        program, fields = choosing.choose(self.run, self.folder, seen.versions, self._is_unwanted)
         note(self.run, fields)
         self.log.say(f"Using {program}, from {self.run.tool_version_from}")
         return self.sandbox.program(program.path, program.files)
@@ -338,17 +338,18 @@ class Job:
             raise self.git.failed("The commit could not be fetched.")
         if self.run.kind == Kind.PROPOSED:
             note(self.run, merging.fields_of_fetched(self.git))
-        lfs.complete(self.git, submodules.complete(self.git))
-        self.proposed_module = replacing.fetch(self.git)
         self.folder = f"{workspace.CODE}/{self.stack.project_root}".rstrip("/")
-        root = self._look_into_root()
+        seen = self._complete()
+        self.proposed_module = replacing.fetch(self.git)
+        root = self._look_into_root(seen)
         self._check_files()
+        ours = {terraform.LOCK_FILE: lock_file} if lock_file else {}
         if self.stack.backend == Backend.STACKHOOK:
             self._check_no_state(root)
-            self._put_backend(root)
-        if lock_file:
-            self._put(terraform.LOCK_FILE, lock_file)
-        self._initialize(root)
+            # Has the code's state kept by Stackhook.
+            ours[backends.FILE] = backends.BLOCK
+        self._check_places(root, ours)
+        self._initialize(root, ours)
 
     def _fetch_from_new_address(self) -> bool:
         """Fetch again where the repository was renamed; False if that does not help.
@@ -367,25 +368,29 @@ class Job:
         self.log.say(f"The repository was renamed. Fetching from {self.run.repository}")
         return merging.fetch(self.git)
 
-    def _list_root(self) -> ProjectRoot:
-        folders = [self.sandbox.path("workspace", one) for one in (self.folder, workspace.CODE)]
-        command = ["sh", "-c", project_root.LIST, "list", *folders, COMMANDS_FILE]
-        listing, code = self.sandbox.collect(command, {}, self._is_unwanted, LARGEST_LISTING)
-        if code == project_root.NO_FOLDER:
-            raise RunFailed(
-                f"The commit has no folder “{self.stack.project_root}”. Change the project root of "
-                f"the stack, or add the folder."
-            )
-        return project_root.read_listing(listing)
+    def _complete(self) -> Seen:
+        """Fetch what git left out of the code, and return what is found in it then."""
+        fetched = submodules.complete(self.git)
+        seen = self._look()
+        if lfs.complete(self.git, seen.pointers, fetched):
+            seen = self._look()
+            lfs.check_complete(seen.pointers)
+        return seen
 
-    def _look_into_root(self) -> ProjectRoot:
+    def _look(self) -> Seen:
+        return look(self.sandbox, self.stack, self.folder, self._is_unwanted)
+
+    def _list_root(self) -> ProjectRoot:
+        return look_into_root(self.sandbox, self.stack, self.folder, self._is_unwanted)
+
+    def _look_into_root(self, seen: Seen) -> ProjectRoot:
         """Return what the project root holds, once the commands before init have run.
 
         Raises RunFailed without configuration: Terraform would plan to destroy everything, as the
         file that names our backend hides from it that there is none.
         """
-        root = self._list_root()
-        self.program = self._program()
+        root = seen.root
+        self.program = self._program(seen)
         self.commands.read_file(self.folder, root.place)
         if self.commands.of("before_init"):
             self._run_commands("before_init")
@@ -446,23 +451,28 @@ class Job:
             f"{self.stack.tool} init -migrate-state."
         )
 
-    def _put_backend(self, root: ProjectRoot) -> None:
-        """Have the code's state kept by Stackhook."""
-        if root.has_stem(backends.STEM):
+    def _check_places(self, root: ProjectRoot, ours: Mapping[str, bytes]) -> None:
+        """Fail where something of the commit is in the way of files of ours."""
+        if backends.FILE in ours and root.has_stem(backends.STEM):
             raise RunFailed(
                 f"The commit has a file named {backends.STEM}, which Stackhook needs itself. "
                 f"Rename it."
             )
-        self._put(backends.FILE, backends.BLOCK)
+        for name in ours:
+            if name in root.folders:
+                raise RunFailed(
+                    f"The commit has a folder named {name}, which Stackhook needs itself."
+                )
 
-    def _initialize(self, root: ProjectRoot) -> None:
-        """Initialize the project root, and check which backend the tool then uses."""
+    def _initialize(self, root: ProjectRoot, ours: Mapping[str, bytes]) -> None:
+        """Initialize the project root with files of ours, and check which backend is then used."""
         limits = Limits(settings.RUN_PLAN_MINUTES * 60)
         options = self.arguments.backend_options
         if self.stack.tool == Tool.OPENTOFU:  # its backends and modules may depend on variables
             options = [*options, *self.arguments.var_file_options]
         with self.proxy.serving(self.run, self.token) as served:
-            command = terraform.init_command(self.program, options)
+            init = terraform.init_command(self.program, options)
+            command = with_files(self.sandbox, ours, init)
 
             def initialize() -> bool:
                 return not self._execute(command, limits, served.environment())
@@ -482,7 +492,7 @@ class Job:
 
     def _check_backend(self, root: ProjectRoot, *, has_failed: bool) -> None:
         stored = backends.read_stored(
-            self.sandbox.read_file(f"data/{backends.STORED}", MEGABYTE, self._is_unwanted)
+            self.sandbox.read_at_once(f"data/{backends.STORED}", MEGABYTE)
         )
         if self.stack.backend == Backend.STACKHOOK:
             self._check_backend_is_ours(root, stored, has_failed)
@@ -560,14 +570,6 @@ class Job:
         """Show a warning on the run's page and in its log."""
         note(self.run, {"warnings": [*self.run.warnings, self.masker.mask(sentence)]})
         self.log.say(f"Warning: {sentence}")
-
-    def _put(self, name: str, content: bytes) -> None:
-        """Put a file of ours into the project root; inside, where no link leads out of it."""
-        given = self.sandbox.provide(name, content)
-        target = self.sandbox.path("workspace", f"{self.folder}/{name}")
-        command = ["cp", "-T", "--remove-destination", given, target]
-        if self.sandbox.collect(command, {}, self._is_unwanted, MEGABYTE)[1]:
-            raise RunFailed(f"The commit has a folder named {name}, which Stackhook needs itself.")
 
     def _execute(
         self, command: Sequence[str], limits: Limits, more: Mapping[str, str] = MappingProxyType({})

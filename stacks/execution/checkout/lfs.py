@@ -11,10 +11,8 @@ from collections.abc import Mapping, Sequence
 from stacks.execution.checkout.submodules import shown
 from stacks.execution.checkout.workspace import CODE, SECONDS, Git, NotFetched
 from stacks.execution.isolation.sandbox import LimitReached
-from stacks.execution.isolation.system import MEGABYTE
 
 PROGRAM = "git-lfs"
-LONGEST_LIST = 16 * MEGABYTE
 SWITCH_OFF = (
     "If the stack doesn't need it, switch off “Fetch Git LFS files” in the stack's behavior."
 )
@@ -58,34 +56,43 @@ rm -rf lfs objects tree found
 """
 
 
-def complete(git: Git, submodules: Mapping[str, str]) -> None:
-    """Fetch the files of Git LFS in a run's code, as its stack says.
+def find_command() -> list[str]:
+    """Return the command that lists the pointers in the code."""
+    return ["sh", "-c", FIND]
+
+
+def read_pointers(listed: bytes, code: int) -> list[str]:
+    """Return the pointers that were listed, by their paths in the workspace. Raises NotFetched."""
+    if code:
+        raise NotFetched(f"The code could not be searched for Git LFS files. {SWITCH_OFF}")
+    return sorted(os.fsdecode(path) for path in listed.split(b"\0") if path)
+
+
+def complete(git: Git, pointers: Sequence[str], submodules: Mapping[str, str]) -> bool:
+    """Fetch the files of Git LFS in a run's code, as its stack says; say whether there were any.
 
     `submodules` are the addresses of those that were fetched, by folder. Raises NotFetched,
     LimitReached and Stopped.
     """
-    found = _pointers(git)
-    if not found:
-        return
+    if not pointers:
+        return False
     if not git.run.stack.fetches_lfs:
-        git.log.say(f"{_are(found)} kept by Git LFS and not fetched, as the stack's behavior says")
-        return
+        are = _are(pointers)
+        git.log.say(f"{are} kept by Git LFS and not fetched, as the stack's behavior says")
+        return False
     until = time.monotonic() + SECONDS
-    for address, files in _by_address(git, found, submodules).items():
+    for address, files in _by_address(git, pointers, submodules).items():
         _fetch(git, address, files, until - time.monotonic())
-    if left := _pointers(git):
+    return True
+
+
+def check_complete(left: Sequence[str]) -> None:
+    """Raise NotFetched if pointers are left where their files were fetched."""
+    if left:
         raise NotFetched(
             f"{_are(left)} still in the form of a Git LFS pointer, which may be damaged. Commit it "
             f"again with git-lfs. {SWITCH_OFF}"
         )
-
-
-def _pointers(git: Git) -> list[str]:
-    """Return the pointers in the code, by their paths in the workspace."""
-    listed, code = git.sandbox.collect(["sh", "-c", FIND], {}, git.is_unwanted, LONGEST_LIST)
-    if code:
-        raise NotFetched(f"The code could not be searched for Git LFS files. {SWITCH_OFF}")
-    return sorted(os.fsdecode(path) for path in listed.split(b"\0") if path)
 
 
 def _by_address(

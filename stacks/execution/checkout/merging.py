@@ -43,10 +43,10 @@ def fetch(git: Git) -> bool:
 def fields_of_fetched(git: Git) -> dict[str, Any]:
     """Return the fields of a proposed run that say what was fetched, and what that lacks.
 
-    Raises LimitReached and Stopped.
+    Raises LimitReached.
     """
     run = git.run
-    merged = git.sandbox.read_file(workspace.MERGED, LONGEST, git.is_unwanted).decode().strip()
+    merged = git.sandbox.read_at_once(workspace.MERGED, LONGEST).decode().strip()
     merge, _, merged_with = merged.partition(" ")
     if merged_with:
         git.log.say(f"It is planned as it would be merged: {merge[:8]}, with {merged_with[:8]}")

@@ -8,6 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from core import bounded_json
+from stacks.execution.checkout.commands_file import FILE as COMMANDS_FILE
+from stacks.execution.checkout.workspace import CODE
+from stacks.execution.isolation.sandbox import Sandbox
 from stacks.models import Tool
 from stacks.tfstate.files import MOST_PARTS
 
@@ -31,12 +34,13 @@ if test -f "$1/$3"; then printf '@ {ROOT}\0'; elif test -f "$2/$3"; then printf 
 
 @dataclass(frozen=True)
 class ProjectRoot:
-    """The names in a project root: of what is no folder, and of the workspaces that have states.
+    """The names in a project root: of files, of folders, and of the workspaces that have states.
 
     `place` says where the file of commands is that counts, ROOT or TOP; empty if there is none.
     """
 
     files: Sequence[str]
+    folders: Sequence[str]
     workspaces: Sequence[str]
     place: str = ""
 
@@ -65,9 +69,17 @@ class ProjectRoot:
 MISSING = r"""for path; do test -f "$path" || printf '%s\0' "$path"; done"""
 
 
+def list_command(sandbox: Sandbox, folder: str) -> list[str]:
+    """Return the command that lists a project root, which is a folder in the workspace."""
+    folders = [sandbox.path("workspace", one) for one in (folder, CODE)]
+    return ["sh", "-c", LIST, "list", *folders, COMMANDS_FILE]
+
+
 def read_listing(listing: bytes) -> ProjectRoot:
     """Return what `LIST` printed."""
-    files, workspaces, place = [], [], ""
+    files: list[str] = []
+    folders: list[str] = []
+    workspaces, place = [], ""
     for line in listing.decode(errors="replace").split("\0")[:-1]:
         kind, _, path = line.partition(" ")
         if kind == "@":
@@ -76,9 +88,9 @@ def read_listing(listing: bytes) -> ProjectRoot:
         folder, _, name = path.rpartition("/")
         if folder and kind == "d":
             workspaces.append(name)
-        elif not folder and kind != "d":
-            files.append(name)
-    return ProjectRoot(files, workspaces, place)
+        elif not folder:
+            (folders if kind == "d" else files).append(name)
+    return ProjectRoot(files, folders, workspaces, place)
 
 
 def holds_state(content: bytes) -> bool:

@@ -197,7 +197,7 @@ def _check_root_is_outside(project_root: str, found: list[Submodule]) -> None:
 
 
 def _listed(git: Git, folder: str, address: str, depth: int) -> list[Submodule]:
-    listed = git.sandbox.read_file(LINKS, LONGEST_LIST, git.is_unwanted)
+    listed = git.sandbox.read_at_once(LINKS, LONGEST_LIST)
     return read_links(listed, folder, address, depth)
 
 

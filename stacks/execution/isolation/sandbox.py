@@ -12,6 +12,7 @@ import os
 import platform
 import pwd
 import select
+import shlex
 import shutil
 import signal
 import stat
@@ -22,6 +23,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
+from io import BytesIO
 from pathlib import Path
 from typing import IO
 
@@ -29,6 +31,7 @@ from django.conf import settings
 
 from stacks.execution.isolation import cgroups, seccomp
 from stacks.execution.isolation.network import Network, network_of_job
+from stacks.execution.isolation.reading import read_beneath
 from stacks.execution.isolation.removal import remove
 from stacks.execution.isolation.system import MEGABYTE, SYSTEM_PATH
 from stacks.execution.isolation.watching import Watch, descendants
@@ -89,8 +92,8 @@ class Sandbox:
     """The folder of one job, and the commands that are run in it.
 
     `folder` has three parts: `workspace`, which belongs to the job; `tmp`, its /tmp; and `input`,
-    which it can only read. Nothing outside of a sandbox may follow a path into the first two: the
-    job could have put a link there.
+    which it can only read. Nothing outside of a sandbox may follow a link in the first two, where
+    the job could have put one.
     """
 
     def __init__(
@@ -155,6 +158,44 @@ class Sandbox:
         command = ["cat", "--", self.path("workspace", name)]
         content, code = self.collect(command, {}, is_unwanted, most)
         return b"" if code else content
+
+    def read_at_once(self, name: str, most: int) -> bytes:
+        """Return a file of the workspace to which no link leads, without a command that reads it.
+
+        Empty if there is none, or if there is a link. Raises LimitReached when it is larger.
+        """
+        content = read_beneath(self.folder / "workspace", name, most + 1)
+        if len(content) > most:
+            raise LimitReached(f"It made a file of more than {most // MEGABYTE} MB.")
+        return content
+
+    def collect_each(
+        self, commands: Sequence[Sequence[str]], is_unwanted: Callable[[], bool], most: int
+    ) -> list[tuple[bytes, int]]:
+        """Run commands one after the other as `collect` does, at one start, which takes long.
+
+        Return what each printed, and its exit code. Raises LimitReached when they printed more
+        than that many bytes together, and Stopped.
+        """
+        parts = [f"$parts/{number:03}" for number in range(len(commands))]
+        script = [f"parts=$(mktemp -d -p {shlex.quote(self.path('tmp'))}) || exit"]
+        script += [
+            f'{shlex.join(one)} > "{part}"; echo $?'
+            for one, part in zip(commands, parts, strict=True)
+        ]
+        # The lengths tell apart what was printed: anything may be in a file of the code.
+        quoted = " ".join(f'"{part}"' for part in parts)
+        script += [f"stat --format=%s {quoted} || exit", f"cat {quoted}", 'rm -r "$parts"']
+        printed, code = self.collect(["sh", "-c", "\n".join(script)], {}, is_unwanted, most)
+        if code:
+            raise LimitReached("There was no room for what it printed.")
+        *heads, content = printed.split(b"\n", 2 * len(commands))
+        codes, lengths = heads[: len(commands)], heads[len(commands) :]
+        stream = BytesIO(content)
+        return [
+            (stream.read(int(length)), int(code))
+            for code, length in zip(codes, lengths, strict=True)
+        ]
 
     def collect(
         self,
@@ -353,7 +394,7 @@ class Sandbox:
 def _ending_of(pid: int) -> Iterator[Callable[[float], bool]]:
     """Yield what waits for the end of a process, for so many seconds at most, and says if it is.
 
-    Raises ProcessLookupError if there is no such process.
+    Raises OSError if there is no such process.
     """
     # `Popen.wait` looks every 50 ms, which adds up in a job of a dozen commands.
     descriptor = os.pidfd_open(pid)
@@ -404,8 +445,8 @@ def sandbox(
     """Yield a sandbox with a folder of its own, which is removed at the end.
 
     `report` is called with a sentence if the folder can't be removed. `ports` of the worker's
-    loopback can be reached from it, too. Raises NotIsolated and
-    NoNetwork where jobs can't be isolated as the operator wants it; so does the first command.
+    loopback can be reached from it, too. Raises NotIsolated and NoNetwork where jobs can't be
+    isolated as the operator wants it; so does the first command that uses the network.
     """
     top = runs_folder()
     with free_user() as user_id, network_of_job(user_id, ports) as network:
@@ -545,5 +586,6 @@ def end_group(process: "subprocess.Popen[bytes]", inside: Sequence[int]) -> None
     process.wait()
     until = time.monotonic() + END_SECONDS
     for pid in started:
-        with suppress(ProcessLookupError), _ending_of(pid) as has_ended:
+        # It may be gone, and its number a thread's by now.
+        with suppress(OSError), _ending_of(pid) as has_ended:
             has_ended(max(0.0, until - time.monotonic()))

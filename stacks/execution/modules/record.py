@@ -71,16 +71,16 @@ def record(
 
     Raises Stopped.
     """
-    installed = installed_modules(sandbox, is_unwanted)
+    installed = installed_modules(sandbox)
     _record_sources(run, served, installed, sandbox, is_unwanted)
     record_registry(run, installed, {}, mask)
     return installed
 
 
-def installed_modules(sandbox: Sandbox, is_unwanted: Callable[[], bool]) -> list[Installed]:
-    """Return what the tool says that it installed. Raises Stopped."""
+def installed_modules(sandbox: Sandbox) -> list[Installed]:
+    """Return what the tool says that it installed."""
     try:
-        return read_manifest(sandbox.read_file(FILE, LARGEST, is_unwanted))
+        return read_manifest(sandbox.read_at_once(FILE, LARGEST))
     except LimitReached:
         return []
 

@@ -80,7 +80,7 @@ def initialize_with(
     """
     done: set[Installed] = set()
     for _ in range(MOST_ROUNDS):
-        installed = installed_modules(git.sandbox, git.is_unwanted)
+        installed = installed_modules(git.sandbox)
         # What was replaced and has another source by now was fetched once more.
         new = [one for one in installed if one not in done]
         found = _replacements(proposed, new, served)

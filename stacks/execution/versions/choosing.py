@@ -6,7 +6,6 @@ from typing import Any
 
 from django.conf import settings
 
-from stacks.execution.isolation.sandbox import Sandbox
 from stacks.execution.tools.terraform import VARIABLES, binary
 from stacks.execution.versions.downloading import download, newest_release
 from stacks.execution.versions.installed import (
@@ -27,17 +26,17 @@ _UNSUPPORTED = re.compile(r"Unsupported (?:Terraform|OpenTofu) Core version")
 
 
 def choose(
-    run: Run, sandbox: Sandbox, folder: str, is_unwanted: Callable[[], bool]
+    run: Run, folder: str, files: Mapping[str, bytes], is_unwanted: Callable[[], bool]
 ) -> tuple[Program, dict[str, Any]]:
     """Return the program for a run, and the fields that say so on the run.
 
-    `folder` is the project root in the workspace. An apply gets the version of its plan. Raises
-    NoVersion, LimitReached and Stopped.
+    `folder` is the project root in the workspace, `files` are those that may say a version. An
+    apply gets the version of its plan. Raises NoVersion, LimitReached and Stopped.
     """
     if run.state == State.APPLYING and run.tool_version:
         return _planned_with(run, is_unwanted), {}
     tool = Tool(run.stack.tool)
-    wanted = wanted_by(run.stack, sandbox, folder, is_unwanted)
+    wanted = wanted_by(run.stack, folder, files)
     is_of_code = wanted is not None and wanted.origin != STACK
     is_proposed = is_of_code and run.kind == Kind.PROPOSED
     program = _program(tool, wanted, is_unwanted, is_for_proposed_code=is_proposed)

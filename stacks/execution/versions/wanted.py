@@ -5,7 +5,8 @@ anyway, and only up to a limit: Terraform and OpenTofu check `required_version` 
 """
 
 import base64
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import reduce
 from typing import Any
@@ -13,7 +14,7 @@ from typing import Any
 from core import bounded_json
 from stacks.execution.checkout.project_root import SUFFIXES
 from stacks.execution.checkout.workspace import CODE
-from stacks.execution.isolation.sandbox import LimitReached, Sandbox
+from stacks.execution.isolation.sandbox import Sandbox
 from stacks.execution.output.hcl import required_versions
 from stacks.execution.output.terminal import harmless
 from stacks.models import Stack, Tool
@@ -46,20 +47,18 @@ class Wanted:
         return f"{self.constraint} (from {self.origin})"
 
 
-def wanted_by(
-    stack: Stack, sandbox: Sandbox, folder: str, is_unwanted: Callable[[], bool]
-) -> Wanted | None:
+def wanted_by(stack: Stack, folder: str, files: Mapping[str, bytes]) -> Wanted | None:
     """Return what a stack, or else the code in its project root, says; None if that is nothing.
 
-    `folder` is the project root in the workspace. Raises NoVersion and Stopped.
+    `folder` is the project root in the workspace, `files` are what `find_command` found. Raises
+    NoVersion.
     """
     if stack.tool_version:
         return Wanted(read_constraint(stack.tool_version), STACK)
-    tool = Tool(stack.tool)
-    files = dict(_files(tool, sandbox, folder, is_unwanted))
+    name = VERSION_FILES[Tool(stack.tool)]
     for place in (folder, CODE):
-        if (content := files.pop(f"{place}/{VERSION_FILES[tool]}", None)) is not None:
-            return _wanted_by_file(VERSION_FILES[tool], content)
+        if (content := files.get(f"{place}/{name}")) is not None:
+            return _wanted_by_file(name, content)
     return _wanted_by_code(files)
 
 
@@ -75,31 +74,38 @@ def wanted_by_files(tool: Tool, files: Mapping[str, bytes]) -> Wanted | None:
     return _wanted_by_code(code)
 
 
-def _files(
-    tool: Tool, sandbox: Sandbox, folder: str, is_unwanted: Callable[[], bool]
-) -> Iterator[tuple[str, bytes]]:
-    """Yield path and content of the files that may say a version, as far as that is bounded."""
-    top = sandbox.path("workspace")
+def find_command(stack: Stack, sandbox: Sandbox, folder: str) -> list[str]:
+    """Return the command that prints the files that may say a version, as far as that is bounded.
+
+    Nothing is read where the stack says it.
+    """
+    if stack.tool_version:
+        return ["true"]
+    tool = Tool(stack.tool)
     suffixes = [part for one in SUFFIXES[tool] for part in ("-o", "-name", f"*{one}")][1:]
     is_code = ["(", *suffixes, ")", "-exec", "grep", "-qs", REQUIRED_VERSION, "{}", ";"]
     places = dict.fromkeys([folder, f"{CODE}/{VERSION_FILES[tool]}"])
-    command = [
+    find = [
         *("find", "-L", *(sandbox.path("workspace", place) for place in places)),
         *("-maxdepth", "1", "-type", "f", "-size", f"-{LARGEST_FILE}c"),
         *("(", "-name", VERSION_FILES[tool], "-o", *is_code, ")"),
         *("-printf", r"\0%p\0", "-exec", "base64", "-w0", "{}", ";"),
     ]
-    try:
-        found, _ = sandbox.collect(command, {}, is_unwanted, LARGEST_IN_ALL)
-    except LimitReached:
-        return
-    parts = found.split(b"\0")[1:]
+    return ["sh", "-c", f'"$@" | head -c {LARGEST_IN_ALL}', "find", *find]
+
+
+def read_files(sandbox: Sandbox, printed: bytes) -> dict[str, bytes]:
+    """Return the content of the files that `find_command` printed, by their path there."""
+    if len(printed) >= LARGEST_IN_ALL:
+        return {}
+    top = sandbox.path("workspace")
+    files = {}
+    parts = printed.split(b"\0")[1:]
     for path, encoded in zip(parts[::2], parts[1::2], strict=False):
         name = path.decode(errors="replace").removeprefix(top).lstrip("/")
-        try:
-            yield name, base64.b64decode(encoded)
-        except ValueError:  # reading it broke off
-            continue
+        with suppress(ValueError):  # reading it broke off
+            files[name] = base64.b64decode(encoded)
+    return files
 
 
 def _wanted_by_file(name: str, content: bytes) -> Wanted:
@@ -115,7 +121,7 @@ def _wanted_by_file(name: str, content: bytes) -> Wanted:
         ) from None
 
 
-def _wanted_by_code(files: dict[str, bytes]) -> Wanted | None:
+def _wanted_by_code(files: Mapping[str, bytes]) -> Wanted | None:
     """Read `required_version`; what is none, the tool complains about itself."""
     constraints = []
     for name, content in files.items():

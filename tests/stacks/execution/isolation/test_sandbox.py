@@ -224,9 +224,33 @@ def test_an_apply_is_ended_by_its_time_alone_and_asked_first(box: Sandbox) -> No
 def test_a_link_that_a_job_left_is_not_followed_out(box: Sandbox, tmp_path: Path) -> None:
     secret = tmp_path / "secret"
     secret.write_text("the secret of another")
-    run(box, f"ln -s {secret} plan; ln -s /etc/shadow lock; mkfifo pipe")
+    links = f"ln -s {secret} plan; ln -s /etc/shadow lock; mkfifo pipe; ln -s {tmp_path} folder"
+    run(box, f"{links}; mkdir data; echo a > data/file; ln -s file data/link")
     assert box.read_file("plan", 1000, lambda: False) == b""
     assert box.read_file("lock", 1000, lambda: False) == b""
+    for name in ("plan", "lock", "pipe", "folder/secret", "data", "data/link", "data/none", "a/b"):
+        assert box.read_at_once(name, 1000) == b""
+    assert box.read_at_once("data/file", 1000) == b"a\n"
+
+
+def test_a_large_file_that_a_job_left_is_not_read_whole(box: Sandbox) -> None:
+    run(box, "truncate --size=1G plan")
+    with pytest.raises(LimitReached, match="more than 1 MB"):
+        box.read_at_once("plan", 1024 * 1024)
+
+
+def test_commands_at_one_start_are_told_apart_whatever_they_print(box: Sandbox) -> None:
+    noise = ["sh", "-c", r"head -c 9999 /dev/urandom; printf 'a\0b\n'; echo '$? %s' >&2; exit 7"]
+    commands = [noise, ["printf", "%s", "it's $HOME"], ["none"], ["cat", "/proc/1/cmdline"]]
+    first, second, third, last = box.collect_each(commands, lambda: False, 99_999)
+    assert (len(first[0]), first[1]) == (9999 + 4, 7)
+    assert (second, third) == ((b"it's $HOME", 0), (b"", 127))
+    assert b"it's" in last[0].replace(b"'\"'\"'", b"'") and last[1] == 0
+
+
+def test_commands_at_one_start_that_print_too_much_are_ended(box: Sandbox) -> None:
+    with pytest.raises(LimitReached):
+        box.collect_each([["true"], ["cat", "/dev/zero"]], lambda: False, 1000)
 
 
 def test_more_output_than_fits_does_not_fill_the_disk(
