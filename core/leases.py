@@ -64,16 +64,22 @@ class LeasedQuerySet(models.QuerySet[M]):
 
     def claim_these(self, duration: timedelta, most: int = 1) -> list[M]:
         """Claim free rows in the order of this query, whether they are due or not."""
-        token, until = get_random_string(TOKEN_LENGTH), timezone.now() + duration
         with transaction.atomic(savepoint=False):
-            free = self.free().select_for_update(skip_locked=True, of=("self",))
-            claimed = list(free[:most])
-            self.model._default_manager.filter(pk__in=[row.pk for row in claimed]).update(
-                lease_until=until, lease_token=token
-            )
-        for row in claimed:
+            return self.hold(list(self.free().locked()[:most]), duration)
+
+    def locked(self) -> Self:
+        """Those that no other worker is about to claim."""
+        return self.select_for_update(skip_locked=True, of=("self",))
+
+    def hold(self, rows: list[M], duration: timedelta) -> list[M]:
+        """Claim free rows that this transaction has locked; return them."""
+        token, until = get_random_string(TOKEN_LENGTH), timezone.now() + duration
+        self.model._default_manager.filter(pk__in=[row.pk for row in rows]).update(
+            lease_until=until, lease_token=token
+        )
+        for row in rows:
             row.lease_until, row.lease_token = until, token
-        return claimed
+        return rows
 
 
 @cache

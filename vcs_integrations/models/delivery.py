@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import timedelta
+from functools import cache
 from operator import attrgetter
 from typing import Any, Self
 
@@ -13,7 +14,7 @@ from django.utils import timezone
 from django.utils.functional import cached_property
 
 from core.leases import NOW, Leased, LeasedQuerySet
-from core.prepared import Prepared
+from core.prepared import Given, Prepared
 from core.transactions import transaction_in_line
 from vcs_integrations.models.repository import Repository
 from vcs_integrations.providers.base import Outcome
@@ -28,26 +29,6 @@ class DeliveryQuerySet(LeasedQuerySet["Delivery"]):
         """Those that are not processed yet."""
         # In this form SQLite uses the index of the few that wait; `exclude` reads them all.
         return self.filter(due_at__isnull=False)
-
-    def claim_together(self, duration: timedelta, most: int) -> list["Delivery"]:
-        """Claim due deliveries of one repository: the one whose delivery has been due longest.
-
-        They come in the order in which they were received, with the name of their repository.
-        """
-        first = _first_due.rows(now=timezone.now())
-        if not first:  # mostly
-            return []
-        [(integration, repository, name)] = first
-        # Bounded, so that a long queue is not read to its end each time.
-        longest_due = Delivery.objects.due()[:SEARCHED_AT_ONCE].values("pk")
-        of_first = self.filter(
-            integration_id=integration, repository_id=repository, pk__in=longest_due
-        )
-        with transaction_in_line():
-            claimed = of_first.order_by("due_at", "pk").claim_these(duration, most)
-        for delivery in claimed:
-            delivery.known_repository_name = name
-        return sorted(claimed, key=attrgetter("pk"))
 
     def settle(self, processed: Sequence["Delivery"]) -> bool:
         """Store the `outcome` and `reason` of claimed deliveries.
@@ -64,6 +45,29 @@ class DeliveryQuerySet(LeasedQuerySet["Delivery"]):
             processed_at=timezone.now(),
         )
         return settled == len(processed)
+
+
+_DeliveryManager = models.Manager.from_queryset(DeliveryQuerySet)
+
+
+class DeliveryManager(_DeliveryManager["Delivery"]):
+    def claim_together(self, duration: timedelta, most: int) -> list["Delivery"]:
+        """Claim due deliveries of one repository: the one whose delivery has been due longest.
+
+        They come in the order in which they were received, with the name of their repository.
+        """
+        first = _first_due.rows(now=timezone.now())
+        if not first:  # mostly
+            return []
+        [(integration, repository, name)] = first
+        with transaction_in_line():
+            found = _due_of(most).objects(
+                integration=integration, repository=repository, now=timezone.now()
+            )
+            claimed = self.all().hold(found, duration)
+        for delivery in claimed:
+            delivery.known_repository_name = name
+        return sorted(claimed, key=attrgetter("pk"))
 
 
 def _each(deliveries: Sequence["Delivery"], field: str) -> Case | Value:
@@ -106,7 +110,7 @@ class Delivery(Leased):
     # Set when deliveries are claimed: the last known name of their repository.
     known_repository_name: str | None = None
 
-    objects = DeliveryQuerySet.as_manager()
+    objects = DeliveryManager()
 
     class Meta:
         verbose_name_plural = "deliveries"
@@ -183,6 +187,25 @@ _first_due = Prepared(
         "integration_id", "repository_id", Subquery(_known_name())
     )[:1]
 )
+
+
+@cache
+def _due_of(most: int) -> Prepared[Delivery]:
+    """Return the query of up to so many due deliveries of one repository, which locks them."""
+
+    def build() -> DeliveryQuerySet:
+        # Bounded, so that a long queue is not read to its end each time.
+        longest_due = Delivery.objects.due(NOW)[:SEARCHED_AT_ONCE].values("pk")
+        of_repository = Delivery.objects.filter(
+            integration_id=Given("integration", models.BigIntegerField()),
+            repository_id=Given("repository", models.CharField()),
+            pk__in=longest_due,
+        )
+        return of_repository.free(NOW).order_by("due_at", "pk").locked()[:most]
+
+    return Prepared(build)
+
+
 # Other events contain nothing that a stack could use.
 REPLAYABLE = {Outcome.STORED, Outcome.RUN, Outcome.VERSION, Outcome.NO_RUN}
 OUTCOME_TEXTS = {

@@ -184,9 +184,7 @@ def prune() -> None:
 
 
 def _claim() -> list[Delivery]:
-    deliveries = Delivery.objects.select_related("integration").claim_together(
-        LEASE, CLAIMED_AT_ONCE
-    )
+    deliveries = Delivery.objects.claim_together(LEASE, CLAIMED_AT_ONCE)
     for delivery in deliveries:  # one instance, and so one client
         delivery.integration = deliveries[0].integration
     return deliveries
