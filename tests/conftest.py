@@ -7,8 +7,10 @@ from typing import Any
 
 import hypothesis
 import pytest
+from django.conf import settings as product
 from django.contrib.auth.models import Group
 from django.core.cache import cache
+from django.db import connection
 from django.test import Client, override_settings
 from pytest_django import Settings
 from pytest_django.live_server_helper import LiveServer
@@ -18,6 +20,7 @@ from accounts.forms import give_role
 from accounts.models import User
 from accounts.roles import Role
 from tests.builders import make_integration, store_integration
+from tests.databases import copy_database, migrated_file
 from tests.emulator import Emulator
 from tests.emulator.model import Organization, Project, Repository
 from tests.postgresql import PostgreSQL, postgresql
@@ -80,6 +83,33 @@ def member(bob: User) -> Client:
 @pytest.fixture
 def stranger() -> Client:
     return over_https()
+
+
+@pytest.fixture(scope="session")
+def migrated(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
+    """A SQLite file with all tables, one for all processes of pytest."""
+    folder = tmp_path_factory.getbasetemp()
+    return migrated_file(folder if worker_id == "master" else folder.parent)
+
+
+@pytest.fixture(scope="session")
+def django_db_setup(
+    request: pytest.FixtureRequest,
+    django_test_environment: None,
+    django_db_modify_db_settings: None,
+) -> Iterator[None]:
+    """The database of the tests: a copy of that file, or what TEST_DATABASE_URL names."""
+    if connection.vendor != "sqlite":
+        yield
+        return
+    file = Path(connection.settings_dict["TEST"]["NAME"])
+    connection.close()
+    connection.settings_dict["NAME"] = product.DATABASES["default"]["NAME"] = file
+    remove_database(file)  # what is beside one that was left would be read as part of the new one
+    copy_database(request.getfixturevalue("migrated"), file)
+    yield
+    connection.close()
+    remove_database(file)
 
 
 @pytest.fixture(scope="session")
@@ -153,6 +183,12 @@ def linked(db: None) -> Integration:
 def integration(db: None, organization: Organization, token: str) -> Integration:
     """The organization of the emulator, linked."""
     return make_integration(organization.url, token)
+
+
+def remove_database(file: Path) -> None:
+    """Remove a SQLite file and its logs."""
+    for name in (file.name, f"{file.name}-wal", f"{file.name}-shm"):
+        file.with_name(name).unlink(missing_ok=True)
 
 
 def make_person(username: str, role: Role | None) -> User:

@@ -1,5 +1,7 @@
 """Databases that the product's own processes share with a test."""
 
+import fcntl
+import shutil
 import sqlite3
 import subprocess
 from collections.abc import Iterator
@@ -49,6 +51,29 @@ class Database:
             assert wait_for(lambda: process.poll() is not None, 180)
             assert process.stdout
             assert process.returncode == 0, process.stdout.read()
+
+
+def migrated_file(folder: Path) -> Path:
+    """Return the SQLite file with all tables in a folder, made by the first process that asks.
+
+    Migrations take seconds, so that tests copy it.
+    """
+    file = folder / "migrated.sqlite3"
+    with (folder / "migrated.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not file.exists():
+            unfinished = folder / "unfinished.sqlite3"
+            migrate(sqlite_url(unfinished))
+            with closing(sqlite3.connect(unfinished)) as made:
+                # One file also where the last process left some of it in the log beside.
+                made.execute("VACUUM INTO ?", [str(file)])
+    return file
+
+
+def copy_database(migrated: Path, file: Path) -> str:
+    """Make a SQLite database with all tables; return its URL."""
+    shutil.copyfile(migrated, file)
+    return sqlite_url(file)
 
 
 def migrate(url: str) -> None:

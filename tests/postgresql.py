@@ -13,6 +13,8 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from tests.databases import migrate
+
 
 @dataclass(frozen=True)
 class PostgreSQL:
@@ -25,9 +27,13 @@ class PostgreSQL:
         return f"postgres://stackhook@/{database}?host={self.folder}"
 
     def create(self, database: str) -> str:
-        """Make an empty database; return its URL."""
+        """Make a database with all tables, a copy of a migrated one; return its URL."""
         with psycopg.connect(self.url("postgres"), autocommit=True) as connection:
-            connection.execute(f'CREATE DATABASE "{database}"'.encode())
+            asked = "SELECT 1 FROM pg_database WHERE datname = 'migrated'"
+            if not connection.execute(asked).fetchone():
+                connection.execute("CREATE DATABASE migrated")
+                migrate(self.url("migrated"))
+            connection.execute(f'CREATE DATABASE "{database}" TEMPLATE migrated'.encode())
         return self.url(database)
 
     def drop(self, database: str) -> None:

@@ -43,7 +43,7 @@ PARTS = 4
 def test_deliveries_runs_reports_and_pages_are_the_same_on_postgresql(
     server: PostgreSQL, part: int
 ) -> None:
-    variables = environment(TEST_DATABASE_URL=server.url(f"suite{part}"))
+    variables = environment(TEST_DATABASE_URL=server.create(f"suite{part}"))
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
     done = subprocess.run(
         [*command, *TESTS[part::PARTS]],
@@ -58,7 +58,7 @@ def test_deliveries_runs_reports_and_pages_are_the_same_on_postgresql(
 
 @needs_postgresql
 def test_those_tests_run_on_postgresql(server: PostgreSQL) -> None:
-    variables = environment(TEST_DATABASE_URL=server.url("suite"))
+    variables = environment(TEST_DATABASE_URL=server.create("suite"))
     ask = "from django.db import connection; print(connection.vendor)"
     command = [sys.executable, "manage.py", "shell", "-v", "0", "--settings", "tests.settings"]
     done = subprocess.run(

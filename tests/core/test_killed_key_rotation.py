@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from django.conf import settings
 
-from tests.databases import Database, migrate, sqlite_url
+from tests.databases import Database, copy_database
 from tests.postgresql import PostgreSQL, needs_postgresql
 from tests.processes import KEYS, running
 
@@ -46,17 +46,13 @@ COMMAND = ("manage.py", "rotate_encryption_key")
 
 
 @pytest.fixture
-def on_sqlite(tmp_path: Path) -> Database:
-    url = sqlite_url(tmp_path / "data.sqlite3")
-    migrate(url)
-    return Database(url)
+def on_sqlite(tmp_path: Path, migrated: Path) -> Database:
+    return Database(copy_database(migrated, tmp_path / "data.sqlite3"))
 
 
 @pytest.fixture
 def on_postgresql(server: PostgreSQL) -> Iterator[Database]:
-    url = server.create("rotated")
-    migrate(url)
-    yield Database(url)
+    yield Database(server.create("rotated"))
     server.drop("rotated")
 
 

@@ -13,7 +13,7 @@ from uuid import UUID
 import pytest
 from psycopg.errors import DeadlockDetected
 
-from tests.databases import Database, migrate, sqlite_url, worker
+from tests.databases import Database, copy_database, worker
 from tests.emulator import Emulator
 from tests.emulator.model import Organization, Project, Repository
 from tests.payloads import PAYLOADS
@@ -215,16 +215,14 @@ def happen_on_paper(
 
 
 @pytest.fixture
-def on_sqlite(tmp_path: Path, emulator: Emulator) -> Database:
-    url = sqlite_url(tmp_path / "data.sqlite3")
-    migrate(url)
+def on_sqlite(tmp_path: Path, migrated: Path, emulator: Emulator) -> Database:
+    url = copy_database(migrated, tmp_path / "data.sqlite3")
     return Database(url, AZURE_DEVOPS_SERVERS=emulator.url, ALLOWED_HOSTS="testserver")
 
 
 @pytest.fixture
 def on_postgresql(server: PostgreSQL, emulator: Emulator) -> Iterator[Database]:
     url = server.create("killed")
-    migrate(url)
     yield Database(url, AZURE_DEVOPS_SERVERS=emulator.url, ALLOWED_HOSTS="testserver")
     server.drop("killed")
 

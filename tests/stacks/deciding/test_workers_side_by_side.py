@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.databases import Database, migrate
+from tests.databases import Database
 from tests.postgresql import PostgreSQL, needs_postgresql
 
 LATE_PUSH = """
@@ -109,9 +109,7 @@ json.dump(list(stack.runs.order_by("number").values_list("number", "origin")), s
 
 @pytest.fixture
 def on_postgresql(server: PostgreSQL) -> Iterator[Database]:
-    url = server.create("beside")
-    migrate(url)
-    yield Database(url)
+    yield Database(server.create("beside"))
     server.drop("beside")
 
 

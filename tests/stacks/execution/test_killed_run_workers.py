@@ -15,7 +15,7 @@ import pytest
 import requests
 from django.conf import settings as configured
 
-from tests.databases import Database, migrate, sqlite_url
+from tests.databases import Database, copy_database
 from tests.emulator.model import Organization, Repository
 from tests.processes import free_port, running, wait_for
 from tests.stacks.execution.conftest import commands_below
@@ -89,13 +89,14 @@ def code(port: int, last: int) -> str:
 
 def test_ten_kills(
     tmp_path: Path,
+    migrated: Path,
     organization: Organization,
     repository: Repository,
     calls: tuple[int, Counter[str]],
 ) -> None:
     port, made = calls
     web = free_port()
-    url = sqlite_url(tmp_path / "data.sqlite3")
+    url = copy_database(migrated, tmp_path / "data.sqlite3")
     folder = Path(tempfile.mkdtemp(prefix="runs-"))
     folder.chmod(0o711)
     database = Database(
@@ -110,7 +111,6 @@ def test_ten_kills(
         RUN_NETWORK_ALLOWED=f"127.0.0.1:{port}",
         NO_PROXY="127.0.0.1,localhost",
     )
-    migrate(url)
     token = organization.add_token({"vso.code_write"})
     database.run(LINK, ORGANIZATION=organization.url, TOKEN=token, REPOSITORY=repository.id)
     with ExitStack() as stack:

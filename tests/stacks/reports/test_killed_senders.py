@@ -5,7 +5,7 @@ import time
 from functools import partial
 from pathlib import Path
 
-from tests.databases import Database, migrate, sqlite_url, worker
+from tests.databases import Database, copy_database, worker
 from tests.emulator import Emulator
 from tests.emulator.model import Organization, Repository
 from tests.processes import wait_for
@@ -22,13 +22,13 @@ make_stack(integration.repositories.get(), path_rule=False, followed_position=1)
 
 def test_a_killed_worker_loses_no_report_and_sends_nothing_twice(
     tmp_path: Path,
+    migrated: Path,
     emulator: Emulator,
     organization: Organization,
     repository: Repository,
     token: str,
 ) -> None:
-    url = sqlite_url(tmp_path / "data.sqlite3")
-    migrate(url)
+    url = copy_database(migrated, tmp_path / "data.sqlite3")
     database = Database(url, AZURE_DEVOPS_SERVERS=emulator.url)
     database.run(FOLLOW, ORGANIZATION=organization.url, TOKEN=token)
     shas = [repository.push({"a.tf": str(n)}, f"topic-{n}") for n in range(COMMITS)]

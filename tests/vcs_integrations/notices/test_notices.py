@@ -18,7 +18,7 @@ from accounts.models import User
 from accounts.roles import Role
 from config.management.commands.background_worker import tidy
 from tests.conftest import make_person
-from tests.databases import Database, migrate, sqlite_url, worker
+from tests.databases import Database, copy_database, worker
 from tests.emulator import Emulator
 from tests.emulator.model import Organization
 from tests.killing import killed_at
@@ -646,9 +646,8 @@ def test_a_worker_killed_before_any_of_its_queries_mails_once(
 
 
 @pytest.mark.django_db(transaction=True)
-def test_the_worker_checks_tokens_and_mails(tmp_path: Path) -> None:
-    url = sqlite_url(tmp_path / "data.sqlite3")
-    migrate(url)
+def test_the_worker_checks_tokens_and_mails(tmp_path: Path, migrated: Path) -> None:
+    url = copy_database(migrated, tmp_path / "data.sqlite3")
     with mail_server() as server:
         database = Database(url, EMAIL_URL=f"smtp://127.0.0.1:{server.port}")
         database.run(ENDS_TOMORROW)

@@ -1,6 +1,5 @@
 """`manage.py background_worker` as a process of its own, on a database file of its own."""
 
-import shutil
 import signal
 from datetime import UTC, datetime
 from pathlib import Path
@@ -9,7 +8,7 @@ from typing import Any
 import pytest
 from django.conf import settings as product
 
-from tests.databases import Database, migrate, sqlite_url, worker
+from tests.databases import Database, copy_database, worker
 from tests.emulator import Emulator
 from tests.emulator.model import Organization
 from tests.processes import run, wait_for
@@ -33,14 +32,6 @@ for days in (91, 89):
 """
 
 
-@pytest.fixture(scope="module")
-def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A database file with all tables and no rows."""
-    file = tmp_path_factory.mktemp("worker") / "migrated.sqlite3"
-    migrate(sqlite_url(file))
-    return file
-
-
 class LinkedDatabase(Database):
     """A database in which an organization is linked."""
 
@@ -60,8 +51,8 @@ class LinkedDatabase(Database):
 
 @pytest.fixture
 def database(migrated: Path, tmp_path: Path, emulator: Emulator) -> LinkedDatabase:
-    file = Path(shutil.copy(migrated, tmp_path / "data.sqlite3"))
-    return LinkedDatabase(sqlite_url(file), AZURE_DEVOPS_SERVERS=emulator.url)
+    url = copy_database(migrated, tmp_path / "data.sqlite3")
+    return LinkedDatabase(url, AZURE_DEVOPS_SERVERS=emulator.url)
 
 
 def test_an_organization_linked_while_azure_devops_was_down_is_connected_automatically(
