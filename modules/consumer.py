@@ -8,6 +8,7 @@ from modules.impact.behind import modules_behind
 from modules.impact.naming import is_of_impact
 from modules.models import Module, ModuleDecision
 from modules.publishing import reporting
+from modules.rules.decisions import Rule
 from stacks.models import PullRequest, Report, Stack
 from stacks.module_registry import CommentReport, Following
 from vcs_integrations.consumer import Part
@@ -19,13 +20,22 @@ MODULES_SHOWN = 20
 
 
 def follow(integration: Integration, repository_id: str) -> Following | None:
-    return following.follow(integration, repository_id, _on_proposed, planning.end)
+    listeners = following.Listeners(_on_proposed, _on_left_out, planning.end)
+    return following.follow(integration, repository_id, listeners)
 
 
 def _on_proposed(module: Module, pull_request: PullRequest, revision: int, sha: str) -> None:
     """Have shown on a revision what its check says, and what it changes in stacks."""
     reporting.report_revision(module, pull_request, revision, sha)
     planning.want(module, pull_request, revision, sha)
+
+
+def _on_left_out(
+    module: Module, pull_request: PullRequest, revision: int, sha: str, rule: Rule
+) -> None:
+    """Have shown on a revision why it is neither checked nor planned."""
+    reporting.report_revision(module, pull_request, revision, sha, rule)
+    planning.leave_out(module, pull_request, revision, sha, rule)
 
 
 def decisions_on(delivery: Delivery) -> Part | None:

@@ -12,16 +12,25 @@ from modules.deciding.checking import check_once
 from modules.deciding.recording import Ledger
 from modules.deciding.tags import Seen, tag_name
 from modules.models import Module, ModuleVersion, VersionsFrom
-from modules.rules.decisions import Decided, Rule
+from modules.rules.decisions import LEFT_OUT, Decided, Rule
 from stacks.models import PullRequest
 from stacks.module_registry import Facts, PushedRef, Verdict
 from vcs_integrations.models import Delivery, Integration, Repository
 from vcs_integrations.providers.events import RefChanged
 
-# Is told of a revision of a pull request whose code may be executed, and of its commit
-OnProposed = Callable[[Module, PullRequest, int, str], object]
-# Is told that a pull request proposes nothing to any module, perhaps not any more
-OnEnded = Callable[[PullRequest], object]
+
+@dataclass(frozen=True)
+class Listeners:
+    """What is told of pull requests; a revision comes with its commit.
+
+    `proposed` of one whose code may be executed, `left_out` of one that is not checked, by which
+    rule, and `ended` of a pull request that proposes nothing to any module, perhaps not any more.
+    """
+
+    proposed: Callable[[Module, PullRequest, int, str], object]
+    left_out: Callable[[Module, PullRequest, int, str, Rule], object]
+    ended: Callable[[PullRequest], object]
+
 
 _any_module = Prepared(
     lambda: (
@@ -35,9 +44,7 @@ _any_module = Prepared(
 )
 
 
-def follow(
-    integration: Integration, repository_id: str, on_proposed: OnProposed, on_ended: OnEnded
-) -> "Followed | None":
+def follow(integration: Integration, repository_id: str, listeners: Listeners) -> "Followed | None":
     """Return the modules of a repository; None, by one query, where there is none."""
     if not _any_module.rows(integration=integration.pk, repository=repository_id):
         return None  # mostly, and building the query below takes a while
@@ -48,7 +55,7 @@ def follow(
     for one in modules:  # one instance, and so one client
         one.repository = modules[0].repository
         one.repository.integration = integration
-    return Followed(modules, on_proposed, on_ended) if modules else None
+    return Followed(modules, listeners) if modules else None
 
 
 @dataclass(frozen=True)
@@ -56,8 +63,7 @@ class Followed:
     """The modules of one repository: a `stacks.module_registry.Following`."""
 
     modules: Sequence[Module]
-    on_proposed: OnProposed
-    on_ended: OnEnded
+    listeners: Listeners
 
     @property
     def repository(self) -> Repository:
@@ -104,13 +110,15 @@ class Followed:
                 is_proposed = True
                 check_once(module, sha)
                 # Also where it was proposed before: it may be open again.
-                self.on_proposed(module, pull_request, revision, sha)
+                self.listeners.proposed(module, pull_request, revision, sha)
+            elif decided.rule in LEFT_OUT:
+                self.listeners.left_out(module, pull_request, revision, sha, decided.rule)
             if ledger.has_decided(module, subject):
                 found.append(ledger.repeat(module, subject, delivery))
             else:
                 found.append(ledger.add(module, subject, decided, delivery))
         if not is_proposed:
-            self.on_ended(pull_request)
+            self.listeners.ended(pull_request)
         ledger.save()
         return [one for one in found if one]
 

@@ -1,4 +1,7 @@
-"""A pull request to a module's branch: its newest commit is checked, unless a fork proposes it."""
+"""A pull request to a module's branch: its newest commit is checked, unless a fork proposes it.
+
+One that changes nothing of the module is not checked either, whoever proposes it.
+"""
 
 from collections.abc import Collection
 
@@ -24,9 +27,9 @@ def decide(
         return Decided(Rule.OTHER_TARGET, f"The module tracks {module.branch}.")
     if not pull_request.is_open:
         return Decided(Rule.ENDED, f"The pull request is {pull_request.status}.")
+    if not touches(module.folder, paths):
+        return Decided(Rule.UNTOUCHED, f"It changes nothing in {module.folder}.")
     if pull_request.is_from_fork:
         sentence = "It comes from a fork, whose code anybody may have written: it is not checked."
         return Decided(Rule.FORK, sentence)
-    if not touches(module.folder, paths):
-        return Decided(Rule.UNTOUCHED, f"It changes nothing in {module.folder}.")
     return Decided(Rule.PROPOSED, f"Commit {sha[:8]} is checked.")

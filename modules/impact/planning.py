@@ -16,6 +16,8 @@ from modules.impact.naming import report_name
 from modules.impact.uses import users_of
 from modules.models import Impact, ImpactPlan, Module
 from modules.models.impact import ImpactQuerySet
+from modules.publishing.reporting import without_by
+from modules.rules.decisions import Rule
 from stacks.lifecycle.triggering import NotTriggered
 from stacks.models import PullRequest, Report, Run
 from stacks.rules.states import DOES_NOT_COUNT, ENDED, Origin, State
@@ -42,6 +44,7 @@ def want(module: Module, pull_request: PullRequest, revision: int, sha: str) -> 
             return None
         if there.is_superseded:
             _resume(there)
+            _report_revision(there)
         return there
     _end(same, State.SUPERSEDED)
     now = timezone.now()
@@ -49,9 +52,20 @@ def want(module: Module, pull_request: PullRequest, revision: int, sha: str) -> 
         module=module, pull_request=pull_request, revision=revision, sha=sha, due_at=now
     )
     _list_stacks(impact)
-    name = report_name(module)
-    Report.objects.add_module(module.address, name, pull_request, revision, sha)
+    _report_revision(impact)
     return impact
+
+
+def leave_out(
+    module: Module, pull_request: PullRequest, revision: int, sha: str, rule: Rule
+) -> None:
+    """Plan nothing of a revision that changes nothing of a module or is a fork's, and say so.
+
+    To be called in the transaction that stores the revision.
+    """
+    _end(module.impacts.filter(pull_request=pull_request), State.SUPERSEDED)
+    about = (module.address, report_name(module), pull_request, revision, sha)
+    Report.objects.add_module(*about, **without_by(rule))
 
 
 def end(pull_request: PullRequest) -> None:
@@ -137,7 +151,12 @@ def _resume(impact: Impact) -> None:
     impact.plans.filter(run__state__in=DOES_NOT_COUNT).update(run=None)
     Impact.objects.filter(pk=impact.pk).update(is_superseded=False, due_at=timezone.now())
     impact.refresh_from_db(fields=["is_superseded", "due_at"])
-    _report(impact)
+
+
+def _report_revision(impact: Impact) -> None:
+    """Have a revision reported whose plans are wanted."""
+    address, name = impact.module.address, report_name(impact.module)
+    Report.objects.add_module(address, name, impact.pull_request, impact.revision, impact.sha)
 
 
 def _unfinished(impact: Impact) -> bool:

@@ -9,7 +9,9 @@ from django.conf import settings
 
 from modules.impact.table import Outcome, Row, Table, table_of
 from modules.models import Impact
+from modules.models.impact import ImpactQuerySet
 from modules.models.module import parts_of
+from modules.publishing.reporting import status_of_left_out
 from stacks.models import Report
 from stacks.module_registry import CommentReport
 from stacks.reports.texts import escaped, status_of, units
@@ -24,6 +26,8 @@ WITHOUT_RESULT = {Outcome.ENDED_EARLY, Outcome.UNREAD}
 
 def status_for(report: Report) -> StatusReport | None:
     """Return the status of a revision; None if it has no impact any more."""
+    if left_out := status_of_left_out(report):
+        return left_out
     impact = _impact_of(report)
     if impact is None:
         return None
@@ -39,24 +43,34 @@ def comment_for(report: Report) -> CommentReport | None:
 
     A later revision's takes its place in the same comment.
     """
+    has_begun = report.thread_id is not None or report.is_uncertain
+    if left_out := status_of_left_out(report):
+        of_pull_request = Impact.objects.filter(pull_request=report.pull_request_id)
+        before = _newest(of_pull_request, report)
+        return _heading(before, left_out.description) if before and has_begun else None
     impact = _impact_of(report)
     if impact is None:
         return None
     table = table_of(impact)
-    has_begun = report.thread_id is not None or report.is_uncertain
     has_result = any(row.run and row.run.has_ended for row in table.rows)
     if impact.is_superseded or not (has_begun or has_result):
         return None
-    address = f"{settings.PUBLIC_URL}{impact.get_absolute_url()}"
-    name = escaped(impact.module.address)
-    begin = f"**[Impact on the stacks that use {name}]({address})**: {escaped(table.summary)}\n"
+    heading = _heading(impact, table.summary)
     about = f"\nPlanned with commit {impact.sha[:8]}, revision {impact.revision}\n\n"
     room = report.repository.integration.provider.longest_comment
-    lines = list(_lines(table, room - units(begin + about + HEAD) - 200))
+    lines = list(_lines(table, room - units(heading.text + about + HEAD) - 200))
     left = len(table.rows) - len(lines)
-    note = f"\n… [{left} more on the page of the impact]({address})\n" if left else ""
+    note = f"\n… [{left} more on the page of the impact]({heading.address})\n" if left else ""
     shown = HEAD + "".join(lines) if lines else ""
-    return CommentReport(address, f"{begin}{about}{shown}{note}")
+    return CommentReport(heading.address, f"{heading.text}{about}{shown}{note}")
+
+
+def _heading(impact: Impact, summary: str) -> CommentReport:
+    """Return a comment that is its first line alone."""
+    address = f"{settings.PUBLIC_URL}{impact.get_absolute_url()}"
+    name = escaped(impact.module.address)
+    text = f"**[Impact on the stacks that use {name}]({address})**: {escaped(summary)}\n"
+    return CommentReport(address, text)
 
 
 def _status(table: Table) -> Status:
@@ -99,9 +113,15 @@ def _count(number: int | None) -> str:
 
 def _impact_of(report: Report) -> Impact | None:
     """Return the impact that a report is about."""
-    found = Impact.objects.filter(sha=report.sha, **parts_of(report.module, "module__"))
+    found = Impact.objects.filter(sha=report.sha)
     if report.pull_request_id:
         found = found.filter(pull_request=report.pull_request_id, revision=report.revision or 0)
     else:  # of a host whose statuses are those of commits
         found = found.filter(pull_request__repository=report.repository_id)
+    return _newest(found, report)
+
+
+def _newest(impacts: ImpactQuerySet, report: Report) -> Impact | None:
+    """Return the newest revision among impacts that is of a report's module."""
+    found = impacts.filter(**parts_of(report.module, "module__"))
     return found.select_related("module", "pull_request").order_by("-revision").first()

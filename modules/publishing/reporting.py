@@ -1,8 +1,14 @@
 """What commits and pull requests of a module's repository show of it: the result of a check."""
 
+from typing import Any
+
+from django.urls import reverse
+
 from modules.models import Check, CheckState, Module, Outcome, VersionState
 from modules.models.module import parts_of
+from modules.rules.decisions import Rule
 from stacks.models import PullRequest, Report
+from stacks.models.report import What
 from stacks.reports.texts import status_of
 from vcs_integrations.providers.base import Status, StatusReport
 
@@ -12,23 +18,64 @@ STATUSES = {
     CheckState.PASSED: Status.SUCCEEDED,
     CheckState.FAILED: Status.FAILED,
 }
+OF_FORK = (
+    "Code of forks is not checked: anybody may have written it. Push it to a branch of the "
+    "repository itself."
+)
 
 
-def report_revision(module: Module, pull_request: PullRequest, revision: int, sha: str) -> None:
-    """Have the check of what a pull request proposes shown on a revision of it."""
+def report_revision(
+    module: Module, pull_request: PullRequest, revision: int, sha: str, rule: Rule | None = None
+) -> None:
+    """Have the check of what a pull request proposes shown on a revision of it.
+
+    With a rule of LEFT_OUT there is none, and the status says so.
+    """
     about = (module.address, module.status_name, pull_request, revision, sha)
-    Report.objects.add_revision_of_module(*about)
+    Report.objects.add_revision_of_module(*about, **without_by(rule))
+
+
+def without_by(rule: Rule | None) -> dict[str, Any]:
+    """Return how a report says by which rule it has no result."""
+    return {
+        "is_ignored": rule == Rule.UNTOUCHED,
+        "blocked_by": "" if rule in {None, Rule.UNTOUCHED} else rule,
+    }
 
 
 def status_for(report: Report) -> StatusReport | None:
-    """Return the status to show where a report about a module says; None without a check."""
+    """Return the status to show where a report about a module says; None without a check.
+
+    On a host whose statuses are those of commits, a tag's check counts more than that a pull
+    request is not checked.
+    """
+    left_out = status_of_left_out(report)
+    if left_out and report.what == What.PULL_REQUEST_STATUS:
+        return left_out
     checks = Check.objects.filter(sha=report.sha, module__repository=report.repository)
     of_module = checks.filter(**parts_of(report.module, "module__"))
     check = of_module.select_related("module").first()
     if check is None:
-        return None
+        return left_out
     status = STATUSES[CheckState(check.state)]
     return status_of(report, status, describe(check), check.get_absolute_url())
+
+
+def status_of_left_out(report: Report) -> StatusReport | None:
+    """Return the status of a revision that is neither checked nor planned; None of any other.
+
+    As with stacks, a policy passes what does not apply, and not what nobody looked at.
+    """
+    if not (report.is_ignored or report.blocked_by):
+        return None
+    module = Module.objects.filter(**parts_of(report.module)).first()
+    if module is None:
+        return None
+    page = reverse("modules:activity", args=[module.namespace, module.name, module.system])
+    if report.is_ignored:
+        text = f"It changes nothing in {module.folder}: there is nothing to check"
+        return status_of(report, Status.NOT_APPLICABLE, text, page)
+    return status_of(report, Status.ERROR, OF_FORK, page)
 
 
 def describe(check: Check) -> str:

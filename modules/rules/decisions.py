@@ -59,6 +59,10 @@ REPEATED = (Rule.OTHER_TARGET, Rule.ENDED, Rule.DECIDED)
 ONLY_FOR_DELIVERIES = {Rule.FROM_TAGS, Rule.OTHER_BRANCH, *REPEATED}
 
 
+# By these, an open pull request is not checked: its statuses say so, as a policy may wait for them.
+LEFT_OUT = {Rule.UNTOUCHED, Rule.FORK}
+
+
 @dataclass(frozen=True)
 class Decided:
     """The rule that decided, and a sentence for people."""

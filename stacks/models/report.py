@@ -159,21 +159,37 @@ class ReportQuerySet(LeasedQuerySet["Report"]):
             self._put(stack, What.COMMENT, {"pull_request": pull_request}, about)
 
     def add_module(
-        self, module: str, name: str, pull_request: "PullRequest", revision: int, sha: str
+        self,
+        module: str,
+        name: str,
+        pull_request: "PullRequest",
+        revision: int,
+        sha: str,
+        **without: Any,
     ) -> None:
         """Have a result for a module and a revision of a pull request reported, in a status and a
-        comment of that name."""
-        self.add_revision_of_module(module, name, pull_request, revision, sha)
+        comment of that name. `without` is as in `add_revision_of_module`."""
+        self.add_revision_of_module(module, name, pull_request, revision, sha, **without)
         about = {"module": module, "repository": pull_request.repository, "sha": sha}
-        about |= {"revision": revision} | _renewed(None)
+        about |= {"revision": revision} | _of_module(**without)
         self._store(What.COMMENT, name, {"pull_request": pull_request}, about)
 
     def add_revision_of_module(
-        self, module: str, name: str, pull_request: "PullRequest", revision: int, sha: str
+        self,
+        module: str,
+        name: str,
+        pull_request: "PullRequest",
+        revision: int,
+        sha: str,
+        **without: Any,
     ) -> None:
-        """Have a result for a module and a revision of a pull request reported, in a status."""
+        """Have a result for a module and a revision of a pull request reported, in a status.
+
+        `without` says why there is none: `is_ignored` as nothing of the module changes, or a rule
+        that it is `blocked_by`.
+        """
         repository = pull_request.repository
-        about = {"module": module, "repository": repository, "sha": sha} | _renewed(None)
+        about = {"module": module, "repository": repository, "sha": sha} | _of_module(**without)
         if repository.integration.provider.has_pull_request_statuses:
             place = {"pull_request": pull_request, "revision": revision}
             self._store(What.PULL_REQUEST_STATUS, name, place, about)
@@ -222,6 +238,10 @@ class ReportQuerySet(LeasedQuerySet["Report"]):
         place |= {"what": what, "name": name}
         if not self.filter(**place).update(**changes, version=F("version") + 1):
             self.create(**place | changes)
+
+
+def _of_module(*, is_ignored: bool = False, blocked_by: str = "") -> dict[str, Any]:
+    return {"is_ignored": is_ignored, "blocked_by": blocked_by} | _renewed(None)
 
 
 def _renewed(stack: "Stack | None") -> dict[str, Any]:

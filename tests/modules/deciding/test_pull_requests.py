@@ -3,8 +3,10 @@
 from modules.models import Check, Impact, Module
 from stacks.models import PullRequest
 from tests.builders import make_module, make_stack
+from tests.emulator.model import PullRequest as EmulatedPullRequest
 from tests.emulator.model import Repository
 from tests.modules.deciding.hearing import Hearing, checked, read_again, rules
+from tests.stacks.reports.sender import send_all
 from vcs_integrations.models import Repository as OurRepository
 
 
@@ -39,6 +41,51 @@ def test_code_of_a_fork_is_not_executed(
     hearing.deliver()
     assert rules(module)[-1] == "fork"
     assert "fork" in module.decisions.last().sentence  # type: ignore[union-attr]
+    assert not Check.objects.exists()
+
+
+def shown(one: EmulatedPullRequest, module: Module) -> dict[str, str]:
+    """Return the last status of each name that a pull request shows of a module."""
+    send_all()
+    ours = module.address.replace("/", ".")
+    posted = {str(each.context): each.state for each in one.statuses}
+    return {
+        name.removeprefix("stackhook/").removesuffix(ours): state
+        for name, state in posted.items()
+        if name.endswith(ours)
+    }
+
+
+def test_a_policy_that_asks_for_its_status_waits_for_no_module_that_stays_as_it_is(
+    ours: OurRepository, repository: Repository, hearing: Hearing
+) -> None:
+    vpc = make_module(ours, "vpc", folder="vpc")
+    db = make_module(ours, "db", folder="db")
+    repository.push({"vpc/a.tf": "1"}, branch="topic")
+    one = repository.open_pull_request("topic")
+    hearing.deliver()
+    assert shown(one, vpc) == {"module-": "pending", "impact.": "notApplicable"}
+    assert shown(one, db) == {"module-": "notApplicable", "impact.": "notApplicable"}
+    texts = {each.description for each in one.statuses if each.state == "notApplicable"}
+    assert "It changes nothing in db: there is nothing to check" in texts
+    one.push({"db/a.tf": "1"})
+    hearing.deliver()
+    assert shown(one, db) == {"module-": "pending", "impact.": "notApplicable"}
+    assert "No stack is known to use the module" in {each.description for each in one.statuses}
+
+
+def test_a_fork_is_told_that_its_code_is_not_checked(
+    ours: OurRepository, repository: Repository, hearing: Hearing
+) -> None:
+    vpc = make_module(ours, "vpc", folder="vpc")
+    db = make_module(ours, "db", folder="db")
+    fork = repository.fork("infrastructure.eve")
+    fork.push({"vpc/main.tf": "# evil"}, branch="topic")
+    one = repository.open_pull_request("topic", fork=fork)
+    hearing.deliver()
+    assert shown(one, vpc) == {"module-": "error", "impact.": "error"}
+    assert "Push it to a branch of the repository itself" in one.statuses[0].description
+    assert shown(one, db) == {"module-": "notApplicable", "impact.": "notApplicable"}
     assert not Check.objects.exists()
 
 

@@ -3,8 +3,9 @@
 import pytest
 from pytest_django import Settings
 
-from modules.impact.planning import plan_next_impact, plan_rest, want
+from modules.impact.planning import leave_out, plan_next_impact, plan_rest, want
 from modules.models import Impact, Module
+from modules.rules.decisions import Rule
 from stacks.models import Report, Run, Stack
 from stacks.models.report import ReportState, What
 from stacks.reports.texts import comment_for, status_for
@@ -157,6 +158,36 @@ def test_a_newer_revision_takes_over_comment_and_status(module: Module) -> None:
     )
     assert "Planned with commit bbbbbbbb, revision 2" in comment()
     assert "waiting" in comment()
+
+
+def test_a_revision_that_changes_nothing_of_the_module_any_more_ends_its_plans(
+    module: Module,
+) -> None:
+    user(module, "Network")
+    impact = planned(module)
+    Report.objects.filter(what=What.COMMENT).update(thread_id=1, comment_id=1)
+    leave_out(module, impact.pull_request, 2, "b" * 40, Rule.UNTOUCHED)
+    assert Run.objects.get(origin=Origin.IMPACT).state == State.SUPERSEDED
+    shown = status_for(Report.objects.get(what=What.PULL_REQUEST_STATUS, revision=2))
+    assert shown
+    assert shown.status == Status.NOT_APPLICABLE
+    assert "It changes nothing in network: there is nothing to check" in comment()
+    assert "| --- |" not in comment()
+    # The next one does change it.
+    want(module, impact.pull_request, 3, "c" * 40)
+    shown = status_for(Report.objects.get(what=What.PULL_REQUEST_STATUS, revision=3))
+    assert shown
+    assert shown.status == Status.PENDING
+    assert "Planned with commit cccccccc, revision 3" in comment()
+
+
+def test_what_a_fork_proposes_is_an_error_that_no_policy_passes(module: Module) -> None:
+    leave_out(module, pull_request(module, is_from_fork=True), 1, "a" * 40, Rule.FORK)
+    assert status()[0] == Status.ERROR
+    assert comment() == ""
+    module.delete()
+    shown = status_for(report())
+    assert shown is None
 
 
 def test_a_table_that_is_too_long_is_cut_and_says_so(module: Module, settings: Settings) -> None:
