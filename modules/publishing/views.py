@@ -34,8 +34,10 @@ def check_again(
 ) -> HttpResponse:
     """Have a commit whose check failed checked again; its versions wait for that."""
     found = found_check(namespace, name, system, sha)
-    if _is_asked_again(found):
-        record(request, Verb.MODULE_CHECKED_AGAIN, found)
+    with transaction.atomic():
+        if is_asked := _is_asked_again(found):
+            record(request, Verb.MODULE_CHECKED_AGAIN, found)
+    if is_asked:
         messages.success(request, "A run worker checks it again")
     else:
         messages.info(request, "Its check has not failed, so there is nothing to do")
@@ -43,12 +45,14 @@ def check_again(
 
 
 def _is_asked_again(found: Check) -> bool:
-    """Have a check that failed made again, and its refused versions wait; False if it has not."""
-    with transaction.atomic():
-        failed = Check.objects.filter(pk=found.pk, state=CheckState.FAILED)
-        again = {"state": CheckState.QUEUED, "due_at": timezone.now(), "failures": 0}
-        if not failed.update(**again):
-            return False
-        found.versions.filter(state=VersionState.REFUSED).update(state=VersionState.WAITING)
-        found.report()
+    """Have a check that failed made again, and its refused versions wait; False if it has not.
+
+    To be called in a transaction.
+    """
+    failed = Check.objects.filter(pk=found.pk, state=CheckState.FAILED)
+    again = {"state": CheckState.QUEUED, "due_at": timezone.now(), "failures": 0}
+    if not failed.update(**again):
+        return False
+    found.versions.filter(state=VersionState.REFUSED).update(state=VersionState.WAITING)
+    found.report()
     return True

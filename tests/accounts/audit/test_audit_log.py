@@ -15,8 +15,8 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from accounts.audit.records import Verb, entries, entries_about, with_pages
-from accounts.models import AuditEntry, User
-from modules.models import ModuleVersion
+from accounts.models import AuditEntry, PersonalToken, User
+from modules.models import Check, Module, ModuleVersion
 from stacks.models import Run, RunAction, Stack, StackVariable, StateGrant, StateLock, StateVersion
 from stacks.rules.states import State
 from stacks.sources.heads import read_head
@@ -378,10 +378,13 @@ WITHOUT_PROVIDER = [
                 *("edited", "reconciled", "replayed", "stack_", "env", "run_", "pull_", "person_"),
                 "shared_",
                 "schedules_",
+                "module_",
+                "version_",
             )
         )
     )
     or one[0] in {Verb.STATE_RESTORED, Verb.STATE_UPLOADED, Verb.STATE_UNLOCKED}
+    or one[0] in {Verb.TOKEN_CREATED, Verb.TOKEN_REVOKED}
 ]
 USER_FIELDS = ("username", "email", "password", "groups__name")
 # What gives no entry: nothing was done
@@ -573,7 +576,9 @@ def test_what_cant_be_logged_is_not_done(
 
 def rows() -> list[object]:
     """Return all that those who do something may change."""
-    models = (Integration, Repository, Delivery, Stack, StackVariable, StateLock, Run, RunAction)
+    of_stacks = (Repository, Stack, StackVariable, StateLock, Run, RunAction)
+    of_modules = (Module, ModuleVersion, Check)
+    models = (Integration, Delivery, *of_stacks, *of_modules, PersonalToken)
     of_people = list(User.objects.order_by("pk").values(*USER_FIELDS))
     return [*(list(model.objects.order_by("pk").values()) for model in models), of_people]
 
