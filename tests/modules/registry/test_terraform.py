@@ -3,7 +3,6 @@
 import json
 import os
 import subprocess
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -35,7 +34,7 @@ from tests.stacks.execution.conftest import (
     work,
 )
 from tests.stacks.execution.tools.terraforms import installed
-from tests.tls import Https, https_to
+from tests.tls import Https
 
 __all__ = ["kept", "own_backend", "runs_folder", "server", "stack", "terraform"]
 
@@ -46,20 +45,6 @@ module "network" {
 }
 output "version" { value = module.network.version }
 """
-
-
-@pytest.fixture
-def https(
-    kept: Stack,
-    settings: Settings,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> Iterator[Https]:
-    """Stackhook over https, with a certificate that jobs and this machine's programs trust."""
-    with https_to(settings.PUBLIC_URL, tmp_path) as front:
-        settings.PUBLIC_URL = front.url
-        monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(front.certificate))
-        yield front
 
 
 @pytest.fixture
