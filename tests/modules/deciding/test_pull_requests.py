@@ -3,8 +3,8 @@
 from modules.models import Check, Impact, Module
 from stacks.models import PullRequest
 from tests.builders import make_module, make_stack
-from tests.emulator.model import PullRequest as EmulatedPullRequest
 from tests.emulator.model import Repository
+from tests.emulator.pull_requests import PullRequest as EmulatedPullRequest
 from tests.modules.deciding.hearing import Hearing, checked, read_again, rules
 from tests.stacks.reports.sender import send_all
 from vcs_integrations.models import Repository as OurRepository
