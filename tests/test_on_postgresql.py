@@ -31,6 +31,10 @@ TESTS = [
     "tests/stacks/deciding/test_modules.py",
     "tests/stacks/dependencies/test_following.py",
     "tests/stacks/schedules/test_queue.py",
+    "tests/modules/publishing/test_killed_workers.py",
+    "tests/modules/publishing/test_storing.py",
+    "tests/modules/deciding/test_tags.py",
+    "tests/modules/impact/test_planning.py",
 ]
 
 

@@ -210,6 +210,7 @@ def test_a_check_under_way_is_repeated_and_not_torn_from_its_worker(
     assert check.due_at
 
 
+@pytest.mark.django_db(transaction=True)  # PostgreSQL ends one in which a row is refused
 def test_pushes_that_come_shuffled_and_doubled_are_decided_in_their_order(
     module: Module, repository: Repository, hearing: Hearing
 ) -> None:
