@@ -6,19 +6,24 @@ file of its branch read instead, once.
 """
 
 import logging
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
+from django.db.models import Case, F, Value, When
 from django.utils import timezone
 
 from core.leases import Keeping, LeaseLost
 from core.transactions import DATABASE_IS_AWAY, transaction_in_line
 from modules.deciding import tag_decisions, tags, version_files
+from modules.deciding.pull_requests import decide_open
 from modules.deciding.settling import AT_ONCE, settle
 from modules.models import Module, ModuleDecision, Tag, VersionsFrom
 from modules.rules.decisions import Decided, Rule
 from modules.rules.semver import SemVer
+from modules.rules.tags import read_tag_name
 from modules.rules.version_file import path_in
 from stacks.deciding.facts import NO_COMMIT, Facts, text_of_tag
 from stacks.module_registry import TagNow
@@ -33,6 +38,16 @@ LEASE = timedelta(minutes=1)
 COMPARE_EVERY = timedelta(hours=1)
 RETRY_FIRST_AFTER = timedelta(seconds=30)
 COMMITS_AT_ONCE = 100
+# Of each prefix: a repository may have a tag for each of its builds.
+MOST_VERSIONS = 1_000
+# How many of the tags that were there before have a decision each.
+MOST_DECIDED = 5_000
+# What is done once, and again when the module is changed
+FIRST = ("imported_at", "pull_requests_read_at")
+LOWER = (
+    f"Of the tags that name versions the {MOST_VERSIONS:,} highest are imported, and this one is "
+    f"lower. To publish it, delete the tag and push it again."
+)
 
 
 def import_next() -> bool:
@@ -62,6 +77,8 @@ def import_versions(module: Module) -> None:
     Raises ProviderError, having stored nothing, or LeaseLost.
     """
     client = module.integration.client(BACKGROUND)
+    if module.pull_requests_read_at is None:
+        decide_open(module, client)
     if module.versions_from == VersionsFrom.FILE:
         _read_file(module, client)
     else:
@@ -88,7 +105,7 @@ def _read_file(module: Module, client: Client) -> None:
         if commit.sha:
             position = newest.position if newest else 0
             decided, version = version_files.advance(module, content, commit, position)
-            subject = f"Branch {module.branch} at {commit.sha[:8]}, when the module was created"
+            subject = f"Branch {module.branch} at {commit.sha[:8]}, when the module followed it"
             _store_anew([ModuleDecision.of(module, subject[:700], decided, None, version)])
         for one in sorted(unread, key=lambda one: one.position or 0):
             if change := changes[one.pk]:
@@ -113,11 +130,13 @@ def _changed_branch(module: Module, decision: ModuleDecision, client: Client) ->
 class Listing:
     """The tags of a repository as they were listed, and what was read of those that matter.
 
-    `position` is that of a push that is in the listing for sure; newer ones may be.
+    `position` is that of a push that is in the listing for sure; newer ones may be. `versions` are
+    the names of the tags with the highest versions.
     """
 
     position: int
     tags: Sequence[RemoteTag]
+    versions: Set[str]
     read: Mapping[str, TagNow]
 
     @property
@@ -136,10 +155,7 @@ def _compare_tags(module: Module, client: Client) -> None:
         for one in _modules_of(repository):
             if one.pk == module.pk and module.imported_at is None:
                 settle(one)
-                told = _told_by_pushes(one)
-                made += _decisions(
-                    one, [name for name in listing.names if name not in told], listing
-                )
+                made += _first_decisions(one, listing)
             elif named := _versions_named(one, changed):
                 settle(one, [*named.values()])
                 made += _decisions(one, named, listing)
@@ -155,10 +171,11 @@ def list_refs(repository: Repository, wanted: Collection[str], client: Client) -
     newest = client.newest_push(repository.external_id)
     listed = client.tags(repository.external_id)
     known = dict(Tag.objects.filter(repository=repository).values_list("name", "sha"))
+    versions = _highest(wanted, (tag.name for tag in listed))
     unknown = [
         tag
         for tag in listed
-        if tags.is_version_of(wanted, tag.name) and known.get(tag.name) != tag.sha
+        if tag.name in versions | known.keys() and known.get(tag.name) != tag.sha
     ]
     commits = _commits(repository, {tag.commit_sha for tag in unknown}, client)
     read = {
@@ -169,7 +186,18 @@ def list_refs(repository: Repository, wanted: Collection[str], client: Client) -
         )
         for tag in unknown
     }
-    return Listing(newest.position if newest else 0, listed, read)
+    return Listing(newest.position if newest else 0, listed, versions, read)
+
+
+def _highest(wanted: Collection[str], names: Iterable[str]) -> Set[str]:
+    """Return those that name the highest versions, MOST_VERSIONS of each wanted prefix."""
+    found: defaultdict[str, list[tuple[bytes, str]]] = defaultdict(list)
+    for name in names:
+        if tags.is_version_of(wanted, name):
+            prefix, version = read_tag_name(name)
+            found[prefix].append((version.precedence, name))
+    highest = (sorted(some, reverse=True)[:MOST_VERSIONS] for some in found.values())
+    return {name for some in highest for _, name in some}
 
 
 def _commits(
@@ -200,6 +228,23 @@ def _store_changes(repository: Repository, listing: Listing, wanted: Collection[
     return changed
 
 
+def _first_decisions(module: Module, listing: Listing) -> list[ModuleDecision]:
+    """Return what the tags that were there before mean for a module, to be stored.
+
+    Where there are very many, those with versions come first, and one decision is about the rest.
+    """
+    told = _told_by_pushes(module)
+    names = [name for name in listing.names if name not in told]
+    names.sort(key=lambda name: name not in listing.versions)
+    made = _decisions(module, names[:MOST_DECIDED], listing)
+    if (rest := len(names) - MOST_DECIDED) > 0:
+        sentence = f"Only {MOST_DECIDED:,} tags have a decision each. These are no versions."
+        decided = Decided(Rule.TOO_MANY, sentence)
+        subject = f"{rest:,} more tags, listed after push {listing.position}"
+        made.append(ModuleDecision.of(module, subject, decided, None))
+    return made
+
+
 def _decisions(module: Module, names: Iterable[str], listing: Listing) -> list[ModuleDecision]:
     """Return what tags mean for a module whose versions are settled, to be stored."""
     rows = {one.name: one for one in Tag.objects.filter(repository=module.repository_id)}
@@ -215,6 +260,8 @@ def _decisions(module: Module, names: Iterable[str], listing: Listing) -> list[M
         elif name in rows:
             version = versions.get(named.precedence)
             decided = tag_decisions.explain(rows[name], named, version)
+        elif name in there and name not in listing.versions:
+            decided = Decided(Rule.TOO_MANY, LOWER)
         else:  # a push that was decided since says that it is gone
             continue
         where = f" at {there[name]}" if name in there else ", deleted"
@@ -258,7 +305,12 @@ def _store_anew(decisions: Sequence[ModuleDecision]) -> None:
 
 
 def _give_back(module: Module, due_at: datetime | None) -> None:
-    """Release a module whose tags are decided. Raises LeaseLost."""
-    imported_at = module.imported_at or timezone.now()
-    if not module.release(due_at, imported_at=imported_at):
+    """Release a module whose tags are decided. Raises LeaseLost.
+
+    Where somebody changed it meanwhile, what that asks for is still to be done.
+    """
+    unchanged = When(due_at=module.due_at, then=Value(timezone.now()))
+    wanted = [name for name in FIRST if getattr(module, name) is None]
+    done: dict[str, Any] = {name: Case(unchanged, default=F(name)) for name in wanted}
+    if not module.release(due_at, **done):
         raise LeaseLost

@@ -8,7 +8,13 @@ from collections.abc import Collection
 from modules.models import Module
 from modules.rules.decisions import Decided, Rule
 from modules.rules.folders import touches
+from stacks.deciding.intake import decide_events
 from stacks.models import PullRequest
+from vcs_integrations.providers.base import Client
+from vcs_integrations.providers.events import PullRequestChanged, PullRequestStatus
+
+# Of those that were open before; the others are decided once something of them changes.
+MOST_OPEN = 50
 
 
 def subject_of(pull_request: PullRequest, revision: int) -> str:
@@ -33,3 +39,17 @@ def decide(
         sentence = "It comes from a fork, whose code anybody may have written: it is not checked."
         return Decided(Rule.FORK, sentence)
     return Decided(Rule.PROPOSED, f"Commit {sha[:8]} is checked.")
+
+
+def decide_open(module: Module, client: Client) -> None:
+    """Decide the newest open pull requests that were there before a module followed its branch.
+
+    That is needed only for those that are stored: a reconciliation finds the others. Raises
+    ProviderError; whoever is killed may begin again.
+    """
+    repository = module.repository
+    known = repository.pull_requests.filter(status=PullRequestStatus.OPEN)
+    to_branch = known.filter(target_branch=module.branch).order_by("-number")
+    for number in to_branch.values_list("number", flat=True)[:MOST_OPEN]:
+        event = PullRequestChanged(repository.external_id, number)
+        decide_events(module.integration, [event], client=client)

@@ -46,6 +46,7 @@ class Migration(migrations.Migration):
                 ('applies_tests', models.BooleanField(default=False, help_text='its tests may apply, and not only plan')),
                 ('followed_at', models.DateTimeField(default=django.utils.timezone.now)),
                 ('imported_at', models.DateTimeField(blank=True, help_text='when the tags that were there before were decided', null=True)),
+                ('pull_requests_read_at', models.DateTimeField(blank=True, help_text='when those that were open before were decided', null=True)),
                 ('repository', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='registry_modules', to='vcs_integrations.repository')),
             ],
             options={

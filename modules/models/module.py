@@ -85,6 +85,9 @@ class Module(Leased):
     imported_at = models.DateTimeField(
         null=True, blank=True, help_text="when the tags that were there before were decided"
     )
+    pull_requests_read_at = models.DateTimeField(
+        null=True, blank=True, help_text="when those that were open before were decided"
+    )
 
     objects = ModuleQuerySet.as_manager()
 

@@ -12,6 +12,7 @@ class Rule(StrEnum):
     NO_VERSION = "no_version"
     OTHER_PREFIX = "other_prefix"
     NO_COMMIT = "no_commit"
+    TOO_MANY = "too_many"
     MOVED = "moved"
     DELETED = "deleted"
     PASSED_BY = "passed_by"
@@ -36,6 +37,7 @@ RULE_TEXTS = {
     Rule.NO_VERSION: "No version",
     Rule.OTHER_PREFIX: "Other prefix",
     Rule.NO_COMMIT: "No commit",
+    Rule.TOO_MANY: "Too many tags",
     Rule.MOVED: "Tag moved",
     Rule.DELETED: "Tag deleted",
     Rule.PASSED_BY: "Outdated",

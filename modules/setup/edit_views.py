@@ -1,5 +1,7 @@
 """Changing a module, deleting it, and yanking its versions."""
 
+from collections.abc import Set
+
 from django.contrib import messages
 from django.db import transaction
 from django.http import HttpRequest, HttpResponse
@@ -11,7 +13,7 @@ from accounts.audit.records import Verb, record
 from accounts.roles import admin_required
 from modules.deciding.moved_tags import notify_of_move, withdraw_notice_of_move
 from modules.impact.uses import users_of
-from modules.models import Module, ModuleVersion
+from modules.models import Module, ModuleVersion, VersionsFrom
 from modules.overview.version_views import found_version
 from modules.overview.views import found_module
 from modules.setup.deleting import delete
@@ -19,6 +21,8 @@ from modules.setup.forms import DeleteModuleForm, EditModuleForm, YankForm
 
 # What decides which tags are versions: with another one, all tags are read again.
 READS_TAGS_AGAIN = {"tag_prefix", "versions_from"}
+# What decides which pull requests are about the module, and where the file of its version is
+SOURCE = {"branch", "folder"}
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -35,12 +39,21 @@ def edit_module(request: HttpRequest, namespace: str, name: str, system: str) ->
 def _change(request: HttpRequest, found: Module, form: EditModuleForm) -> None:
     changed = [one for one in form.cleaned_data if form.cleaned_data[one] != getattr(found, one)]
     columns = {**form.cleaned_data, "due_at": timezone.now()}
-    if READS_TAGS_AGAIN & set(changed):
-        columns["imported_at"] = None
+    columns |= _to_read_again(set(changed), form.cleaned_data["versions_from"])
     labels = ", ".join(str(form.fields[one].label).lower() for one in changed)
     with transaction.atomic():
         Module.objects.filter(pk=found.pk).update(**columns)
         record(request, Verb.MODULE_CHANGED, found, labels.capitalize())
+
+
+def _to_read_again(changed: Set[str], versions_from: str) -> dict[str, None]:
+    """Return the columns to be emptied, so that what a change decides about is read again."""
+    emptied = []
+    if SOURCE & changed:
+        emptied.append("pull_requests_read_at")
+    if READS_TAGS_AGAIN & changed or (SOURCE & changed and versions_from == VersionsFrom.FILE):
+        emptied.append("imported_at")
+    return dict.fromkeys(emptied)
 
 
 @require_http_methods(["GET", "HEAD", "POST"])

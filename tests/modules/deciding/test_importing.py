@@ -154,6 +154,41 @@ def test_another_prefix_has_all_tags_decided_again(
     assert sorted(rules(module)) == ["other_prefix", "version"]
 
 
+def test_of_very_many_tags_the_highest_versions_are_imported(
+    module: Module, repository: Repository, hearing: Hearing, monkeypatch: Any
+) -> None:
+    monkeypatch.setattr(importing, "MOST_VERSIONS", 2)
+    monkeypatch.setattr(importing, "MOST_DECIDED", 4)
+    for name in ("build-1", "build-2", "v1.0.0", "v1.9.0", "v1.10.0", "v1.10.0-rc.1"):
+        repository.tag(name)
+    hearing.lose()
+    list_tags(module)
+    assert versions(module).keys() == {"1.10.0-rc.1", "1.10.0"}
+    assert rules(module) == ["version", "version", "no_version", "no_version", "too_many"]
+    assert module.decisions.order_by("pk").last().subject.startswith("2 more tags")  # type: ignore[union-attr]
+    # A higher one that no push told is found, and a lower one that is pushed is a version, too.
+    repository.git.update_refs({"refs/tags/v2.0.0": repository.sha("main")})
+    list_tags(module)
+    repository.push_refs({"refs/tags/v1.0.0": None})
+    repository.tag("v1.0.0")
+    hearing.deliver()
+    list_tags(module)
+    assert versions(module).keys() == {"1.0.0", "1.10.0-rc.1", "1.10.0", "2.0.0"}
+
+
+def test_a_version_that_is_too_low_to_be_imported_has_a_decision_that_says_so(
+    module: Module, repository: Repository, hearing: Hearing, monkeypatch: Any
+) -> None:
+    monkeypatch.setattr(importing, "MOST_VERSIONS", 1)
+    for name in ("v1.0.0", "v1.1.0"):
+        repository.tag(name)
+    hearing.lose()
+    list_tags(module)
+    low = module.decisions.get(rule="too_many")
+    assert low.subject.startswith("Tag v1.0.0 at ")
+    assert "delete the tag and push it again" in low.sentence
+
+
 def test_modules_of_one_repository_share_a_list(
     ours: OurRepository, repository: Repository, hearing: Hearing
 ) -> None:

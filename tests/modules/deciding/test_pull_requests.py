@@ -1,11 +1,16 @@
 """Pull requests to a module's branch are read and their commits checked, without a stack, too."""
 
+from typing import Any
+
+from django.utils import timezone
+
+from modules.deciding import importing
 from modules.models import Check, Impact, Module
 from stacks.models import PullRequest
 from tests.builders import make_module, make_stack
 from tests.emulator.model import Repository
 from tests.emulator.pull_requests import PullRequest as EmulatedPullRequest
-from tests.modules.deciding.hearing import Hearing, checked, read_again, rules
+from tests.modules.deciding.hearing import Hearing, checked, list_tags, read_again, rules
 from tests.stacks.reports.sender import send_all
 from vcs_integrations.models import Repository as OurRepository
 
@@ -128,3 +133,51 @@ def test_the_impact_on_stacks_is_planned_until_the_pull_request_ends(
     one.abandon()
     hearing.deliver()
     assert all(each.is_superseded or each.due_at is None for each in found.all())
+
+
+def test_a_pull_request_that_is_older_than_the_module_is_checked_too(
+    ours: OurRepository, repository: Repository, hearing: Hearing
+) -> None:
+    make_stack(ours)
+    sha = repository.push({"vpc/a.tf": "1"}, branch="topic")
+    one = repository.open_pull_request("topic")
+    repository.push({"vpc/a.tf": "2"}, branch="old")
+    repository.open_pull_request("old").abandon()
+    hearing.deliver()
+    module = make_module(ours, "vpc", folder="vpc")
+    list_tags(module)
+    assert checked(module) == [sha]
+    assert shown(one, module) == {"module-": "pending", "impact.": "notApplicable"}
+    assert Impact.objects.count() == 1
+    # That is done once, and again when it is about another folder.
+    module.decisions.all().delete()
+    list_tags(module)
+    assert rules(module) == []
+    Module.objects.update(folder="db", pull_requests_read_at=None)
+    list_tags(module)
+    assert rules(module) == ["untouched"]
+    assert shown(one, module) == {"module-": "notApplicable", "impact.": "notApplicable"}
+
+
+def test_a_change_of_the_module_while_it_is_read_has_it_read_again(
+    ours: OurRepository, repository: Repository, hearing: Hearing, monkeypatch: Any
+) -> None:
+    module = make_module(ours, "vpc", folder="vpc")
+    really_list = importing.list_refs
+
+    def then_changed(*arguments: Any) -> Any:
+        later = timezone.now()
+        Module.objects.update(
+            tag_prefix="net", imported_at=None, pull_requests_read_at=None, due_at=later
+        )
+        return really_list(*arguments)
+
+    monkeypatch.setattr(importing, "list_refs", then_changed)
+    list_tags(module)
+    assert (module.imported_at, module.pull_requests_read_at) == (None, None)
+    assert module.due_at
+    assert module.due_at <= timezone.now()
+    monkeypatch.undo()
+    list_tags(module)
+    assert module.imported_at
+    assert module.pull_requests_read_at

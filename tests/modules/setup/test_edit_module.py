@@ -47,7 +47,8 @@ def real(organization: Organization, project: Project, integration: Integration)
 
         refresh(integration, INTERACTIVE)
         stored = integration.repositories.get(name="modules")
-    return make_module(stored, "network", folder="modules/network")
+    read = {"imported_at": timezone.now(), "pull_requests_read_at": timezone.now()}
+    return make_module(stored, "network", folder="modules/network", **read)
 
 
 # Edit
@@ -79,12 +80,23 @@ def test_branch_and_folder_change_to_what_is_there(member: Client, real: Module)
     assert member.post(f"{PAGE}edit/", sent).status_code == 302
     real.refresh_from_db()
     assert (real.branch, real.folder) == ("next", "modules/vpc")
+    assert real.pull_requests_read_at is None  # they are decided again, and no tag is
+    assert real.imported_at
     wrong = member.post(f"{PAGE}edit/", TAGS | {"branch": "main", "folder": "modules/vpc"})
     assert "Is it one of “modules/dns”, “modules/network”?" in errors(wrong, "folder")
     wrong = member.post(f"{PAGE}edit/", TAGS | {"branch": "none", "folder": "modules/vpc"})
     assert "has no branch “none”" in errors(wrong, "branch")
     real.refresh_from_db()
     assert (real.branch, real.folder) == ("next", "modules/vpc")
+
+
+def test_another_folder_has_its_version_file_read(member: Client, real: Module) -> None:
+    member.post(f"{PAGE}edit/", TAGS | {"versions_from": "file"})
+    Module.objects.update(imported_at=timezone.now())
+    sent = {"versions_from": "file", "branch": "next", "folder": "modules/vpc"}
+    assert member.post(f"{PAGE}edit/", sent).status_code == 302
+    real.refresh_from_db()
+    assert (real.imported_at, real.pull_requests_read_at) == (None, None)
 
 
 def test_nothing_is_asked_of_the_provider_while_branch_and_folder_stay(
