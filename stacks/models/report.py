@@ -8,9 +8,10 @@ from django.db import models
 from django.db.models import Exists, F, OuterRef, Q
 from django.utils import timezone
 
-from core.leases import Leased, LeasedQuerySet, Moment
+from core.leases import NOW, Leased, LeasedQuerySet, Moment
+from core.prepared import Prepared
 from stacks.rules.states import Origin
-from vcs_integrations.models import Integration, Repository
+from vcs_integrations.models import Integration, Repository, takes_reports
 
 if TYPE_CHECKING:
     from stacks.models.run import PullRequest, Run
@@ -74,18 +75,16 @@ class ReportQuerySet(LeasedQuerySet["Report"]):
             revision__lt=OuterRef("revision"),
             failures__lt=WAITING_ATTEMPTS,
         )
-        may = (
-            super()
-            .due(at)
-            .waiting()
-            .filter(
-                Q(repository__integration__reports_held_until=None)
-                | Q(repository__integration__reports_held_until__lte=at),
-                repository__integration__unlinked_at=None,
-            )
-        )
+        may = super().due(at).waiting().filter(takes_reports(at, "repository__integration__"))
         comes_first = Q(what=What.PULL_REQUEST_STATUS) & Exists(older)
         return may.exclude(comes_first)
+
+    def claim(self, duration: timedelta, most: int = 1) -> list["Report"]:
+        """Claim reports, as all work is claimed."""
+        # While all are held, thousands may wait, and this need not read them each time.
+        if not _any_takes_reports.rows(now=timezone.now()):
+            return []
+        return super().claim(duration, most)
 
     def renew(self) -> int:
         """Have them sent again, since something may have changed; return how many.
@@ -242,6 +241,11 @@ class ReportQuerySet(LeasedQuerySet["Report"]):
 
 def _of_module(*, is_ignored: bool = False, blocked_by: str = "") -> dict[str, Any]:
     return {"is_ignored": is_ignored, "blocked_by": blocked_by} | _renewed(None)
+
+
+_any_takes_reports = Prepared(
+    lambda: Integration.objects.filter(takes_reports(NOW)).order_by().values("pk")[:1]
+)
 
 
 def _renewed(stack: "Stack | None") -> dict[str, Any]:

@@ -6,7 +6,12 @@ from vcs_integrations.models.delivery import OUTCOME_TEXTS, REPLAYABLE, Delivery
 from vcs_integrations.models.endpoint import Endpoint
 from vcs_integrations.models.hook_test import HookTest, Verdict
 from vcs_integrations.models.hook_watch import HookWatch
-from vcs_integrations.models.integration import EXPIRY_NOTICE, REFRESH_EVERY, Integration
+from vcs_integrations.models.integration import (
+    EXPIRY_NOTICE,
+    REFRESH_EVERY,
+    Integration,
+    takes_reports,
+)
 from vcs_integrations.models.notice import MailState, Notice, NoticeKind, NoticeMail
 from vcs_integrations.models.project import Project
 from vcs_integrations.models.repository import (
@@ -54,4 +59,5 @@ __all__ = [
     "WebhookSecret",
     "search_key",
     "search_words",
+    "takes_reports",
 ]

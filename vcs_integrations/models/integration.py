@@ -54,6 +54,15 @@ HEALTH_FIELDS = [
 ]
 
 
+def takes_reports(at: Moment, path: str = "") -> Q:
+    """Return the condition that an integration is linked, and its reports are not held then.
+
+    `path` leads to it from the rows that are filtered, like `repository__integration__`.
+    """
+    is_free = Q((f"{path}reports_held_until", None)) | Q((f"{path}reports_held_until__lte", at))
+    return is_free & Q((f"{path}unlinked_at", None))
+
+
 class IntegrationQuerySet(LeasedQuerySet["Integration"]):
     def linked(self) -> Self:
         return self.filter(unlinked_at=None)

@@ -8,6 +8,7 @@ import pytest
 import time_machine
 from django.test import Client
 from django.utils import timezone
+from pytest_django import DjangoAssertNumQueries
 
 from stacks.models import Report, Stack
 from stacks.models.report import LEASE, ReportState, What
@@ -183,6 +184,27 @@ def test_nothing_is_sent_while_azure_devops_asks_to_wait(
     with time_machine.travel(timezone.now() + timedelta(seconds=seconds + 5)):
         send_all()
     assert len(emulator.requests) > asked
+    assert not Report.objects.waiting().exists()
+
+
+def test_reports_are_not_read_while_no_organization_takes_any(
+    opened: PullRequest, django_assert_num_queries: DjangoAssertNumQueries
+) -> None:
+    Integration.objects.update(reports_held_until=timezone.now() + timedelta(minutes=1))
+    with django_assert_num_queries(1) as asked:
+        assert not send_next()
+    assert Report._meta.db_table not in asked[0]["sql"]
+    with time_machine.travel(timezone.now() + timedelta(minutes=2)):
+        send_all()
+    assert not Report.objects.waiting().exists()
+
+
+def test_an_organization_that_takes_no_reports_holds_up_no_other(opened: PullRequest) -> None:
+    held_until = timezone.now() + timedelta(minutes=1)
+    Integration.objects.create(
+        provider_key="azure_devops", organization_key="away", reports_held_until=held_until
+    )
+    send_all()
     assert not Report.objects.waiting().exists()
 
 
