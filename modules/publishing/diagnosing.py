@@ -51,12 +51,19 @@ def needs_caller(errors: Sequence[Sequence[str]]) -> bool:
     return bool(blocks) and all(NEEDS_CALLER.match(one) for one in blocks)
 
 
-def in_a_sentence(errors: Sequence[Sequence[str]], mask: Callable[[str], str]) -> str:
-    """Return the first error in one line, masked and cut, and how many more there are."""
+def in_a_sentence(
+    errors: Sequence[Sequence[str]], mask: Callable[[str], str], *, are_all: bool
+) -> str:
+    """Return the first error in one line, masked and cut, and how many more there are.
+
+    Unless they `are_all`, there were others before them, which nobody counted.
+    """
     if not errors:
         return "The end of the log says why."
     text = mask("\n".join(errors[0])).removeprefix("Error: ")
     line = " ".join(text.split())
     shown = line if len(line) <= LONGEST else f"{line[:LONGEST]}…"
     more = len(errors) - 1
+    if not are_all:
+        return f"{shown} (and more than {more} more)"
     return f"{shown} (and {more} more)" if more else shown

@@ -25,6 +25,8 @@ UNFORMATTED = 3  # what `fmt -check` ends with, where it can read the files
 # Before, `test` was an experiment that read other files (Terraform's changelog, 1.6.0).
 FIRST_WITH_TESTS = Version((1, 6, 0))
 SHOWN = 5
+# What only reads the code takes seconds, unless the code has thousands of errors.
+OFFLINE_MINUTES = 2
 
 
 class Trial:
@@ -45,6 +47,7 @@ class Trial:
         self.name = SYNTAX
         self.program = sandbox.program(program.path, program.files)
         self.errors: list[list[str]] = []
+        self.are_all_errors = True
         self.environment = {
             "TF_IN_AUTOMATION": "1",
             "TF_INPUT": "0",
@@ -126,7 +129,10 @@ class Trial:
             printed.write(part)
             self.log.write(part)
 
-        limits = Limits(settings.RUN_PLAN_MINUTES * 60, is_offline=is_offline)
+        minutes: float = settings.RUN_PLAN_MINUTES
+        if is_offline:
+            minutes = min(minutes, OFFLINE_MINUTES)
+        limits = Limits(minutes * 60, is_offline=is_offline)
         command = [self.program, *arguments]
         try:
             code = self.sandbox.run(
@@ -135,10 +141,12 @@ class Trial:
         finally:
             self.log.flush()
         self.errors = error_blocks(printed.text) if code else []
+        self.are_all_errors = not printed.is_cut
         return code
 
     def _failed(self) -> Result:
-        sentence = diagnosing.in_a_sentence(self.errors, self.log.masker.mask)
+        mask, are_all = self.log.masker.mask, self.are_all_errors
+        sentence = diagnosing.in_a_sentence(self.errors, mask, are_all=are_all)
         return Result(self.name, Outcome.FAILED, sentence)
 
 

@@ -36,6 +36,11 @@ class Tail:
     def clear(self) -> None:
         self._kept, self._is_cut = bytearray(), False
 
+    @property
+    def is_cut(self) -> bool:
+        """Whether more was printed than is kept."""
+        return self._is_cut or len(self._kept) > SEARCHED
+
     def write(self, printed: bytes) -> None:
         self._kept += printed
         # Not before twice as much is there: else all of it would be moved with each line.

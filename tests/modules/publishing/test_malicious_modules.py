@@ -11,6 +11,7 @@ from django.conf import settings as configured
 from pytest_django import Settings
 
 from modules.models import Archive, Module, ModuleVersion, VersionState
+from modules.publishing import trial
 from tests.emulator.model import Repository
 from tests.modules.publishing.conftest import (
     GOOD,
@@ -191,8 +192,20 @@ def test_what_is_printed_without_end_is_cut(module: Module, repository: Reposito
     (check,) = work()
     assert "The log is cut here" in check.log
     assert len(check.log) < 1024 * 1024 + 1000
-    assert re.search(r"\(and \d+ more\)", check.failure)  # as many as the end of the output has
+    # Only those at the end of the output are counted
+    assert re.search(r"\(and more than \d+ more\)", check.failure)
     assert len(check.failure) < 500
+
+
+def test_code_that_is_read_without_end_is_ended(
+    module: Module, repository: Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Terraform takes minutes to print thousands of errors."""
+    monkeypatch.setattr(trial, "OFFLINE_MINUTES", 0.0001)
+    version = tagged(module, repository, {"main.tf": GOOD})
+    (check,) = work()
+    assert "It took more than" in sentence(check, "Syntax")
+    assert state(version) == VersionState.REFUSED
 
 
 def test_hostile_code_and_tests_do_not_end_the_worker(
