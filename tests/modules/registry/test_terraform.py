@@ -1,7 +1,8 @@
-"""Real Terraform loads modules over https: on a person's machine, and in a run."""
+"""Real Terraform and OpenTofu load modules over https: on a person's machine, and in a run."""
 
 import json
 import os
+import shutil
 import subprocess
 from dataclasses import dataclass
 from datetime import timedelta
@@ -16,7 +17,7 @@ from accounts.tokens.records import create_token
 from accounts.tokens.registry_host import token_variable
 from modules.models import Download, Module, ModuleVersion
 from stacks.execution.output.logs import as_text
-from stacks.models import Backend, Reach, RunCredential, Stack, StackVariable
+from stacks.models import Backend, Reach, RunCredential, Runs, Stack, StackVariable, Tool
 from stacks.rules.states import Kind, State
 from tests.builders import make_module, make_repository, make_version
 from tests.emulator.model import Repository
@@ -62,6 +63,7 @@ class Laptop:
 
     folder: Path
     https: Https
+    program: str
 
     def init(
         self, version: str, token: str = "", variable: str = "", name: str = "network"
@@ -73,7 +75,7 @@ class Laptop:
         block = f'credentials "{self.https.host}" {{\n  token = "{token}"\n}}\n' if token else ""
         configuration.write_text(block)
         done = subprocess.run(
-            [installed() or "terraform", "init", "-no-color", "-upgrade", "-backend=false"],
+            [self.program, "init", "-no-color", "-upgrade", "-backend=false"],
             cwd=self.folder,
             env={
                 "PATH": os.environ["PATH"],
@@ -95,11 +97,17 @@ class Laptop:
         return 0, found["Version"]
 
 
-@pytest.fixture
-def laptop(https: Https, tmp_path: Path) -> Laptop:
+TOFU = shutil.which("tofu")
+needs_tofu = pytest.mark.skipif(TOFU is None, reason="It needs OpenTofu on PATH.")
+TOOLS = ["terraform", pytest.param("tofu", marks=needs_tofu)]
+
+
+@pytest.fixture(params=TOOLS)
+def laptop(https: Https, tmp_path: Path, request: pytest.FixtureRequest) -> Laptop:
     folder = tmp_path / "laptop"
     folder.mkdir()
-    return Laptop(folder, https)
+    terraform = installed() or "terraform"
+    return Laptop(folder, https, TOFU or "" if request.param == "tofu" else terraform)
 
 
 def test_a_person_loads_the_newest_version_of_a_constraint(
@@ -146,9 +154,19 @@ def test_a_yanked_version_stays_for_who_pinned_it_and_is_hidden_from_others(
     assert "no available version of module" in errors
 
 
+@pytest.mark.parametrize("tool", TOOLS)
 def test_a_run_loads_modules_by_itself(
-    https: Https, module: Module, kept: Stack, repository: Repository
+    https: Https,
+    module: Module,
+    kept: Stack,
+    repository: Repository,
+    settings: Settings,
+    tool: str,
 ) -> None:
+    if tool == "tofu":
+        settings.TOFU_BIN = TOFU
+        kept.tool = Tool.OPENTOFU
+        kept.save()
     run = pushed(kept, repository, {"main.tf": MODULE % (https.host, "~> 1.0")})
     (done,) = work()
     log = as_text(log_of(done))
@@ -191,6 +209,29 @@ def test_a_run_finds_no_module_whose_repository_its_code_may_not_read(
     pushed(kept, repository, {"main.tf": f"{code}\n"})
     (done,) = work()
     assert done.state == State.UNCONFIRMED, as_text(log_of(done))
+
+
+def test_a_run_is_told_why_it_gets_no_version(
+    https: Https, module: Module, kept: Stack, repository: Repository
+) -> None:
+    def planned(version: str) -> tuple[State, str]:
+        pushed(kept, repository, {"main.tf": MODULE % (https.host, version)}, Kind.PROPOSED)
+        (done,) = work()
+        return State(done.state), " ".join(as_text(log_of(done)).split())
+
+    assert planned("1.2.0")[0] == State.FINISHED
+    ModuleVersion.objects.filter(number__in=("1.1.0", "1.2.0")).update(yanked_at=timezone.now())
+    assert planned("= 1.2.0")[0] == State.FINISHED  # what it pinned goes on working
+    for missing in ("1.1.0", "3.0.0"):
+        state, log = planned(missing)
+        assert state == State.FAILED
+        assert "no available version of module" in log
+    name, wrong = token_variable(https.url), "stackhook_wrong"
+    StackVariable.objects.create(stack=kept, name=name, value=wrong, is_secret=True, runs=Runs.ALL)
+    state, log = planned(">= 1.0.0")
+    assert state == State.FAILED
+    assert "401 Unauthorized" in log
+    assert wrong not in log
 
 
 def test_what_prints_the_token_of_a_run_prints_none(
