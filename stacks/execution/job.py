@@ -48,7 +48,7 @@ from stacks.execution.looking import Seen, look, look_into_root
 from stacks.execution.modules import record as module_record
 from stacks.execution.modules import replacing
 from stacks.execution.modules.manifest import Installed
-from stacks.execution.mounting import provide_files, with_files
+from stacks.execution.mounting import copy_command, provide_files
 from stacks.execution.output.logs import Log
 from stacks.execution.output.masking import MOST_CHARACTERS, MOST_PARTS, Masker
 from stacks.execution.plan_store import store_plan
@@ -348,8 +348,8 @@ class Job:
             self._check_no_state(root)
             # Has the code's state kept by Stackhook.
             ours[backends.FILE] = backends.BLOCK
-        self._check_places(root, ours)
-        self._initialize(root, ours)
+        self._put(root, ours)
+        self._initialize(root)
 
     def _fetch_from_new_address(self) -> bool:
         """Fetch again where the repository was renamed; False if that does not help.
@@ -451,8 +451,11 @@ class Job:
             f"{self.stack.tool} init -migrate-state."
         )
 
-    def _check_places(self, root: ProjectRoot, ours: Mapping[str, bytes]) -> None:
-        """Fail where something of the commit is in the way of files of ours."""
+    def _put(self, root: ProjectRoot, ours: Mapping[str, bytes]) -> None:
+        """Put files of ours into the project root; inside, where no link leads out of it.
+
+        Raises RunFailed where something of the commit is in the way.
+        """
         if backends.FILE in ours and root.has_stem(backends.STEM):
             raise RunFailed(
                 f"The commit has a file named {backends.STEM}, which Stackhook needs itself. "
@@ -463,16 +466,20 @@ class Job:
                 raise RunFailed(
                     f"The commit has a folder named {name}, which Stackhook needs itself."
                 )
+        if not ours:
+            return
+        command = copy_command(self.sandbox, ours, self.folder)
+        if self.sandbox.collect(command, {}, self._is_unwanted, MEGABYTE)[1]:
+            raise RunFailed(f"{' and '.join(ours)} could not be put into the project root.")
 
-    def _initialize(self, root: ProjectRoot, ours: Mapping[str, bytes]) -> None:
-        """Initialize the project root with files of ours, and check which backend is then used."""
+    def _initialize(self, root: ProjectRoot) -> None:
+        """Initialize the project root, and check which backend the tool then uses."""
         limits = Limits(settings.RUN_PLAN_MINUTES * 60)
         options = self.arguments.backend_options
         if self.stack.tool == Tool.OPENTOFU:  # its backends and modules may depend on variables
             options = [*options, *self.arguments.var_file_options]
         with self.proxy.serving(self.run, self.token) as served:
-            init = terraform.init_command(self.program, options)
-            command = with_files(self.sandbox, ours, init)
+            command = terraform.init_command(self.program, options)
 
             def initialize() -> bool:
                 return not self._execute(command, limits, served.environment())

@@ -1,6 +1,6 @@
 """Give a run files: those of its environment, in a folder that it can only read, and ours."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from itertools import chain
 from pathlib import PurePosixPath
 
@@ -10,14 +10,12 @@ FOLDER = "files"
 # The second reaches the code, as its variable "stackhook_files"; where it declares none, nothing.
 VARIABLES = ("STACKHOOK_FILES", "TF_VAR_stackhook_files")
 
-# Copies files into the current folder, from where no link leads out, and goes on with a command.
+# Copies each file to its place, which it takes from whatever is there, other than a folder.
 COPY = """
-while [ "$1" != -- ]; do
+while [ $# -gt 0 ]; do
   cp -T --remove-destination "$1" "$2" || exit
   shift 2
 done
-shift
-exec "$@"
 """
 
 
@@ -28,7 +26,14 @@ def provide_files(sandbox: Sandbox, files: Mapping[str, bytes]) -> dict[str, str
     return dict.fromkeys(VARIABLES, sandbox.path("input", FOLDER))
 
 
-def with_files(sandbox: Sandbox, files: Mapping[str, bytes], command: Sequence[str]) -> list[str]:
-    """Return a command that first puts files into the folder in which it is run."""
-    copies = [(sandbox.provide(name, content), name) for name, content in files.items()]
-    return ["sh", "-c", COPY, "copy", *chain.from_iterable(copies), "--", *command]
+def copy_command(sandbox: Sandbox, files: Mapping[str, bytes], folder: str) -> list[str]:
+    """Return the command that puts files into a folder of the workspace.
+
+    It is a program of its own: a shell that went on with another one would not pass on variables
+    like TF_TOKEN_example.com, as their names are none that a shell can have.
+    """
+    copies = [
+        (sandbox.provide(name, content), sandbox.path("workspace", f"{folder}/{name}"))
+        for name, content in files.items()
+    ]
+    return ["sh", "-c", COPY, "copy", *chain.from_iterable(copies)]

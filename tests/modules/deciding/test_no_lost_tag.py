@@ -274,8 +274,7 @@ class BrokenWorld(World):
 
     def hang(self) -> None:
         """Claim deliveries, fall asleep, and go on once another worker was through with them."""
-        rows = self.deliveries.select_related("integration")
-        asleep = rows.claim_together(processing.LEASE, processing.CLAIMED_AT_ONCE)
+        asleep = Delivery.objects.claim_together(processing.LEASE, processing.CLAIMED_AT_ONCE)
         self.expire_leases()
         processing.process_due()
         processing.process(asleep)
