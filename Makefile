@@ -5,7 +5,7 @@ BIN := .venv/bin
 # Checks and tests read no .env and need no configuration.
 CHECK_ENV := DJANGO_SETTINGS_MODULE=tests.settings
 
-.PHONY: setup demo run test check proof bench format lock clean
+.PHONY: setup demo run test screenshots check proof bench format lock clean
 
 setup: .venv/installed
 
@@ -26,6 +26,11 @@ run: setup
 test: setup
 	@$(BIN)/python -m tests.machine
 	$(BIN)/python -m pytest --numprocesses $$($(BIN)/python -c "import os; print(os.cpu_count() + 1)") --dist worksteal
+
+# Pictures of every page in its main states, into screenshots/, by the tests that open them.
+screenshots: setup
+	@$(BIN)/python -m tests.machine
+	SCREENSHOTS=screenshots $(BIN)/python -m pytest --numprocesses auto tests/browser/test_every_page.py
 
 check: setup
 	$(BIN)/ruff check .
@@ -59,4 +64,4 @@ lock:
 	$(COMPILE) --group terraform --output-file requirements-terraform.txt
 
 clean:
-	rm -rf .venv .demo staticfiles .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv .demo screenshots staticfiles .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -146,6 +146,7 @@ TEMPLATES = [
                 "vcs_integrations.notices.attention.banner",
                 "stacks.overview.waiting.waiting",
             ],
+            "libraries": {"interface": "core.templatetags.interface"},
         },
     }
 ]

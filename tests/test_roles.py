@@ -36,6 +36,7 @@ SIGNING_IN: Row = (DONE, DONE, DONE, DONE, PAGE)
 OPEN: Row = (PAGE, PAGE, PAGE, PAGE, PAGE)
 OPEN_NOT: Row = (NO_METHOD, NO_METHOD, NO_METHOD, NO_METHOD, NO_METHOD)
 PASSWORD_NEEDED: Row = ("401", "401", "401", "401", "401")
+PASSWORD_OR_ROLE: Row = (DONE, DONE, DONE, "401", "401")
 OF_SOMEBODY_ELSE: Row = ("404", "404", "404", REFUSED, SIGN_IN)
 
 VCS = "settings/vcs-providers/"
@@ -49,6 +50,7 @@ EXPECTED: dict[str, tuple[Row, Row]] = {
     ".well-known/terraform.json": (OPEN, OPEN_NOT),
     "healthz": (OPEN, OPEN_NOT),
     "password/": (SIGNED_IN, SIGNED_IN),
+    "settings/": (MEMBERS, NOBODY),
     "settings/environments/": (MEMBERS, NOBODY),
     "settings/environments/new/": (ADMINS, ADMINS),
     SHARED: (MEMBERS, NOBODY),
@@ -147,7 +149,7 @@ EXPECTED: dict[str, tuple[Row, Row]] = {
     "stacks/<slug:slug>/schedules/<int:schedule_pk>/": (MEMBERS, MEMBERS),
     "stacks/<slug:slug>/schedules/<int:schedule_pk>/remove/": (MEMBERS, MEMBERS_DO),
     "stacks/<slug:slug>/source/": (MEMBERS, MEMBERS),
-    "stacks/<slug:slug>/state/": (PASSWORD_NEEDED, PASSWORD_NEEDED),
+    "stacks/<slug:slug>/state/": (PASSWORD_OR_ROLE, PASSWORD_NEEDED),
     "stacks/<slug:slug>/state/compare/": (ADMINS, NOBODY),
     "stacks/<slug:slug>/state/unlock/": (ADMINS, ADMINS_DO),
     "stacks/<slug:slug>/state/upload/": (ADMINS_DO, ADMINS_DO),

@@ -64,7 +64,7 @@ class Row:
 
     @property
     def text(self) -> str:
-        """What became of it, in a few words."""
+        """Result, in a few words."""
         run = self.run
         if run is None:
             return self.plan.why_not or ("waiting" if self.plan.is_wanted else "not planned yet")

@@ -73,7 +73,7 @@ class ArgumentsForm(forms.Form):
         required=False,
         max_length=90,
         widget=forms.TextInput({"autocapitalize": "off", "spellcheck": "false"}),
-        help_text="For a backend that the code names. A tracked run creates the workspace if there "
+        help_text="For a backend in the code. A tracked run creates the workspace if there "
         "is none. State that Stackhook keeps has no workspaces: use one stack for each "
         "environment, and a variable or a variable file instead of terraform.workspace.",
     )
@@ -125,7 +125,7 @@ class ArgumentsForm(forms.Form):
             reason = (
                 "Stackhook keeps the state of this stack, through Terraform's http backend, which "
                 "has no workspaces: terraform.workspace would be “default”. Use a variable, or "
-                "first choose the backend that the code names under Configure backend."
+                "first choose the backend in the code under Configure backend."
             )
         if reason:
             raise forms.ValidationError(reason)
@@ -143,7 +143,7 @@ class ArgumentsForm(forms.Form):
         if lines and is_changed and self.stack.backend == Backend.STACKHOOK:
             raise forms.ValidationError(
                 "Stackhook keeps the state of this stack, so there is nothing to configure. First "
-                "choose the backend that the code names under Configure backend."
+                "choose the backend in the code under Configure backend."
             )
         root = self.stack.project_root
         return self._each("backend_config", lambda one: why_not_backend_config(root, one))

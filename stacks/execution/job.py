@@ -346,7 +346,7 @@ class Job:
         ours = {terraform.LOCK_FILE: lock_file} if lock_file else {}
         if self.stack.backend == Backend.STACKHOOK:
             self._check_no_state(root)
-            # Has the code's state kept by Stackhook.
+            # Has the code's state stored in Stackhook.
             ours[backends.FILE] = backends.BLOCK
         self._put(root, ours)
         self._initialize(root)
@@ -447,7 +447,7 @@ class Job:
                 "first."
             )
         return (
-            f"If it is the current state, first migrate it to the backend that the code names: "
+            f"If it is the current state, first migrate it to the backend in the code: "
             f"{self.stack.tool} init -migrate-state."
         )
 
@@ -541,7 +541,7 @@ class Job:
         files = [named] if named else root.overrides(Tool(self.stack.tool))
         raise RunFailed(
             f"{' or '.join(files) or 'The code'} names a backend, and Stackhook is to keep the "
-            f"state, which would begin empty. Choose the backend that the code names under "
+            f"state, which would begin empty. Choose the backend in the code under "
             f"Configure backend, or remove it from the code."
         )
 

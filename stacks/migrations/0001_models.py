@@ -124,7 +124,7 @@ class Migration(migrations.Migration):
                 ('reach', models.CharField(choices=[('project', 'Those of its own project'), ('listed', 'Those of its own project, and these'), ('organization', 'All of the organization that the token may read')], default='project', max_length=20)),
                 ('tool', models.CharField(choices=[('terraform', 'Terraform'), ('opentofu', 'OpenTofu')], default='terraform', max_length=20)),
                 ('tool_version', models.CharField(blank=True, help_text='one version, or a constraint on it; empty for what the code says', max_length=200)),
-                ('backend', models.CharField(choices=[('stackhook', 'Stackhook'), ('own', 'The backend that the code names')], default='stackhook', max_length=20)),
+                ('backend', models.CharField(choices=[('stackhook', 'Stackhook'), ('own', 'Backend in the code')], default='stackhook', max_length=20)),
                 ('var_files', models.JSONField(blank=True, default=list, help_text='from the project root')),
                 ('backend_config', models.JSONField(blank=True, default=list, help_text='values, and files from the project root')),
                 ('workspace', models.CharField(blank=True, max_length=90)),

@@ -397,6 +397,19 @@ class Run(Leased):
         return self.state in ENDED
 
     @property
+    def state_text(self) -> str:
+        """Its state as pages show it; once it is finished, how it turned out, like “Applied”."""
+        if self.state == State.UNCONFIRMED:
+            return "Needs confirmation"
+        if self.state != State.FINISHED:
+            return State(self.state).label
+        if self.kind == Kind.DRIFT:
+            return "Drift" if self.has_drift else "No drift"
+        if self.changes is not None and not self.changes and not self.apply_started_at:
+            return "No changes"
+        return "Applied" if self.kind == Kind.TRACKED else "Planned"
+
+    @property
     def is_unread(self) -> bool:
         """Whether it waits for a person with a plan that could not be read."""
         return self.state == State.UNCONFIRMED and self.added is None

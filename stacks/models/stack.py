@@ -43,7 +43,7 @@ class Backend(models.TextChoices):
     """Who keeps the state of what a stack manages."""
 
     STACKHOOK = "stackhook", "Stackhook"
-    OWN = "own", "The backend that the code names"
+    OWN = "own", "Backend in the code"
 
 
 class Reach(models.TextChoices):

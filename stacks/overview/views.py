@@ -6,7 +6,7 @@ from typing import Any
 
 from django.contrib import messages
 from django.db import transaction
-from django.db.models import OuterRef, QuerySet, Subquery
+from django.db.models import OuterRef, Subquery
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils import timezone
@@ -75,8 +75,7 @@ def stack(request: HtmxHttpRequest, slug: str) -> HttpResponse:
             "policy_name": policy_name(found),
             "version": version,
             "is_fresh": is_live,
-            "lacks_hooks": not is_live and _project(found, Project.objects.without_hooks()),
-            "is_left_alone": not is_live and _project(found, Project.objects.left_alone()),
+            "project_without_hooks": None if is_live else _project_without_hooks(found),
         }
         template = "stacks/overview/live.html" if is_live else "stacks/overview/stack.html"
         response = render(request, template, context)
@@ -84,11 +83,13 @@ def stack(request: HtmxHttpRequest, slug: str) -> HttpResponse:
     return response
 
 
-def _project(found: Stack, among: QuerySet[Project]) -> bool:
-    """Say whether a stack's project is among some."""
+def _project_without_hooks(found: Stack) -> Project | None:
+    """Return a stack's project if no webhook reports its pushes, whether or not one should."""
     repository = found.repository
-    same = among.filter(integration=repository.integration_id, external_id=repository.project_id)
-    return same.exists()
+    silent = Project.objects.without_hooks() | Project.objects.left_alone()
+    return silent.filter(
+        integration=repository.integration_id, external_id=repository.project_id
+    ).first()
 
 
 def _open_pull_requests(found: Stack) -> list[tuple[PullRequest, Run | None]]:

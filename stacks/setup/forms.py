@@ -190,7 +190,7 @@ class BehaviorForm(StackStepForm):
         "as proposed code.",
     )
     extra_globs = forms.CharField(
-        label="Extra globs",
+        label="Also run on these paths",
         max_length=MOST_GLOBS * LONGEST_GLOB,
         required=False,
         widget=forms.Textarea(attrs={"rows": 3, "spellcheck": "false"}),
@@ -314,7 +314,7 @@ class BackendForm(StackStepForm):
         "uses.",
     )
     backend = forms.ChoiceField(
-        label="State is kept by",
+        label="State storage",
         choices=Backend.choices,
         initial=Backend.STACKHOOK,
         help_text="Stackhook keeps it encrypted, with every version, and needs no set-up. If the "

@@ -10,12 +10,14 @@ from django.conf import settings
 from django.contrib.auth.decorators import login_not_required
 from django.db import transaction
 from django.http import HttpRequest, HttpResponse, JsonResponse, UnreadablePostError
+from django.shortcuts import redirect
 from django.urls import reverse
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_http_methods
 
 from accounts.audit.records import SecurityEvent
 from accounts.audit.refusals import record_refusal
+from accounts.roles import role_of
 from core import bounded_json
 from core.basic_auth import read_basic
 from core.encryption import WrongKey
@@ -54,7 +56,12 @@ def address_of(stack: Stack) -> str:
 @login_not_required
 @require_http_methods(["GET", "POST", "DELETE", "LOCK", "UNLOCK"])
 def state_backend(request: HttpRequest, slug: str) -> HttpResponse:
-    """Answer a request of the `http` backend; the password identifies the run that asks."""
+    """Answer a request of the `http` backend; the password identifies the run that asks.
+
+    Whoever is signed in and opens the address in a browser is led to the page of the state.
+    """
+    if request.method == "GET" and "Authorization" not in request.headers and role_of(request.user):
+        return redirect("stacks:state_versions", slug)
     try:
         run = _run_that_asks(request)
         if run.stack.slug != slug:

@@ -75,7 +75,7 @@ def why_not_possible(stack: Stack) -> str:
     """Return why no state can be uploaded for a stack now; empty if one can."""
     if stack.backend != Backend.STACKHOOK:
         return (
-            "The backend that the code names keeps the state of this stack. Let Stackhook keep it "
+            "The backend in the code keeps the state of this stack. Let Stackhook keep it "
             "first: Configure backend."
         )
     if has_state(stack):
@@ -86,7 +86,7 @@ def why_not_possible(stack: Stack) -> str:
 def why_others_write(stack: Stack) -> str:
     """Return why a person can't write a stack's state now; empty if nothing else may write it."""
     if stack.backend != Backend.STACKHOOK:
-        return "The backend that the code names keeps the state of this stack."
+        return "The backend in the code keeps the state of this stack."
     lock = StateLock.objects.select_related("run").filter(stack=stack).first()
     if lock and not lock.is_abandoned:
         return f"{lock.run} has locked the state. Try again when it is unlocked."

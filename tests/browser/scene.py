@@ -708,13 +708,13 @@ def _create_step_3(scene: Scene) -> None:
     _create_step_2(scene)
     scene.page.get_by_label("Name", exact=True).fill("Network")
     scene.press("Continue")
-    expect(scene.page.get_by_label("Extra globs")).to_be_visible()
+    expect(scene.page.get_by_label("Also run on these paths")).to_be_visible()
 
 
 @state("create stack, step 3, with errors")
 def _create_step_3_with_errors(scene: Scene) -> None:
     _create_step_3(scene)
-    scene.page.get_by_label("Extra globs").fill("modules/{a}")
+    scene.page.get_by_label("Also run on these paths").fill("modules/{a}")
     scene.press("Continue")
     expect(scene.page.get_by_text("has braces")).to_be_visible()
 

@@ -1,7 +1,9 @@
 """What holds for every page, in its main states: accessible, narrow enough, complete."""
 
+import os
 import re
 from collections.abc import Iterator
+from typing import Literal
 
 import pytest
 from axe_playwright_python.base import AxeResults
@@ -26,6 +28,10 @@ from tests.browser.scene import STATES, Scene
 
 DESK: ViewportSize = {"width": 1280, "height": 900}
 PHONE: ViewportSize = {"width": 390, "height": 844}
+# `make screenshots` names a folder; it gets pictures of each page in these widths and schemes.
+FOLDER = os.environ.get("SCREENSHOTS", "")
+WIDTHS = (390, 1280, 1920)
+SCHEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
 SHOW_FULLY = "document.getAnimations().forEach(one => { one.pause(); one.currentTime = 1000; })"
 # What axe finds by the colors of a page; all else is the same in light and dark.
 COLOR_RULES = ["color-contrast", "link-in-text-block"]
@@ -82,6 +88,17 @@ def test_a_page_is_accessible_in_light_and_dark_fits_a_phone_and_has_one_heading
     page.set_viewport_size(PHONE)
     assert page.evaluate("document.scrollingElement.scrollWidth") <= PHONE["width"]
     assert violations(page) == ""
+    if FOLDER:
+        shoot(page, name)
+
+
+def shoot(page: Page, name: str) -> None:
+    """Store pictures of a page as it is, in every width and in light and dark."""
+    for width in WIDTHS:
+        page.set_viewport_size({"width": width, "height": DESK["height"]})
+        for scheme in SCHEMES:
+            page.emulate_media(color_scheme=scheme)
+            page.screenshot(path=f"{FOLDER}/{name}-{width}-{scheme}.png", full_page=True)
 
 
 def violations(page: Page, rules: list[str] | None = None) -> str:

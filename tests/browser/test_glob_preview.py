@@ -23,7 +23,7 @@ def test_the_matching_files_follow_what_is_typed(member_page: Page, behavior: st
     page.goto(behavior)
     matches = page.get_by_role("list", name="Matching files").get_by_role("listitem")
     expect(matches).to_have_text(["modules/vpc.tf"])
-    globs = page.get_by_label("Extra globs")
+    globs = page.get_by_label("Also run on these paths")
     globs.press("Control+End")
     globs.press_sequentially("\n**/*.md")
     expect(matches).to_have_text(["docs/a.md", "modules/vpc.tf"])

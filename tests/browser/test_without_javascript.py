@@ -106,7 +106,7 @@ def test_a_member_creates_changes_and_deletes_a_stack(
     press(page, "Continue")
     page.get_by_label("Run only when files").uncheck()
     page.get_by_label("Pull requests only").check()
-    page.get_by_label("Extra globs").fill("*.tf")
+    page.get_by_label("Also run on these paths").fill("*.tf")
     press(page, "Show matching files")
     expect(page.get_by_role("list", name="Matching files")).to_have_text("main.tf")
     expect(page.get_by_label("Pull requests only")).to_be_checked()

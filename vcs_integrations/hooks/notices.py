@@ -1,6 +1,6 @@
 """Notices about service hooks: refused, not delivering, breaking, and gone silent.
 
-Each is sent once until it is fixed. Projects that are left alone get none.
+Each is sent once until it is fixed. Projects whose hooks are not managed get none.
 """
 
 from collections.abc import Collection, Mapping

@@ -27,7 +27,7 @@ class Verdict(models.TextChoices):
     WRONG_URL = "wrong_url", "The request arrives elsewhere"
     PROXY = "proxy", "Something before Stackhook answers in its place"
     TIMED_OUT = "timed_out", "The endpoint does not answer"
-    HISTORY_UNREADABLE = "history_unreadable", "What became of it could not be read"
+    HISTORY_UNREADABLE = "history_unreadable", "The result could not be read"
 
 
 class HookTest(models.Model):

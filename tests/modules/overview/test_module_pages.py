@@ -291,7 +291,7 @@ def test_a_moved_and_a_deleted_tag_are_explained(
     assert "The tag was moved. v1.0.0 is at bbbbbbbb" in page
     assert "the code of aaaaaaaa is still served" in page
     assert "The tag was deleted. The version is still served" in page
-    assert "v1.0.0 deleted 3 hours ago" in page
+    assert "v1.0.0 deleted 3 h ago" in page
     assert "an admin can yank it" in page
     assert "yank it to take it back" in words(admin.get(f"{PAGE}versions/1.0.0/"))
 

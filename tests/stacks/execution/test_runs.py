@@ -137,7 +137,7 @@ def test_with_autodeploy_a_plan_that_is_too_large_to_be_read_waits_for_a_person(
         ({"main.tf": BACKEND % "inmem"}, "names the backend “inmem”, so its state", "initialized"),
         (
             {"main.tf": HTTP_BACKEND, "terraform.tfstate": '{"version": 4, "resources": [{}]}'},
-            "migrate it to the backend that the code names: terraform init -migrate-state",
+            "migrate it to the backend in the code: terraform init -migrate-state",
             "losing state",
         ),
     ],

@@ -87,7 +87,7 @@ def test_runs_of_all_stacks_are_listed_the_newest_first(
         'href="/stacks/cluster/runs/1/"',
         "Add &lt;b&gt; &amp; more",
         "Ann Admin",
-        ">Failed</span>",
+        "</svg> Failed</span>",
         ">main</a>",
     ):
         assert shown in page, shown
@@ -315,7 +315,7 @@ def test_the_page_asks_again_and_gets_nothing_while_nothing_changed(
     assert "HX-Request" in answer["Vary"]
     run.move_to(State.PREPARING)
     part = member.get(RUNS, query, headers=LIVE)
-    assert ">Preparing</span>" in text(part)
+    assert "</svg> Preparing</span>" in text(part)
     assert f"{RUNS}?kind=tracked&amp;version={version(part)}" in text(part)
     assert member.get(RUNS, query).status_code == 200  # who opens it sees a page
 
@@ -347,7 +347,9 @@ def test_every_page_says_how_many_runs_wait(
     for path in ("/", "/stacks/", "/stacks/network/", RUNS, "/settings/vcs-providers/"):
         for client in (admin, member):
             assert badge(client.get(path)) == "1 waiting for confirmation", path
-    assert 'aria-current="true">Runs' in text(member.get(RUNS))
+    assert re.search(
+        r'aria-current="page"><svg[^>]*><path[^>]*/></svg>Runs', text(member.get(RUNS))
+    )
 
 
 def test_the_badge_has_room_for_two_digits(

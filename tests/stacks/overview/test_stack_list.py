@@ -55,7 +55,7 @@ def test_each_stack_shows_its_newest_tracked_run_and_the_plan_that_waits(
     member: Client, several: None
 ) -> None:
     page = text(member.get(STACKS))
-    assert "1 Finished" in row_of(page, "Big")
+    assert "1 Applied" in row_of(page, "Big")
     assert "1 Failed" in row_of(page, "Cluster")
     assert "2 Queued" in row_of(page, "Data")
     assert "Run 1 waits" in row_of(page, "Data")

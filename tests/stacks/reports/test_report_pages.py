@@ -109,7 +109,7 @@ def test_what_was_refused_says_why(waiting: str, admin: Client) -> None:
     Report.objects.update(state=ReportState.REFUSED, problem="It is gone.", failed_at=long_ago)
     page = text(admin, waiting)
     assert "It is gone." in page
-    assert "2 hours ago" in page
+    assert "2 h ago" in page
 
 
 def test_members_see_no_page_of_reports(waiting: str, member: Client) -> None:

@@ -50,7 +50,7 @@ def test_the_backend_can_be_changed(member: Client, stack: Stack) -> None:
     assert {name: form[name].value() for name in BACKEND} == BACKEND
     response = member.post(PATH, {"tool": "opentofu", "backend": "own"}, follow=True)
     assert [str(one) for one in response.context["messages"]] == ["Stack Network was changed"]
-    assert "OpenTofu, state kept by the backend that the code names." in response.content.decode()
+    assert "OpenTofu, state stored in the backend in the code." in response.content.decode()
     stack.refresh_from_db()
     assert (stack.tool, stack.backend) == ("opentofu", "own")
 
@@ -140,7 +140,7 @@ def test_a_version_is_chosen_and_shown(member: Client, stack: Stack, typed: str,
     response = member.post(PATH, BACKEND | {"tool_version": typed}, follow=True)
     stack.refresh_from_db()
     assert stack.tool_version == kept
-    shown = f"Terraform {kept}, state kept by".replace(" ,", ",")
+    shown = f"Terraform {kept}, state stored in".replace(" ,", ",")
     assert shown in html.unescape(response.content.decode())
     assert member.get(PATH).context["form"]["tool_version"].value() == kept
 

@@ -72,12 +72,12 @@ def test_an_admin_who_wants_none_is_not_asked_again(admin: Client, created: Stac
     integration = created.repository.integration
     project = created.repository.project_id
     section = admin.get(integration.get_absolute_url()).content.decode()
-    assert "Leave the hooks of Platform Team alone" in section
+    assert "Stop managing the hooks of Platform Team" in section
     admin.post(f"/settings/vcs-providers/{integration.pk}/hooks/leave/", {"project": project})
     assert OFFER not in admin.get(created.get_absolute_url()).content.decode()
     assert home(admin) == []
     section = admin.get(integration.get_absolute_url()).content.decode()
-    assert "Left alone: reconciliation finds its pushes" in section
+    assert "Not managed: reconciliation finds its pushes" in section
 
 
 def test_a_hook_for_all_projects_will_do(admin: Client, created: Stack) -> None:
@@ -103,8 +103,11 @@ def test_a_stack_whose_hooks_are_left_alone_says_how_pushes_are_found(
 ) -> None:
     created.repository.integration.projects.update(is_left_alone=True)
     page = member.get(created.get_absolute_url()).content.decode()
-    assert "No webhook reports pushes: the service hooks of Platform Team are left alone." in page
-    assert "The hooks of 1 project are left alone" in member.get("/").content.decode()
+    assert (
+        "No webhook reports pushes: Stackhook does not manage the service hooks of Platform Team."
+        in page
+    )
+    assert "The hooks of 1 project are not managed" in member.get("/").content.decode()
     created.repository.integration.subscriptions.create(
         external_id="1", event_type="git.push", project_id=""
     )

@@ -51,7 +51,7 @@ def test_before_the_first_version_the_page_says_how_one_comes(member: Client, st
     Stack.objects.update(backend="own")
     page = words(member, VERSIONS)
     assert "No state is stored here." in page
-    assert "The backend that the code names keeps the state" in page
+    assert "The backend in the code keeps the state" in page
     assert "These versions are no longer used." not in page
     assert member.get("/stacks/nothing/state/versions/").status_code == 404
 
@@ -319,7 +319,7 @@ def _has_own_backend(run: Run) -> None:
         (_holds, "Run 1 is unconfirmed and started with another state."),
         (_locks, "Run 1 has locked the state."),
         (_has_state, "Stackhook holds a state of this stack already"),
-        (_has_own_backend, "The backend that the code names keeps the state"),
+        (_has_own_backend, "The backend in the code keeps the state"),
     ],
 )
 def test_a_state_is_uploaded_only_where_nothing_else_writes_one(

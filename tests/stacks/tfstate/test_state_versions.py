@@ -238,7 +238,7 @@ def _is_deletion(run: Run) -> None:
     [
         (_holds, "Run 1 is unconfirmed and started with another state."),
         (_locks, "Run 1 has locked the state."),
-        (_has_own_backend, "The backend that the code names keeps the state"),
+        (_has_own_backend, "The backend in the code keeps the state"),
         (_is_newest, "Version 1 is the newest version already."),
         (_is_deletion, "That version is a deletion and has no content."),
     ],

@@ -40,7 +40,7 @@ def test_create_hooks_of_one_project(
     watch(Integration.objects.get().hook_watch)
     page = section(admin, read)
     assert "All work" in page
-    assert "Kept by Stackhook" in page
+    assert "Managed by Stackhook" in page
     assert page.count("There was none") == 4
     assert {hook.publisher_inputs["projectId"] for hook in organization.subscriptions} == {
         project.id
@@ -97,7 +97,7 @@ def test_each_state_is_said_in_words(
     assert "Its owner is Ann Admin" in page
     assert "It leaves events out: it is limited by branch" in page
     assert "0 of 4 work" in page
-    assert "Not kept: what breaks is only shown" in page
+    assert "Not managed: what breaks is only shown" in page
 
 
 def test_a_hook_is_tested_from_its_project(

@@ -67,7 +67,7 @@ def test_the_list_shows_event_repository_outcome_and_time(
         ["Pull request merge attempted", "–", "Test received"],
         ["Code pushed", "Platform Team/Maß", "Stored"],
     ]
-    assert found[-1][-1] == "an hour ago"
+    assert found[-1][-1] == "1 h ago"
     assert f"{an_hour_ago:%Y-%m-%d %H:%M:%S} UTC" in page
 
 

@@ -147,7 +147,7 @@ def test_a_delivery_shows_for_each_stack_what_was_decided_and_why(
     decide(second, delivery, "outside_project_root")
     decide(second, deliver(linked), "fork")
     page = text(admin.get(delivery.get_absolute_url()))
-    assert "What became of it" in page
+    assert "Result" in page
     for part in (
         '<a href="/stacks/network/">Network</a>',
         "Tracked branch</span> Because of tracked.",
@@ -366,7 +366,7 @@ def test_the_card_says_when_repositories_were_read_and_which_could_not_be(
     make_repository(linked, "2", due_at=now, reconciled_at=now, failures=3)
     unused = make_repository(linked, "3")
     assert "2 repositories, read <time" in card(member)
-    assert "an hour ago</time>" in card(member)
+    assert "1 h ago</time>" in card(member)
     assert "1 could not be read</span>" in card(member)
     assert "Reconcile now" in card(admin)
     assert "Reconcile now" not in card(member)
