@@ -80,6 +80,7 @@ urlpatterns = [
     path("stacks/<slug:slug>/runs/new/", trigger_views.trigger_run, name="trigger_run"),
     path("stacks/<slug:slug>/runs/<int:number>/", runs.run, name="run"),
     path("stacks/<slug:slug>/runs/<int:number>/act/", runs.act_on_run, name="act_on_run"),
+    path("stacks/<slug:slug>/runs/<int:number>/confirm/", runs.confirm_run, name="confirm_run"),
     path("stacks/<slug:slug>/runs/<int:number>/log/", runs.log_part, name="log_part"),
     path("stacks/<slug:slug>/runs/<int:number>/log.txt", runs.log_file, name="log_file"),
     path("stacks/<slug:slug>/runs/<int:number>/plan/", plans.plan, name="plan"),

@@ -141,6 +141,7 @@ EXPECTED: dict[str, tuple[Row, Row]] = {
     "stacks/<slug:slug>/runs/new/": (MEMBERS, MEMBERS),
     "stacks/<slug:slug>/runs/<int:number>/": (MEMBERS, NOBODY),
     "stacks/<slug:slug>/runs/<int:number>/act/": (MEMBERS_DO, MEMBERS_DO),
+    "stacks/<slug:slug>/runs/<int:number>/confirm/": (MEMBERS_DO, NOBODY),
     "stacks/<slug:slug>/runs/<int:number>/log.txt": (MEMBERS, NOBODY),
     "stacks/<slug:slug>/runs/<int:number>/log/": (MEMBERS_DO, NOBODY),
     "stacks/<slug:slug>/runs/<int:number>/plan/": (MEMBERS, NOBODY),

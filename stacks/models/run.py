@@ -515,11 +515,11 @@ class Run(Leased):
 
     @property
     def plan_duration(self) -> str:
-        return _duration(self.plan_started_at, self.plan_ended_at)
+        return duration_text(self.plan_started_at, self.plan_ended_at)
 
     @property
     def apply_duration(self) -> str:
-        return _duration(self.apply_started_at, self.apply_ended_at)
+        return duration_text(self.apply_started_at, self.apply_ended_at)
 
     def move_to(self, state: State) -> None:
         """Go to another state. Raises IllegalMove if that may not follow, or not any more."""
@@ -646,7 +646,7 @@ def _report(runs: Sequence[Run]) -> None:
         Report.objects.add_about(of_code)
 
 
-def _duration(start: datetime | None, end: datetime | None) -> str:
+def duration_text(start: datetime | None, end: datetime | None) -> str:
     """Return how long something took, like “2 min 5 s”; empty as long as it is not over."""
     if not (start and end):
         return ""

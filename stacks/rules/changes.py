@@ -18,6 +18,14 @@ DONE = TO_DO | {
     "changed": "changed",
     "destroyed": "destroyed",
 }
+WILL = {
+    "imported": "import",
+    "added": "add",
+    "changed": "change",
+    "destroyed": "destroy",
+    "moved": "move",
+    "forgotten": "forget",
+}
 # The others are counted only where there are any.
 ALWAYS_COUNTED = {"added", "changed", "destroyed"}
 
@@ -44,7 +52,7 @@ class Changes:
         return any(astuple(self))
 
     def text(self, words: dict[str, str]) -> str:
-        """Return the counts with `TO_DO` or `DONE`, like "2 to add, 0 to change, 1 to destroy"."""
+        """Return the counts in words, like "2 to add, 0 to change, 1 to destroy" with `TO_DO`."""
         counted = {name: getattr(self, name) for name in words}
         parts = [
             f"{count} {words[name]}"

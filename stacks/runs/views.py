@@ -2,12 +2,13 @@
 
 from hashlib import sha256
 from typing import Any, cast
+from urllib.parse import urlencode
 
 from django.contrib import messages
 from django.db import transaction
-from django.db.models.functions import Length
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
+from django.urls import reverse
 from django.utils.cache import patch_vary_headers
 from django.utils.safestring import SafeString
 from django.views.decorators.http import require_http_methods, require_safe
@@ -17,17 +18,25 @@ from accounts.models import User
 from core.http import HtmxHttpRequest, post_or_redirect
 from stacks.arguments.arguments import arguments_used
 from stacks.execution.output.logs import as_html, as_text
-from stacks.lifecycle.actions import Action, NotPossible, act, actions_for, refuses_confirmation
-from stacks.models import Run, oldest_kept, plan_digest_of
+from stacks.lifecycle.actions import Action, NotPossible, act
+from stacks.models import PlanChange, Run, oldest_kept, plan_digest_of
+from stacks.models.plan import ChangeKind
 from stacks.overview.views import DECISIONS_ON_A_PAGE
 from stacks.plans.listing import PlanPage, first_page
 from stacks.reports.texts import doubts_about
+from stacks.rules.changes import DESTROYING
 from stacks.rules.stack_names import why_not_confirmed
 from stacks.rules.states import State
+from stacks.runs.buttons import asks_before_apply, buttons_for
+from stacks.runs.steps import steps_of, successor_of
+from stacks.runs.waiting import why_waiting
 
 # What a page shows of a log at once, in characters, and in how many pieces at most.
 LOG_SHOWN = 256 * 1024
 PIECES_SHOWN = 2000
+# How many resources that a plan destroys are listed where it is asked about.
+DESTROYING_SHOWN = 50
+OTHER_PLAN = "The plan is not the one that was shown. Read it again, then confirm."
 VERBS = {
     Action.CONFIRM: Verb.RUN_CONFIRMED,
     Action.DISCARD: Verb.RUN_DISCARDED,
@@ -44,37 +53,41 @@ def _run(slug: str, number: int) -> Run:
 
 @require_safe
 def run(request: HtmxHttpRequest, slug: str, number: int) -> HttpResponse:
-    """One run, and every decision about it; the page polls its live part.
+    """One run, and the newest decisions about it; the page polls its live parts.
 
-    The answer is empty (204) as long as that has the version the page shows already.
+    The answer is empty (204) as long as they have the version the page shows already.
     """
     found = _run(slug, number)
+    done = list(found.actions.all())
+    decisions = list(found.decisions.for_pages()[: DECISIONS_ON_A_PAGE + 1])
     context = {
         "run": found,
         "stack": found.stack,
         "arguments": arguments_used(found),
-        "actions": actions_for(found),
+        "steps": steps_of(found, done),
+        "buttons": (buttons := buttons_for(found)),
+        "takes_note": any(not one.why_not for one in buttons),
+        "waiting": why_waiting(found),
+        "successor": successor_of(found),
         "doubts": doubts_about(found).sentences,
-        "refusal": refuses_confirmation(found) if found.state == State.UNCONFIRMED else "",
         "plan_digest": plan_digest_of(found) if found.state == State.UNCONFIRMED else "",
-        "done": list(found.actions.all()),
-        "repeated_by": list(found.repeated_by.select_related("stack")),
+        "done": done,
+        "repeated_by": list(found.repeated_by.select_related("stack")) if found.has_ended else [],
         "module_sources": list(found.module_sources.for_pages()),
+        "decisions": decisions[:DECISIONS_ON_A_PAGE],
+        "has_more_decisions": len(decisions) > DECISIONS_ON_A_PAGE,
     }
     version = _version(context)
     is_live = bool(request.htmx)
     if is_live and request.GET.get("version") == version:
         response = HttpResponse(status=204)
     elif is_live:
-        context |= {"version": version, "plan": _plan_of(found)}
+        context |= {"version": version, "plan": _plan_of(found), "is_live": True}
         response = render(request, "stacks/runs/run_live.html", context)
     else:
-        decisions = list(found.decisions.for_pages()[: DECISIONS_ON_A_PAGE + 1])
         context |= {
             "version": version,
             "plan": _plan_of(found),
-            "decisions": decisions[:DECISIONS_ON_A_PAGE],
-            "has_more_decisions": len(decisions) > DECISIONS_ON_A_PAGE,
             "log": LogPart(found, before=_number(request, "before")),
             "is_log_pruned": found.has_ended and found.moved_at < oldest_kept(),
         }
@@ -92,9 +105,12 @@ def act_on_run(request: HttpRequest, slug: str, number: int) -> HttpResponse:
     if action not in VERBS:
         return redirect(found)
     note = request.POST.get("note", "").replace("\0", "").strip()
+    is_confirmed = action == Action.CONFIRM and found.state == State.UNCONFIRMED
+    if is_confirmed and asks_before_apply(found) and not request.POST.get("sure"):
+        return redirect(_ask_again_url(found, request.POST.get("plan", "")))
     try:
         with transaction.atomic():
-            if action == Action.CONFIRM and found.state == State.UNCONFIRMED:
+            if is_confirmed:
                 _check_name(found, request.POST.get("stack_name", ""))
                 note = _note_of_plan(found, request.POST.get("plan", ""), note)
             shown = act(found, Action(action), cast(User, request.user), note)
@@ -105,6 +121,39 @@ def act_on_run(request: HttpRequest, slug: str, number: int) -> HttpResponse:
         return redirect(found)
     messages.success(request, f"{found} was {Action(action).label.lower()}")
     return redirect(shown)
+
+
+@require_safe
+def confirm_run(request: HttpRequest, slug: str, number: int) -> HttpResponse:
+    """Ask once more before a plan is applied that destroys resources; nothing is done by it.
+
+    The query names the plan that was shown: another one is not asked about.
+    """
+    found = _run(slug, number)
+    digest = plan_digest_of(found)
+    if found.state != State.UNCONFIRMED:
+        messages.error(request, f"Nothing was done. {found} is {found.state}.")
+        return redirect(found)
+    if request.GET.get("plan", "") != digest:
+        messages.error(request, f"Nothing was done. {OTHER_PLAN}")
+        return redirect(found)
+    destroying = PlanChange.objects.filter(
+        run=found, kind=ChangeKind.RESOURCE, action__in=DESTROYING
+    )
+    context = {
+        "run": found,
+        "stack": found.stack,
+        "button": buttons_for(found)[0],
+        "plan_digest": digest,
+        "destroying": destroying[:DESTROYING_SHOWN],
+        "more_destroying": max(0, (found.destroyed or 0) - DESTROYING_SHOWN),
+    }
+    return render(request, "stacks/runs/confirm_run.html", context)
+
+
+def _ask_again_url(run: Run, digest: str) -> str:
+    query = urlencode({"plan": digest})
+    return f"{reverse('stacks:confirm_run', args=[run.stack.slug, run.number])}?{query}"
 
 
 def _check_name(run: Run, typed: str) -> None:
@@ -120,7 +169,7 @@ def _note_of_plan(run: Run, seen: str, note: str) -> str:
     """
     digest = plan_digest_of(run)
     if seen != digest:
-        raise NotPossible("The plan is not the one that was shown. Read it again, then confirm.")
+        raise NotPossible(OTHER_PLAN)
     return " ".join(filter(None, [f"Plan {digest[:12]}." if digest else "", note]))
 
 
@@ -160,19 +209,18 @@ class LogPart:
         rows = run.log.all()
         if before is not None:
             rows = rows.filter(number__lt=before)
-        sizes = rows.order_by("-number").annotate(size=Length("text"))
         if after is not None:
-            sizes = sizes.filter(number__gt=after)
-        numbers: list[int] = []
+            rows = rows.filter(number__gt=after)
+        newest = rows.order_by("-number").values_list("number", "text")[:PIECES_SHOWN]
+        read: list[tuple[int, str]] = []
         shown = 0
-        for number, size in sizes.values_list("number", "size")[:PIECES_SHOWN]:
-            if numbers and shown + size > LOG_SHOWN:
+        for number, text in newest.iterator(chunk_size=8):
+            shown += len(text)
+            if read and shown > LOG_SHOWN:
                 break
-            numbers.append(number)
-            shown += size
-        first, last = (numbers[-1], numbers[0]) if numbers else (0, 0)
-        texts = rows.filter(number__gte=first, number__lte=last).values_list("text", flat=True)
-        self.pieces: list[SafeString] = [as_html(text) for text in texts] if numbers else []
+            read.append((number, text))
+        first, last = (read[-1][0], read[0][0]) if read else (0, 0)
+        self.pieces: list[SafeString] = [as_html(text) for _, text in reversed(read)]
         self.last = last or after or 0
         self.earlier = first if first > 1 and after is None else None
         self.is_end = before is None
@@ -193,12 +241,15 @@ def _version(context: dict[str, Any]) -> str:
         found.worker,
         found.tool_version,
         [one.pk for one in found.proposals],
-        context["actions"],
+        context["steps"],
+        context["buttons"],
+        context["waiting"],
+        context["successor"],
         context["doubts"],
-        context["refusal"],
         [one.pk for one in context["done"]],
         [one.number for one in context["repeated_by"]],
         [one.pk for one in context["module_sources"]],
+        [one.pk for one in context["decisions"]],
     )
     return sha256(repr(shown).encode()).hexdigest()[:16]
 

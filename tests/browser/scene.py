@@ -902,6 +902,30 @@ def _run_with_plan(scene: Scene) -> None:
     scene.member(run.get_absolute_url())
 
 
+@state("run, asked once more")
+def _confirm_run(scene: Scene) -> None:
+    run = make_plan(scene.busy_stack().runs.get(state=RunState.UNCONFIRMED), a_plan())
+    scene.member(run.get_absolute_url())
+    scene.page.get_by_role("link", name="Apply: ").click()
+    expect(scene.page.get_by_role("heading", name="Apply this plan?")).to_be_visible()
+
+
+@state("run, that no worker starts")
+def _run_without_worker(scene: Scene) -> None:
+    run = make_run(scene.stack(), 1, moved_at=timezone.now() - timedelta(hours=1))
+    scene.member(run.get_absolute_url())
+    expect(scene.page.get_by_text("doesn't appear to be running")).to_be_visible()
+
+
+@state("run, superseded")
+def _run_superseded(scene: Scene) -> None:
+    stack = scene.stack()
+    run = make_run(stack, 1, state=RunState.SUPERSEDED)
+    make_run(stack, 2)
+    scene.member(run.get_absolute_url())
+    expect(scene.page.get_by_text("Superseded by Run 2")).to_be_visible()
+
+
 def a_plan() -> dict[str, Any]:
     """A plan with what plans may have, in modules with long names."""
     module = f"module.{LONG_NAME}"

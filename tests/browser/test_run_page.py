@@ -48,7 +48,7 @@ def test_the_log_grows_without_a_reload_and_a_person_confirms(member_page: Page,
     plan.locator("summary").click()
     expect(plan.get_by_role("row", name="size")).to_contain_text('"large"')
     page.get_by_label("Note").fill("Looks right")
-    page.get_by_role("button", name="Confirm").click()
+    page.get_by_role("button", name="Apply: 1 add, 0 change, 0 destroy").click()
     expect(page.get_by_text("Run 1 was confirmed")).to_be_visible()
     expect(page.get_by_role("listitem").filter(has_text="Looks right")).to_contain_text(
         "Confirmed by bob"

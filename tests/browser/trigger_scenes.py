@@ -78,6 +78,7 @@ def _destroy_run(scene: Scene) -> Run:
 @state("run, that destroys")
 def _run_that_destroys(scene: Scene) -> None:
     scene.member(_destroy_run(scene).get_absolute_url())
+    scene.page.get_by_role("link", name="Apply: ").click()
     expect(scene.page.get_by_label("To confirm, type Network")).to_be_visible()
 
 

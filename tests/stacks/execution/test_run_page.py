@@ -6,13 +6,15 @@ from hashlib import sha256
 from typing import Any
 
 import pytest
+from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from accounts.models import User
 from core.transactions import DELETED_AT_ONCE
 from stacks.models import LogChunk, PlanFile, Run, RunAction, Stack, prune_runs
-from stacks.rules.states import State
+from stacks.rules.states import Kind, State
 from stacks.runs.views import LOG_SHOWN
 from tests.builders import make_plan, make_run, make_stack
 from vcs_integrations.models import Integration
@@ -20,6 +22,7 @@ from vcs_integrations.models import Integration
 PAGE = "/stacks/network/runs/1/"
 LIVE = {"HX-Request": "true"}
 MEGABYTE = 1024 * 1024
+ONE_TO_ADD = {"added": 1, "changed": 0, "destroyed": 0}
 
 
 @pytest.fixture
@@ -182,7 +185,7 @@ def test_a_plan_that_destroys_everything_or_is_unread_says_so_where_it_is_confir
     Run.objects.update(added=0, changed=0, destroyed=1, destroys_everything=True)
     page = text(member.get(PAGE))
     assert everything in page and unread not in page
-    assert page.index(everything) < page.index("Confirm</button>")
+    assert page.index(everything) < page.index("Plan</h2>")
     Run.objects.update(destroys_everything=False)
     page = text(member.get(PAGE))
     assert everything not in page and unread not in page
@@ -198,7 +201,7 @@ def buttons(page: str) -> list[str]:
 def test_a_member_confirms_with_a_note_and_everybody_sees_it(
     member: Client, admin: Client, run: Run
 ) -> None:
-    Run.objects.update(state=State.UNCONFIRMED)
+    Run.objects.update(state=State.UNCONFIRMED, **ONE_TO_ADD)
     assert buttons(text(member.get(PAGE))) == ["confirm", "discard", "cancel"]
     form = {"action": "confirm", "note": "  Looks <b>right</b>\0 "}
     answer = member.post(f"{PAGE}act/", form, follow=True)
@@ -211,7 +214,7 @@ def test_a_member_confirms_with_a_note_and_everybody_sees_it(
 
 
 def test_only_the_plan_that_was_shown_is_confirmed(member: Client, run: Run) -> None:
-    Run.objects.update(state=State.UNCONFIRMED)
+    Run.objects.update(state=State.UNCONFIRMED, **ONE_TO_ADD)
     digest = sha256(b"the plan").hexdigest()
     plan = PlanFile.objects.create(run=run, content=b"the plan", digest=digest)
     page = text(member.get(PAGE))
@@ -228,6 +231,105 @@ def test_only_the_plan_that_was_shown_is_confirmed(member: Client, run: Run) -> 
     assert run.state == State.CONFIRMED
     assert f"<br>Plan {digest[:12]}. Go" in page
     assert plan.digest not in page
+
+
+def disabled(page: str) -> dict[str, str]:
+    """Return the buttons that can't be pressed, and the reasons that describe them."""
+    found = re.findall(r'disabled aria-describedby="([\w-]+)">([^<]+)</button>', page)
+    reasons = dict(re.findall(r'id="(why-not-\w+)"><strong>[^<]+</strong> ([^<]+)</p>', page))
+    return {label: reasons[described_by] for described_by, label in found}
+
+
+NO_PLAN = {"Apply": "There is no plan yet.", "Retry": "The run has not ended yet."}
+RUNS_ON = {"Retry": "The run has not ended yet."}
+ONLY_PLANNED = "Proposed code is only planned. Merge it to apply it."
+OFFERED: list[tuple[Kind, State, list[str], dict[str, str]]] = [
+    (Kind.TRACKED, State.QUEUED, ["cancel"], NO_PLAN),
+    (Kind.TRACKED, State.PLANNING, ["cancel"], NO_PLAN),
+    (Kind.TRACKED, State.UNCONFIRMED, ["confirm", "discard", "cancel"], RUNS_ON),
+    (Kind.TRACKED, State.CONFIRMED, ["cancel"], RUNS_ON),
+    (
+        Kind.TRACKED, State.APPLYING, [],
+        {"Cancel": "An apply is never interrupted.", **RUNS_ON},
+    ),
+    (Kind.TRACKED, State.FAILED, ["retry"], {}),
+    (Kind.TRACKED, State.SUPERSEDED, [], {"Retry": "A newer run took its place."}),
+    (Kind.PROPOSED, State.PLANNING, ["cancel"], RUNS_ON),
+    (
+        Kind.PROPOSED, State.FINISHED, ["retry"],
+        {"Apply: 1 add, 0 change, 0 destroy": ONLY_PLANNED},
+    ),
+    (
+        Kind.DRIFT, State.FINISHED, [],
+        {"Retry": "Other code was applied since: trigger drift detection."},
+    ),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("kind", "state", "possible", "impossible"), OFFERED)
+def test_buttons_that_can_not_be_pressed_say_why(
+    member: Client,
+    stack: Stack,
+    kind: Kind,
+    state: State,
+    possible: list[str],
+    impossible: dict[str, str],
+) -> None:
+    plan = {} if state in {State.QUEUED, State.PLANNING} else ONE_TO_ADD
+    make_run(stack, 1, kind=kind, state=state, **plan)
+    page = text(member.get(PAGE))
+    assert (buttons(page), disabled(page)) == (possible, impossible)
+
+
+def test_a_plan_that_destroys_is_applied_only_by_who_is_asked_once_more(
+    member: Client, run: Run
+) -> None:
+    changes = [
+        {"address": "a.new", "change": {"actions": ["create"]}},
+        {"address": "a.<b>", "change": {"actions": ["delete", "create"]}},
+        {"address": "a.kept", "change": {"actions": ["no-op"]}},
+    ]
+    make_plan(run, {"resource_changes": changes})
+    Run.objects.update(state=State.UNCONFIRMED)
+    digest = sha256(b"the plan").hexdigest()
+    PlanFile.objects.create(run=run, content=b"the plan", digest=digest)
+    ask = f"{PAGE}confirm/?plan={digest}"
+    page = text(member.get(PAGE))
+    assert f'href="{ask}">Apply: 2 add, 0 change, 1 destroy</a>' in page
+    assert "confirm" not in buttons(page)
+    form = {"action": "confirm", "plan": digest}
+    answer = member.post(f"{PAGE}act/", form)
+    assert answer["Location"] == ask
+    page = text(member.get(ask))
+    assert "<strong>This plan destroys 1 resource.</strong>" in page
+    assert "<code>a.&lt;b&gt;</code>" in page and "a.new" not in page
+    assert buttons(page) == ["confirm"]
+    run.refresh_from_db()
+    assert run.state == State.UNCONFIRMED
+    for other in ("", "?plan=", f"?plan={digest[:12]}"):
+        answer = member.get(f"{PAGE}confirm/{other}", follow=True)
+        assert "Nothing was done. The plan is not the one that was shown." in text(answer)
+    stale = form | {"sure": "yes", "plan": "other"}
+    assert "not the one that was shown" in text(member.post(f"{PAGE}act/", stale, follow=True))
+    member.post(f"{PAGE}act/", form | {"sure": "yes"})
+    run.refresh_from_db()
+    assert run.state == State.CONFIRMED
+    answer = member.get(ask, follow=True)
+    assert "Nothing was done. Run 1 is confirmed." in text(answer)
+
+
+@pytest.mark.parametrize("state", [State.QUEUED, State.UNCONFIRMED, State.FAILED])
+def test_a_page_of_a_run_asks_few_queries(
+    member: Client, stack: Stack, run: Run, state: State
+) -> None:
+    if state != State.QUEUED:
+        changes = [{"address": "a.b", "change": {"actions": ["delete"]}}]
+        make_plan(run, {"resource_changes": changes})
+    write(run, "a line\n" * 9)
+    Run.objects.update(state=state)
+    with CaptureQueriesContext(connection) as captured:
+        member.get(PAGE)
+    assert len(captured) <= 12, [query["sql"][:90] for query in captured]
 
 
 def test_what_is_not_possible_any_more_is_said(member: Client, run: Run) -> None:

@@ -11,7 +11,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from stacks.models import Decision, PullRequest, Run, RunSource, Stack
+from stacks.models import Decision, PullRequest, Run, RunAction, RunSource, Stack
 from stacks.overview.views import DECISIONS_ON_A_PAGE, PULL_REQUESTS_SHOWN, RUNS_ON_A_PAGE
 from stacks.rules.states import Kind, State
 from tests.builders import make_run, make_stack, new_run, propose
@@ -90,16 +90,63 @@ def test_the_newest_run_is_first_with_all_that_matters(member: Client, stack: St
         assert f'href="{address}"' in page, address
 
 
-def test_a_queued_run_says_what_it_waits_for(
-    member: Client, stack: Stack, linked: Integration
+def waits(client: Client, number: int) -> str:
+    """Return why a run's page says that it doesn't go on, without tags; empty if it doesn't."""
+    page = text(client.get(f"{STACK}runs/{number}/"))
+    found = re.search(r"<strong>(?:Queued|Confirmed|Applying)\.</strong> (.*?)</p>", page)
+    return re.sub(r"<[^>]+>", "", found[1]) if found else ""
+
+
+HOLDERS = [
+    (State.PLANNING, "is being planned"),
+    (State.UNCONFIRMED, "is waiting for confirmation"),
+    (State.APPLYING, "is being applied"),
+]
+
+
+@pytest.mark.parametrize(("state", "words"), HOLDERS)
+def test_a_queued_run_names_the_run_before_it_if_there_is_one(
+    member: Client, stack: Stack, state: State, words: str
 ) -> None:
-    waiting = "It waits for a worker, and for the tracked run before it to end."
     make_run(stack, 1, state=State.FINISHED)
-    assert "It waits" not in text(member.get(f"{STACK}runs/1/"))
     make_run(stack, 2)
-    assert waiting in text(member.get(f"{STACK}runs/2/"))
-    Integration.objects.update(unlinked_at=timezone.now())
-    assert "It waits until the stack is attached again." in text(member.get(f"{STACK}runs/2/"))
+    make_run(stack, 3)
+    assert waits(member, 1) == ""
+    assert waits(member, 2) == "The next free run worker starts it."
+    assert waits(member, 3) == "Run 2 is queued before it."
+    Run.objects.filter(number=2).update(state=state)
+    assert waits(member, 3) == f"Run 2 {words}, and has to end first."
+    make_run(stack, 4, kind=Kind.PROPOSED)
+    assert waits(member, 4) == "The next free run worker starts it."
+
+
+def test_a_queued_run_says_that_workers_are_busy_absent_or_that_it_is_detached(
+    member: Client, stack: Stack
+) -> None:
+    make_run(stack, 1)
+    other = make_run(make_stack(stack.repository, "Other"), 7, state=State.PLANNING)
+    held = Run.objects.filter(pk=other.pk)
+    now = timezone.now()
+    held.update(lease_until=now + timedelta(minutes=1))
+    Run.objects.filter(number=1).update(moved_at=now - timedelta(minutes=3))
+    busy = "Run 7 of Other keeps a run worker busy. It starts as soon as one is free."
+    assert waits(member, 1) == busy
+    held.update(lease_until=now - timedelta(minutes=1))
+    assert "the run worker doesn&#x27;t appear to be running" in waits(member, 1)
+    # A run that could not start before is not a sign of that.
+    make_run(stack, 2, state=State.FINISHED)
+    assert waits(member, 1) == "The next free run worker starts it."
+    Integration.objects.update(unlinked_at=now)
+    assert waits(member, 1) == "It waits until the stack is attached again."
+
+
+def test_a_run_whose_worker_is_silent_says_so(member: Client, stack: Stack) -> None:
+    make_run(stack, 1, state=State.APPLYING)
+    assert waits(member, 1) == ""
+    Run.objects.update(lease_until=timezone.now() + timedelta(minutes=1))
+    assert waits(member, 1) == ""
+    Run.objects.update(lease_until=timezone.now() - timedelta(seconds=1))
+    assert waits(member, 1).startswith("Its worker is not responding.")
 
 
 def test_without_runs_it_says_what_starts_one(member: Client, stack: Stack) -> None:
@@ -330,11 +377,74 @@ def test_a_run_of_several_pull_requests_names_each_once_the_open_ones_first(
     assert ">Pull request 7</a>" in text(member.get(STACK))
 
 
-def test_a_superseded_run_says_what_replaced_it(member: Client, stack: Stack) -> None:
+def test_a_superseded_run_links_the_run_that_replaced_it(member: Client, stack: Stack) -> None:
     make_run(stack, 1, state=State.SUPERSEDED)
-    make_run(stack, 2)
     assert "A newer push took its place." in text(member.get(f"{STACK}runs/1/"))
-    assert "A newer push took its place." not in text(member.get(f"{STACK}runs/2/"))
+    make_run(stack, 3, state=State.SUPERSEDED, position=2)
+    make_run(stack, 2, position=3)
+    assert f'Superseded by <a href="{STACK}runs/3/">Run 3</a>' in text(
+        member.get(f"{STACK}runs/1/")
+    )
+    assert f'Superseded by <a href="{STACK}runs/2/">Run 2</a>' in text(
+        member.get(f"{STACK}runs/3/")
+    )
+    assert "Superseded by" not in text(member.get(f"{STACK}runs/2/"))
+    one = pull_request(stack, 7)
+    proposed(stack, 4, one, state=State.SUPERSEDED)
+    proposed(stack, 5, pull_request(stack, 8))
+    assert "A newer push took its place." in text(member.get(f"{STACK}runs/4/"))
+    proposed(stack, 6, one, revision=2)
+    assert f'Superseded by <a href="{STACK}runs/6/">Run 6</a>' in text(
+        member.get(f"{STACK}runs/4/")
+    )
+
+
+def steps(client: Client, number: int = 1) -> list[str]:
+    """Return the steps of a run as its page lists them."""
+    page = text(client.get(f"{STACK}runs/{number}/"))
+    found = re.search(r'<ol class="run-steps".*?</ol>', page)
+    assert found
+    items = re.findall(r"<li.*?</li>", found[0])
+    return [" ".join(re.sub(r"<[^>]+>", "", one).split()) for one in items]
+
+
+@time_machine.travel("2026-11-21T09:00:00Z", tick=False)
+def test_steps_name_durations_and_persons_as_far_as_the_kind_goes(
+    member: Client, stack: Stack
+) -> None:
+    now = timezone.now()
+    run = make_run(stack, 1)
+    assert steps(member) == [
+        "Queued (now) since just now", "Planned (ahead)", "Confirmed (ahead)", "Applied (ahead)",
+    ]  # fmt: skip
+    Run.objects.update(
+        created_at=now - timedelta(minutes=9),
+        plan_started_at=now - timedelta(minutes=8),
+        plan_ended_at=now - timedelta(minutes=6),
+        state=State.UNCONFIRMED,
+    )
+    planned = ["Queued (done) 1 min 0 s", "Planned (done) 2 min 0 s"]
+    assert steps(member) == [*planned, "Confirmed (now) since just now", "Applied (ahead)"]
+    RunAction.objects.create(run=run, action="confirm", username="ann")
+    Run.objects.update(state=State.APPLYING, apply_started_at=now)
+    confirmed = "Confirmed (done) by ann, 6 min 0 s"
+    assert steps(member) == [*planned, confirmed, "Applied (now) since just now"]
+    Run.objects.update(state=State.FAILED, apply_ended_at=now)
+    assert steps(member) == [*planned, confirmed, "Applied (failed) less than 1 s"]
+    RunAction.objects.all().delete()
+    assert steps(member)[2] == "Confirmed (done) by autodeploy"
+    Run.objects.update(state=State.FINISHED, apply_started_at=None)
+    assert steps(member) == [*planned, "Confirmed (skipped)", "Applied (skipped) No changes"]
+    Run.objects.update(state=State.DISCARDED)
+    RunAction.objects.create(run=run, action="discard", username="ann")
+    stopped = "Confirmed (stopped) Discarded by ann"
+    assert steps(member) == [*planned, stopped, "Applied (skipped)"]
+    Run.objects.update(state=State.FAILED)
+    assert steps(member)[1] == "Planned (failed) 2 min 0 s"
+    make_run(stack, 2, kind=Kind.DRIFT, state=State.PLANNING, plan_started_at=now)
+    assert steps(member, 2) == ["Queued (done) less than 1 s", "Compared (now) since just now"]
+    make_run(stack, 3, kind=Kind.PROPOSED, state=State.CANCELED)
+    assert steps(member, 3) == ["Queued (stopped) Canceled", "Planned (skipped)"]
 
 
 def test_a_repeated_run_names_the_one_it_repeats(member: Client, stack: Stack) -> None:

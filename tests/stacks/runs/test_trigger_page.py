@@ -154,13 +154,16 @@ def test_a_destroy_run_takes_the_stacks_name_twice(member: Client, known: Stack)
     assert "This run destroys what the stack manages." in page
     Run.objects.filter(pk=run.pk).update(state=State.UNCONFIRMED)
     page = words(member.get(run.get_absolute_url()))
-    assert "Confirm and destroy" in page and "To confirm, type Network" in page
+    assert f'href="{run.get_absolute_url()}confirm/?plan="' in page
     act = f"{run.get_absolute_url()}act/"
-    answer = member.post(act, {"action": "confirm", "plan": ""}, follow=True)
+    form = {"action": "confirm", "plan": ""}
+    assert "To confirm, type Network" in words(member.post(act, form, follow=True))
+    form["sure"] = "yes"
+    answer = member.post(act, form, follow=True)
     assert "To confirm, type the stack&#x27;s name: Network" in words(answer)
     run.refresh_from_db()
     assert run.state == State.UNCONFIRMED
-    member.post(act, {"action": "confirm", "plan": "", "stack_name": "Network"})
+    member.post(act, form | {"stack_name": "Network"})
     run.refresh_from_db()
     assert run.state == State.CONFIRMED
 
