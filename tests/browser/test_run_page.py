@@ -70,3 +70,17 @@ def test_a_long_log_leaves_the_page_light(member_page: Page, run: Run) -> None:
     write(run, 360, "the last line\n")
     expect(log).to_contain_text("the last line")
     assert log.evaluate("log => log.textContent.length") < 1_100_000
+
+
+def test_long_lines_are_wrapped_unless_a_reader_switches_that_off(
+    member_page: Page, run: Run
+) -> None:
+    page = member_page
+    page.set_viewport_size({"width": 390, "height": 844})
+    write(run, 1, "no-space-" * 99 + "\n")
+    page.goto(run.get_absolute_url())
+    log = page.get_by_role("region", name="Lines of the log")
+    beyond = "log => log.scrollWidth - log.clientWidth"
+    assert log.evaluate(beyond) == 0
+    page.get_by_label("Wrap lines").uncheck()
+    assert log.evaluate(beyond) > 1000
