@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import Any
 
 from django.db import IntegrityError, transaction
-from django.db.models import Exists, OuterRef
+from django.db.models import Exists, OuterRef, Q
 from django.utils import timezone
 
 from stacks.models import PlanFile, Run, RunCredential
@@ -19,6 +19,8 @@ from stacks.rules.states import ENDED, HOLDS_STACK, Kind, State
 LEASE = timedelta(seconds=60)
 # The fields of a run that no worker holds.
 FREE: dict[str, Any] = {"worker": "", "lease_until": None, "lease_token": ""}
+# A worker that is free claims at once, and one that is not renews its lease.
+WORKER_IS_LATE = timedelta(minutes=2)
 MOST_ATTEMPTS = 3
 PLANNING = {State.PREPARING, State.PLANNING}
 APPLY_WAS_LOST = (
@@ -41,6 +43,27 @@ def claim_next(worker: str) -> Run | None:
     if not Run.objects.filter(state__in=[State.QUEUED, State.CONFIRMED]).exists():  # mostly
         return None
     return _claim_confirmed(worker) or _claim_queued(worker)
+
+
+def without_worker() -> RunQuerySet:
+    """Return runs which show that a worker is frozen, or that none is running.
+
+    The lease of a run ended, and no worker claimed the run again; or a run might have started, and
+    did not, while no run was being executed. A worker that has nothing to do leaves no trace, so
+    an absent one is noticed only once it is needed.
+    """
+    now = timezone.now()
+    late = now - WORKER_IS_LATE
+    is_lost = Q(state__in=[*PLANNING, State.APPLYING], lease_until__lt=late)
+    may_start = Q(state=State.CONFIRMED)
+    for kind in Kind:
+        may_start |= Q(~Exists(_holders_of(kind)), state=State.QUEUED, kind=kind)
+    is_linked = Q(repository__integration__unlinked_at=None)
+    none_is_held = Q(~Exists(Run.objects.filter(lease_until__gt=now)))
+    under_way = [*PLANNING, State.APPLYING, State.CONFIRMED, State.QUEUED]
+    return Run.objects.filter(state__in=under_way).filter(
+        is_lost | may_start & is_linked & Q(moved_at__lt=late) & none_is_held
+    )
 
 
 def is_wanted(run: Run) -> bool:
@@ -91,14 +114,20 @@ def _confirmed() -> RunQuerySet:
 def _waiting(kind: Kind) -> RunQuerySet:
     """Return the queued runs of a kind that may start, the oldest first."""
     queued = _of_linked().filter(state=State.QUEUED, kind=kind).order_by("created_at", "pk")
-    if kind == Kind.PROPOSED:
-        return queued
-    # What is being applied is not compared yet.
-    holding = HOLDS_STACK if kind == Kind.TRACKED else {State.CONFIRMED, State.APPLYING}
-    holders = Run.objects.filter(
-        stack=OuterRef("stack"), kind=Kind.TRACKED, state__in=sorted(holding)
-    )
-    return queued.exclude(Exists(holders))
+    return queued.exclude(Exists(_holders_of(kind)))
+
+
+def _holders_of(kind: Kind) -> RunQuerySet:
+    """Return the run for whose end a queued run of a kind waits, for a subquery.
+
+    What is proposed waits for none, and what is being applied is not compared yet.
+    """
+    states: dict[Kind, set[State]] = {
+        Kind.TRACKED: HOLDS_STACK,
+        Kind.DRIFT: {State.CONFIRMED, State.APPLYING},
+    }
+    holding = sorted(states.get(kind, set()))
+    return Run.objects.filter(stack=OuterRef("stack"), kind=Kind.TRACKED, state__in=holding)
 
 
 def _of_linked() -> RunQuerySet:

@@ -17,11 +17,14 @@ from django.utils import timezone
 
 from core.keyset import KeysetPage, before_in, page_of
 from stacks.models import Run, RunAction, Stack
-from stacks.rules.states import State
+from stacks.rules.states import ENDED, State
 
 RUNS_ON_A_PAGE = 30
 WAITING_SHOWN = 20
 MOST_WAITING = 500
+# What a filter calls active: what is queued, or being planned or applied.
+ANY_ACTIVE = "active"
+ACTIVE = sorted(set(State) - ENDED - {State.UNCONFIRMED})
 LARGEST_KEY = 2**63 - 1
 # Keys of runs grow with their times, but for runs stored at once by clocks that differ.
 CLOCKS_DIFFER = timedelta(hours=1)
@@ -48,6 +51,9 @@ class Wanted:
         """The lookups that a run must fulfill, but for the person."""
         named = {"state": self.state, "kind": self.kind, "branch": self.branch, "stack": self.stack}
         found: dict[str, Any] = {name: value for name, value in named.items() if value}
+        if self.state == ANY_ACTIVE:
+            found["state__in"] = ACTIVE
+            del found["state"]
         # The bounds of keys spare a search by time all runs that are newer, or older.
         if self.since:
             start = datetime.combine(self.since, time.min, UTC)

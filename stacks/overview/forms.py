@@ -8,7 +8,7 @@ from django.db.models import Q, QuerySet, Value
 from django.db.models.functions import Lower
 
 from stacks.models import Decision, Stack
-from stacks.overview.all_runs import Wanted
+from stacks.overview.all_runs import ANY_ACTIVE, Wanted
 from stacks.rules.states import Kind, State
 from stacks.rules.triggers import RULE_TEXTS
 
@@ -57,7 +57,9 @@ class RunFilter(forms.Form):
     """Which runs to show. Where something in it makes no sense, none is shown, and why."""
 
     state = forms.ChoiceField(
-        label="State", required=False, choices=[("", "Any state"), *State.choices]
+        label="State",
+        required=False,
+        choices=[("", "Any state"), (ANY_ACTIVE, "Running or queued"), *State.choices],
     )
     stack = forms.CharField(
         label="Stack",

@@ -13,18 +13,40 @@ from django.db.models.functions import Lower
 from django.http import QueryDict
 
 from stacks.models import Run, Stack
+from stacks.models.stack import StackQuerySet
 from stacks.rules.states import ENDED, Kind, State
 from vcs_integrations.models import search_key
 
 STACKS_ON_A_PAGE = 50
 LABELS_OFFERED = 20
 SORTS = {"": "Name", "run": "Last run", "state": "State"}
+SHOWS = {
+    "": "All stacks",
+    "waiting": "A plan waits",
+    "failed": "Failed",
+    "drift": "Drift",
+    "gone": "Branch gone",
+    "detached": "Detached",
+}
 # What wants somebody comes first: to confirm, to fix, to watch.
 FIRST_STATES = [
     State.UNCONFIRMED,
     State.FAILED,
     *(state for state in State if state not in ENDED and state != State.UNCONFIRMED),
 ]
+
+
+def failed_stacks() -> QuerySet[Any]:
+    """Return the stacks whose newest tracked run that succeeded or failed is a failed one.
+
+    Each has `failed_run`, the key of that run. What was discarded or superseded settles nothing.
+    """
+    settled = Run.objects.filter(
+        stack=OuterRef("pk"), kind=Kind.TRACKED, state__in=[State.FINISHED, State.FAILED]
+    ).order_by("-number")
+    stacks = Stack.objects.alias(settled_as=Subquery(settled.values("state")[:1]))
+    failed = stacks.filter(settled_as=State.FAILED)
+    return failed.annotate(failed_run=Subquery(settled.values("pk")[:1]))
 
 
 @dataclass(frozen=True)
@@ -68,11 +90,12 @@ class StackList:
     q: str
     chosen: list[str]
     sort: str
+    show: str
     query: str
 
     @property
     def is_narrowed(self) -> bool:
-        return bool(self.q or self.chosen)
+        return bool(self.q or self.chosen or self.show)
 
 
 def stack_list_of(query: QueryDict) -> StackList:
@@ -82,24 +105,43 @@ def stack_list_of(query: QueryDict) -> StackList:
     sort = query.get("sort", "")
     if sort not in SORTS:
         sort = ""
+    show = query.get("show", "")
+    if show not in SHOWS:
+        show = ""
     labels = Labels.read()
-    stacks = _sorted(Stack.objects.with_repository().matching(text), sort)
+    stacks = _sorted(_shown(Stack.objects.with_repository().matching(text), show), sort)
     if chosen:
         stacks = stacks.filter(pk__in=labels.with_all([search_key(one) for one in chosen]))
     page = Paginator(stacks, STACKS_ON_A_PAGE).get_page(query.get("page"))
     _add_runs(page)
     return StackList(
         page=page,
-        labels=_links(labels, text, chosen, sort),
+        labels=_links(labels, text, chosen, sort, show),
         q=text,
         chosen=chosen,
         sort=sort,
-        query=_address(text, chosen, sort),
+        show=show,
+        query=_address(text, chosen, sort, show),
     )
 
 
 def _cleaned(text: str) -> str:
     return text.replace("\0", "").strip()
+
+
+def _shown(stacks: StackQuerySet, show: str) -> StackQuerySet:
+    """Return those of some stacks that are in a condition, one of `SHOWS`."""
+    if show == "waiting":
+        return stacks.filter(pk__in=Run.objects.filter(state=State.UNCONFIRMED).values("stack"))
+    if show == "failed":
+        return stacks.filter(pk__in=failed_stacks().values("pk"))
+    if show == "drift":
+        return stacks.with_drift()
+    if show == "gone":
+        return stacks.filter(branch_gone_at__isnull=False)
+    if show == "detached":
+        return stacks.filter(repository__integration__unlinked_at__isnull=False)
+    return stacks
 
 
 def _sorted(stacks: QuerySet[Stack], sort: str) -> QuerySet[Stack]:
@@ -143,7 +185,7 @@ def _add_runs(page: Page[Stack]) -> None:
     page.object_list = rows
 
 
-def _links(labels: Labels, text: str, chosen: list[str], sort: str) -> list[LabelLink]:
+def _links(labels: Labels, text: str, chosen: list[str], sort: str, show: str) -> list[LabelLink]:
     """Return links for the chosen labels, and for those that most stacks have."""
     counts = Counter({key: len(stacks) for key, stacks in labels.stacks.items()})
     keys = {search_key(label): label for label in chosen}
@@ -159,15 +201,17 @@ def _links(labels: Labels, text: str, chosen: list[str], sort: str) -> list[Labe
                 [label for other, label in keys.items() if other != key]
                 + ([] if key in keys else [labels.texts[key]]),
                 sort,
+                show,
             ),
         )
         for key in shown
     ]
 
 
-def _address(text: str, chosen: list[str], sort: str) -> str:
+def _address(text: str, chosen: list[str], sort: str, show: str) -> str:
     query = QueryDict(mutable=True)
     query.setlist("q", [text] if text else [])
     query.setlist("label", chosen)
     query.setlist("sort", [sort] if sort else [])
+    query.setlist("show", [show] if show else [])
     return query.urlencode()

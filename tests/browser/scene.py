@@ -332,6 +332,30 @@ def _start_full(scene: Scene) -> None:
     scene.member("/")
 
 
+@state("start, an inbox with everything")
+def _start_inbox(scene: Scene) -> None:
+    stack = scene.busy_stack()
+    other = scene.stack(LONG_NAME)
+    long_ago = timezone.now() - timedelta(hours=1)
+    make_run(other, 1, state=RunState.FAILED, failure="The provider refused. " * 20)
+    make_run(other, 2, message="Widen the address space " * 8, moved_at=long_ago)
+    stack.drift_run = make_run(
+        stack, kind=Kind.DRIFT, state=RunState.FINISHED, drifted=2, changed_outputs=1
+    )
+    stack.save()
+    scene.member("/")
+    expect(scene.page.get_by_role("heading", name="Drift")).to_be_visible()
+
+
+@state("start, nothing needs anybody")
+def _start_quiet(scene: Scene) -> None:
+    stack = scene.stack()
+    scene.deliveries()
+    make_run(stack, 1, state=RunState.FINISHED, message="Widen the address space " * 8)
+    scene.member("/")
+    expect(scene.page.get_by_role("heading", name="Nothing needs you")).to_be_visible()
+
+
 @state("start, with notices")
 def _start_with_notices(scene: Scene) -> None:
     stack = scene.stack()

@@ -133,7 +133,7 @@ def _stack_with_drift(scene: Scene) -> None:
 def _start_page_with_drift(scene: Scene) -> None:
     _drift_run(scene.stack())
     scene.member("/")
-    expect(scene.page.get_by_role("link", name="Show the drift")).to_be_visible()
+    expect(scene.page.get_by_text("changed outside")).to_be_visible()
 
 
 def _schedules(scene: Scene) -> Stack:

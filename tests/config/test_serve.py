@@ -95,7 +95,7 @@ def test_the_product_starts_answers_ends_and_keeps_its_data(tree: Path) -> None:
             DJANGO_SUPERUSER_PASSWORD="a-long-phrase-of-root",
         )
         assert made.returncode == 0, made.stderr
-        assert heading(sign_in(site, "root", "a-long-phrase-of-root"), f"{site}/") == "Welcome"
+        assert heading(sign_in(site, "root", "a-long-phrase-of-root"), f"{site}/") == "Overview"
         assert interrupt(first) == set()
         assert first.stdout
         assert f"Stackhook runs at {site}/" in first.stdout.read()

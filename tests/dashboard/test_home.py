@@ -32,10 +32,14 @@ def heading(client: Client) -> str:
     return client.get("/").content.decode().split("<h1>")[1].split("</h1>")[0]
 
 
-def test_it_welcomes_and_leads_on(admin: Client, member: Client) -> None:
-    assert heading(admin) == "Welcome"
+def test_it_leads_on_from_the_first_step(admin: Client, member: Client) -> None:
+    assert heading(admin) == "Overview"
     assert "Go to VCS providers" in admin.get("/").content.decode()
-    assert "An admin links one under Settings" in member.get("/").content.decode()
+    assert "An admin links an organization under Settings" in member.get("/").content.decode()
+
+
+def text_of(client: Client) -> str:
+    return client.get("/").content.decode()
 
 
 def deliver(integration: Integration, received_at: datetime | None = None) -> None:
@@ -49,31 +53,48 @@ def deliver(integration: Integration, received_at: datetime | None = None) -> No
     )
 
 
-def webhooks_arrive(client: Client) -> bool:
-    return "Webhooks arrive." in client.get("/").content.decode()
+def open_steps(client: Client) -> list[str]:
+    return [step.heading for step in client.get("/").context["steps"] if not step.is_done]
 
 
-def test_nothing_needs_attention_where_all_is_well(member: Client, stack: Stack) -> None:
-    assert notices(member) == []
-    assert heading(member) == "Welcome"
-    deliver(stack.integration)
-    assert notices(member) == []
-    assert heading(member) == "All is well"
+def button(client: Client) -> tuple[str, str]:
+    """Return the one button of the steps, and where it leads."""
+    [found] = [(one.button, one.url) for one in client.get("/").context["steps"] if one.url]
+    return found
+
+
+def test_each_step_names_the_next_one_and_all_go_away_once_they_are_done(
+    admin: Client, member: Client, world: Integration
+) -> None:
+    hooks = f"{world.get_absolute_url()}#hooks"
+    assert button(admin) == ("Create hooks", hooks)
+    assert f'<a class="button primary" href="{hooks}">Create hooks</a>' in text_of(admin)
+    assert "An admin creates them." in text_of(member)
+    hook = world.subscriptions.create(external_id="1", event_type="git.push", project_id="p")
+    assert button(member) == ("Create the first stack", "/stacks/new/")
+    stack = make_stack(world.repositories.get())
+    assert button(member) == ("Open the stacks", "/stacks/")
+    make_run(stack, state="finished")
+    assert member.get("/").context["steps"] == []
+    assert "First steps" not in text_of(member)
+    hook.delete()
+    assert open_steps(member) == ["Create hooks"]
+    world.projects.update(is_left_alone=True)
+    assert open_steps(member) == []
 
 
 def test_deliveries_to_a_former_link_do_not_count(
     member: Client, stack: Stack, organization: Organization, token: str
 ) -> None:
     deliver(stack.integration)
-    assert webhooks_arrive(member)
+    assert "Create hooks" not in open_steps(member)
     unlink(stack.integration)
-    assert not webhooks_arrive(member)
+    assert "Create hooks" in open_steps(member)
     again = make_integration(organization.url, token)
     assert again.pk == stack.integration.pk
-    assert not webhooks_arrive(member)
-    assert heading(member) == "Welcome"
+    assert "Create hooks" in open_steps(member)
     deliver(again)
-    assert webhooks_arrive(member)
+    assert "Create hooks" not in open_steps(member)
 
 
 def test_hooks_that_have_to_be_recreated_are_named_until_their_events_come(
@@ -97,19 +118,8 @@ def test_hooks_that_have_to_be_recreated_are_named_until_their_events_come(
     assert notice.url == "/settings/vcs-providers/"
 
     deliver(world)
-    assert not webhooks_arrive(member)
     watch(world.hook_watch)
     assert notices(member) == []
-    assert webhooks_arrive(member)
-
-
-def test_only_an_admin_is_led_to_deliveries(
-    admin: Client, member: Client, world: Integration
-) -> None:
-    deliver(world)
-    link = f'<a href="/settings/vcs-providers/{world.pk}/deliveries/">See the deliveries</a>'
-    assert link in admin.get("/").content.decode()
-    assert "See the deliveries" not in member.get("/").content.decode()
 
 
 def test_a_failing_integration_is_named_with_cause_and_fix(
@@ -122,7 +132,7 @@ def test_a_failing_integration_is_named_with_cause_and_fix(
     assert notice.is_error
     assert notice.detail.startswith("The token has expired. Create a new token")
     assert "retries" not in notice.detail
-    assert heading(member) == "Needs attention"
+    assert "Needs attention</h2>" in text_of(member)
     emulator.faults.clear()
     admin.post(f"/settings/vcs-providers/{world.pk}/test/")
     assert notices(member) == []
@@ -208,15 +218,6 @@ def test_a_double_link_is_named(admin: Client, world: Integration, emulator: Emu
     [notice] = admin.get("/").context["notices"]
     assert notice.text == f"{double.organization_url} is the same organization as another link"
     assert "“fabrikam” is used" in notice.detail
-
-
-def test_the_newest_stacks_are_offered(member: Client, world: Integration) -> None:
-    repository = world.repositories.get()
-    for number in range(7):
-        make_stack(repository, f"S{number}")
-    found = member.get("/").context
-    assert [stack.name for stack in found["newest_stacks"]] == ["S6", "S5", "S4", "S3", "S2"]
-    assert found["stack_count"] == 7
 
 
 # Deliveries that wait
@@ -355,18 +356,13 @@ def test_reports_that_fail_again_and_again_are_named(
     assert notices(admin) == notices(member) == expected
 
 
-def test_drift_and_branches_that_are_gone_are_named_for_a_few_stacks(
+def test_branches_that_are_gone_are_named_for_a_few_stacks(
     member: Client, linked: Integration
 ) -> None:
     for number in range(7):
-        stack = make_stack(linked, f"Stack {number}")
-        about = {"kind": "drift", "operation": "refresh_only", "origin": "schedule"}
-        run = make_run(stack, 1, state="finished", drifted=number, **about)
-        stack.drift_run = run
-        stack.save()
-    page = member.get("/").content.decode()
-    assert "Stack 0 has drift" not in page
-    assert "Stack 1 has drift: 1 resource changed outside" in page
-    assert "Stack 5 has drift: 5 resources changed outside" in page
-    assert "Stack 6 has drift" not in page
-    assert "More stacks have drift, or lost their branch" in page
+        make_stack(linked, f"Stack {number}", branch_gone_at=timezone.now())
+    assert notices(member) == [
+        *(f"The tracked branch of Stack {number} is gone" for number in range(5)),
+        "More stacks lost their tracked branch",
+    ]
+    assert 'href="/stacks/?show=gone"' in text_of(member)
