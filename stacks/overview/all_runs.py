@@ -4,7 +4,7 @@ A page costs the same however many runs there are: each filter has an index that
 newest runs first.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from hashlib import sha256
@@ -17,6 +17,7 @@ from django.utils import timezone
 
 from core.keyset import KeysetPage, before_in, page_of
 from stacks.models import Run, RunAction, Stack
+from stacks.models.run import RunQuerySet
 from stacks.rules.states import ENDED, State
 
 RUNS_ON_A_PAGE = 30
@@ -34,13 +35,14 @@ CLOCKS_DIFFER = timedelta(hours=1)
 class Wanted:
     """Which runs are wanted. What is empty or None lets all through.
 
-    `person` wrote the commit, triggered the run or did something with it; `since` and
-    `until` are days in UTC.
+    `stacks` are the keys of those with a label. `person` wrote the commit, triggered the run or
+    did something with it; `since` and `until` are days in UTC.
     """
 
     state: str = ""
     kind: str = ""
     stack: Stack | None = None
+    stacks: Collection[int] | None = None
     branch: str = ""
     person: str = ""
     since: date | None = None
@@ -51,6 +53,8 @@ class Wanted:
         """The lookups that a run must fulfill, but for the person."""
         named = {"state": self.state, "kind": self.kind, "branch": self.branch, "stack": self.stack}
         found: dict[str, Any] = {name: value for name, value in named.items() if value}
+        if self.stacks is not None:
+            found["stack__in"] = sorted(self.stacks)
         if self.state == ANY_ACTIVE:
             found["state__in"] = ACTIVE
             del found["state"]
@@ -106,6 +110,15 @@ def all_runs(request: HttpRequest, wanted: Wanted) -> AllRuns:
     )
 
 
+def runs_of_stack(request: HttpRequest, wanted: Wanted) -> KeysetPage[Run]:
+    """Return the wanted runs of one stack, below `?before=`, those that wait among the others."""
+    lookups, before = wanted.lookups, before_in(request)
+    if before is not None:
+        lookups["pk__lt"] = before
+    runs = _of_person(Run.objects.for_pages().filter(**lookups), wanted.person).order_by("-pk")
+    return page_of(request, list(runs[: RUNS_ON_A_PAGE + 1]), "pk", RUNS_ON_A_PAGE, "version")
+
+
 def _waiting(lookups: dict[str, Any], person: str, most: int) -> list[int]:
     """Return the keys of the newest runs that fulfill lookups and wait for confirmation.
 
@@ -116,15 +129,18 @@ def _waiting(lookups: dict[str, Any], person: str, most: int) -> list[int]:
     keys = list(waiting.values_list("pk", flat=True)[:MOST_WAITING])
     if not keys:
         return []
-    runs = Run.objects.filter(**lookups).filter(pk__in=keys).order_by("-pk")
-    if person:
-        name = Lower(Value(person))
-        acted = RunAction.objects.alias(name=Lower("username")).filter(
-            run=OuterRef("pk"), name=name
-        )
-        runs = runs.alias(author_name=Lower("author"), starter_name=Lower("triggered_by_name"))
-        runs = runs.filter(Q(author_name=name) | Q(starter_name=name) | Exists(acted))
+    runs = _of_person(Run.objects.filter(**lookups).filter(pk__in=keys), person).order_by("-pk")
     return list(runs.values_list("pk", flat=True)[:most])
+
+
+def _of_person(runs: RunQuerySet, person: str) -> RunQuerySet:
+    """Return those of a few runs that a person wrote, triggered or acted on; all for no person."""
+    if not person:
+        return runs
+    name = Lower(Value(person))
+    acted = RunAction.objects.alias(name=Lower("username")).filter(run=OuterRef("pk"), name=name)
+    runs = runs.alias(author_name=Lower("author"), starter_name=Lower("triggered_by_name"))
+    return runs.filter(Q(author_name=name) | Q(starter_name=name) | Exists(acted))
 
 
 def _newest(

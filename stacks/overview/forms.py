@@ -9,8 +9,10 @@ from django.db.models.functions import Lower
 
 from stacks.models import Decision, Stack
 from stacks.overview.all_runs import ANY_ACTIVE, Wanted
+from stacks.overview.stack_list import Labels
 from stacks.rules.states import Kind, State
 from stacks.rules.triggers import RULE_TEXTS
+from vcs_integrations.models import search_key
 
 STACKS_SUGGESTED = 500
 
@@ -53,19 +55,13 @@ class DayField(forms.DateField):
         )
 
 
-class RunFilter(forms.Form):
-    """Which runs to show. Where something in it makes no sense, none is shown, and why."""
+class StackRunFilter(forms.Form):
+    """Which of a stack's runs to show. What makes no sense shows none, and says why."""
 
     state = forms.ChoiceField(
         label="State",
         required=False,
         choices=[("", "Any state"), (ANY_ACTIVE, "Running or queued"), *State.choices],
-    )
-    stack = forms.CharField(
-        label="Stack",
-        max_length=110,
-        required=False,
-        widget=forms.TextInput(attrs={"list": "stacks-there-are", "autocomplete": "off"}),
     )
     branch = forms.CharField(label="Branch", max_length=500, required=False)
     person = forms.CharField(label="Person", max_length=255, required=False)
@@ -75,20 +71,13 @@ class RunFilter(forms.Form):
     since = DayField(label="Since")
     until = DayField(label="Until")
 
-    def clean_stack(self) -> Stack | None:
-        text = self.cleaned_data["stack"]
-        if not text:
-            return None
-        named = Stack.objects.alias(folded=Lower("name"))
-        found = named.filter(Q(slug=text) | Q(folded=Lower(Value(text)))).first()
-        if found is None:
-            raise forms.ValidationError(f"There is no stack “{text}”. Check its name.")
-        return found
-
     @property
     def wanted(self) -> Wanted | None:
         """The runs to show; None if something makes no sense."""
-        return Wanted(**self.cleaned_data) if self.is_valid() else None
+        if not self.is_valid():
+            return None
+        values = dict(self.cleaned_data)
+        return Wanted(stacks=values.pop("label", None), **values)
 
     @property
     def is_used(self) -> bool:
@@ -103,6 +92,40 @@ class RunFilter(forms.Form):
             for name, errors in self.errors.items()
             for error in errors
         ]
+
+
+class RunFilter(StackRunFilter):
+    """Which runs of all stacks to show."""
+
+    stack = forms.CharField(
+        label="Stack",
+        max_length=110,
+        required=False,
+        widget=forms.TextInput(attrs={"list": "stacks-there-are", "autocomplete": "off"}),
+    )
+    label = forms.CharField(label="Label", max_length=100, required=False)
+
+    field_order = ("state", "stack", "label")
+
+    def clean_stack(self) -> Stack | None:
+        text = self.cleaned_data["stack"]
+        if not text:
+            return None
+        named = Stack.objects.alias(folded=Lower("name"))
+        found = named.filter(Q(slug=text) | Q(folded=Lower(Value(text)))).first()
+        if found is None:
+            raise forms.ValidationError(f"There is no stack “{text}”. Check its name.")
+        return found
+
+    def clean_label(self) -> set[int] | None:
+        """Return the keys of the stacks that have the label."""
+        text = self.cleaned_data["label"]
+        if not text:
+            return None
+        found = Labels.read().with_all([search_key(text)])
+        if not found:
+            raise forms.ValidationError(f"No stack has the label “{text}”. Check its spelling.")
+        return found
 
 
 def stacks_to_suggest() -> list[str]:

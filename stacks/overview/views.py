@@ -1,6 +1,7 @@
 """Stacks: the list, the page of each with its runs, and its activity."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from hashlib import sha256
 from typing import Any
 
@@ -21,12 +22,12 @@ from stacks.deciding.older_pull_requests import plan_older, waiting
 from stacks.models import PullRequest, Reach, Run, Stack
 from stacks.models.report import What, policy_name
 from stacks.module_registry import module_registry
-from stacks.overview.forms import ActivityFilter
+from stacks.overview.all_runs import runs_of_stack
+from stacks.overview.forms import ActivityFilter, StackRunFilter
 from stacks.overview.stack_list import SHOWS, SORTS, stack_list_of
 from stacks.sources.heads import read_head
 from vcs_integrations.models import Project
 
-RUNS_ON_A_PAGE = 30
 PULL_REQUESTS_SHOWN = 20
 DECISIONS_ON_A_PAGE = 50
 
@@ -54,10 +55,12 @@ def stack(request: HtmxHttpRequest, slug: str) -> HttpResponse:
     The answer is empty (204) as long as that has the version the page shows already.
     """
     found = _stack(slug)
-    page = keyset_page(request, found.runs.for_pages(), "number", RUNS_ON_A_PAGE, "version")
+    form = StackRunFilter(request.GET)
+    wanted = form.wanted
+    page = runs_of_stack(request, replace(wanted, stack=found)) if wanted else None
     pull_requests = _open_pull_requests(found)
     older = _older_that_wait(found)
-    version = _version(found, page.rows, pull_requests, older)
+    version = _version(found, page.rows if page else [], pull_requests, older)
     is_live = bool(request.htmx)
     if is_live and request.GET.get("version") == version:
         response = HttpResponse(status=204)
@@ -65,6 +68,7 @@ def stack(request: HtmxHttpRequest, slug: str) -> HttpResponse:
         context = {
             "stack": found,
             "arguments": arguments_of(found),
+            "form": form,
             "page": page,
             "pull_requests": pull_requests[:PULL_REQUESTS_SHOWN],
             "has_more_pull_requests": len(pull_requests) > PULL_REQUESTS_SHOWN,

@@ -28,7 +28,7 @@ def stack(linked: Integration) -> Stack:
 
 @pytest.fixture
 def other(stack: Stack) -> Stack:
-    return make_stack(stack.repository, "Cluster", branch="release")
+    return make_stack(stack.repository, "Cluster", branch="release", labels=["prod"])
 
 
 def text(response: Any) -> str:
@@ -193,6 +193,9 @@ def several(stack: Stack, other: Stack) -> None:
         ({"kind": "proposed"}, ["Network 2"]),
         ({"stack": "cluster"}, ["Cluster 2", "Cluster 1"]),
         ({"stack": "NETWORK"}, ["Network 2", "Network 1"]),
+        ({"state": "active"}, []),
+        ({"label": "PROD"}, ["Cluster 2", "Cluster 1"]),
+        ({"label": "prod", "person": "bob"}, ["Cluster 1"]),
         ({"branch": "topic"}, ["Network 2"]),
         ({"branch": "top"}, []),
         ({"person": "ann admin"}, ["Network 1"]),
@@ -246,6 +249,7 @@ def test_the_filter_keeps_what_is_chosen_and_offers_the_stacks(
     ("query", "problem"),
     [
         ({"stack": "<nothing>"}, "Stack: There is no stack “&lt;nothing&gt;”. Check its name."),
+        ({"label": "<none>"}, "Label: No stack has the label “&lt;none&gt;”. Check its spelling."),
         ({"state": "sleeping"}, "State: Select a valid choice."),
         ({"kind": "tracked'"}, "Kind: Select a valid choice."),
         ({"since": "yesterday"}, "Since: Enter a day from 2000 to 2999, like 2026-03-31."),
@@ -286,12 +290,56 @@ HOSTILE = [
 
 @pytest.mark.parametrize("value", HOSTILE)
 def test_no_query_breaks_the_page(member: Client, several: None, value: str) -> None:
-    names = ("state", "stack", "branch", "person", "kind", "since", "until", "before", "version")
+    names = (
+        "state",
+        "stack",
+        "label",
+        "branch",
+        "person",
+        "kind",
+        "since",
+        "until",
+        "before",
+        "version",
+    )
     for query in (*({name: value} for name in names), dict.fromkeys(names, value)):
         for headers in ({}, LIVE):
             assert member.get(RUNS, query, headers=headers).status_code in {200, 204}
     twice = urlencode([(name, value) for name in names] * 2)
     assert member.get(f"{RUNS}?{twice}&{value[:5]}=1").status_code == 200
+
+
+def test_active_runs_are_those_queued_or_being_executed(member: Client, stack: Stack) -> None:
+    for number, state in enumerate(["queued", "unconfirmed", "failed"], start=1):
+        make_run(stack, number, state=state)
+    make_run(make_stack(stack.repository, "Data"), 1, state="applying")
+    assert listed(member.get(RUNS, {"state": "active"})) == ["Data 1", "Network 1"]
+
+
+def test_a_stacks_own_list_has_the_same_filters(member: Client, several: None) -> None:
+    def found(**query: str) -> list[int]:
+        return [run.number for run in member.get("/stacks/cluster/", query).context["page"].rows]
+
+    assert found() == [2, 1]
+    assert found(state="failed") == [1]
+    assert found(person="eve") == [2]
+    assert found(kind="proposed") == found(branch="topic") == []
+    assert found(until="2026-03-02") == [1]
+    assert found(stack="network", label="none") == [2, 1]  # it has no such filter
+    page = text(member.get("/stacks/cluster/", {"state": "failed"}))
+    assert '<option value="failed" selected>Failed</option>' in page
+    assert 'hx-get="/stacks/cluster/?state=failed&amp;version=' in page
+    wrong = text(member.get("/stacks/cluster/", {"state": "sleeping"}))
+    assert "State: Select a valid choice." in wrong
+
+
+def test_pages_of_a_stacks_runs_keep_the_filter(member: Client, stack: Stack) -> None:
+    Run.objects.bulk_create(new_run(stack, number) for number in range(1, 40))
+    page = text(member.get("/stacks/network/", {"kind": "tracked"}))
+    older = re.search(r'href="(\?kind=tracked&amp;before=\d+)">Older', page)
+    assert older
+    rest = member.get(f"/stacks/network/{older[1].replace('&amp;', '&')}")
+    assert [run.number for run in rest.context["page"].rows] == list(range(9, 0, -1))
 
 
 # Live
