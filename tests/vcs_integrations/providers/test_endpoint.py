@@ -5,6 +5,7 @@ from django.test import Client
 from pytest_django import Settings
 
 from tests.builders import store_integration
+from vcs_integrations.models import Delivery
 from vcs_integrations.providers.azure_devops.endpoint import refuses_endpoint
 
 REFUSED = {
@@ -80,3 +81,16 @@ def test_the_card_says_it(
     settings.PUBLIC_URL = public_url
     page = admin.get("/settings/vcs-providers/").content.decode()
     assert ("127.0.0.1 is a loopback address" in page) == is_refused
+
+
+def test_the_card_does_not_foretell_what_deliveries_disprove(
+    admin: Client, settings: Settings
+) -> None:
+    settings.PUBLIC_URL = "http://127.0.0.1:8000"
+    integration = store_integration()
+    cards = "/settings/vcs-providers/"
+    assert "Azure DevOps will refuse this endpoint" in admin.get(cards).content.decode()
+    Delivery.objects.create(integration=integration, outcome="stored", body=b"{}")
+    page = admin.get(cards).content.decode()
+    assert "The real Azure DevOps would refuse this endpoint" in page
+    assert "will refuse" not in page
