@@ -16,24 +16,18 @@ NO_COMMIT = "No commit of the stack is known to be planned."
 
 def why_not(stack: Stack, repository: Repository) -> str:
     """Say why a stack does not plan proposed code of a repository; empty if it does."""
-    if stack.is_detached:
-        return "The stack is detached."
-    if not stack.plans_module_changes:
-        return SWITCHED_OFF
-    if not readable_by(stack).filter(pk=repository.pk).exists():
-        return f"The code of the stack may not read {repository}."
-    return "" if _commit(stack) else NO_COMMIT
+    try:
+        _commit(stack, repository)
+    except NotTriggered as reason:
+        return str(reason)
+    return ""
 
 
 def start(plan: ImpactPlan) -> Run:
     """Start the run of a plan, within a transaction. Raises NotTriggered, which says why not."""
     impact, stack = plan.impact, plan.stack
     pull_request = impact.pull_request
-    if reason := why_not(stack, pull_request.repository):
-        raise NotTriggered(reason)
-    commit = _commit(stack)
-    if commit is None:
-        raise NotTriggered(NO_COMMIT)
+    commit = _commit(stack, pull_request.repository)
     run = trigger(
         stack,
         Kind.PROPOSED,
@@ -53,9 +47,20 @@ def start(plan: ImpactPlan) -> Run:
     return run
 
 
-def _commit(stack: Stack) -> RemoteCommit | None:
-    """Return the head of the tracked branch, or else what was applied last."""
+def _commit(stack: Stack, repository: Repository) -> RemoteCommit:
+    """Return the commit of a stack with which it plans proposed code of a repository.
+
+    That is the head of the tracked branch, or else what was applied last. Raises NotTriggered,
+    which says why nothing is planned.
+    """
+    if stack.is_detached:
+        raise NotTriggered("The stack is detached.")
+    if not stack.plans_module_changes:
+        raise NotTriggered(SWITCHED_OFF)
+    if not readable_by(stack).filter(pk=repository.pk).exists():
+        raise NotTriggered(f"The code of the stack may not read {repository}.")
     if stack.head_sha and not stack.branch_gone_at:
         return head_of(stack)
-    applied = applied_run(stack)
-    return commit_of(applied) if applied else None
+    if applied := applied_run(stack):
+        return commit_of(applied)
+    raise NotTriggered(NO_COMMIT)
