@@ -1,14 +1,12 @@
 """What commits and pull requests of a module's repository show of it: the result of a check."""
 
-from typing import Any
-
 from django.urls import reverse
 
 from modules.models import Check, CheckState, Module, Outcome, VersionState
 from modules.models.module import parts_of
 from modules.rules.decisions import Rule
 from stacks.models import PullRequest, Report
-from stacks.models.report import What
+from stacks.models.report import What, Without
 from stacks.reports.texts import status_of
 from vcs_integrations.providers.base import Status, StatusReport
 
@@ -35,12 +33,11 @@ def report_revision(
     Report.objects.add_revision_of_module(*about, **without_by(rule))
 
 
-def without_by(rule: Rule | None) -> dict[str, Any]:
+def without_by(rule: Rule | None) -> Without:
     """Return how a report says by which rule it has no result."""
-    return {
-        "is_ignored": rule == Rule.UNTOUCHED,
-        "blocked_by": "" if rule in {None, Rule.UNTOUCHED} else rule,
-    }
+    if rule is None or rule == Rule.UNTOUCHED:
+        return {"is_ignored": rule is not None, "blocked_by": ""}
+    return {"is_ignored": False, "blocked_by": rule}
 
 
 def status_for(report: Report) -> StatusReport | None:

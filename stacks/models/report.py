@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypedDict, Unpack
 
 from django.db import models
 from django.db.models import Exists, F, OuterRef, Q
@@ -47,6 +47,13 @@ class ReportState(models.TextChoices):
     WAITING = "waiting"
     SENT = "sent"
     REFUSED = "refused"
+
+
+class Without(TypedDict, total=False):
+    """Why a revision has no result: nothing of what it is about changes, or a rule blocks it."""
+
+    is_ignored: bool
+    blocked_by: str
 
 
 class ReportQuerySet(LeasedQuerySet["Report"]):
@@ -164,7 +171,7 @@ class ReportQuerySet(LeasedQuerySet["Report"]):
         pull_request: "PullRequest",
         revision: int,
         sha: str,
-        **without: Any,
+        **without: Unpack[Without],
     ) -> None:
         """Have a result for a module and a revision of a pull request reported, in a status and a
         comment of that name. `without` is as in `add_revision_of_module`."""
@@ -180,7 +187,7 @@ class ReportQuerySet(LeasedQuerySet["Report"]):
         pull_request: "PullRequest",
         revision: int,
         sha: str,
-        **without: Any,
+        **without: Unpack[Without],
     ) -> None:
         """Have a result for a module and a revision of a pull request reported, in a status.
 
