@@ -130,7 +130,7 @@ def test_a_run_worker_that_is_killed_while_it_checks_leaves_the_version_to_the_n
             killed.kill()
             killed.wait()
         assert database.ask(FOUND) == [("waiting", "running", 1, 0, 1)]
-        assert wait_for(lambda: not commands_below(folder), 30)
+        assert wait_for(lambda: not commands_below(folder), 120)
         database.ask("UPDATE modules_check SET lease_until = '2020-01-01 00:00:00'")
         with running(settings.BASE_DIR, *worker, **database.variables):
             assert wait_for(lambda: database.ask(FOUND)[0][1] == "passed"), database.ask(FOUND)

@@ -123,12 +123,12 @@ def test_ten_kills(
             database.run(START, SHA=sha)
             kill_worker(database, number, state, delay)
             # What an apply began that outlived its worker is brought to its end.
-            assert wait_for(lambda: not commands_below(folder), 30)
+            assert wait_for(lambda: not commands_below(folder), 120)
             end_leases(database)
         sha = repository.push({"main.tf": code(port, len(POINTS))}, branch="main")
         database.run(START, SHA=sha)
         with running(configured.BASE_DIR, "manage.py", "run_worker", **database.variables):
-            assert wait_for(lambda: unfinished(database) == 0, 120), states(database)
+            assert wait_for(lambda: unfinished(database) == 0, 300), states(database)
     assert set(made) == {f"r{number}" for number in range(1, len(POINTS) + 1)}
     assert set(made.values()) == {1}
     state_now = json.loads(database.run(STATE))
@@ -147,7 +147,7 @@ def kill_worker(database: Database, number: int, state: str, delay: float) -> No
     """Start a worker, and kill it some time after a run came to a state."""
     reached = f"SELECT 1 FROM stacks_run WHERE number = {number} AND state = '{state}'"  # noqa: S608
     with running(configured.BASE_DIR, "manage.py", "run_worker", **database.variables) as worker:
-        assert wait_for(lambda: database.ask(reached), 60), states(database)
+        assert wait_for(lambda: database.ask(reached), 300), states(database)
         time.sleep(delay)
         worker.kill()
         worker.wait()

@@ -38,7 +38,7 @@ def test_a_killed_worker_loses_no_report_and_sends_nothing_twice(
     sent = 0
     for number in range(KILLS):
         with worker(database) as process:
-            assert wait_for(partial(has_more, repository, sent), 60)
+            assert wait_for(partial(has_more, repository, sent), 300)
             time.sleep(chance.uniform(0, 0.4))
             process.kill()
             process.wait()
@@ -49,8 +49,8 @@ def test_a_killed_worker_loses_no_report_and_sends_nothing_twice(
         assert sent < COMMITS, f"all was sent before kill {number}"
     emulator.faults.clear()
     with worker(database):
-        assert wait_for(lambda: len(repository.statuses) == COMMITS, 60)
-        assert wait_for(lambda: waiting(database) == 0, 60)
+        assert wait_for(lambda: len(repository.statuses) == COMMITS, 300)
+        assert wait_for(lambda: waiting(database) == 0, 300)
     sent_twice = [sha for sha in shas if len(repository.statuses[sha]) > 1]
     assert sent_twice == []
     assert {one.state for sha in shas for one in repository.statuses[sha]} == {"pending"}
