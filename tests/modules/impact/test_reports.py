@@ -11,6 +11,7 @@ from stacks.models.report import ReportState, What
 from stacks.reports.texts import comment_for, status_for
 from stacks.rules.states import Origin, State
 from tests.modules.impact.conftest import pull_request, user
+from vcs_integrations.providers.azure_devops.provider import AzureDevOps
 from vcs_integrations.providers.base import Status
 
 NAME = "impact.fabrikam.network.azurerm"
@@ -190,9 +191,12 @@ def test_what_a_fork_proposes_is_an_error_that_no_policy_passes(module: Module) 
     assert shown is None
 
 
-def test_a_table_that_is_too_long_is_cut_and_says_so(module: Module, settings: Settings) -> None:
-    settings.IMPACT_STACKS = settings.IMPACT_RUNS_AT_ONCE = 900
-    for number in range(900):
+def test_a_table_that_is_too_long_is_cut_and_says_so(
+    module: Module, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(AzureDevOps, "longest_comment", 15_000)
+    settings.IMPACT_STACKS = settings.IMPACT_RUNS_AT_ONCE = 90
+    for number in range(90):
         user(module, f"{number} {'Ä' * 90}"[:100])
     planned(module)
     finish(Stack.objects.order_by("pk")[0].name)
@@ -200,7 +204,7 @@ def test_a_table_that_is_too_long_is_cut_and_says_so(module: Module, settings: S
     longest = module.integration.provider.longest_comment
     assert longest - 1000 < len(text.encode("utf-16-le")) // 2 <= longest
     shown = text.count("\n| [")
-    assert f"… [{900 - shown} more on the page of the impact](" in text
+    assert f"… [{90 - shown} more on the page of the impact](" in text
 
 
 def test_a_deleted_module_leaves_no_status_pending(module: Module) -> None:
