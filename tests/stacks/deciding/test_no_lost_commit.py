@@ -44,8 +44,8 @@ from vcs_integrations.models import Delivery, Integration, Repository
 from vcs_integrations.providers.base import ProviderError
 from vcs_integrations.webhooks import processing
 
-HISTORIES = repeated(12)
-PARTS = 4
+HISTORIES = repeated(6)
+PARTS = 2
 EVENTS = (
     "git.push",
     "git.pullrequest.created",
@@ -407,8 +407,6 @@ def part(number: int) -> Callable[..., None]:
 
 test_no_commit_is_lost_1 = part(1)
 test_no_commit_is_lost_2 = part(2)
-test_no_commit_is_lost_3 = part(3)
-test_no_commit_is_lost_4 = part(4)
 
 
 def check(allowed: Emulator, before: list[Step], history: list[Moment], usual: Fate) -> None:
