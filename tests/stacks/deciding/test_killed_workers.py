@@ -21,8 +21,8 @@ from tests.postgresql import PostgreSQL, needs_postgresql
 from tests.processes import wait_for
 from tests.repetitions import repeated
 
-DELIVERIES = repeated(500)
-KILLS = repeated(6)
+DELIVERIES = repeated(250)
+KILLS = repeated(3)
 ONE_PUSH = PAYLOADS / "git_push__one_commit.json"
 NO_OBJECT = "0" * 40
 TRACKED, PROPOSED = "tracked", "proposed"

@@ -9,9 +9,10 @@ from tests.databases import Database, copy_database, worker
 from tests.emulator import Emulator
 from tests.emulator.model import Organization, Repository
 from tests.processes import wait_for
+from tests.repetitions import repeated
 
-COMMITS = 80
-KILLS = 6
+KILLS = repeated(3)
+COMMITS = 14 * KILLS  # so that some are left before the last kill
 FOLLOW = """
 import os
 from tests.builders import make_integration, make_stack
