@@ -7,6 +7,7 @@ from typing import Any
 
 from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
 from django.template.loader import render_to_string
 from django.views.debug import SafeExceptionReporterFilter
 
@@ -27,6 +28,11 @@ class HideValues(SafeExceptionReporterFilter):
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
     """Answer what can't be understood; Django's own page would try to read it again."""
     return HttpResponse(render_to_string("400.html"), status=400)
+
+
+def csrf_failure(request: HttpRequest, reason: str) -> HttpResponse:
+    """Answer a form without a valid CSRF token: its page is opened again with a fresh one."""
+    return render(request, "403_csrf.html", status=403)
 
 
 def server_error(request: HttpRequest) -> HttpResponse:

@@ -77,6 +77,7 @@ SILENCED_SYSTEM_CHECKS = ["security.W005", "security.W021"]
 SECURE_REDIRECT_EXEMPT = [r"^webhooks/", r"^healthz$"]
 SECURE_REFERRER_POLICY = "same-origin"
 X_FRAME_OPTIONS = "DENY"
+CSRF_FAILURE_VIEW = "config.error_pages.csrf_failure"
 DEFAULT_EXCEPTION_REPORTER_FILTER = "config.error_pages.HideValues"
 CONTENT_SECURITY_POLICY = {
     "DIRECTIVES": {

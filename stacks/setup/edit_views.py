@@ -16,6 +16,7 @@ from stacks.environment.shared_views import holding_environments
 from stacks.environment.variables import held_by
 from stacks.models import ModuleSource, Stack
 from stacks.rules.states import ENDED, UNDER_WAY
+from stacks.setup.doubts import doubts_about
 from stacks.setup.fork_runs import why_only_admins_run_forks
 from stacks.setup.forms import (
     NAME_TAKEN,
@@ -46,6 +47,8 @@ def edit_stack(request: HttpRequest, slug: str) -> HttpResponse:
         form.add_error("labels", refusal)
     if form.is_valid() and _change(request, found, form):
         messages.success(request, f"Stack {found.name} was changed")
+        if is_moved:
+            _warn(request, found)
         return redirect(found)
     return render(request, "stacks/setup/edit_stack.html", {"form": form, "stack": found})
 
@@ -122,10 +125,18 @@ def change_source(request: HttpRequest, slug: str) -> HttpResponse:
     if form.is_valid() and _follow(request, found, form):
         follow_from_now(found)
         messages.success(request, f"Stack {found.name} was changed")
+        _warn(request, found)
         return redirect(found)
     refusal = "" if form.is_bound else _refuses_source(request, found)
     context = {"form": form, "stack": found, "refusal": refusal}
     return render(request, "stacks/setup/change_source.html", context)
+
+
+def _warn(request: HttpRequest, changed: Stack) -> None:
+    """Say what a stack follows from now on that is hardly meant."""
+    followed = (changed.repository, changed.branch, changed.project_root)
+    for doubt in doubts_about(*followed, stack=changed):
+        messages.warning(request, doubt)
 
 
 def _follow(request: HttpRequest, found: Stack, form: IntegrateVcsForm) -> bool:

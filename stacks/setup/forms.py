@@ -14,7 +14,7 @@ from stacks.rules.versions import LONGEST_CONSTRAINT, InvalidVersion, read_choic
 from stacks.setup.steps import StepForm
 from stacks.sources.comboboxes import ComboboxInput
 from stacks.sources.finding import find_branch, find_repository, inner_folder, pasted_branch
-from vcs_integrations.models import Integration
+from vcs_integrations.models import Integration, Repository
 
 NAME_TAKEN = "Another stack has this name. Choose a different one."
 MOST_GLOBS = 50
@@ -158,11 +158,9 @@ class NameStackForm(StackStepForm):
 
     def clean_name(self) -> str:
         name: str = self.cleaned_data["name"]
-        others = Stack.objects.exclude(pk=self.stack.pk if self.stack else 0)
         if self.stack and name == self.stack.name:
             return name
-        same = others.alias(folded=Lower("name")).filter(folded=Lower(Value(name)))
-        if same.exists():
+        if _named(name).exclude(pk=self.stack.pk if self.stack else 0).exists():
             raise forms.ValidationError(NAME_TAKEN)
         return name
 
@@ -174,6 +172,16 @@ class NameStackForm(StackStepForm):
         if any(len(label) > 50 for label in labels):
             raise forms.ValidationError("A label has at most 50 characters.")
         return labels
+
+
+def suggested_name(repository: Repository, branch: str) -> str:
+    """Return a name for a stack of a repository that is not taken; empty if there is none."""
+    names = (repository.name, f"{repository.name} {branch}")
+    return next((name for name in names if len(name) <= 100 and not _named(name).exists()), "")
+
+
+def _named(name: str) -> QuerySet[Stack]:
+    return Stack.objects.alias(folded=Lower("name")).filter(folded=Lower(Value(name)))
 
 
 class BehaviorForm(StackStepForm):

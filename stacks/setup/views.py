@@ -1,5 +1,8 @@
 """Stacks: the list, the form that creates one, its pages with runs, and changing it."""
 
+from collections.abc import Sequence
+from typing import Any
+
 from django import forms
 from django.contrib import messages
 from django.db import IntegrityError, transaction
@@ -15,6 +18,7 @@ from stacks.environment.destinations import destinations_of
 from stacks.environment.labeling import why_not_labeled
 from stacks.models import Stack
 from stacks.setup.cloning import clone_in
+from stacks.setup.doubts import doubts_about
 from stacks.setup.forms import (
     NAME_TAKEN,
     BackendForm,
@@ -22,6 +26,7 @@ from stacks.setup.forms import (
     IntegrateVcsForm,
     NameStackForm,
     StackStepForm,
+    suggested_name,
 )
 from stacks.setup.matches import Matches, in_words, matches_of
 from stacks.setup.steps import context_of_step, current_step, initial_values, typed_values
@@ -77,9 +82,9 @@ def create_stack(request: HtmxHttpRequest) -> HttpResponse:
             return _show_step(request, values, number, form)
         values |= form.understood
         checked.append(form)
-    if current < len(STEPS):
-        return _show_step(request, values, current + 1)
     fields = {name: value for form in checked for name, value in form.columns.items()}
+    if current < len(STEPS):
+        return _show_next(request, values, current + 1, fields)
     naming = STEPS.index(NameStackForm)
     try:
         with transaction.atomic():
@@ -114,6 +119,18 @@ def create_stack(request: HtmxHttpRequest) -> HttpResponse:
     return redirect(stack)
 
 
+def _show_next(
+    request: HttpRequest, values: dict[str, str], number: int, fields: dict[str, Any]
+) -> HttpResponse:
+    """Show the step after one that was accepted, with what can be said of the stack so far."""
+    doubts: list[str] = []
+    if STEPS[number - 1] is NameStackForm and not values["name"]:
+        values["name"] = suggested_name(fields["repository"], fields["branch"])
+    if STEPS[number - 2] is NameStackForm:
+        doubts = doubts_about(fields["repository"], fields["branch"], fields["project_root"])
+    return _show_step(request, values, number, doubts=doubts)
+
+
 def _show_matches_of_new(request: HtmxHttpRequest, values: dict[str, str]) -> HttpResponse:
     """Show which files the globs match that were typed for a stack that is not there yet."""
     source, form = IntegrateVcsForm(values), BehaviorForm(values)
@@ -133,11 +150,12 @@ def _show_step(
     number: int,
     form: forms.Form | None = None,
     matches: Matches | None = None,
+    doubts: Sequence[str] = (),
 ) -> HttpResponse:
     """Show one step, and carry the values of the others in hidden fields."""
     form = form or STEPS[number - 1](initial=values)
     context = context_of_step(STEPS, number, form, values)
-    more = {"matches": matches, "clone": clone_in(request)}
+    more = {"matches": matches, "doubts": doubts, "clone": clone_in(request)}
     return render(request, "stacks/setup/create_stack.html", context | more)
 
 

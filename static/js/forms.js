@@ -57,6 +57,12 @@ const say = (button, text) => {
   setTimeout(() => (button.textContent = label), 2000);
 };
 
+// Who sent a form goes on where it continues: at the first wrong field, else at the step's heading.
+const focusFirst = () => {
+  const wrong = document.querySelector(".field-wrong :is(input:not([type=hidden]), select, textarea)");
+  (wrong ?? document.querySelector("[data-focus-first]"))?.focus();
+};
+
 document.addEventListener("input", updateSave);
 document.addEventListener("click", async (event) => {
   const button = event.target.closest("[data-copy], [data-copy-password]");
@@ -69,6 +75,8 @@ document.addEventListener("click", async (event) => {
   }
 });
 document.addEventListener("DOMContentLoaded", enhance);
+document.addEventListener("DOMContentLoaded", focusFirst);
 document.addEventListener("htmx:beforeSwap", (event) => event.detail.boosted && keepSecrets());
 document.addEventListener("htmx:afterSwap", (event) => event.detail.boosted && giveSecretsBack());
 document.addEventListener("htmx:afterSettle", enhance);
+document.addEventListener("htmx:afterSettle", (event) => event.detail.boosted && focusFirst());

@@ -182,6 +182,12 @@ def create_a_stack(page: Page) -> None:
     expect(page.get_by_role("combobox", name="Branch")).to_have_value("main")
     page.get_by_role("button", name="Continue").click()
 
+    # The keyboard goes on where the form does: at the heading, or at what is wrong.
+    expect(page.get_by_role("heading", name="Create stack")).to_be_focused()
+    expect(page.get_by_label("Name", exact=True)).to_have_value("infrastructure")
+    page.get_by_label("Name", exact=True).fill("")
+    page.get_by_role("button", name="Continue").click()
+    expect(page.get_by_label("Name", exact=True)).to_be_focused()
     page.get_by_label("Name", exact=True).fill("Network")
     page.get_by_label("Description").fill("VNets and peerings")
     page.get_by_label("Project root").fill("infra/network")

@@ -192,3 +192,14 @@ def test_an_unlinking_during_a_look_is_not_undone(
     with patch(connect, unlink_meanwhile):
         refresh(later, BACKGROUND)
     assert not Integration.objects.linked().exists()
+
+
+def test_a_form_that_was_open_too_long_leads_back_to_itself(alice: User) -> None:
+    client = over_https(enforce_csrf_checks=True)
+    client.force_login(alice)
+    response = client.post("/stacks/new/?provider=7", {"name": "Network"})
+    page = response.content.decode()
+    assert response.status_code == 403
+    assert "This form was not accepted" in page
+    assert 'href="/stacks/new/?provider=7">Open the form again</a>' in page
+    assert 'aria-label="Main"' in page

@@ -98,11 +98,11 @@ class IntegrationForm(forms.Form):
         )
 
     def blame(self, error: ProviderError) -> None:
-        """Show why connecting failed at the field that can fix it."""
+        """Show how to fix a failure at the field that can; the notification says what failed."""
         field = "token"
         if error.problem in ADDRESS_PROBLEMS and "organization_url" in self.fields:
             field = "organization_url"
-        self.add_error(field, str(error))
+        self.add_error(field, error.fix)
 
 
 class SetUpForm(IntegrationForm):

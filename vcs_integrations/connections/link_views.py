@@ -64,7 +64,7 @@ def _link(request: HttpRequest, provider: Provider, form: SetUpForm) -> bool:
     record(request, Verb.LINKED, linked, failure.cause if failure else "")
     messages.success(request, "New integration was created")
     if linked.was_linked_before:
-        messages.info(request, "It was linked before: its endpoint and its stacks are back")
+        messages.info(request, "Its webhook endpoint and its stacks from before are back")
     if failure:
         messages.warning(
             request, f"Connecting to {provider.name} failed: {failure.cause.rstrip('.')}, retrying"

@@ -761,3 +761,55 @@ def test_organizations_of_one_name_are_distinguished(member: Client, world: Inte
     page = member.get(NEW).content.decode()
     for one in (world, twin):
         assert f">Azure DevOps · fabrikam ({one.organization_url})<" in page
+
+
+# What is hardly meant
+
+
+def doubts(response: Any) -> list[str]:
+    return re.findall(r'<p class="callout callout-warning">(.*?)</p>', response.content.decode())
+
+
+def test_the_name_of_the_repository_is_proposed_unless_it_is_taken(
+    member: Client, world: Integration
+) -> None:
+    second = member.post(NEW, source(world))
+    assert values(second)["name"] == "infrastructure"
+    typed = member.post(NEW, source(world) | {"name": "Mine"})
+    assert values(typed)["name"] == "Mine"
+    create(member, world, name="Infrastructure")
+    again = member.post(NEW, source(world))
+    assert values(again)["name"] == "infrastructure main"
+    create(member, world, name="infrastructure MAIN")
+    assert values(member.post(NEW, source(world)))["name"] == ""
+
+
+def test_a_project_root_that_the_branch_lacks_and_a_second_stack_on_it_are_doubted(
+    member: Client, world: Integration, repository: Repository
+) -> None:
+    repository.push({"infra/network/main.tf": "# a network"})
+    second = values(member.post(NEW, source(world))) | {"name": "First", "step": "2"}
+    assert doubts(member.post(NEW, second | {"project_root": "infra/network"})) == []
+    assert doubts(member.post(NEW, second | {"project_root": "infra/net"})) == [
+        "The branch “main” has no folder infra/net: runs fail until it has one."
+    ]
+    create(member, world, name="First", project_root="infra/network")
+    third = member.post(NEW, second | {"name": "Second", "project_root": "infra/network"})
+    assert step(third) == "Define behavior"
+    assert doubts(third) == [
+        "The stack “First” follows the same repository, branch and project root: each push "
+        "starts a run of both."
+    ]
+
+
+def test_a_change_to_such_a_root_is_made_and_doubted(member: Client, world: Integration) -> None:
+    create(member, world, name="First")
+    create(member, world, name="Second", project_root="elsewhere")
+    changed = member.post(
+        "/stacks/second/edit/", {"name": "Second", "project_root": ""}, follow=True
+    )
+    assert [str(one) for one in changed.context["messages"]][-2:] == [
+        "Stack Second was changed",
+        "The stack “First” follows the same repository, branch and project root: each push "
+        "starts a run of both.",
+    ]
