@@ -87,6 +87,10 @@ class Verb(models.TextChoices):
     PERSON_REMOVED = "person_removed", "Removed a person"
     TOKEN_CREATED = "token_created", "Created a personal token"
     TOKEN_REVOKED = "token_revoked", "Revoked a personal token"
+    CHANNEL_CREATED = "channel_created", "Created a notification channel"
+    CHANNEL_CHANGED = "channel_changed", "Changed a notification channel"
+    CHANNEL_DELETED = "channel_deleted", "Deleted a notification channel"
+    NOTIFICATION_RESENT = "notification_resent", "Resent a notification"
 
 
 class SecurityEvent(models.TextChoices):

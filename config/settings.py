@@ -54,6 +54,8 @@ EMAIL_TIMEOUT = 10  # seconds for each answer of the mail server
 DEFAULT_FROM_EMAIL = environment.mail_address(
     "DEFAULT_FROM_EMAIL", f"Stackhook <stackhook@{_public.hostname}>"
 )
+# Private networks that notifications may be posted to, besides all public addresses.
+NOTIFICATION_NETWORKS = environment.networks("NOTIFICATION_NETWORKS")
 
 # A site behind https; each switch can be turned off alone
 CSRF_TRUSTED_ORIGINS = environment.origins(
@@ -99,6 +101,7 @@ INSTALLED_APPS = [
     "vcs_integrations",
     "stacks",
     "modules",
+    "notifications",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.humanize",

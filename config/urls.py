@@ -31,4 +31,5 @@ urlpatterns = [
     path("", include("vcs_integrations.urls")),
     path("", include("stacks.urls")),
     path("", include("modules.urls")),
+    path("", include("notifications.urls")),
 ]

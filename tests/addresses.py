@@ -15,6 +15,8 @@ from accounts.roles import Role
 from accounts.tokens.records import create_token
 from modules.models import Check, CheckState, Impact, ImpactPlan, ModuleVersion
 from modules.registry.links import link_to
+from notifications.models import Event, Message, MessageState
+from notifications.models import Subscription as NotificationSubscription
 from stacks.models import (
     Attachment,
     Dependency,
@@ -30,6 +32,7 @@ from stacks.models import (
 )
 from stacks.rules.states import State
 from tests.builders import (
+    make_channel,
     make_check,
     make_fork,
     make_lock,
@@ -92,6 +95,8 @@ class World:
     check: Check
     person: User
     token: PersonalToken
+    subscription: NotificationSubscription
+    message: Message
 
     def path(self, route: str) -> str:
         """Return an address of that route which leads to something."""
@@ -103,6 +108,9 @@ class World:
             "token_pk": self.token.pk,
             "delivery_pk": self.delivery.pk,
             "test_pk": self.hook_test.pk,
+            "subscription_pk": self.subscription.pk,
+            "channel_pk": self.message.channel_id,
+            "message_pk": self.message.pk,
             "slug": self.stack.slug,
             "number": self.run.number,
             "signed": link_to(self.module_version).split("/")[-1].partition("?")[0],
@@ -196,6 +204,15 @@ def make_world(integration: Integration) -> World:
         check=make_check(module, "f" * 40, state=CheckState.FAILED),
         person=person,
         token=create_token(person, "Laptop", None)[0],
+        subscription=NotificationSubscription.objects.create(
+            person=person, stack=stack, events=[Event.FAILED]
+        ),
+        message=Message.objects.create(
+            run=broken_off,
+            event=Event.FAILED,
+            channel=make_channel(),
+            state=MessageState.SENT,
+        ),
     )
 
 

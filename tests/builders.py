@@ -16,6 +16,9 @@ from django.utils import timezone
 
 from modules.models import Archive, ArchiveChunk, Check, Module, ModuleVersion, VersionState
 from modules.rules.semver import SemVer
+from notifications.models import Channel, ChannelSecret, Event
+from notifications.models import Kind as ChannelKind
+from notifications.outbox.signing import new_signing_secret
 from stacks.execution.plan_store import store_plan
 from stacks.execution.tools.plan_changes import read_changes
 from stacks.execution.tools.terraform import read_plan
@@ -171,6 +174,17 @@ def make_module(of: Integration | Repository, name: str = "network", **changes: 
     repository = make_repository(of) if isinstance(of, Integration) else of
     values = {"namespace": "fabrikam", "system": "azurerm", "branch": "main"}
     return Module.objects.create(repository=repository, name=name, **values | changes)
+
+
+def make_channel(
+    address: str = "https://hooks.example.com/a-canary-address", **changes: Any
+) -> Channel:
+    """Store a webhook channel of all events of all stacks."""
+    values = {"name": "Ops", "kind": ChannelKind.WEBHOOK, "host": "hooks.example.com"}
+    channel = Channel.objects.create(**values | {"events": Event.values} | changes)
+    secret = new_signing_secret() if channel.kind == ChannelKind.WEBHOOK else ""
+    ChannelSecret.objects.create(channel=channel, address=address, signing_secret=secret)
+    return channel
 
 
 def make_check(module: Module, sha: str, **changes: Any) -> Check:

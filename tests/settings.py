@@ -15,6 +15,7 @@ os.environ |= {
     "DEFAULT_FROM_EMAIL": "",
     "CSRF_TRUSTED_ORIGINS": "https://stackhook.example.com",
     "TRUSTED_PROXIES": "",
+    "NOTIFICATION_NETWORKS": "",
     "SECURE_SSL_REDIRECT": "true",
     "SESSION_COOKIE_SECURE": "true",
     "CSRF_COOKIE_SECURE": "true",

@@ -16,7 +16,16 @@ from django.db.models import Model
 from django.urls import URLResolver, get_resolver
 
 ROOT = Path(settings.BASE_DIR)
-PRODUCT = ("accounts", "config", "core", "dashboard", "modules", "stacks", "vcs_integrations")
+PRODUCT = (
+    "accounts",
+    "config",
+    "core",
+    "dashboard",
+    "modules",
+    "notifications",
+    "stacks",
+    "vcs_integrations",
+)
 MOST_MODULES = 12
 MOST_LINES_OF_VIEWS = 300
 # A stack's newest run, a run's report and a report's stack: one aggregate, in one package.

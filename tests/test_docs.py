@@ -22,7 +22,16 @@ PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "SECURITY.md", *DO
 # In these, bold text that no colon follows is a label of a page.
 GUIDES = [ROOT / "README.md", DOCS / "modules.md"]
 GUIDES += [DOCS / f"{name}.md" for name in ("admins", "operators", "runs", "troubleshooting")]
-PACKAGES = ("accounts", "config", "core", "dashboard", "modules", "stacks", "vcs_integrations")
+PACKAGES = (
+    "accounts",
+    "config",
+    "core",
+    "dashboard",
+    "modules",
+    "notifications",
+    "stacks",
+    "vcs_integrations",
+)
 # A file, or a folder with a slash at its end, as code writes it: from the top of the repository.
 PATH = re.compile(r"(?:[\w.-]+/)*(?:[\w.-]+\.(?:py|md|toml|html|css|txt)|[\w.-]+/|\.env\.example)")
 

@@ -35,6 +35,7 @@ TESTS = [
     "tests/modules/publishing/test_storing.py",
     "tests/modules/deciding/test_tags.py",
     "tests/modules/impact/test_planning.py",
+    "tests/notifications/test_outbox.py",
 ]
 
 # What a key decrypts does not depend on the database, and every page is opened many times.

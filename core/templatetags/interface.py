@@ -15,6 +15,7 @@ MOST_DAYS = 60
 # Outlines on a ground of 16 × 16, drawn with a line of the text's color.
 ICONS = {
     "alert": "M8 2.2 14.2 13.5H1.8zM8 6.4v3.4M8 11.6v.1",
+    "bell": "M4 11.5V7a4 4 0 0 1 8 0v4.5l1.2 1H2.8zM6.8 14.2h2.4",
     "branch": "M4.5 4v8M4.5 8.5h4a3 3 0 0 0 3-3V4.6M4.5 2.6v.1M11.5 3v.1M4.5 13.4v.1",
     "check": "m3 8.5 3.3 3.3L13 4.8",
     "clock": "M8 2a6 6 0 1 0 0 12A6 6 0 0 0 8 2M8 4.8V8l2.2 1.6",

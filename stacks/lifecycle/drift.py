@@ -8,6 +8,7 @@ tracked runs, so it finds these again.
 from stacks.lifecycle.basis import why_state_refuses
 from stacks.models import Run, Stack
 from stacks.rules.states import Kind, Operation, State
+from stacks.run_events import listener
 
 CHANGED_MEANWHILE = (
     "A run was applied while this one compared, so what it found may be wrong and does not count. "
@@ -51,3 +52,5 @@ def note_drift(run: Run) -> None:
     stack.update(drift_run=run)
     if overlaps_apply(run) or why_state_refuses(run):
         stack.forget_drift()
+    elif Run.objects.get(pk=run.pk).has_drift:
+        listener().on_drift(run.pk)

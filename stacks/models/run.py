@@ -27,6 +27,7 @@ from stacks.rules.states import (
     Origin,
     State,
 )
+from stacks.run_events import listener
 from vcs_integrations.models import Repository
 from vcs_integrations.providers.events import PullRequestStatus, TrialMerge
 
@@ -158,6 +159,7 @@ class RunQuerySet(LeasedQuerySet["Run"]):
             keys = [run.pk for run in moved]
             Run.objects.filter(pk__in=keys).update(state=state, moved_at=timezone.now())
             Report.objects.renew_about(moved)
+            listener().on_moved(keys, state)
         return len(moved)
 
 

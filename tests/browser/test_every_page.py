@@ -18,6 +18,7 @@ from tests.browser import (  # noqa: F401 - they add states
     hook_scenes,
     impact_scenes,
     module_scenes,
+    notification_scenes,
     registry_scenes,
     sharing_scenes,
     token_scenes,

@@ -314,6 +314,7 @@ WRONG = [
     ("CSRF_TRUSTED_ORIGINS", "a.example"),
     ("CSRF_TRUSTED_ORIGINS", "https://a.example/path"),
     ("TRUSTED_PROXIES", "proxy.example"),
+    ("NOTIFICATION_NETWORKS", "hooks.example"),
     ("TRUSTED_PROXIES", "10.0.0.5,10.0.0.1/8"),
     ("SECURE_SSL_REDIRECT", "2"),
     ("SESSION_COOKIE_SECURE", "sometimes"),

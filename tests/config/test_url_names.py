@@ -11,7 +11,16 @@ from django.urls import URLPattern, URLResolver, get_resolver
 
 ROOT = Path(settings.BASE_DIR)
 TEMPLATES = ROOT / "templates"
-PACKAGES = ("accounts", "config", "core", "dashboard", "modules", "stacks", "vcs_integrations")
+PACKAGES = (
+    "accounts",
+    "config",
+    "core",
+    "dashboard",
+    "modules",
+    "notifications",
+    "stacks",
+    "vcs_integrations",
+)
 CALLS = {"reverse", "redirect", "ComboboxInput"}
 SETTINGS = ("LOGIN_URL", "LOGIN_REDIRECT_URL", "LOGOUT_REDIRECT_URL")
 

@@ -7,19 +7,14 @@ SMTP has no way to ask.
 
 import logging
 from datetime import timedelta
-from smtplib import (
-    SMTPAuthenticationError,
-    SMTPRecipientsRefused,
-    SMTPResponseException,
-    SMTPServerDisconnected,
-)
+from smtplib import SMTPServerDisconnected
 from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.core.mail import EmailMessage, get_connection
 from django.db import DatabaseError, InterfaceError
 
-from accounts.mail import addresses_of_admins
+from accounts.mail import addresses_of_admins, is_refused_for_good, why_not_mailed
 from vcs_integrations.models import MailState, NoticeMail
 from vcs_integrations.models.notice import LEASE
 from vcs_integrations.notices.records import is_still_so
@@ -83,35 +78,15 @@ def _note_sending(mail: NoticeMail) -> bool:
 
 def _note_failure(mail: NoticeMail, error: Exception) -> None:
     """Store why a mail was not sent, and when to retry, unless it may have been sent."""
-    problem = _words(error)
+    problem = why_not_mailed(error)
     if mail.state == MailState.SENDING and isinstance(error, SMTPServerDisconnected):
         problem = "The connection to the mail server ended while it was sent: it may have arrived."
         mail.held().update(problem=problem)
-    elif isinstance(error, SMTPRecipientsRefused) and _codes(error)[0] >= 500:
+    elif is_refused_for_good(error):
         _drop(mail, problem)
     else:
         _try_later(mail, problem)
     logger.warning("“%s” could not be mailed: %s", mail.notice, problem)
-
-
-def _words(error: Exception) -> str:
-    """Return a failure as a sentence; its own text could hold anything, even a password."""
-    if isinstance(error, SMTPAuthenticationError):
-        return f"The mail server refused the sign-in ({error.smtp_code})."
-    if isinstance(error, SMTPResponseException):
-        return f"The mail server refused it ({error.smtp_code})."
-    if isinstance(error, SMTPRecipientsRefused):
-        return f"The mail server refused the address ({_codes(error)[0]})."
-    if isinstance(error, OSError):
-        return f"The mail server could not be reached ({type(error).__name__})."
-    return (
-        f"It could not be encoded as a mail ({type(error).__name__}): check the address, and the "
-        f"user name and password in EMAIL_URL."
-    )
-
-
-def _codes(error: SMTPRecipientsRefused) -> list[int]:
-    return [code for code, _ in error.recipients.values()]
 
 
 def _drop(mail: NoticeMail, problem: str) -> None:

@@ -21,6 +21,8 @@ from accounts.audit.refusals import prune_refusals
 from modules.deciding.importing import import_next
 from modules.impact.planning import plan_next_impact
 from modules.models import prune_module_decisions
+from notifications.models.message import prune_messages
+from notifications.outbox.queue import mail_next, post_next
 from stacks.deciding.planning import plan_next
 from stacks.deciding.reconciliation import reconcile_next
 from stacks.dependencies.following import follow_next
@@ -40,6 +42,7 @@ logger = logging.getLogger(__name__)
 # While one waits for a slow provider, the others go on.
 PROCESSORS = 3
 SENDERS = 2
+POSTERS = 3
 # How long each waits, in seconds, when there is nothing to do.
 LOOK_FOR_DELIVERIES_EVERY = 0.1
 LOOK_FOR_REPOSITORIES_EVERY = 1
@@ -55,6 +58,7 @@ LOOK_WHILE_BUSY_EVERY = 0.02
 BUSY_FOR = 10
 LOOK_FOR_HOOKS_EVERY = 1
 LOOK_FOR_MAILS_EVERY = 2
+LOOK_FOR_MESSAGES_EVERY = 2
 CHECK_TOKENS_EVERY = 60
 LOOK_FOR_ORGANIZATIONS_EVERY = 1
 TIDY_EVERY = 3600
@@ -66,7 +70,7 @@ END_WITHIN = 4
 class Command(BaseCommand):
     help = (
         "Run background work: process deliveries, reconcile, list tags of modules, start scheduled "
-        "runs, report to providers, keep service hooks, send email, tidy up. "
+        "runs, report to providers, keep service hooks, send email and notifications, tidy up. "
         "`make run` starts it beside the web server."
     )
 
@@ -89,6 +93,8 @@ class Command(BaseCommand):
             Work(refresh_next, LOOK_FOR_ORGANIZATIONS_EVERY),
             Work(notify_of_token_ends, CHECK_TOKENS_EVERY),
             Work(send_next_mail, LOOK_FOR_MAILS_EVERY),
+            Work(mail_next, LOOK_FOR_MESSAGES_EVERY),
+            *[Work(post_next, LOOK_FOR_MESSAGES_EVERY)] * POSTERS,
             Work(tidy, TIDY_EVERY),
         ]
         burst = Burst()
@@ -162,11 +168,13 @@ def keep_doing(work: Work, ending: threading.Event, burst: Burst) -> threading.T
 
 def tidy() -> None:
     """Remove what was kept long enough: deliveries, what was done to hooks and their tests,
-    notices, decisions, what runs left, unconfirmed uploads, refusals in the audit log, sessions.
+    notices, notifications, decisions, what runs left, unconfirmed uploads, refusals in the audit
+    log, sessions.
     """
     prune()
     prune_record()
     prune_notices()
+    prune_messages()
     prune_decisions()
     prune_module_decisions()
     prune_runs()
