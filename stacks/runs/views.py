@@ -73,7 +73,8 @@ def run(request: HtmxHttpRequest, slug: str, number: int) -> HttpResponse:
         "plan_digest": plan_digest_of(found) if found.state == State.UNCONFIRMED else "",
         "done": done,
         "repeated_by": list(found.repeated_by.select_related("stack")) if found.has_ended else [],
-        "module_sources": list(found.module_sources.for_pages()),
+        # Before it is prepared there are none.
+        "module_sources": [] if found.is_waiting else list(found.module_sources.for_pages()),
         "decisions": decisions[:DECISIONS_ON_A_PAGE],
         "has_more_decisions": len(decisions) > DECISIONS_ON_A_PAGE,
     }

@@ -723,6 +723,7 @@ def _create_step_2(scene: Scene) -> None:
 @state("create stack, step 2, with errors")
 def _create_step_2_with_errors(scene: Scene) -> None:
     _create_step_2(scene)
+    scene.page.get_by_label("Name", exact=True).fill("")
     scene.press("Continue")
     expect(scene.page.get_by_text("Give the stack a name.")).to_be_visible()
 

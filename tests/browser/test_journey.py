@@ -91,7 +91,7 @@ def sign_in_with_the_form(page: Page) -> None:
 
 
 def link(page: Page, url: str, token: str) -> None:
-    page.get_by_role("link", name="Settings").click()
+    page.get_by_label("Main").get_by_role("link", name="VCS providers").click()
     expect(page.get_by_role("heading", name="VCS providers", level=1)).to_be_visible()
     card = page.get_by_role("article", name="Azure DevOps")
     card.get_by_role("link", name="Set up").click()
@@ -173,7 +173,7 @@ def git(folder: Path, *arguments: str) -> str:
 
 
 def create_a_stack(page: Page) -> None:
-    page.get_by_role("link", name="Stacks", exact=True).click()
+    page.get_by_label("Main").get_by_role("link", name="Stacks", exact=True).click()
     page.get_by_role("link", name="Create stack", exact=True).click()
     provider = page.get_by_label("Provider")
     expect(provider.get_by_role("option", name="Azure DevOps · fabrikam")).to_have_count(1)
@@ -220,7 +220,7 @@ def create_a_stack(page: Page) -> None:
 
 
 def unlink(page: Page) -> None:
-    page.get_by_role("link", name="Settings").click()
+    page.get_by_label("Main").get_by_role("link", name="VCS providers").click()
     page.get_by_role("link", name="Unlink").click()
     main = page.get_by_role("main")
     expect(main.get_by_role("link", name="Network")).to_be_visible()

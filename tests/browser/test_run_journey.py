@@ -45,7 +45,7 @@ def test_a_push_is_planned_reported_confirmed_and_applied(
     assert follow_from_now(stack) is None
     page.goto(stack.get_absolute_url())
     expect(page.get_by_text("No run yet")).to_be_visible()
-    page.get_by_role("link", name="Environment").click()
+    page.get_by_role("link", name="Environment", exact=True).click()
     page.get_by_label("Name").fill("TF_VAR_region")
     page.get_by_label("Value").fill("westeurope")
     page.get_by_role("button", name="Add variable").click()

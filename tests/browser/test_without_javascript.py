@@ -96,6 +96,7 @@ def test_a_member_creates_changes_and_deletes_a_stack(
     summary = page.get_by_text("From Platform Team/infrastructure, branch main")
     expect(summary).to_be_visible()
     page.get_by_label("Labels").fill("azure")
+    page.get_by_label("Name", exact=True).fill("")
     press(page, "Continue")
     expect(page.get_by_text("Give the stack a name.")).to_have_count(1)
     press(page, "Back")

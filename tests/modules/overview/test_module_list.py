@@ -73,7 +73,7 @@ def test_an_empty_list_says_what_a_module_is(member: Client, db: None) -> None:
     page = member.get(MODULES).content.decode()
     assert "No modules yet" in page
     assert 'href="/modules/new/"' in page
-    assert '<a href="/modules/" aria-current="true">Modules</a>' in page
+    assert re.search(r'<a href="/modules/" aria-current="true"><svg.*?</svg>Modules</a>', page)
 
 
 def test_the_list_says_why_a_module_gets_no_new_versions(

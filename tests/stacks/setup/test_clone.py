@@ -86,7 +86,7 @@ def test_the_form_is_filled_in_with_the_settings(member: Client, original: Stack
     assert shown["extra_globs"] == "*.tfvars\nmodules/**"
     assert (shown["tool"], shown["backend"]) == ("opentofu", "own")
     page = response.content.decode()
-    assert "<h1>Clone Network</h1>" in page
+    assert ">Clone Network</h1>" in page
     assert '<input type="hidden" name="clone" value="network">' in page
     assert "Copied with their values: ARM_ENDPOINT, TF_VAR_region." in page
     assert "Secrets are never copied." in page and "ARM_CLIENT_SECRET" in page
