@@ -194,7 +194,7 @@ def test_a_form_without_its_token_is_refused_with_a_readable_page(bob: User) -> 
     assert response.status_code == 403
     page = response.content.decode()
     assert "<h1>This form was not accepted</h1>" in page
-    assert "reload the page, and submit the form again" in page
+    assert 'href="/sign-in/">Open the form again</a>' in page
     assert not is_signed_in(browser)
 
 
