@@ -647,7 +647,7 @@ def test_pages_of_errors_are_as_strict(
     def fail(*_: object) -> None:
         raise RuntimeError("broken on purpose")
 
-    monkeypatch.setattr("dashboard.views.unfixed_notices", fail)
+    monkeypatch.setattr("dashboard.health.unfixed_notices", fail)
     admin.raise_request_exception = False
     response = admin.get("/")
     assert response.status_code == 500

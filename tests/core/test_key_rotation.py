@@ -27,7 +27,7 @@ from stacks.models import (
 )
 from stacks.rules.states import State
 from tests.addresses import World, clients, make_world
-from tests.builders import make_plan, make_run
+from tests.builders import make_channel, make_plan, make_run
 from tests.killing import killed_at
 from vcs_integrations.models import Credentials, Integration, WebhookSecret
 
@@ -48,6 +48,7 @@ def world(integration: Integration) -> World:
     for number in (3, 4):
         run = make_run(world.detached, number, state=State.FAILED)
         PlanFile.objects.create(run=run, content=f"plan {number}".encode())
+    make_channel(name="Another")
     make_plan(run, {"output_changes": {"url": {"actions": ["create"]}}})
     version = StateVersion.objects.get()
     version.pk, version.number = None, 2

@@ -320,8 +320,12 @@ def test_a_wrong_password_is_401(run: Run, linked: Integration, method: str) -> 
     assert Program(run, password).send(method).status_code == 401
 
 
-def test_who_is_signed_in_reaches_no_state(admin: Client, run: Run) -> None:
-    assert admin.get("/stacks/network/state/").status_code == 401
+def test_who_is_signed_in_is_led_to_the_page_and_reaches_no_state(admin: Client, run: Run) -> None:
+    response = admin.get("/stacks/network/state/")
+    assert (response.status_code, response["Location"]) == (302, "/stacks/network/state/versions/")
+    wrong = {"Authorization": "Basic d3Jvbmc6d3Jvbmc="}
+    assert admin.get("/stacks/network/state/", headers=wrong).status_code == 401
+    assert admin.post("/stacks/network/state/", b"{}", "application/json").status_code == 401
 
 
 def test_a_tracked_plan_reads_and_locks_and_does_not_write(run: Run) -> None:
