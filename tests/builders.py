@@ -22,7 +22,16 @@ from notifications.outbox.signing import new_signing_secret
 from stacks.execution.plan_store import store_plan
 from stacks.execution.tools.plan_changes import read_changes
 from stacks.execution.tools.terraform import read_plan
-from stacks.models import PullRequest, Run, RunSource, Schedule, Stack, StateLock, StateVersion
+from stacks.models import (
+    LogChunk,
+    PullRequest,
+    Run,
+    RunSource,
+    Schedule,
+    Stack,
+    StateLock,
+    StateVersion,
+)
 from stacks.models.schedule import Starts
 from stacks.rules.states import Kind, Operation, Origin, State
 from vcs_integrations.connections.linking import Details, link
@@ -122,6 +131,23 @@ def make_plan(
     Run.objects.filter(pk=run.pk).update(**summary.counts)
     run.refresh_from_db()
     return run
+
+
+def write_log(
+    run: Run, *texts: str, phase: LogChunk.Phase = LogChunk.Phase.PLANNING
+) -> list[LogChunk]:
+    """Add pieces to the log of a run, numbered as a worker numbers them."""
+    last = run.log.last()
+    number = last.number if last else 0
+    first_line = last.first_line + last.text.count("\n") if last else 1
+    chunks = []
+    for text in texts:
+        number += 1
+        chunks.append(
+            LogChunk(run=run, number=number, phase=phase, first_line=first_line, text=text)
+        )
+        first_line += text.count("\n")
+    return LogChunk.objects.bulk_create(chunks)
 
 
 def make_state_version(

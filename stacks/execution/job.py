@@ -65,7 +65,7 @@ from stacks.execution.versions.wanted import NoVersion
 from stacks.lifecycle.basis import basis_now, why_state_refuses
 from stacks.lifecycle.drift import CHANGED_MEANWHILE, overlaps_apply
 from stacks.lifecycle.forks import is_refused
-from stacks.models import Backend, PlanFile, ProposedModule, Run, Stack, Tool
+from stacks.models import Backend, LogChunk, PlanFile, ProposedModule, Run, Stack, Tool
 from stacks.rules.states import Kind, Operation, State
 from stacks.tfstate.backend import address_of
 from stacks.tfstate.credentials import (
@@ -173,7 +173,7 @@ class Job:
         secrets.append(proxy.secret)
         secrets += former_secrets_of(self.stack)
         self.masker = Masker([*secrets, *sensitive_outputs(self.stack)])
-        self.log = Log(run, run.state, self.masker)
+        self.log = Log(run, self.masker)
         integration = run.repository.integration
         self.git = workspace.Git(integration, self.token, sandbox, self.log, self._is_unwanted, run)
         self.printed = Tail()
@@ -201,7 +201,7 @@ class Job:
             )
         self._warn_of_environment()
         move(self.run, State.PLANNING)
-        self.log.phase = State.PLANNING
+        self.log.enter(LogChunk.Phase.PLANNING)
         self._run_commands("before_plan")
         if self.commands.of("after_init") or self.commands.of("before_plan"):
             self._check_backend(self._list_root(), has_failed=False)
@@ -258,6 +258,7 @@ class Job:
             )
         plan = self.sandbox.provide(terraform.PLAN, content)
         self._prepare(bytes(stored.lock_file))
+        self.log.enter(LogChunk.Phase.APPLYING)
         self._run_commands("before_apply", {PLAN_VARIABLE: plan})
         command = terraform.apply_command(self.program, plan, self._apply_options())
         limits = Limits(settings.RUN_APPLY_MINUTES * 60, outlives=True)
@@ -331,6 +332,7 @@ class Job:
         """Fetch the commit, and have its project root initialized."""
         if is_refused(self.run):
             raise RunFailed("It is of a fork, whose code this stack does not run.")
+        self.log.enter(LogChunk.Phase.FETCHING)
         if self.run.attempts > 1:
             self.log.say("The worker stopped, so this is begun again.")
         self.log.say(f"Fetching commit {self.run.sha[:8]} of {self.run.repository}")
@@ -341,6 +343,7 @@ class Job:
         self.folder = f"{workspace.CODE}/{self.stack.project_root}".rstrip("/")
         seen = self._complete()
         self.proposed_module = replacing.fetch(self.git)
+        self.log.enter(LogChunk.Phase.INITIALIZING)
         root = self._look_into_root(seen)
         self._check_files()
         ours = {terraform.LOCK_FILE: lock_file} if lock_file else {}

@@ -525,7 +525,8 @@ class Migration(migrations.Migration):
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('number', models.PositiveIntegerField()),
-                ('phase', models.CharField(help_text="the run's state while it was written", max_length=20)),
+                ('phase', models.CharField(choices=[('fetching', 'Fetch'), ('initializing', 'Init'), ('planning', 'Plan'), ('applying', 'Apply')], max_length=20)),
+                ('first_line', models.PositiveIntegerField(help_text='the number, from 1, of the line of the log that it begins or goes on with')),
                 ('text', models.TextField()),
                 ('written_at', models.DateTimeField(default=django.utils.timezone.now)),
                 ('run', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='log', to='stacks.run')),

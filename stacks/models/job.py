@@ -35,6 +35,12 @@ def plan_digest_of(run: Run) -> str:
 class LogChunk(models.Model):
     """A piece of a run's log, harmless and without secrets; `number` counts within the run."""
 
+    class Phase(models.TextChoices):
+        FETCHING = "fetching", "Fetch"
+        INITIALIZING = "initializing", "Init"
+        PLANNING = "planning", "Plan"
+        APPLYING = "applying", "Apply"
+
     run = models.ForeignKey(
         # The constraint below serves look-ups by run, too.
         Run,
@@ -43,7 +49,10 @@ class LogChunk(models.Model):
         db_index=False,
     )
     number = models.PositiveIntegerField()
-    phase = models.CharField(max_length=20, help_text="the run's state while it was written")
+    phase = models.CharField(max_length=20, choices=Phase.choices)
+    first_line = models.PositiveIntegerField(
+        help_text="the number, from 1, of the line of the log that it begins or goes on with"
+    )
     text = models.TextField()
     written_at = models.DateTimeField(default=timezone.now)
 

@@ -14,7 +14,6 @@ from playwright.sync_api import FilePayload, Page, expect
 from accounts.models import User
 from stacks.models import (
     Decision,
-    LogChunk,
     PullRequest,
     Report,
     Run,
@@ -28,7 +27,15 @@ from stacks.rules.states import State as RunState
 from stacks.rules.triggers import Rule
 from stacks.sources.heads import follow_from_now
 from tests.browser.conftest import Watch, sign_in
-from tests.builders import make_lock, make_plan, make_run, make_stack, make_state_version, propose
+from tests.builders import (
+    make_lock,
+    make_plan,
+    make_run,
+    make_stack,
+    make_state_version,
+    propose,
+    write_log,
+)
 from tests.conftest import signed_in
 from tests.emulator import Emulator
 from tests.emulator.model import Organization
@@ -922,7 +929,7 @@ def _run_with_plan(scene: Scene) -> None:
     }
     Run.objects.filter(pk=run.pk).update(destroys_everything=True, unlisted=3, **tool)
     text = "".join(f"\x1b[{code}m{code} {LONG_NAME * 3}\n" for code in (0, 1, 2, 4, *range(30, 38)))
-    LogChunk.objects.create(run=run, number=2, phase="planning", text=text)
+    write_log(run, text)
     RunAction.objects.create(run=run, action="cancel", username="ann", note=LONG_NAME)
     scene.member(run.get_absolute_url())
 

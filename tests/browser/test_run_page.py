@@ -3,9 +3,9 @@
 import pytest
 from playwright.sync_api import Page, expect
 
-from stacks.models import LogChunk, Run
+from stacks.models import Run
 from stacks.rules.states import State
-from tests.builders import make_plan, make_run, make_stack
+from tests.builders import make_plan, make_run, make_stack, write_log
 from vcs_integrations.models import Integration
 
 
@@ -16,28 +16,24 @@ def run(integration: Integration) -> Run:
     return make_run(stack, 1, state=State.PLANNING)
 
 
-def write(run: Run, number: int, text: str) -> None:
-    LogChunk.objects.create(run=run, number=number, phase="planning", text=text)
-
-
 def test_the_log_grows_without_a_reload_and_a_person_confirms(member_page: Page, run: Run) -> None:
     page = member_page
     page.goto(run.get_absolute_url())
     page.evaluate("window.wasHere = true")
     log = page.get_by_role("region", name="Lines of the log")
     expect(log).to_contain_text("Nothing was logged yet.")
-    write(run, 1, "\x1b[32mInitializing\x1b[0m\n")
+    write_log(run, "\x1b[32mInitializing\x1b[0m\n")
     expect(log.locator(".log-green")).to_have_text("Initializing")
     expect(log).not_to_contain_text("Nothing was logged yet.")
 
     # Who reads at the end stays there; who reads above is left alone.
-    write(run, 2, "one line\n" * 400)
+    write_log(run, "one line\n" * 400)
     expect(log).to_contain_text("one line")
     at_end = "log => log.scrollHeight - log.scrollTop - log.clientHeight"
     expect(log).to_contain_text("one line\none line")
     assert log.evaluate(at_end) < 5
     log.evaluate("log => log.scrollTop = 0")
-    write(run, 3, "the last line\n")
+    write_log(run, "the last line\n")
     expect(log).to_contain_text("the last line")
     assert log.evaluate("log => log.scrollTop") == 0
 
@@ -58,16 +54,12 @@ def test_the_log_grows_without_a_reload_and_a_person_confirms(member_page: Page,
 def test_a_long_log_leaves_the_page_light(member_page: Page, run: Run) -> None:
     page = member_page
     line = "0123456789abcdef" * 6 + "\n"
-    LogChunk.objects.bulk_create(
-        LogChunk(run=run, number=number, phase="planning", text=line * 330)
-        for number in range(1, 321)
-    )
+    write_log(run, *[line * 330] * 320)
     page.goto(run.get_absolute_url())
     log = page.get_by_role("region", name="Lines of the log")
     assert log.evaluate("log => log.textContent.length") < 300_000
-    for number in range(321, 360):
-        write(run, number, line * 330)
-    write(run, 360, "the last line\n")
+    write_log(run, *[line * 330] * 39)
+    write_log(run, "the last line\n")
     expect(log).to_contain_text("the last line")
     assert log.evaluate("log => log.textContent.length") < 1_100_000
 
@@ -77,7 +69,7 @@ def test_long_lines_are_wrapped_unless_a_reader_switches_that_off(
 ) -> None:
     page = member_page
     page.set_viewport_size({"width": 390, "height": 844})
-    write(run, 1, "no-space-" * 99 + "\n")
+    write_log(run, "no-space-" * 99 + "\n")
     page.goto(run.get_absolute_url())
     log = page.get_by_role("region", name="Lines of the log")
     beyond = "log => log.scrollWidth - log.clientWidth"

@@ -5,7 +5,7 @@ import time
 from dataclasses import dataclass, replace
 
 from django.conf import settings
-from django.db.models import Max, Sum
+from django.db.models import Sum
 from django.db.models.functions import Length
 from django.utils.html import escape, format_html
 from django.utils.safestring import SafeString, mark_safe
@@ -120,15 +120,27 @@ class Writer:
 
 
 class Log(Writer):
-    """Writes what one phase of a run prints. It is cut at RUN_LOG_MB, and says so."""
+    """Writes what a run prints, after what its log has. It is cut at RUN_LOG_MB, and says so."""
 
-    def __init__(self, run: Run, phase: str, masker: Masker) -> None:
+    def __init__(self, run: Run, masker: Masker) -> None:
         self.run = run
-        self.phase = phase
-        stored = run.log.aggregate(last=Max("number"), size=Sum(Length("text")))
-        self.number = stored["last"] or 0
+        self.phase: str = LogChunk.Phase.FETCHING
+        self.number = 0
+        self._line = 1
+        self._is_in_line = False
+        if last := run.log.last():
+            self.phase, self.number, self._line = last.phase, last.number, last.first_line
+            self._move_on(last.text)
         self._style = Style()
-        super().__init__(masker, settings.RUN_LOG_MB, stored["size"] or 0)
+        size = run.log.aggregate(size=Sum(Length("text")))["size"]
+        super().__init__(masker, settings.RUN_LOG_MB, size or 0)
+
+    def enter(self, phase: LogChunk.Phase) -> None:
+        """Store what is written so far, and count what follows, from a new line, to a phase."""
+        self.flush()
+        if self._is_in_line:
+            self._save("\n")
+        self.phase = phase
 
     def _save(self, text: str) -> None:
         self.number += 1
@@ -136,11 +148,18 @@ class Log(Writer):
             run=self.run,
             phase=self.phase,
             number=self.number,
+            first_line=self._line,
             # Each chunk can be shown without those before it.
             text=self._style.sequence + text,
         )
         with_retries(chunk.save)
         self._style = self._style.after(text)
+        self._move_on(text)
+
+    def _move_on(self, text: str) -> None:
+        self._line += text.count("\n")
+        if plain := as_text(text):  # a color alone begins no line
+            self._is_in_line = not plain.endswith("\n")
 
 
 @dataclass(frozen=True)

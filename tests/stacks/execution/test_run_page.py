@@ -13,10 +13,10 @@ from django.utils import timezone
 
 from accounts.models import User
 from core.transactions import DELETED_AT_ONCE
-from stacks.models import LogChunk, PlanFile, Run, RunAction, Stack, prune_runs
+from stacks.models import PlanFile, Run, RunAction, Stack, prune_runs
 from stacks.rules.states import Kind, State
 from stacks.runs.views import LOG_SHOWN
-from tests.builders import make_plan, make_run, make_stack
+from tests.builders import make_plan, make_run, make_stack, write_log
 from vcs_integrations.models import Integration
 
 PAGE = "/stacks/network/runs/1/"
@@ -40,14 +40,6 @@ def text(response: Any) -> str:
     return " ".join(response.content.decode().replace("\xa0", " ").split())
 
 
-def write(run: Run, *texts: str) -> None:
-    last = run.log.count()
-    LogChunk.objects.bulk_create(
-        LogChunk(run=run, number=last + number, phase="planning", text=one)
-        for number, one in enumerate(texts, start=1)
-    )
-
-
 def next_part(page: str) -> str:
     found = re.search(r'hx-get="([^"]*/log/\?after=\d+)"', page)
     assert found
@@ -61,13 +53,13 @@ def test_a_log_comes_part_by_part_and_ends_with_its_run(member: Client, run: Run
     page = text(member.get(PAGE))
     assert "Nothing was logged yet." in page
     assert member.get(next_part(page), headers=LIVE).status_code == 204
-    write(run, "first\n", "\x1b[32msecond\x1b[0m <b>\n")
+    write_log(run, "first\n", "\x1b[32msecond\x1b[0m <b>\n")
     part = text(member.get(next_part(page), headers=LIVE))
     assert "first" in part
     assert '<span class="log-green">second</span> &lt;b&gt;' in part
     assert member.get(next_part(part), headers=LIVE).status_code == 204
     Run.objects.update(state=State.FINISHED)
-    write(run, "last\n")
+    write_log(run, "last\n")
     end = text(member.get(next_part(part), headers=LIVE))
     assert "last" in end and "first" not in end and "hx-get" not in end
     assert text(member.get(next_part(part).replace("=2", "=3"), headers=LIVE)) == ""
@@ -78,7 +70,7 @@ def test_a_log_of_ten_megabytes_is_shown_by_its_end_and_downloaded_whole(
     member: Client, run: Run
 ) -> None:
     line = "x" * 63 + "\n"
-    write(run, *(f"part {number}\n" + line * 512 for number in range(1, 321)))
+    write_log(run, *(f"part {number}\n" + line * 512 for number in range(1, 321)))
     page = member.get(PAGE)
     assert len(page.content) < LOG_SHOWN + 50_000
     assert "part 320\n" in page.content.decode()
@@ -104,7 +96,7 @@ def test_a_log_is_removed_long_after_its_run_ended_and_the_page_says_so(
 ) -> None:
     newer = make_run(stack, 2, state=State.FINISHED)
     for one in (run, newer):
-        write(one, *["a line of the log"] * (DELETED_AT_ONCE + 1))
+        write_log(one, *["a line of the log"] * (DELETED_AT_ONCE + 1))
     long_ago = timezone.now() - timedelta(days=91)
     Run.objects.filter(pk=run.pk).update(moved_at=long_ago)
     prune_runs()
@@ -120,7 +112,7 @@ def test_a_log_is_removed_long_after_its_run_ended_and_the_page_says_so(
 
 
 def test_the_download_has_no_colors(member: Client, run: Run) -> None:
-    write(run, "\x1b[1;31mred\x1b[0m\n")
+    write_log(run, "\x1b[1;31mred\x1b[0m\n")
     response = member.get(f"{PAGE}log.txt")
     assert response.content == b"red\n"
     assert response["Content-Type"] == "text/plain; charset=utf-8"
@@ -128,7 +120,7 @@ def test_the_download_has_no_colors(member: Client, run: Run) -> None:
 
 @pytest.mark.parametrize("number", ["", "x", "-1", "9" * 30, "²"])
 def test_a_part_that_makes_no_sense_is_a_part(member: Client, run: Run, number: str) -> None:
-    write(run, "first\n")
+    write_log(run, "first\n")
     assert "first" in text(member.get(f"{PAGE}log/?after={number}", headers=LIVE))
     assert "first" in text(member.get(f"{PAGE}?before={number}"))
 
@@ -325,7 +317,7 @@ def test_a_page_of_a_run_asks_few_queries(
     if state != State.QUEUED:
         changes = [{"address": "a.b", "change": {"actions": ["delete"]}}]
         make_plan(run, {"resource_changes": changes})
-    write(run, "a line\n" * 9)
+    write_log(run, "a line\n" * 9)
     Run.objects.update(state=state)
     with CaptureQueriesContext(connection) as captured:
         member.get(PAGE)

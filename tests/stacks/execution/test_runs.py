@@ -18,7 +18,7 @@ from stacks.execution.output.logs import Log, as_text
 from stacks.execution.output.masking import Masker
 from stacks.execution.tools import terraform
 from stacks.lifecycle.actions import Action, NotPossible, act, actions_for
-from stacks.models import PlanFile, Run, Runs, Stack, StackVariable
+from stacks.models import LogChunk, PlanFile, Run, Runs, Stack, StackVariable
 from stacks.rules.states import Kind, State
 from tests.builders import make_run, make_stack
 from tests.emulator.model import Repository
@@ -76,6 +76,14 @@ def test_a_tracked_run_waits_and_applies_exactly_its_plan(
     log = as_text(log_of(run))
     assert "Apply complete! Resources: 3 added, 0 changed, 0 destroyed." in log
     assert 'a = "first"' in log and "never applied" not in log
+    pieces = {
+        str(phase): as_text("".join(run.log.filter(phase=phase).values_list("text", flat=True)))
+        for phase in LogChunk.Phase
+    }
+    for phase, first in (("fetching", "Fetching commit "), ("initializing", "Using Terraform ")):
+        assert pieces[phase].startswith(first) and pieces[phase].count(first) == 2  # and to apply
+    assert "Plan: 3 to add" in pieces["planning"]
+    assert "Apply complete!" in pieces["applying"] and "Apply complete!" not in pieces["planning"]
     (action,) = run.actions.all()
     assert (action.username, action.note) == ("bob", "Looks right")
     queue.forget_plans()
@@ -397,7 +405,7 @@ def test_a_job_that_never_stops_printing_is_cut_and_ended(
     settings.RUN_LOG_MB = 1
     run = pushed(stack, repository, {"main.tf": HTTP_BACKEND})
     with sandbox() as box:
-        log = Log(run, "planning", Masker(["y" * 40]))
+        log = Log(run, Masker(["y" * 40]))
         with pytest.raises(Stopped):
             box.run(["yes"], {}, log.write, lambda: log.left <= 0, Limits(600))
         with pytest.raises(LimitReached, match="minutes"):

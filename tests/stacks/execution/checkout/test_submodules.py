@@ -354,7 +354,7 @@ def test_a_commit_is_not_checked_out_where_a_link_leads(
     """Git writes no submodule behind a link itself; this is for what it may overlook."""
     run = queued(stack, str(repository.tip()))
     with sandbox() as one:
-        log = Log(run, run.state, Masker([token]))
+        log = Log(run, Masker([token]))
         git = Git(run.repository.integration, token, one, log, lambda: False, run)
         assert (
             one.run(["ln", "-s", one.path("tmp"), "linked"], {}, print, lambda: False, Limits(20))

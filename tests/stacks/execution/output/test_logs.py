@@ -13,7 +13,7 @@ from stacks.execution.output.logs import CHUNK, Log, Style, as_html, as_text
 from stacks.execution.output.masking import MASK, Masker
 from stacks.execution.output.terminal import harmless
 from stacks.execution.tools.terraform import read_plan
-from stacks.models import Run, Stack
+from stacks.models import LogChunk, Run, Stack
 from tests.builders import make_run, make_stack
 from tests.stacks.execution.conftest import log_of
 from vcs_integrations.models import Integration
@@ -33,7 +33,7 @@ def stack(linked: Integration) -> Stack:
 
 @pytest.mark.parametrize("size", [1, 3, 7, 1000])
 def test_a_secret_is_masked_wherever_the_output_was_cut(run: Run, size: int) -> None:
-    log = Log(run, "planning", Masker(["hunter2-secret", "two\nlines of it"]))
+    log = Log(run, Masker(["hunter2-secret", "two\nlines of it"]))
     printed = ("a hunter2-secret b\n" * 30 + "two\nlines of it" + "é€𝄞" * 20).encode()
     for start in range(0, len(printed), size):
         log.write(printed[start : start + size])
@@ -45,7 +45,7 @@ def test_a_secret_is_masked_wherever_the_output_was_cut(run: Run, size: int) -> 
 
 
 def test_a_secret_in_a_line_without_an_end_is_masked(run: Run) -> None:
-    log = Log(run, "planning", Masker(["hunter2-secret"]))
+    log = Log(run, Masker(["hunter2-secret"]))
     line = ("x" * 97 + "hunter2-secret") * 3000
     for start in range(0, len(line), 1000):
         log.write(line[start : start + 1000].encode())
@@ -105,14 +105,14 @@ def test_short_values_hide_nothing(run: Run) -> None:
 
 def test_a_log_is_cut_at_its_limit_and_says_so(run: Run, settings: Settings) -> None:
     settings.RUN_LOG_MB = 1
-    log = Log(run, "planning", Masker([]))
+    log = Log(run, Masker([]))
     for _ in range(30):
         log.write(b"0123456789abcdef\n" * 5000)
     log.flush()
     text = log_of(run)
     assert 1024 * 1024 <= len(text) < 1024 * 1024 + 100
     assert text.endswith("The log is cut here: it has 1 MB.\n")
-    after = Log(run, "applying", Masker([]))
+    after = Log(run, Masker([]))
     after.write(b"more\n")
     after.flush()
     assert log_of(run) == text
@@ -133,7 +133,7 @@ def test_colors_become_classes_and_go_on_in_the_next_chunk(run: Run) -> None:
     assert html == (
         'a<span class="log-green log-bold">b</span><span class="log-bold">c</span>de&lt;'
     )
-    log = Log(run, "planning", Masker([]))
+    log = Log(run, Masker([]))
     log.write(b"\x1b[31mred\n")
     log.flush()
     log.write(b"still red\x1b[0m\n")
@@ -143,3 +143,28 @@ def test_colors_become_classes_and_go_on_in_the_next_chunk(run: Run) -> None:
         '<span class="log-red">still red</span>\n',
     ]
     assert Style().after("\x1b[4;2;91m").sequence == "\x1b[31;2;4m"
+
+
+def test_a_log_has_phases_and_numbers_its_lines_also_where_another_worker_goes_on(
+    run: Run,
+) -> None:
+    phase = LogChunk.Phase
+    log = Log(run, Masker([]))
+    log.write(b"one\ntwo\nno end")
+    log.enter(phase.INITIALIZING)
+    log.write(b"four\n\x1b[0m")
+    log.enter(phase.PLANNING)
+    log.say("five")
+    after = Log(run, Masker([]))
+    after.enter(phase.FETCHING)
+    after.say("six")
+    after.flush()
+    assert list(run.log.values_list("phase", "first_line", "text")) == [
+        ("fetching", 1, "one\ntwo\n"),
+        ("fetching", 3, "no end"),
+        ("fetching", 3, "\n"),
+        ("initializing", 4, "four\n"),
+        ("initializing", 5, "\x1b[0m"),
+        ("planning", 5, "\x1b[1mfive\x1b[0m\n"),
+        ("fetching", 6, "\x1b[1msix\x1b[0m\n"),
+    ]

@@ -174,7 +174,7 @@ def test_a_secret_is_masked_in_every_usual_encoding_however_it_is_broken(printed
 def test_a_secret_is_masked_across_lines_that_come_one_by_one(
     run: Run, size: int, before: str
 ) -> None:
-    log = Log(run, "applying", Masker([KEY]))
+    log = Log(run, Masker([KEY]))
     printed = ("Begin\n" + folded(ALIGNED, before=before) + "End\n").encode()
     for start in range(0, len(printed), size):
         log.write(printed[start : start + size])
