@@ -10,7 +10,7 @@ from stacks.overview import all_runs_views
 from stacks.overview import views as overview
 from stacks.plans import views as plans
 from stacks.reports import views as reports
-from stacks.runs import fork_views, trigger_views
+from stacks.runs import fork_views, log_views, trigger_views
 from stacks.runs import views as runs
 from stacks.schedules import views as schedules
 from stacks.setup import edit_views, module_views
@@ -81,8 +81,13 @@ urlpatterns = [
     path("stacks/<slug:slug>/runs/<int:number>/", runs.run, name="run"),
     path("stacks/<slug:slug>/runs/<int:number>/act/", runs.act_on_run, name="act_on_run"),
     path("stacks/<slug:slug>/runs/<int:number>/confirm/", runs.confirm_run, name="confirm_run"),
-    path("stacks/<slug:slug>/runs/<int:number>/log/", runs.log_part, name="log_part"),
-    path("stacks/<slug:slug>/runs/<int:number>/log.txt", runs.log_file, name="log_file"),
+    path("stacks/<slug:slug>/runs/<int:number>/log/", log_views.log_part, name="log_part"),
+    path(
+        "stacks/<slug:slug>/runs/<int:number>/log/first-error/",
+        log_views.first_error,
+        name="first_error",
+    ),
+    path("stacks/<slug:slug>/runs/<int:number>/log.txt", log_views.log_file, name="log_file"),
     path("stacks/<slug:slug>/runs/<int:number>/plan/", plans.plan, name="plan"),
     path(
         "stacks/<slug:slug>/runs/<int:number>/plan/<int:change>/",

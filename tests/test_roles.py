@@ -152,6 +152,7 @@ EXPECTED: dict[str, tuple[Row, Row]] = {
     "stacks/<slug:slug>/runs/<int:number>/confirm/": (MEMBERS_DO, NOBODY),
     "stacks/<slug:slug>/runs/<int:number>/log.txt": (MEMBERS, NOBODY),
     "stacks/<slug:slug>/runs/<int:number>/log/": (MEMBERS_DO, NOBODY),
+    "stacks/<slug:slug>/runs/<int:number>/log/first-error/": (MEMBERS_DO, NOBODY),
     "stacks/<slug:slug>/runs/<int:number>/plan/": (MEMBERS, NOBODY),
     "stacks/<slug:slug>/runs/<int:number>/plan/<int:change>/": (MEMBERS, NOBODY),
     "stacks/<slug:slug>/schedules/": (MEMBERS, MEMBERS),

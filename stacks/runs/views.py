@@ -10,16 +10,14 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from django.utils.cache import patch_vary_headers
-from django.utils.safestring import SafeString
 from django.views.decorators.http import require_http_methods, require_safe
 
 from accounts.audit.records import Verb, record
 from accounts.models import User
 from core.http import HtmxHttpRequest, post_or_redirect
 from stacks.arguments.arguments import arguments_used
-from stacks.execution.output.logs import as_html, as_text
 from stacks.lifecycle.actions import Action, NotPossible, act
-from stacks.models import PlanChange, Run, oldest_kept, plan_digest_of
+from stacks.models import PlanChange, Run, plan_digest_of
 from stacks.models.plan import ChangeKind
 from stacks.overview.views import DECISIONS_ON_A_PAGE
 from stacks.plans.listing import PlanPage, first_page
@@ -27,13 +25,11 @@ from stacks.reports.texts import doubts_about
 from stacks.rules.changes import DESTROYING
 from stacks.rules.stack_names import why_not_confirmed
 from stacks.rules.states import State
+from stacks.runs import log
 from stacks.runs.buttons import asks_before_apply, buttons_for
 from stacks.runs.steps import steps_of, successor_of
 from stacks.runs.waiting import why_waiting
 
-# What a page shows of a log at once, in characters, and in how many pieces at most.
-LOG_SHOWN = 256 * 1024
-PIECES_SHOWN = 2000
 # How many resources that a plan destroys are listed where it is asked about.
 DESTROYING_SHOWN = 50
 OTHER_PLAN = "The plan is not the one that was shown. Read it again, then confirm."
@@ -86,12 +82,7 @@ def run(request: HtmxHttpRequest, slug: str, number: int) -> HttpResponse:
         context |= {"version": version, "plan": _plan_of(found), "is_live": True}
         response = render(request, "stacks/runs/run_live.html", context)
     else:
-        context |= {
-            "version": version,
-            "plan": _plan_of(found),
-            "log": LogPart(found, before=_number(request, "before")),
-            "is_log_pruned": found.has_ended and found.moved_at < oldest_kept(),
-        }
+        context |= {"version": version, "plan": _plan_of(found)} | log.shown(found, request.GET)
         response = render(request, "stacks/runs/run.html", context)
     patch_vary_headers(response, ["HX-Request"])  # one address, a page and a part of it
     return response
@@ -174,60 +165,6 @@ def _note_of_plan(run: Run, seen: str, note: str) -> str:
     return " ".join(filter(None, [f"Plan {digest[:12]}." if digest else "", note]))
 
 
-@require_safe
-def log_part(request: HtmxHttpRequest, slug: str, number: int) -> HttpResponse:
-    """What was added to a log after a piece that the page has; empty (204) if nothing was."""
-    found = _run(slug, number)
-    if not request.htmx:
-        return redirect(found)
-    part = LogPart(found, after=_number(request, "after"))
-    if not part.pieces and not found.has_ended:
-        return HttpResponse(status=204)
-    return render(
-        request, "stacks/runs/log_part.html", {"run": found, "stack": found.stack, "log": part}
-    )
-
-
-@require_safe
-def log_file(request: HttpRequest, slug: str, number: int) -> HttpResponse:
-    """The whole log as a text file."""
-    found = _run(slug, number)
-    texts = found.log.values_list("text", flat=True).iterator(chunk_size=50)
-    content = (as_text(text) for text in texts)
-    response = HttpResponse(content, content_type="text/plain; charset=utf-8")
-    name = f"{found.stack.slug}-run-{found.number}.log"
-    response["Content-Disposition"] = f'attachment; filename="{name}"'
-    return response
-
-
-class LogPart:
-    """As much of a log as a page shows: its end, or what is before or after a piece.
-
-    `earlier` is the number of its first piece where there is something before it.
-    """
-
-    def __init__(self, run: Run, before: int | None = None, after: int | None = None) -> None:
-        rows = run.log.all()
-        if before is not None:
-            rows = rows.filter(number__lt=before)
-        if after is not None:
-            rows = rows.filter(number__gt=after)
-        newest = rows.order_by("-number").values_list("number", "text")[:PIECES_SHOWN]
-        read: list[tuple[int, str]] = []
-        shown = 0
-        for number, text in newest.iterator(chunk_size=8):
-            shown += len(text)
-            if read and shown > LOG_SHOWN:
-                break
-            read.append((number, text))
-        first, last = (read[-1][0], read[0][0]) if read else (0, 0)
-        self.pieces: list[SafeString] = [as_html(text) for _, text in reversed(read)]
-        self.last = last or after or 0
-        self.earlier = first if first > 1 and after is None else None
-        self.is_end = before is None
-        self.has_gap = after is not None and first > after + 1
-
-
 def _plan_of(run: Run) -> PlanPage | None:
     return None if run.added is None else first_page(run)
 
@@ -253,9 +190,3 @@ def _version(context: dict[str, Any]) -> str:
         [one.pk for one in context["decisions"]],
     )
     return sha256(repr(shown).encode()).hexdigest()[:16]
-
-
-def _number(request: HttpRequest, name: str) -> int | None:
-    """Return a number from the query; an invalid one counts as none."""
-    text = request.GET.get(name, "")
-    return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else None

@@ -18,7 +18,10 @@ const dropOld = (log) => {
   }
 };
 
-document.addEventListener("DOMContentLoaded", () => document.querySelectorAll("[data-log]").forEach(toEnd));
+document.addEventListener("DOMContentLoaded", () => {
+  if (location.hash.startsWith("#L")) return; // a link to a line
+  document.querySelectorAll("[data-log]").forEach(toEnd);
+});
 document.addEventListener("htmx:beforeSwap", (event) => {
   const log = logOf(event);
   if (log) wasAtEnd = log.scrollHeight - log.scrollTop - log.clientHeight < END;

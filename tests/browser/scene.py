@@ -14,6 +14,7 @@ from playwright.sync_api import FilePayload, Page, expect
 from accounts.models import User
 from stacks.models import (
     Decision,
+    LogChunk,
     PullRequest,
     Report,
     Run,
@@ -932,6 +933,14 @@ def _run_with_plan(scene: Scene) -> None:
     write_log(run, text)
     RunAction.objects.create(run=run, action="cancel", username="ann", note=LONG_NAME)
     scene.member(run.get_absolute_url())
+
+
+@state("run, log searched from a line")
+def _run_log_searched(scene: Scene) -> None:
+    run = scene.busy_stack().runs.filter(state=RunState.FAILED)[0]
+    write_log(run, f"Fetching {LONG_NAME * 3}\n" * 9, phase=LogChunk.Phase.FETCHING)
+    write_log(run, f"\x1b[32mPlanning\x1b[0m {LONG_NAME}\n" * 30)
+    scene.member(f"{run.get_absolute_url()}?find=ing&line=12#L12")
 
 
 @state("run, asked once more")

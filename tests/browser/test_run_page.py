@@ -3,7 +3,7 @@
 import pytest
 from playwright.sync_api import Page, expect
 
-from stacks.models import Run
+from stacks.models import LogChunk, Run
 from stacks.rules.states import State
 from tests.builders import make_plan, make_run, make_stack, write_log
 from vcs_integrations.models import Integration
@@ -30,7 +30,7 @@ def test_the_log_grows_without_a_reload_and_a_person_confirms(member_page: Page,
     write_log(run, "one line\n" * 400)
     expect(log).to_contain_text("one line")
     at_end = "log => log.scrollHeight - log.scrollTop - log.clientHeight"
-    expect(log).to_contain_text("one line\none line")
+    expect(log.locator("#L401")).to_be_visible()
     assert log.evaluate(at_end) < 5
     log.evaluate("log => log.scrollTop = 0")
     write_log(run, "the last line\n")
@@ -57,7 +57,7 @@ def test_a_long_log_leaves_the_page_light(member_page: Page, run: Run) -> None:
     write_log(run, *[line * 330] * 320)
     page.goto(run.get_absolute_url())
     log = page.get_by_role("region", name="Lines of the log")
-    assert log.evaluate("log => log.textContent.length") < 300_000
+    assert log.evaluate("log => log.innerHTML.length") < 300_000
     write_log(run, *[line * 330] * 39)
     write_log(run, "the last line\n")
     expect(log).to_contain_text("the last line")
@@ -76,3 +76,32 @@ def test_long_lines_are_wrapped_unless_a_reader_switches_that_off(
     assert log.evaluate(beyond) == 0
     page.get_by_label("Wrap lines").uncheck()
     assert log.evaluate(beyond) > 1000
+
+
+def test_links_lead_to_phases_lines_and_what_is_found(member_page: Page, run: Run) -> None:
+    page = member_page
+    page.set_viewport_size({"width": 390, "height": 844})
+    phase = LogChunk.Phase
+    write_log(run, "Fetching\n" * 99, phase=phase.FETCHING)
+    write_log(run, "Initializing <b>it</b>\n" * 99, phase=phase.INITIALIZING)
+    page.goto(run.get_absolute_url())
+    write_log(run, "Planning\n" * 99)
+    page.get_by_role("link", name="Plan", exact=True).click()
+    log = page.get_by_role("region", name="Lines of the log")
+    expect(log.locator("#L199")).to_be_in_viewport()
+    expect(log.get_by_role("heading", name="Plan")).to_be_in_viewport()
+    expect(log.locator("#L1")).not_to_be_in_viewport()
+
+    page.get_by_role("searchbox", name="Search the log").fill("ING <B>IT")
+    page.get_by_role("button", name="Search", exact=True).click()
+    expect(page.get_by_text("99 lines with “ING <B>IT”.")).to_be_visible()
+    page.get_by_role("link", name="Line 150").click()
+    expect(log.locator("#L150")).to_be_in_viewport()
+    expect(log.locator("#L199")).not_to_be_in_viewport()
+    log.locator("#L151").click()
+    expect(log.locator("#L151")).to_be_in_viewport()
+    assert page.url.endswith("?line=151#L151")
+    # What is added does not move who reads a line.
+    write_log(run, "more\n" * 9)
+    expect(log.locator("#L306")).to_have_count(1)
+    expect(log.locator("#L151")).to_be_in_viewport()

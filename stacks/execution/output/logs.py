@@ -2,6 +2,7 @@
 
 import codecs
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from django.conf import settings
@@ -223,18 +224,19 @@ class Style:
         return " ".join(names)
 
 
-def as_html(text: str) -> SafeString:
-    """Return a chunk's text as HTML, its colors as classes."""
+def lines_as_html(text: str) -> Iterator[SafeString]:
+    """Yield the lines of a chunk as HTML, their colors as classes; a color goes on in the next."""
     style = Style()
-    parts: list[str] = []
-    for number, piece in enumerate(COLOR.split(text)):
-        if number % 2:
-            style = style.obey(piece)
-        elif piece and style.classes:
-            parts.append(format_html('<span class="{}">{}</span>', style.classes, piece))
-        else:
-            parts.append(escape(piece))
-    return mark_safe("".join(parts))  # noqa: S308 - each part is escaped above
+    for line in text.split("\n"):
+        parts: list[str] = []
+        for number, piece in enumerate(COLOR.split(line)):
+            if number % 2:
+                style = style.obey(piece)
+            elif piece and style.classes:
+                parts.append(format_html('<span class="{}">{}</span>', style.classes, piece))
+            else:
+                parts.append(escape(piece))
+        yield mark_safe("".join(parts))  # noqa: S308 - each part is escaped above
 
 
 def as_text(text: str) -> str:

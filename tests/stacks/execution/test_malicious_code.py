@@ -20,7 +20,7 @@ from pytest_django import Settings
 from accounts.models import User
 from stacks.execution import queue
 from stacks.execution.isolation.sandbox import sandbox
-from stacks.execution.output.logs import as_html, as_text
+from stacks.execution.output.logs import as_text, lines_as_html
 from stacks.execution.output.masking import MASK
 from stacks.execution.tools.backends import FILE
 from stacks.execution.tools.overridden import warnings_of_overridden
@@ -212,7 +212,8 @@ def test_nothing_that_a_terminal_or_a_page_obeys_is_left_of_the_output(
     assert "link" in text
     assert "title" not in text and "http://evil" not in text
     assert "\x1b[2J" not in text and "\x1bc" not in text and "\u202e" not in text
-    html = "".join(as_html(one) for one in run.log.values_list("text", flat=True))
+    texts = run.log.values_list("text", flat=True)
+    html = "".join(line for text in texts for line in lines_as_html(text))
     assert '<span class="log-red">red</span>' in html
     assert "&lt;script&gt;" in html and "<script" not in html
     assert "\x1b" not in html

@@ -13,13 +13,14 @@ from django.utils import timezone
 
 from accounts.models import User
 from core.transactions import DELETED_AT_ONCE
-from stacks.models import PlanFile, Run, RunAction, Stack, prune_runs
+from stacks.models import LogChunk, PlanFile, Run, RunAction, Stack, prune_runs
 from stacks.rules.states import Kind, State
-from stacks.runs.views import LOG_SHOWN
+from stacks.runs.log import LOG_SHOWN, MATCHES_SHOWN
 from tests.builders import make_plan, make_run, make_stack, write_log
 from vcs_integrations.models import Integration
 
 PAGE = "/stacks/network/runs/1/"
+Phase = LogChunk.Phase
 LIVE = {"HX-Request": "true"}
 MEGABYTE = 1024 * 1024
 ONE_TO_ADD = {"added": 1, "changed": 0, "destroyed": 0}
@@ -116,6 +117,92 @@ def test_the_download_has_no_colors(member: Client, run: Run) -> None:
     response = member.get(f"{PAGE}log.txt")
     assert response.content == b"red\n"
     assert response["Content-Type"] == "text/plain; charset=utf-8"
+
+
+def line(number: int) -> str:
+    """Return how the line with a number begins on a page."""
+    return f'<a id="L{number}" href="?line={number}#L{number}" tabindex="-1">{number}</a>'
+
+
+def test_lines_are_numbered_below_their_phases_and_colors_go_on(member: Client, run: Run) -> None:
+    write_log(run, "Fetching <b>it</b>\n", phase=Phase.FETCHING)
+    write_log(run, "\x1b[31mred\nstill\x1b[0m\n\x1b[1m", "cut", phase=Phase.INITIALIZING)
+    page = text(member.get(PAGE))
+    live = next_part(page)
+    for shown in (
+        '<h3 class="log-phase">Fetch</h3>', f"{line(1)}Fetching &lt;b&gt;it&lt;/b&gt; </span>",
+        '<h3 class="log-phase">Init</h3>', f'{line(2)}<span class="log-red">red</span>',
+        f'{line(3)}<span class="log-red">still</span>', f"{line(4)}cut ",
+        '<a href="?line=1#L1">Fetch</a> · <a href="?line=2#L2">Init</a></p>',
+    ):  # fmt: skip
+        assert shown in page, shown
+    assert "<b>it" not in page and page.count('id="L4"') == 1
+    write_log(run, " off\n", phase=Phase.INITIALIZING)
+    write_log(run, "Planning\n")
+    part = text(member.get(live, headers=LIVE))
+    assert '<span class="log-line"> off </span>' in part and 'id="L4"' not in part
+    assert '<h3 class="log-phase">Plan</h3>' in part and f"{line(5)}Planning" in part
+    assert ">Init</h3>" not in part
+    assert 'hx-swap-oob="true"' in part and '<a href="?line=5#L5">Plan</a></p>' in part
+    write_log(run, "more\n")
+    assert "oob" not in text(member.get(next_part(part), headers=LIVE))
+
+
+def test_a_link_to_a_line_shows_the_part_with_it(member: Client, run: Run) -> None:
+    write_log(run, *("x" * 63 + "\n" for _ in range(200)))
+    page = member.get(PAGE, {"line": "7"}).content.decode()
+    assert line(7) in page and line(200) in page and "after=200" in page
+    write_log(run, *(("x" * 63 + "\n") * 500 for _ in range(40)))
+    write_log(run, "y" * 30_000 + "\n" * 2000)
+    for number in (1, 200, 201, 9000, 20_200):
+        response = member.get(PAGE, {"line": number})
+        page = response.content.decode()
+        assert line(number) in page, number
+        assert len(page) < LOG_SHOWN + 50_000
+        assert ("Later lines are left out here" in page) == ("after=" not in page)
+        assert '">Plan</a></p>' in page
+    for number in (0, 22_000, 999_999_999):
+        assert "Lines of the log" in text(member.get(PAGE, {"line": number}))
+
+
+def test_a_log_is_searched_without_its_colors(member: Client, run: Run) -> None:
+    write_log(run, "Reading <one>\n", phase=Phase.INITIALIZING)
+    write_log(run, "nothing\nrea\x1b[31mding <two>\x1b[0m it\n")
+    page = text(member.get(PAGE, {"find": "READING <"}))
+    assert "2 lines with “READING &lt;”." in page
+    assert (
+        'href="?find=READING+%3C&amp;line=1#L1">Line 1</a> <span class="quiet">Init</span> '
+        "<code><mark>Reading &lt;</mark>one&gt;</code>"
+    ) in page
+    assert (
+        '#L3">Line 3</a> <span class="quiet">Plan</span> '
+        "<code><mark>reading &lt;</mark>two&gt; it</code>"
+    ) in page
+    page = text(member.get(PAGE, {"find": ".*"}))
+    assert "No line of the log has “.*”." in page and "<mark>" not in page
+    for nothing in ("\0", "a\nb", "\ud800".encode("utf-8", "surrogatepass"), "x" * 5000):
+        assert "No line of the log has" in text(member.get(PAGE, {"find": nothing}))
+    assert "of the log has" not in text(member.get(PAGE, {"find": ""}))
+    write_log(run, "many\n" * (MATCHES_SHOWN + 1))
+    page = text(member.get(PAGE, {"find": "many"}))
+    assert f"The first {MATCHES_SHOWN} lines with" in page
+    assert page.count("<mark>") == MATCHES_SHOWN
+
+
+def test_a_failed_run_leads_to_its_first_error(member: Client, run: Run) -> None:
+    jump = f'href="{PAGE}log/first-error/">Jump to the first error</a>'
+    assert jump not in text(member.get(PAGE))
+    assert member.get(f"{PAGE}log/first-error/")["Location"] == f"{PAGE}#log"
+    write_log(run, "Initializing\nthe word Error: in a line\n", phase=Phase.INITIALIZING)
+    box = "\x1b[31m│\x1b[0m \x1b[0m\x1b[1m"
+    write_log(run, f"╷\n{box}Warning: old\n╵\n╷\n{box}\x1b[31mError: \x1b[0mno such\n╵\n")
+    write_log(run, "Error: another\n")
+    Run.objects.update(state=State.FAILED, failure="The plan failed.", errors="Error: no such")
+    assert jump in text(member.get(PAGE))
+    answer = member.get(f"{PAGE}log/first-error/")
+    assert answer["Location"] == f"{PAGE}?line=7#L7"
+    assert f"{line(7)}" in text(member.get(answer["Location"]))
+    assert member.get("/stacks/network/runs/9/log/first-error/").status_code == 404
 
 
 @pytest.mark.parametrize("number", ["", "x", "-1", "9" * 30, "²"])

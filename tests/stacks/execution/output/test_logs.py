@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pytest_django import Settings
 
-from stacks.execution.output.logs import CHUNK, Log, Style, as_html, as_text
+from stacks.execution.output.logs import CHUNK, Log, Style, as_text, lines_as_html
 from stacks.execution.output.masking import MASK, Masker
 from stacks.execution.output.terminal import harmless
 from stacks.execution.tools.terraform import read_plan
@@ -124,23 +124,24 @@ def test_whatever_is_printed_nothing_but_text_and_colors_is_left(printed: str) -
     assert harmless(text) == text
     plain = as_text(text)
     assert not {"\x1b", "\x07", "\x00", "\x9b", "\u202e"} & set(plain)
-    html = str(as_html(text))
+    html = "".join(lines_as_html(text))
     assert "\x1b" not in html and "<a" not in html and "<b" not in html
 
 
 def test_colors_become_classes_and_go_on_in_the_next_chunk(run: Run) -> None:
-    html = as_html("a\x1b[1;32mb\x1b[39mc\x1b[0md\x1b[38;5;9me\x1b[m<")
-    assert html == (
-        'a<span class="log-green log-bold">b</span><span class="log-bold">c</span>de&lt;'
-    )
+    html = list(lines_as_html("a\x1b[1;32mb\n\x1b[39mc\x1b[0md\x1b[38;5;9me\x1b[m<"))
+    assert html == [
+        'a<span class="log-green log-bold">b</span>',
+        '<span class="log-bold">c</span>de&lt;',
+    ]
     log = Log(run, Masker([]))
     log.write(b"\x1b[31mred\n")
     log.flush()
     log.write(b"still red\x1b[0m\n")
     log.flush()
-    assert [as_html(one) for one in run.log.values_list("text", flat=True)] == [
-        '<span class="log-red">red\n</span>',
-        '<span class="log-red">still red</span>\n',
+    assert [[*lines_as_html(one)] for one in run.log.values_list("text", flat=True)] == [
+        ['<span class="log-red">red</span>', ""],
+        ['<span class="log-red">still red</span>', ""],
     ]
     assert Style().after("\x1b[4;2;91m").sequence == "\x1b[31;2;4m"
 
