@@ -59,6 +59,15 @@ class LabelLink:
     query: str
 
 
+@dataclass(frozen=True)
+class ShowLink:
+    """A condition that narrows the list, one of `SHOWS`; `query` is what the link says."""
+
+    text: str
+    is_chosen: bool
+    query: str
+
+
 @dataclass
 class Labels:
     """The labels of all stacks, whatever their case: how each is written, and who has it."""
@@ -86,6 +95,7 @@ class StackList:
     """A page of the list, and what leads on: `query` is the address's, without a page."""
 
     page: Page[Stack]
+    shows: list[ShowLink]
     labels: list[LabelLink]
     q: str
     chosen: list[str]
@@ -116,6 +126,10 @@ def stack_list_of(query: QueryDict) -> StackList:
     _add_runs(page)
     return StackList(
         page=page,
+        shows=[
+            ShowLink(words, key == show, _address(text, chosen, sort, key))
+            for key, words in SHOWS.items()
+        ],
         labels=_links(labels, text, chosen, sort, show),
         q=text,
         chosen=chosen,

@@ -24,7 +24,7 @@ from stacks.models.report import What, policy_name
 from stacks.module_registry import module_registry
 from stacks.overview.all_runs import runs_of_stack
 from stacks.overview.forms import ActivityFilter, StackRunFilter
-from stacks.overview.stack_list import SHOWS, SORTS, stack_list_of
+from stacks.overview.stack_list import SORTS, stack_list_of
 from stacks.sources.heads import read_head
 from vcs_integrations.models import Project
 
@@ -41,9 +41,7 @@ def stack_list(request: HtmxHttpRequest) -> HttpResponse:
     template = (
         "stacks/overview/stack_table.html" if request.htmx else "stacks/overview/stack_list.html"
     )
-    response = render(
-        request, template, {"list": stack_list_of(request.GET), "sorts": SORTS, "shows": SHOWS}
-    )
+    response = render(request, template, {"list": stack_list_of(request.GET), "sorts": SORTS})
     patch_vary_headers(response, ["HX-Request"])  # one address, a page and a part of it
     return response
 

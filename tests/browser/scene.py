@@ -638,6 +638,8 @@ def _stacks(scene: Scene) -> None:
     make_run(waits, 11, state=RunState.UNCONFIRMED)
     make_run(waits, 12)
     waits.drift_run = make_run(waits, 13, kind=Kind.DRIFT, drifted=2, changed_outputs=0)
+    waits.project_root = "environments/production/network"
+    waits.branch_gone_at = timezone.now()
     waits.save()
     scene.member("/stacks/?label=prod&sort=state")
 

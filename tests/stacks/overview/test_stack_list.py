@@ -1,6 +1,7 @@
 """The list of stacks: labels, order, what it shows of runs, and what it costs."""
 
 import re
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -8,6 +9,7 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
+from django.utils.html import escape
 
 from stacks.models import Run, Stack
 from stacks.rules.states import Kind, State
@@ -45,23 +47,54 @@ def listed(response: Any) -> list[str]:
     return [stack.name for stack in response.context["list"].page]
 
 
-def row_of(page: str, name: str) -> str:
+def cells_of(page: str, name: str) -> list[str]:
+    """Return the words of each cell in the row of a stack: it, its state, its code, its run."""
     rows: list[str] = re.findall(r"<tr>.*?</tr>", page)
     [found] = [row for row in rows if f"<strong>{name}</strong>" in row]
-    return " ".join(re.sub(r"<[^>]+>", " ", found).split())
+    cells: list[str] = re.findall(r"<td.*?</td>", found)
+    return [" ".join(re.sub(r"<[^>]+>", " ", cell).split()) for cell in cells]
 
 
 def test_each_stack_shows_its_newest_tracked_run_and_the_plan_that_waits(
     member: Client, several: None
 ) -> None:
+    Run.objects.update(moved_at=timezone.now() - timedelta(days=3))
     page = text(member.get(STACKS))
-    assert "1 Applied" in row_of(page, "Big")
-    assert "1 Failed" in row_of(page, "Cluster")
-    assert "2 Queued" in row_of(page, "Data")
-    assert "Run 1 waits" in row_of(page, "Data")
-    assert "no run yet" in row_of(page, "Alone")
-    assert 'href="/stacks/data/runs/1/"' in page
-    assert "Run 1 waits" not in row_of(page, "Cluster")
+    shown = {name: cells_of(page, name)[1::2] for name in ("Big", "Cluster", "Data", "Alone")}
+    assert shown == {
+        "Big": ["Applied", "Run 1 3 d ago"],
+        "Cluster": ["Failed", "Run 1 3 d ago"],
+        "Data": ["Queued Run 1 waits", "Run 2 3 d ago"],
+        "Alone": ["No run yet", ""],
+    }
+    assert 'href="/stacks/data/runs/1/">Run 1 waits</a>' in page
+    assert 'href="/stacks/data/runs/2/" aria-label="Run 2 of Data">Run 2</a>' in page
+
+
+def test_a_row_says_where_the_code_of_its_stack_is_and_leads_to_it(
+    member: Client, several: None
+) -> None:
+    Stack.objects.filter(name="Big").update(project_root="envs/prod", branch="release")
+    page = text(member.get(STACKS))
+    assert cells_of(page, "Big")[2] == "Web/tools envs/prod release"
+    assert cells_of(page, "Data")[2] == "Web/tools main"
+    assert '<a class="row-link" href="/stacks/big/"><strong>Big</strong></a>' in page
+    assert cells_of(page, "Big")[0] == "Big prod Europa"
+
+
+def test_links_count_the_stacks_and_narrow_them_by_their_condition(
+    member: Client, several: None
+) -> None:
+    page = text(member.get(f"{STACKS}?label=prod&sort=run"))
+    assert "<p>3 stacks</p>" in page
+    assert 'href="/stacks/?label=prod&amp;sort=run" aria-current="true">All stacks</a>' in page
+    waiting = "/stacks/?label=prod&sort=run&show=waiting"
+    assert f'href="{escape(waiting)}">A plan waits</a>' in page
+    assert listed(member.get(waiting)) == ["Data"]
+    page = text(member.get(waiting))
+    assert "<p>1 stack</p>" in page
+    assert f'href="{escape(waiting)}" aria-current="true">A plan waits</a>' in page
+    assert '<input type="hidden" name="show" value="waiting">' in page
 
 
 @pytest.mark.parametrize(
@@ -104,8 +137,8 @@ def test_the_list_says_which_stacks_have_drift(member: Client, several: None) ->
         stack.drift_run = make_run(stack, 9, kind=Kind.DRIFT, drifted=drifted, changed_outputs=0)
         stack.save()
     page = text(member.get(STACKS))
-    assert "Drift" in row_of(page, "Big")
-    assert page.count(">Drift</a>") == 1
+    assert cells_of(page, "Big")[0] == "Big Drift prod Europa"
+    assert page.count(" Drift</a>") == 1
     assert 'href="/stacks/big/runs/9/" title="2 resources changed outside"' in page
 
 
@@ -119,15 +152,17 @@ def test_no_query_breaks_the_list(member: Client, several: None, value: str) -> 
     assert member.get(STACKS, {"label": [f"label-{n}" for n in range(500)]}).status_code == 200
 
 
-def test_five_hundred_stacks_cost_as_many_queries_as_ten(
+def test_five_hundred_stacks_cost_as_many_queries_as_ten_and_fit_a_page(
     member: Client, repository: Repository
 ) -> None:
     queries = ["", "?sort=run", "?sort=state", "?label=label-1&q=stack", "?page=2"]
     grow(repository, 1, 10)
-    few = [cost(member, query) for query in queries]
+    few = [cost(member, query)[0] for query in queries]
     grow(repository, 11, 500)
-    assert [cost(member, query) for query in queries] == few
+    many, sizes = zip(*(cost(member, query) for query in queries), strict=True)
+    assert list(many) == few
     assert max(few) <= 12
+    assert max(sizes) <= 150_000
     assert len(listed(member.get(STACKS))) == 50
 
 
@@ -139,6 +174,7 @@ def grow(repository: Repository, first: int, last: int) -> None:
             slug=f"stack-{number}",
             repository=repository,
             branch="main",
+            project_root=f"environments/production/{number}",
             labels=[f"label-{number % 40}", "all"],
             search_text=f"stack {number}",
             head_sha="f" * 40,
@@ -158,7 +194,9 @@ def grow(repository: Repository, first: int, last: int) -> None:
     Stack.objects.bulk_update(stacks, ["drift_run"], batch_size=100)
 
 
-def cost(client: Client, query: str) -> int:
+def cost(client: Client, query: str) -> tuple[int, int]:
+    """Return the queries of a page of the list, and its size in bytes."""
     with CaptureQueriesContext(connection) as captured:
-        assert client.get(f"{STACKS}{query}").status_code == 200
-    return len(captured)
+        response = client.get(f"{STACKS}{query}")
+    assert response.status_code == 200
+    return len(captured), len(response.content)

@@ -5,7 +5,6 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-import time_machine
 from django.test import Client
 from django.utils import timezone
 
@@ -92,20 +91,15 @@ def test_a_search_by_htmx_gets_the_table_alone(member: Client, several: None) ->
     assert "<table" in part
 
 
-def test_the_list_says_how_old_a_head_is(
+def test_the_page_says_how_old_the_head_is(
     member: Client, stack: Stack, repository: Repository
 ) -> None:
-    assert "not read yet" in text(member.get("/stacks/"))
     sha = repository.push({"b.tf": "2"})
     member.post(f"{STACK}head/")
-    read_at = Stack.objects.get().head_read_at
-    assert read_at
-    with time_machine.travel(read_at, tick=False):
-        page = text(member.get("/stacks/"))
-    assert sha[:8] in page
-    assert ">just now</time>" in page
     Stack.objects.update(head_read_at=timezone.now() - timedelta(days=3))
-    assert "3 d ago</time>" in text(member.get("/stacks/")).replace("\xa0", " ")
+    page = text(member.get(STACK)).replace("\xa0", " ")
+    assert sha[:8] in page
+    assert "3 d ago</time>" in page
 
 
 def test_the_list_is_empty_at_first_and_says_what_to_do(member: Client, db: None) -> None:
@@ -233,7 +227,7 @@ def test_a_branch_that_is_gone_is_said_and_forgotten_when_it_is_back(
     assert gone_at
     member.post(f"{STACK}head/")
     assert Stack.objects.get().branch_gone_at == gone_at
-    assert "Branch gone" in text(member.get("/stacks/"))
+    assert "Branch gone</span>" in text(member.get("/stacks/"))
     repository.push({"c": "1"}, branch="feature/network")
     assert "The branch is gone." not in text(member.post(f"{STACK}head/", follow=True))
 
@@ -387,7 +381,7 @@ def test_a_detached_stack_stays_with_a_banner(
     assert "This stack is detached." in page
     assert f'href="{STACK}source/"' in page
     assert ">Refresh</button>" not in page
-    assert ">Detached</span>" in text(member.get("/stacks/"))
+    assert "Detached</span>" in text(member.get("/stacks/"))
     before = len(emulator.requests)
     assert member.post(f"{STACK}head/").status_code == 302
     assert len(emulator.requests) == before
