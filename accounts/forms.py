@@ -71,7 +71,8 @@ class AddPersonForm(UserCreationForm[User]):
         label="Role",
         choices=Role.choices,
         initial=Role.MEMBER,
-        help_text="Members create stacks; admins also link organizations and manage people.",
+        help_text="Viewers only read; members create and run stacks; admins also link "
+        "organizations and manage people.",
     )
 
     class Meta:

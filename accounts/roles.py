@@ -1,9 +1,11 @@
-"""The two roles, and the rule that every page needs one.
+"""The three roles, and the rule that every page needs one.
 
 A person's role is the group of that name; a superuser counts as admin. Django's
 SignInRequiredMiddleware asks strangers to sign in; RoleRequiredMiddleware turns away
-whoever is signed in without a role. A view that is open to everyone signed in says so
-with `@role_not_required`, one that only admins may use with `@admin_required`.
+whoever is signed in without a role, and lets viewers read and change nothing. A view that is open
+to everyone signed in says so with `@role_not_required`, one that only admins may use with
+`@admin_required`, one that viewers may not even open, as it is only a form, with `@members_only`,
+and one with which each person changes what is their own with `@about_oneself`.
 """
 
 from collections.abc import Callable
@@ -25,13 +27,15 @@ from accounts.models import User
 
 P = ParamSpec("P")
 R = TypeVar("R", bound=HttpRequest)
+V = TypeVar("V", bound=Callable[..., HttpResponseBase])
 
 
 class Role(TextChoices):
-    """The names of the groups that give a role."""
+    """The names of the groups that give a role; who is in several has the first."""
 
     ADMIN = "admin", "Admin"
     MEMBER = "member", "Member"
+    VIEWER = "viewer", "Viewer"
 
 
 def with_role(people: QuerySet[User]) -> QuerySet[User]:
@@ -65,6 +69,11 @@ def is_admin(request: HttpRequest) -> bool:
     return role_of(request.user) == Role.ADMIN
 
 
+def may_change(request: HttpRequest) -> bool:
+    """Say whether the person asking is a member or an admin; viewers only read."""
+    return role_of(request.user) in {Role.ADMIN, Role.MEMBER}
+
+
 def admin_required(
     view: Callable[Concatenate[R, P], HttpResponseBase],
 ) -> Callable[Concatenate[R, P], HttpResponseBase]:
@@ -84,6 +93,18 @@ def role_not_required(
 ) -> Callable[Concatenate[HttpRequest, P], HttpResponse]:
     """Open a view to everyone who is signed in, with or without a role."""
     view.role_required = False  # type: ignore[attr-defined]
+    return view
+
+
+def members_only(view: V) -> V:
+    """Keep viewers out of a view that shows only a form, or what a form offers."""
+    view.members_only = True  # type: ignore[attr-defined]
+    return view
+
+
+def about_oneself(view: V) -> V:
+    """Let viewers, too, change something with a view: what is their own."""
+    view.is_about_oneself = True  # type: ignore[attr-defined]
     return view
 
 
@@ -112,7 +133,10 @@ def _page_of(request: HttpRequest) -> str:
 
 
 class RoleRequiredMiddleware(MiddlewareMixin):
-    """Turn away whoever is signed in without a role, unless the view is open to them."""
+    """Turn away whoever is signed in without a role, unless the view is open to them.
+
+    Viewers are turned away from whatever is no reading, whether or not a view knows of them.
+    """
 
     def process_view(
         self, request: HttpRequest, view: Callable[..., HttpResponse], args: Any, kwargs: Any
@@ -120,14 +144,31 @@ class RoleRequiredMiddleware(MiddlewareMixin):
         open_to_strangers = not getattr(view, "login_required", True)
         if open_to_strangers or not getattr(view, "role_required", True):
             return
-        if role_of(request.user) is None:
+        role = role_of(request.user)
+        if role is None:
             raise PermissionDenied(
                 "You are signed in, but you have no role yet. "
                 "Ask an admin of Stackhook to make you a member."
             )
+        if role == Role.VIEWER and not _is_for_viewers(request, view):
+            raise PermissionDenied(
+                "Viewers can read everything that members read, but change nothing. "
+                "Ask an admin of Stackhook to make you a member."
+            )
+
+
+def _is_for_viewers(request: HttpRequest, view: Callable[..., HttpResponse]) -> bool:
+    if getattr(view, "is_about_oneself", False):
+        return True
+    return request.method in {"GET", "HEAD"} and not getattr(view, "members_only", False)
 
 
 def role_of_user(request: HttpRequest) -> dict[str, bool]:
-    """Return for templates whether the person asking has a role and whether it is admin."""
-    role = role_of(request.user) if hasattr(request, "user") else None
-    return {"has_role": role is not None, "is_admin": role == Role.ADMIN}
+    """Return for templates what the person asking may: read, change things, be an admin."""
+    if not hasattr(request, "user"):
+        return {"has_role": False, "may_change": False, "is_admin": False}
+    return {
+        "has_role": role_of(request.user) is not None,
+        "may_change": may_change(request),
+        "is_admin": is_admin(request),
+    }

@@ -35,19 +35,18 @@ def linked_organizations() -> list[Integration]:
 
 
 def next_steps(
-    integrations: list[Integration], *, has_stacks: bool, has_runs: bool, reader_is_admin: bool
+    integrations: list[Integration],
+    *,
+    has_stacks: bool,
+    has_runs: bool,
+    reader_is_admin: bool,
+    reader_may_change: bool,
 ) -> list[Step]:
     """Return the steps; none once all are done. Only the next one has a button."""
     steps = [
         _link(bool(integrations), reader_is_admin),
         _create_hooks(integrations, reader_is_admin),
-        Step(
-            "Create a stack",
-            "Choose a repository and a branch; a stack follows them.",
-            has_stacks,
-            reverse("stacks:create"),
-            "Create the first stack",
-        ),
+        _create_stack(has_stacks, reader_may_change),
         Step(
             "Start the first run",
             "Push to the branch, open a pull request, or open the stack and trigger a run.",
@@ -78,6 +77,14 @@ def _create_hooks(integrations: list[Integration], reader_is_admin: bool) -> Ste
     url = f"{integrations[0].get_absolute_url()}#hooks"
     text += " Stackhook creates them and keeps them working."
     return Step("Create hooks", text, is_done, url, "Create hooks")
+
+
+def _create_stack(is_done: bool, reader_may_change: bool) -> Step:
+    heading = "Create a stack"
+    if not reader_may_change:
+        return Step(heading, "A member chooses a repository and a branch.", is_done)
+    text = "Choose a repository and a branch; a stack follows them."
+    return Step(heading, text, is_done, reverse("stacks:create"), "Create the first stack")
 
 
 def _has_hooks(integration: Integration) -> bool:

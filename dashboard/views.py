@@ -4,7 +4,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
-from accounts.roles import is_admin
+from accounts.roles import is_admin, may_change
 from dashboard.first_steps import linked_organizations, next_steps
 from dashboard.health import attention
 from dashboard.inbox import read_inbox
@@ -28,6 +28,7 @@ def home(request: HttpRequest) -> HttpResponse:
             has_stacks=bool(counts["all"]),
             has_runs=bool(inbox.last),
             reader_is_admin=reader_is_admin,
+            reader_may_change=may_change(request),
         ),
     }
     return render(request, "dashboard/home.html", context)

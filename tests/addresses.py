@@ -56,7 +56,7 @@ from vcs_integrations.models import (
     Verdict,
 )
 
-ROLES = ("admin", "superuser", "member", "no role", "stranger")
+ROLES = ("admin", "superuser", "member", "viewer", "no role", "stranger")
 
 
 def routes() -> list[str]:
@@ -253,6 +253,7 @@ def clients() -> dict[str, Client]:
         "admin": make_person("anna", Role.ADMIN),
         "superuser": User.objects.create_superuser("root"),
         "member": make_person("mike", Role.MEMBER),
+        "viewer": make_person("vera", Role.VIEWER),
         "no role": make_person("nora", None),
     }
     return {role: signed_in(person) for role, person in people.items()} | {"stranger": over_https()}

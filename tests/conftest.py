@@ -67,6 +67,12 @@ def bob(db: None) -> User:
 
 
 @pytest.fixture
+def vera(db: None) -> User:
+    """A viewer."""
+    return make_person("vera", Role.VIEWER)
+
+
+@pytest.fixture
 def charlie(db: None) -> User:
     """Somebody who can sign in and has no role."""
     return make_person("charlie", None)

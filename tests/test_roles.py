@@ -1,5 +1,6 @@
 """Who may do what, on every URL; the list of URLs comes from the resolver."""
 
+import re
 from typing import Any
 
 import pytest
@@ -22,22 +23,24 @@ SIGN_IN = "redirect to sign-in"
 REFUSED = "403"
 NO_METHOD = "405"
 
-Row = tuple[str, str, str, str, str]
-# What happens to admin, superuser, member, signed-in without role, stranger
-MEMBERS: Row = (PAGE, PAGE, PAGE, REFUSED, SIGN_IN)
-MEMBERS_DO: Row = (DONE, DONE, DONE, REFUSED, SIGN_IN)
-ADMINS: Row = (PAGE, PAGE, REFUSED, REFUSED, SIGN_IN)
-ADMINS_DO: Row = (DONE, DONE, REFUSED, REFUSED, SIGN_IN)
-NOBODY: Row = (NO_METHOD, NO_METHOD, NO_METHOD, REFUSED, SIGN_IN)
-SIGNED_IN: Row = (PAGE, PAGE, PAGE, PAGE, SIGN_IN)
-SIGN_OUT: Row = (DONE, DONE, DONE, DONE, SIGN_IN)
-NO_SIGN_OUT: Row = (NO_METHOD, NO_METHOD, NO_METHOD, NO_METHOD, SIGN_IN)
-SIGNING_IN: Row = (DONE, DONE, DONE, DONE, PAGE)
-OPEN: Row = (PAGE, PAGE, PAGE, PAGE, PAGE)
-OPEN_NOT: Row = (NO_METHOD, NO_METHOD, NO_METHOD, NO_METHOD, NO_METHOD)
-PASSWORD_NEEDED: Row = ("401", "401", "401", "401", "401")
-PASSWORD_OR_ROLE: Row = (DONE, DONE, DONE, "401", "401")
-OF_SOMEBODY_ELSE: Row = ("404", "404", "404", REFUSED, SIGN_IN)
+Row = tuple[str, str, str, str, str, str]
+# What happens to admin, superuser, member, viewer, signed-in without role, stranger
+READERS: Row = (PAGE, PAGE, PAGE, PAGE, REFUSED, SIGN_IN)
+READERS_DO: Row = (DONE, DONE, DONE, DONE, REFUSED, SIGN_IN)
+MEMBERS: Row = (PAGE, PAGE, PAGE, REFUSED, REFUSED, SIGN_IN)
+MEMBERS_DO: Row = (DONE, DONE, DONE, REFUSED, REFUSED, SIGN_IN)
+ADMINS: Row = (PAGE, PAGE, REFUSED, REFUSED, REFUSED, SIGN_IN)
+ADMINS_DO: Row = (DONE, DONE, REFUSED, REFUSED, REFUSED, SIGN_IN)
+NOBODY: Row = (NO_METHOD, NO_METHOD, NO_METHOD, REFUSED, REFUSED, SIGN_IN)
+SIGNED_IN: Row = (PAGE, PAGE, PAGE, PAGE, PAGE, SIGN_IN)
+SIGN_OUT: Row = (DONE, DONE, DONE, DONE, DONE, SIGN_IN)
+NO_SIGN_OUT: Row = (NO_METHOD, NO_METHOD, NO_METHOD, NO_METHOD, NO_METHOD, SIGN_IN)
+SIGNING_IN: Row = (DONE, DONE, DONE, DONE, DONE, PAGE)
+OPEN: Row = (PAGE, PAGE, PAGE, PAGE, PAGE, PAGE)
+OPEN_NOT: Row = (NO_METHOD, NO_METHOD, NO_METHOD, NO_METHOD, NO_METHOD, NO_METHOD)
+PASSWORD_NEEDED: Row = ("401", "401", "401", "401", "401", "401")
+PASSWORD_OR_ROLE: Row = (DONE, DONE, DONE, DONE, "401", "401")
+OF_SOMEBODY_ELSE: Row = ("404", "404", "404", "404", REFUSED, SIGN_IN)
 
 VCS = "settings/vcs-providers/"
 REGISTERED = "registry/v1/modules/<slug:namespace>/<slug:name>/<slug:system>/"
@@ -46,16 +49,16 @@ MODULE = "modules/<slug:namespace>/<slug:name>/<slug:system>/"
 VERSION = f"{MODULE}versions/<str:version_number>/"
 # Route: what GET does, what an empty POST does
 EXPECTED: dict[str, tuple[Row, Row]] = {
-    "": (MEMBERS, NOBODY),
+    "": (READERS, NOBODY),
     ".well-known/terraform.json": (OPEN, OPEN_NOT),
-    "account/notifications/": (MEMBERS, MEMBERS),
-    "account/notifications/<int:subscription_pk>/remove/": (MEMBERS_DO, OF_SOMEBODY_ELSE),
+    "account/notifications/": (READERS, READERS),
+    "account/notifications/<int:subscription_pk>/remove/": (READERS_DO, OF_SOMEBODY_ELSE),
     "healthz": (OPEN, OPEN_NOT),
     "password/": (SIGNED_IN, SIGNED_IN),
-    "settings/": (MEMBERS, NOBODY),
-    "settings/environments/": (MEMBERS, NOBODY),
+    "settings/": (READERS, NOBODY),
+    "settings/environments/": (READERS, NOBODY),
     "settings/environments/new/": (ADMINS, ADMINS),
-    SHARED: (MEMBERS, NOBODY),
+    SHARED: (READERS, NOBODY),
     f"{SHARED}edit/": (ADMINS, ADMINS),
     f"{SHARED}labels/": (ADMINS, ADMINS_DO),
     f"{SHARED}delete/": (ADMINS, ADMINS_DO),
@@ -76,7 +79,7 @@ EXPECTED: dict[str, tuple[Row, Row]] = {
     "settings/notifications/<int:channel_pk>/delete/": (ADMINS, ADMINS_DO),
     "settings/notifications/log/": (ADMINS, NOBODY),
     "settings/notifications/log/<int:message_pk>/resend/": (ADMINS_DO, ADMINS_DO),
-    VCS: (MEMBERS, NOBODY),
+    VCS: (READERS, NOBODY),
     f"{VCS}<int:pk>/": (ADMINS, NOBODY),
     f"{VCS}<int:pk>/deliveries/": (ADMINS, NOBODY),
     f"{VCS}<int:pk>/notices/": (ADMINS, NOBODY),
@@ -102,60 +105,60 @@ EXPECTED: dict[str, tuple[Row, Row]] = {
     f"{VCS}<int:pk>/test/": (ADMINS_DO, ADMINS_DO),
     f"{VCS}<int:pk>/unlink/": (ADMINS, ADMINS_DO),
     f"{VCS}<slug:provider_slug>/set-up/": (ADMINS, ADMINS),
-    "modules/": (MEMBERS, NOBODY),
+    "modules/": (READERS, NOBODY),
     "modules/new/": (MEMBERS, MEMBERS),
-    MODULE: (MEMBERS, NOBODY),
-    f"{MODULE}versions/": (MEMBERS, NOBODY),
-    f"{MODULE}activity/": (MEMBERS, NOBODY),
-    f"{MODULE}stacks/": (MEMBERS, NOBODY),
-    f"{MODULE}pull-requests/<int:pull_number>/": (MEMBERS, NOBODY),
-    f"{MODULE}pull-requests/<int:pull_number>/plan-rest/": (MEMBERS_DO, MEMBERS_DO),
+    MODULE: (READERS, NOBODY),
+    f"{MODULE}versions/": (READERS, NOBODY),
+    f"{MODULE}activity/": (READERS, NOBODY),
+    f"{MODULE}stacks/": (READERS, NOBODY),
+    f"{MODULE}pull-requests/<int:pull_number>/": (READERS, NOBODY),
+    f"{MODULE}pull-requests/<int:pull_number>/plan-rest/": (READERS_DO, MEMBERS_DO),
     f"{MODULE}edit/": (MEMBERS, MEMBERS),
     f"{MODULE}delete/": (ADMINS, ADMINS_DO),
-    VERSION: (MEMBERS, NOBODY),
+    VERSION: (READERS, NOBODY),
     f"{VERSION}yank/": (ADMINS, ADMINS),
     f"{VERSION}restore/": (ADMINS_DO, ADMINS_DO),
     "registry/archives/<str:signed>": (OPEN, OPEN_NOT),
     f"{REGISTERED}versions": (PASSWORD_NEEDED, OPEN_NOT),
     f"{REGISTERED}<str:version_number>/download": (PASSWORD_NEEDED, OPEN_NOT),
-    f"{MODULE}checks/<str:sha>/": (MEMBERS, NOBODY),
-    f"{MODULE}checks/<str:sha>/again/": (MEMBERS_DO, MEMBERS_DO),
-    "runs/": (MEMBERS, NOBODY),
+    f"{MODULE}checks/<str:sha>/": (READERS, NOBODY),
+    f"{MODULE}checks/<str:sha>/again/": (READERS_DO, MEMBERS_DO),
+    "runs/": (READERS, NOBODY),
     "sign-in/": (SIGNING_IN, SIGNING_IN),
     "sign-out/": (NO_SIGN_OUT, SIGN_OUT),
-    "stacks/": (MEMBERS, NOBODY),
-    "stacks/<slug:slug>/": (MEMBERS, NOBODY),
-    "stacks/<slug:slug>/activity/": (MEMBERS, NOBODY),
+    "stacks/": (READERS, NOBODY),
+    "stacks/<slug:slug>/": (READERS, NOBODY),
+    "stacks/<slug:slug>/activity/": (READERS, NOBODY),
     "stacks/<slug:slug>/arguments/": (MEMBERS, MEMBERS_DO),
     "stacks/<slug:slug>/backend/": (MEMBERS, MEMBERS),
     "stacks/<slug:slug>/behavior/": (MEMBERS, MEMBERS_DO),
     "stacks/<slug:slug>/delete/": (MEMBERS, MEMBERS_DO),
     "stacks/<slug:slug>/edit/": (MEMBERS, MEMBERS),
-    "stacks/<slug:slug>/dependencies/": (MEMBERS, NOBODY),
+    "stacks/<slug:slug>/dependencies/": (READERS, NOBODY),
     "stacks/<slug:slug>/dependencies/add/": (MEMBERS, MEMBERS),
-    "stacks/<slug:slug>/dependencies/<int:dependency_pk>/remove/": (MEMBERS_DO, MEMBERS_DO),
+    "stacks/<slug:slug>/dependencies/<int:dependency_pk>/remove/": (READERS_DO, MEMBERS_DO),
     "stacks/<slug:slug>/dependencies/readers/add/": (ADMINS, ADMINS),
     "stacks/<slug:slug>/dependencies/readers/<int:grant_pk>/remove/": (ADMINS_DO, ADMINS_DO),
-    "stacks/<slug:slug>/environment/": (MEMBERS, MEMBERS),
+    "stacks/<slug:slug>/environment/": (READERS, MEMBERS),
     "stacks/<slug:slug>/environment/add-file/": (MEMBERS, MEMBERS),
     "stacks/<slug:slug>/environment/attach/": (ADMINS, ADMINS),
     "stacks/<slug:slug>/environment/detach/<int:environment_pk>/": (ADMINS, ADMINS_DO),
     "stacks/<slug:slug>/environment/<int:variable_pk>/": (MEMBERS, MEMBERS),
     "stacks/<slug:slug>/environment/<int:variable_pk>/remove/": (MEMBERS, MEMBERS_DO),
     "stacks/<slug:slug>/forks/<slug:sha>/": (MEMBERS, MEMBERS_DO),
-    "stacks/<slug:slug>/head/": (MEMBERS_DO, MEMBERS_DO),
-    "stacks/<slug:slug>/modules/": (MEMBERS, ADMINS),
-    "stacks/<slug:slug>/plan-older/": (MEMBERS_DO, MEMBERS_DO),
+    "stacks/<slug:slug>/head/": (READERS_DO, MEMBERS_DO),
+    "stacks/<slug:slug>/modules/": (READERS, ADMINS),
+    "stacks/<slug:slug>/plan-older/": (READERS_DO, MEMBERS_DO),
     "stacks/<slug:slug>/runs/new/": (MEMBERS, MEMBERS),
-    "stacks/<slug:slug>/runs/<int:number>/": (MEMBERS, NOBODY),
-    "stacks/<slug:slug>/runs/<int:number>/act/": (MEMBERS_DO, MEMBERS_DO),
+    "stacks/<slug:slug>/runs/<int:number>/": (READERS, NOBODY),
+    "stacks/<slug:slug>/runs/<int:number>/act/": (READERS_DO, MEMBERS_DO),
     "stacks/<slug:slug>/runs/<int:number>/confirm/": (MEMBERS_DO, NOBODY),
-    "stacks/<slug:slug>/runs/<int:number>/log.txt": (MEMBERS, NOBODY),
-    "stacks/<slug:slug>/runs/<int:number>/log/": (MEMBERS_DO, NOBODY),
-    "stacks/<slug:slug>/runs/<int:number>/log/first-error/": (MEMBERS_DO, NOBODY),
-    "stacks/<slug:slug>/runs/<int:number>/plan/": (MEMBERS, NOBODY),
-    "stacks/<slug:slug>/runs/<int:number>/plan/<int:change>/": (MEMBERS, NOBODY),
-    "stacks/<slug:slug>/schedules/": (MEMBERS, MEMBERS),
+    "stacks/<slug:slug>/runs/<int:number>/log.txt": (READERS, NOBODY),
+    "stacks/<slug:slug>/runs/<int:number>/log/": (READERS_DO, NOBODY),
+    "stacks/<slug:slug>/runs/<int:number>/log/first-error/": (READERS_DO, NOBODY),
+    "stacks/<slug:slug>/runs/<int:number>/plan/": (READERS, NOBODY),
+    "stacks/<slug:slug>/runs/<int:number>/plan/<int:change>/": (READERS, NOBODY),
+    "stacks/<slug:slug>/schedules/": (READERS, MEMBERS),
     "stacks/<slug:slug>/schedules/<int:schedule_pk>/": (MEMBERS, MEMBERS),
     "stacks/<slug:slug>/schedules/<int:schedule_pk>/remove/": (MEMBERS, MEMBERS_DO),
     "stacks/<slug:slug>/source/": (MEMBERS, MEMBERS),
@@ -164,14 +167,14 @@ EXPECTED: dict[str, tuple[Row, Row]] = {
     "stacks/<slug:slug>/state/unlock/": (ADMINS, ADMINS_DO),
     "stacks/<slug:slug>/state/upload/": (ADMINS_DO, ADMINS_DO),
     "stacks/<slug:slug>/state/upload/confirm/": (ADMINS_DO, ADMINS_DO),
-    "stacks/<slug:slug>/state/versions/": (MEMBERS, NOBODY),
+    "stacks/<slug:slug>/state/versions/": (READERS, NOBODY),
     "stacks/<slug:slug>/state/versions/<int:version>/": (ADMINS, NOBODY),
     "stacks/<slug:slug>/state/versions/<int:version>/restore/": (ADMINS_DO, ADMINS_DO),
     "stacks/new/": (MEMBERS, MEMBERS),
     "stacks/new/branches/": (MEMBERS, NOBODY),
     "stacks/new/repositories/": (MEMBERS, NOBODY),
-    "tokens/": (MEMBERS, MEMBERS),
-    "tokens/<int:token_pk>/revoke/": (MEMBERS_DO, OF_SOMEBODY_ELSE),
+    "tokens/": (READERS, READERS),
+    "tokens/<int:token_pk>/revoke/": (READERS_DO, OF_SOMEBODY_ELSE),
     "webhooks/<slug:provider_slug>/<str:endpoint>": (OPEN_NOT, PASSWORD_NEEDED),
     "webhooks/<slug:provider_slug>/<str:endpoint>/": (OPEN_NOT, PASSWORD_NEEDED),
 }
@@ -346,6 +349,28 @@ def test_an_admin_sees_all_of_an_integration(world: World, admin: Client) -> Non
     assert world.integration.endpoint_url in page
     for shown in ("Webhook password", ">Test<", ">Edit<", ">Unlink<", ">Reveal<", ">Set up<"):
         assert shown in page, shown
+
+
+def test_a_viewer_is_offered_nothing_that_they_may_not_do(world: World, vera: User) -> None:
+    viewer = signed_in(vera)
+    own = {"password/", "tokens/", "account/notifications/"}
+    pages = {
+        world.path(route): route in own
+        for route, (get, _) in EXPECTED.items()
+        if get[ROLES.index("viewer")] == PAGE and get[-1] == SIGN_IN
+    }
+    pages[f"/stacks/{world.detached.slug}/"] = False
+    links: set[str] = set()
+    for path, is_own in pages.items():
+        page = viewer.get(path).getvalue().decode()
+        assert "hx-post" not in page, path
+        forms = re.findall(r'<form[^>]*method="post".*?</form>', page, re.DOTALL)
+        with_button = [form for form in forms if "<button" in form]
+        assert is_own or [form for form in with_button if "/sign-out/" not in form] == [], path
+        links |= {part.split('"')[0] for part in page.split('href="/')[1:]}
+    for link in links:
+        if not link.startswith("static/"):
+            assert viewer.get(f"/{link}").status_code == 200, link
 
 
 def test_a_member_is_led_to_no_page_they_may_not_open(world: World, member: Client) -> None:

@@ -13,7 +13,7 @@ from django.views.decorators.http import require_http_methods
 
 from accounts.audit.records import Verb, record
 from accounts.models import PersonalToken, User
-from accounts.roles import admin_required
+from accounts.roles import about_oneself, admin_required
 from accounts.tokens.forms import TokenForm
 from accounts.tokens.records import create_token, revoke
 from accounts.tokens.registry_host import host_of, token_variable, why_unusable
@@ -23,6 +23,7 @@ ON_A_PAGE = 50
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
+@about_oneself
 def tokens(request: HttpRequest) -> HttpResponse:
     """One's own tokens. A new one is in the answer to its form, and never shown again."""
     person = cast(User, request.user)
@@ -51,6 +52,7 @@ def _own_page(token_pk: int) -> str:
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
+@about_oneself
 @post_or_redirect(_own_page)
 def revoke_token(request: HttpRequest, token_pk: int) -> HttpResponse:
     """Revoke one of one's own tokens."""

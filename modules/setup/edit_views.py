@@ -10,7 +10,7 @@ from django.utils import timezone
 from django.views.decorators.http import require_http_methods
 
 from accounts.audit.records import Verb, record
-from accounts.roles import admin_required
+from accounts.roles import admin_required, members_only
 from modules.deciding.moved_tags import notify_of_move, withdraw_notice_of_move
 from modules.impact.uses import users_of
 from modules.models import Module, ModuleVersion, VersionsFrom
@@ -26,6 +26,7 @@ SOURCE = {"branch", "folder"}
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
+@members_only
 def edit_module(request: HttpRequest, namespace: str, name: str, system: str) -> HttpResponse:
     found = found_module(namespace, name, system)
     form = EditModuleForm(request.POST if request.method == "POST" else None, found)

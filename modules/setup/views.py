@@ -8,6 +8,7 @@ from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods
 
 from accounts.audit.records import Verb, record
+from accounts.roles import members_only
 from modules.models import Module
 from modules.setup.forms import ADDRESS_TAKEN, ModuleSourceForm, NameModuleForm, PublishForm
 from modules.setup.suggestions import SUGGESTED_FOR, with_suggestions
@@ -24,6 +25,7 @@ STEPS: tuple[type[StepForm], ...] = (ModuleSourceForm, NameModuleForm, PublishFo
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
+@members_only
 def create_module(request: HttpRequest) -> HttpResponse:
     """Go step by step, as a stack is created; every request carries what was typed in all steps."""
     if not Integration.objects.usable().exists():

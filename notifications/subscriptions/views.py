@@ -10,6 +10,7 @@ from django.urls import reverse
 from django.views.decorators.http import require_http_methods
 
 from accounts.models import User
+from accounts.roles import about_oneself
 from core.http import post_or_redirect
 from core.keyset import is_key
 from notifications.models import Event, Subscription
@@ -17,6 +18,7 @@ from notifications.subscriptions.forms import ALL, SubscriptionForm
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
+@about_oneself
 def subscriptions(request: HttpRequest) -> HttpResponse:
     """One's own, and a form that adds one or changes the events of one; `?stack=` selects one."""
     person = cast(User, request.user)
@@ -45,6 +47,7 @@ def _own_page(subscription_pk: int) -> str:
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
+@about_oneself
 @post_or_redirect(_own_page)
 def remove(request: HttpRequest, subscription_pk: int) -> HttpResponse:
     person = cast(User, request.user)

@@ -6,13 +6,14 @@ from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods
 
 from accounts.audit.records import Verb, record
-from accounts.roles import is_admin
+from accounts.roles import is_admin, members_only
 from stacks.arguments.forms import ArgumentsForm
 from stacks.environment.destinations import with_stack
 from stacks.models import Stack
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
+@members_only
 @with_stack
 def change_arguments(request: HttpRequest, stack: Stack) -> HttpResponse:
     """Show and change files of variables, workspace, options and commands of a stack's runs.

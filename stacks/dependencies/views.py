@@ -12,7 +12,7 @@ from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_safe
 
 from accounts.audit.records import Verb, record
-from accounts.roles import admin_required
+from accounts.roles import admin_required, members_only
 from core.http import post_or_redirect
 from stacks.dependencies.forms import TAKEN, DependencyForm, GrantForm
 from stacks.dependencies.graph import Circle, depend
@@ -62,6 +62,7 @@ def _with_last_run(stack: Stack) -> list[tuple[Dependency, DependencyRun | None]
 
 
 @require_http_methods(METHODS)
+@members_only
 def add_dependency(request: HttpRequest, slug: str) -> HttpResponse:
     """Have a stack run after another one."""
     stack = get_object_or_404(Stack.objects.with_repository(), slug=slug)

@@ -8,7 +8,7 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_http_methods
 
 from accounts.audit.records import Verb, record
-from accounts.roles import is_admin
+from accounts.roles import is_admin, members_only
 from core.encryption import WrongKey
 from stacks.environment.destinations import DestinationsForm, destinations_of, with_stack
 from stacks.environment.forms import (
@@ -62,6 +62,7 @@ def environment(request: HttpRequest, stack: Stack) -> HttpResponse:
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
+@members_only
 @with_stack
 def add_file(request: HttpRequest, stack: Stack) -> HttpResponse:
     """Add a file that a stack's runs find."""
@@ -77,6 +78,7 @@ def add_file(request: HttpRequest, stack: Stack) -> HttpResponse:
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
+@members_only
 @with_stack
 def change_variable(request: HttpRequest, stack: Stack, variable_pk: int) -> HttpResponse:
     variable = _variable(stack, variable_pk)
@@ -103,6 +105,7 @@ def change_variable(request: HttpRequest, stack: Stack, variable_pk: int) -> Htt
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
+@members_only
 @with_stack
 def remove_variable(request: HttpRequest, stack: Stack, variable_pk: int) -> HttpResponse:
     variable = _variable(stack, variable_pk)

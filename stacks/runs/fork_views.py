@@ -10,12 +10,14 @@ from django.views.decorators.http import require_http_methods
 
 from accounts.audit.records import Verb, record
 from accounts.models import User
+from accounts.roles import members_only
 from stacks.lifecycle.forks import NotAllowed, allow, check, pull_request_of, read
 from stacks.models import Stack
 from vcs_integrations.providers.base import ProviderError
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
+@members_only
 def allow_fork(request: HttpRequest, slug: str, sha: str) -> HttpResponse:
     """Show a commit of a fork and what allowing it means, and start its run with a POST."""
     stack = get_object_or_404(Stack.objects.with_repository(), slug=slug)

@@ -10,6 +10,7 @@ from django.views.decorators.http import require_http_methods
 
 from accounts.audit.records import Verb, record
 from accounts.models import User
+from accounts.roles import members_only
 from stacks.lifecycle.triggering import NotTriggered, head_of, trigger
 from stacks.models import Run, Stack
 from stacks.rules.states import Kind, Operation, Origin
@@ -20,6 +21,7 @@ from vcs_integrations.providers.events import RemoteCommit
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
+@members_only
 def trigger_run(request: HttpRequest, slug: str) -> HttpResponse:
     """Show what can be run, and start it with a POST; what was typed stays until then."""
     stack = get_object_or_404(Stack.objects.with_repository(), slug=slug)

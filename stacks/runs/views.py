@@ -14,6 +14,7 @@ from django.views.decorators.http import require_http_methods, require_safe
 
 from accounts.audit.records import Verb, record
 from accounts.models import User
+from accounts.roles import members_only
 from core.http import HtmxHttpRequest, post_or_redirect
 from stacks.arguments.arguments import arguments_used
 from stacks.lifecycle.actions import Action, NotPossible, act
@@ -116,6 +117,7 @@ def act_on_run(request: HttpRequest, slug: str, number: int) -> HttpResponse:
 
 
 @require_safe
+@members_only
 def confirm_run(request: HttpRequest, slug: str, number: int) -> HttpResponse:
     """Ask once more before a plan is applied that destroys resources; nothing is done by it.
 

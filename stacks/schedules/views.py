@@ -8,6 +8,7 @@ from django.utils import timezone
 from django.views.decorators.http import require_http_methods
 
 from accounts.audit.records import Verb, record
+from accounts.roles import members_only
 from stacks.models import Schedule, Stack
 from stacks.schedules.forms import ScheduleForm, shown_times
 from stacks.schedules.times import next_time, time_zones
@@ -38,6 +39,7 @@ def schedules(request: HttpRequest, slug: str) -> HttpResponse:
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
+@members_only
 def change_schedule(request: HttpRequest, slug: str, schedule_pk: int) -> HttpResponse:
     """Change what a schedule starts, and when; its next time is counted from now."""
     stack = _stack(slug)
@@ -53,6 +55,7 @@ def change_schedule(request: HttpRequest, slug: str, schedule_pk: int) -> HttpRe
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
+@members_only
 def remove_schedule(request: HttpRequest, slug: str, schedule_pk: int) -> HttpResponse:
     stack = _stack(slug)
     schedule = get_object_or_404(stack.schedules, pk=schedule_pk)

@@ -7,7 +7,7 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_http_methods
 
 from accounts.audit.records import Verb, record
-from accounts.roles import is_admin
+from accounts.roles import is_admin, members_only
 from core.http import HtmxHttpRequest
 from stacks.dependencies.outputs import revoke
 from stacks.environment.attaching import follow_labels
@@ -32,6 +32,7 @@ from vcs_integrations.models import Integration, Repository
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
+@members_only
 @holding_environments
 def edit_stack(request: HttpRequest, slug: str) -> HttpResponse:
     found = get_object_or_404(Stack.objects.with_repository(), slug=slug)
@@ -54,6 +55,7 @@ def edit_stack(request: HttpRequest, slug: str) -> HttpResponse:
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
+@members_only
 def change_behavior(request: HtmxHttpRequest, slug: str) -> HttpResponse:
     """Choose what becomes a run from now on, or see which files the globs match."""
     if "show_matches" not in request.POST:
@@ -67,6 +69,7 @@ def change_behavior(request: HtmxHttpRequest, slug: str) -> HttpResponse:
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
+@members_only
 def change_backend(request: HttpRequest, slug: str) -> HttpResponse:
     """Choose what plans and applies from now on, and who keeps the state.
 
@@ -115,6 +118,7 @@ def _store_step(request: HttpRequest, found: Stack, form: StackStepForm) -> bool
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
+@members_only
 def change_source(request: HttpRequest, slug: str) -> HttpResponse:
     """Let a stack follow another branch or repository, or attach it to another integration."""
     found = get_object_or_404(Stack.objects.with_repository(), slug=slug)
@@ -186,6 +190,7 @@ def _refuses_root(found: Stack) -> str:
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
+@members_only
 def delete_stack(request: HttpRequest, slug: str) -> HttpResponse:
     found = get_object_or_404(Stack.objects.with_repository(), slug=slug)
     if request.method != "POST":

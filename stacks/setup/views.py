@@ -11,7 +11,7 @@ from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods, require_safe
 
 from accounts.audit.records import Verb, record
-from accounts.roles import is_admin
+from accounts.roles import is_admin, members_only
 from core.http import HtmxHttpRequest
 from stacks.environment.attaching import environments_of, follow_labels, hold_environments
 from stacks.environment.destinations import destinations_of
@@ -51,6 +51,7 @@ STEPS: tuple[type[StackStepForm], ...] = (
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
+@members_only
 def create_stack(request: HtmxHttpRequest) -> HttpResponse:
     """Go step by step; every request carries what was typed in all steps, and "Back" keeps it.
 
@@ -160,6 +161,7 @@ def _show_step(
 
 
 @require_safe
+@members_only
 def repository_options(request: HttpRequest) -> HttpResponse:
     """The matches of the repository field, as options of its list."""
     integration = _chosen_integration(request)
@@ -186,6 +188,7 @@ def repository_options(request: HttpRequest) -> HttpResponse:
 
 
 @require_safe
+@members_only
 def branch_options(request: HttpRequest) -> HttpResponse:
     """The matches of the branch field, as options of its list."""
     integration = _chosen_integration(request)

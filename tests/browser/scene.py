@@ -120,6 +120,11 @@ class Scene:
         self.sign_in("bob")
         self.page.goto(path)
 
+    def viewer(self, path: str) -> None:
+        """Open a page as vera."""
+        self.sign_in("vera")
+        self.page.goto(path)
+
     def press(self, button: str) -> None:
         self.page.get_by_role("button", name=button, exact=True).click()
 
@@ -299,6 +304,12 @@ def _remove_person(scene: Scene) -> None:
 def _not_allowed(scene: Scene) -> None:
     scene.watch.expected_refusals.add(403)
     scene.member(SET_UP)
+
+
+@state("stack, for a viewer")
+def _stack_for_a_viewer(scene: Scene) -> None:
+    scene.busy_stack()
+    scene.viewer("/stacks/network/")
 
 
 @state("no role yet")
