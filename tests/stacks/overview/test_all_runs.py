@@ -7,7 +7,9 @@ from urllib.parse import urlencode
 
 import pytest
 import time_machine
+from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 
 from accounts.models import User
 from stacks.models import Run, RunAction, Stack
@@ -418,3 +420,39 @@ def test_the_live_part_brings_the_badge_along(member: Client, stack: Stack) -> N
     part = text(member.get(RUNS, headers=LIVE))
     assert '<span id="waiting-runs" hx-swap-oob="true">' in part
     assert part.count('id="waiting-runs"') == 1
+
+
+# What it costs
+
+
+def test_many_runs_cost_as_many_queries_as_few_and_fit_a_page(member: Client, stack: Stack) -> None:
+    grow(stack, "few", 3)
+    few, _ = cost(member)
+    grow(stack, "many", 200)
+    many, size = cost(member)
+    assert many == few <= 12
+    assert size <= 150_000
+    shown = member.get(RUNS).context["runs"]
+    assert len(shown.waiting) == WAITING_SHOWN
+    assert len(shown.page.rows) == RUNS_ON_A_PAGE
+
+
+def grow(like: Stack, name: str, count: int) -> None:
+    """Store stacks of which each has a run that waits and one that failed, with long messages."""
+    stacks = Stack.objects.bulk_create(
+        Stack(name=f"{name} {n}", slug=f"{name}-{n}", repository=like.repository, branch="main")
+        for n in range(count)
+    )
+    words = {"message": "y" * 200, "author": "Ann Admin"}
+    Run.objects.bulk_create(
+        new_run(one, number, state=state, **words)
+        for one in stacks
+        for number, state in enumerate((State.FAILED, State.UNCONFIRMED), start=1)
+    )
+
+
+def cost(client: Client) -> tuple[int, int]:
+    """Return the queries of the page, and its size in bytes."""
+    with CaptureQueriesContext(connection) as captured:
+        response = client.get(RUNS)
+    return len(captured), len(response.content)
