@@ -18,6 +18,7 @@ from modules.models import Module, VersionState
 from modules.overview.module_list import module_list_of
 from modules.overview.usage import constraint_from, usage_of
 from modules.overview.versions import newest_of, with_checks
+from vcs_integrations.models import Project
 
 VERSIONS_ON_A_PAGE = 50
 DECISIONS_ON_A_PAGE = 50
@@ -55,6 +56,7 @@ def module(request: HttpRequest, namespace: str, name: str, system: str) -> Http
         "documentation": newest.documentation if newest else {},
         "uses": uses,
         "behind": {one.stack for one in stacks_behind(found, uses, newest_version(found))},
+        "project_without_hooks": None if newest else Project.objects.unreported(found.repository),
         "waiting": found.versions.filter(state=VersionState.WAITING).count(),
     }
     return render(request, "modules/overview/module.html", context)

@@ -79,21 +79,12 @@ def stack(request: HtmxHttpRequest, slug: str) -> HttpResponse:
             "policy_name": policy_name(found),
             "version": version,
             "is_fresh": is_live,
-            "project_without_hooks": None if is_live else _project_without_hooks(found),
+            "project_without_hooks": not is_live and Project.objects.unreported(found.repository),
         }
         template = "stacks/overview/live.html" if is_live else "stacks/overview/stack.html"
         response = render(request, template, context)
     patch_vary_headers(response, ["HX-Request"])  # one address, a page and a part of it
     return response
-
-
-def _project_without_hooks(found: Stack) -> Project | None:
-    """Return a stack's project if no webhook reports its pushes, whether or not one should."""
-    repository = found.repository
-    silent = Project.objects.without_hooks() | Project.objects.left_alone()
-    return silent.filter(
-        integration=repository.integration_id, external_id=repository.project_id
-    ).first()
 
 
 def _open_pull_requests(found: Stack) -> list[tuple[PullRequest, Run | None]]:

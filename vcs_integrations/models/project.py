@@ -44,6 +44,14 @@ class ProjectQuerySet(models.QuerySet["Project"]):
         working = Subscription.objects.present().filter(state=HookState.OK)
         return self._used_without(working).filter(is_left_alone=True)
 
+    def unreported(self, repository: Repository) -> "Project | None":
+        """Return a repository's project if no webhook reports its pushes, as wanted or not."""
+        return (
+            (self.without_hooks() | self.left_alone())
+            .filter(integration=repository.integration_id, external_id=repository.project_id)
+            .first()
+        )
+
     def _used_without(self, hooks: models.QuerySet[Subscription]) -> Self:
         """Those of linked organizations that stacks use, without such hooks for them or for all."""
         same = {"integration": OuterRef("integration"), "project_id": OuterRef("external_id")}

@@ -15,7 +15,7 @@ from stacks.models import RegistrySource
 from stacks.rules.states import State
 from tests.builders import make_module, make_run, make_stack, make_version
 from vcs_integrations.connections.unlinking import unlink
-from vcs_integrations.models import Delivery, Integration
+from vcs_integrations.models import Delivery, Integration, Project
 
 PAGE = "/modules/fabrikam/network/azurerm/"
 DOCUMENTATION = {
@@ -155,6 +155,23 @@ def test_a_module_without_versions_says_how_the_first_one_is_published(
     Module.objects.update(versions_from="file")
     assert "Commit .stackhook/module.yml" in words(member.get(PAGE))
     assert "No version yet" in words(member.get(f"{PAGE}versions/"))
+
+
+def test_a_module_without_versions_says_that_no_webhook_will_report_its_tags(
+    admin: Client, member: Client, module: Module
+) -> None:
+    Integration.objects.update(hooks_read_at=timezone.now())
+    repository = module.repository
+    project, _ = Project.objects.get_or_create(
+        integration=repository.integration,
+        external_id=repository.project_id,
+        defaults={"name": repository.project_name},
+    )
+    assert "No webhook reports pushes yet." in words(member.get(PAGE))
+    page = admin.get(PAGE).content.decode()
+    assert f'name="project" value="{project.external_id}">Create hooks</button>' in page
+    make_version(module, "1.0.0")
+    assert "No webhook reports pushes yet." not in words(member.get(PAGE))
 
 
 def test_a_detached_module_says_so_on_each_of_its_pages(member: Client, module: Module) -> None:
