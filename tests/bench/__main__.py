@@ -1,6 +1,7 @@
 """Runs the measurements and prints them; exits 0 whatever they are.
 
-python -m tests.bench [--deliveries 500000] [--only webhooks|field|processing|runs|plans|registry]
+python -m tests.bench [--deliveries 500000]
+    [--only webhooks|field|processing|runs|plans|registry|pages]
 """
 
 import argparse
@@ -36,7 +37,7 @@ SLOW_DISK_MS = 2
 def main() -> None:
     options = argparse.ArgumentParser(prog="python -m tests.bench")
     options.add_argument("--deliveries", type=int, default=500_000, help="stored before")
-    parts = ["webhooks", "field", "processing", "runs", "plans", "registry"]
+    parts = ["webhooks", "field", "processing", "runs", "plans", "registry", "pages"]
     options.add_argument("--only", choices=parts)
     given = options.parse_args()
     with tempfile.TemporaryDirectory() as folder:
@@ -63,6 +64,8 @@ def main() -> None:
             measure_plans()
         if given.only in {None, "registry"}:
             measure_registry(Path(folder))
+        if given.only in {None, "pages"}:
+            measure_pages(Path(folder))
 
 
 def measure_webhooks(folder: Path, path: str, deliveries: int) -> None:
@@ -270,6 +273,20 @@ def measure_registry(folder: Path) -> None:
     for name, milliseconds in many.items():
         show(f"{name} among 1000 modules of 100 versions, to 10", milliseconds / few[name], "<= 2")
         say(f"  (10: {few[name]:.1f} ms, 1000: {milliseconds:.1f} ms)")
+
+
+def measure_pages(folder: Path) -> None:
+    """Time the pages across stacks with few and with many, in databases of their own."""
+    medians = []
+    for stacks, runs in ((10, 10), (500, 100_000)):
+        database = {"DATABASE_URL": f"sqlite:///{folder}/stacks-{stacks}.sqlite3"}
+        prepare_endpoint(**database)
+        program = [sys.executable, "-m", "tests.bench.pages", str(stacks), str(runs)]
+        medians.append(json.loads(run(program, **database)))
+    few, many = medians
+    for name, milliseconds in many.items():
+        show(f"{name} at 500 stacks, 100000 runs, to 10, 10", milliseconds / few[name], "<= 2")
+        say(f"  (10: {few[name]:.1f} ms, 500: {milliseconds:.1f} ms)")
 
 
 def prepare_endpoint(**variables: str) -> str:
