@@ -132,7 +132,7 @@ EXPECTED: dict[str, tuple[Row, Row]] = {
     "stacks/<slug:slug>/arguments/": (MEMBERS, MEMBERS_DO),
     "stacks/<slug:slug>/backend/": (MEMBERS, MEMBERS),
     "stacks/<slug:slug>/behavior/": (MEMBERS, MEMBERS_DO),
-    "stacks/<slug:slug>/delete/": (MEMBERS, MEMBERS_DO),
+    "stacks/<slug:slug>/delete/": (ADMINS, ADMINS),
     "stacks/<slug:slug>/edit/": (MEMBERS, MEMBERS),
     "stacks/<slug:slug>/dependencies/": (READERS, NOBODY),
     "stacks/<slug:slug>/dependencies/add/": (MEMBERS, MEMBERS),

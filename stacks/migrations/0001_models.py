@@ -109,6 +109,7 @@ class Migration(migrations.Migration):
                 ('labels', models.JSONField(blank=True, default=list)),
                 ('search_text', models.TextField(editable=False)),
                 ('created_at', models.DateTimeField(auto_now_add=True)),
+                ('owner', models.ForeignKey(blank=True, help_text='who created it, and may delete it as admins may', null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to=settings.AUTH_USER_MODEL)),
                 ('path_rule', models.BooleanField(default=True)),
                 ('extra_globs', models.JSONField(blank=True, default=list)),
                 ('runs_drafts', models.BooleanField(default=True)),

@@ -3,6 +3,7 @@
 from datetime import timedelta
 from typing import Any, Self
 
+from django.conf import settings
 from django.db import models, transaction
 from django.db.models import Count, Q
 from django.db.models.functions import Lower
@@ -111,6 +112,14 @@ class Stack(models.Model):
     labels = models.JSONField(default=list, blank=True)
     search_text = models.TextField(editable=False)
     created_at = models.DateTimeField(auto_now_add=True)
+    owner = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        null=True,
+        blank=True,
+        on_delete=models.SET_NULL,
+        related_name="+",
+        help_text="who created it, and may delete it as admins may",
+    )
 
     # Behavior: what becomes a run
     path_rule = models.BooleanField(default=True)

@@ -1,6 +1,7 @@
 """Changing a stack: its name, behavior, backend and source; and deleting it."""
 
 from django.contrib import messages
+from django.core.exceptions import PermissionDenied
 from django.db import IntegrityError, transaction
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
@@ -22,6 +23,7 @@ from stacks.setup.forms import (
     NAME_TAKEN,
     BackendForm,
     BehaviorForm,
+    DeleteStackForm,
     IntegrateVcsForm,
     NameStackForm,
     StackStepForm,
@@ -192,9 +194,17 @@ def _refuses_root(found: Stack) -> str:
 @require_http_methods(["GET", "HEAD", "POST"])
 @members_only
 def delete_stack(request: HttpRequest, slug: str) -> HttpResponse:
+    """Delete a stack and its state, once its name is typed; admins and its owner may."""
     found = get_object_or_404(Stack.objects.with_repository(), slug=slug)
-    if request.method != "POST":
+    if not is_admin(request) and found.owner_id != request.user.pk:
+        raise PermissionDenied(
+            "Only admins and the owner of a stack may delete it, because that deletes its state, "
+            "too. Ask an admin of Stackhook."
+        )
+    form = DeleteStackForm(request.POST if request.method == "POST" else None, found)
+    if not form.is_valid():
         context = {
+            "form": form,
             "stack": found,
             "newest_state": found.state_versions.first(),
             "grants": list(found.state_grants.select_related("reader")),

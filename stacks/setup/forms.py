@@ -4,12 +4,15 @@ from collections import Counter
 from typing import Any, cast
 
 from django import forms
+from django.core.exceptions import ValidationError
 from django.db.models import QuerySet, Value
 from django.db.models.functions import Lower
+from django.http import QueryDict
 
 from core.words import comma_separated
 from stacks.models import Backend, Stack, Tool
 from stacks.rules import globs
+from stacks.rules.stack_names import why_not_confirmed
 from stacks.rules.versions import LONGEST_CONSTRAINT, InvalidVersion, read_choice
 from stacks.setup.steps import StepForm
 from stacks.sources.comboboxes import ComboboxInput
@@ -348,3 +351,25 @@ def _plain_glob(typed: str) -> str:
         return globs.plain(typed)
     except globs.InvalidGlob as error:
         raise forms.ValidationError(f"“{typed}” {error}") from None
+
+
+class DeleteStackForm(forms.Form):
+    """The stack's name, typed by whoever deletes it."""
+
+    stack_name = forms.CharField(
+        label="Stack to delete",
+        max_length=100,
+        required=False,
+        widget=forms.TextInput(attrs={"autocomplete": "off"}),
+    )
+
+    def __init__(self, data: QueryDict | None, stack: Stack) -> None:
+        super().__init__(data)
+        self.stack = stack
+        self.fields["stack_name"].help_text = f"To confirm, type {stack.name}"
+
+    def clean_stack_name(self) -> str:
+        typed: str = self.cleaned_data["stack_name"]
+        if refusal := why_not_confirmed(typed, self.stack.name):
+            raise ValidationError(refusal)
+        return typed

@@ -1,7 +1,7 @@
 """Stacks: the list, the form that creates one, its pages with runs, and changing it."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 from django import forms
 from django.contrib import messages
@@ -11,6 +11,7 @@ from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods, require_safe
 
 from accounts.audit.records import Verb, record
+from accounts.models import User
 from accounts.roles import is_admin, members_only
 from core.http import HtmxHttpRequest
 from stacks.environment.attaching import environments_of, follow_labels, hold_environments
@@ -93,7 +94,9 @@ def create_stack(request: HtmxHttpRequest) -> HttpResponse:
             if refusal := why_not_labeled(request, None, fields["labels"]):
                 checked[naming].add_error("labels", refusal)
                 return _show_step(request, values, naming + 1, checked[naming])
-            stack = Stack.objects.create(**fields, **(clone.stack_fields if clone else {}))
+            owner = cast(User, request.user)
+            copied = clone.stack_fields if clone else {}
+            stack = Stack.objects.create(owner=owner, **fields, **copied)
             if clone:
                 clone.variables.store(stack)
             unchecked = destinations_of(stack).names if clone else ""

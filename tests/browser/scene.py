@@ -1185,7 +1185,7 @@ def _two_states(scene: Scene) -> Stack:
 
 @state("delete stack, with state")
 def _delete_stack_with_state(scene: Scene) -> None:
-    scene.member(f"{_locked_state(scene).get_absolute_url()}delete/")
+    scene.admin(f"{_locked_state(scene).get_absolute_url()}delete/")
 
 
 def _locked_state(scene: Scene) -> Stack:
@@ -1317,4 +1317,4 @@ def _change_source(scene: Scene) -> None:
 
 @state("delete stack")
 def _delete_stack(scene: Scene) -> None:
-    scene.member(f"{scene.stack().get_absolute_url()}delete/")
+    scene.admin(f"{scene.stack().get_absolute_url()}delete/")

@@ -136,7 +136,10 @@ def test_a_member_creates_changes_and_deletes_a_stack(
     press(page, "Search")
     page.get_by_role("link", name="Network of Europe").click()
     page.get_by_role("link", name="Delete").click()
+    press(page, "Delete")
+    expect(page.get_by_text("To confirm, type the stack's name")).to_be_visible()
     assert Stack.objects.count() == 1
+    page.get_by_label("Stack to delete").fill("Network of Europe")
     press(page, "Delete")
     expect(page.get_by_text("Stack Network of Europe was deleted")).to_be_visible()
     assert not Stack.objects.exists()

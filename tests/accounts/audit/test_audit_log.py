@@ -123,7 +123,7 @@ DONE: list[tuple[Verb, str, str, Act]] = [
             branch="main",
         ),
     ),
-    (Verb.STACK_DELETED, NETWORK, "", lambda w, c, o: stack(c, "delete/")),
+    (Verb.STACK_DELETED, NETWORK, "", lambda w, c, o: stack(c, "delete/", stack_name="Network")),
     (
         Verb.ENVIRONMENT_CHANGED,
         NETWORK,

@@ -79,11 +79,11 @@ def test_only_the_last_run_of_each_dependency_is_read_for_the_page(
 
 
 def test_the_page_that_deletes_costs_the_same_however_many_stacks_read(
-    member: Client, network: Stack
+    admin: Client, network: Stack
 ) -> None:
     def cost() -> int:
         with CaptureQueriesContext(connection) as captured:
-            page = member.get("/stacks/network/delete/").content.decode()
+            page = admin.get("/stacks/network/delete/").content.decode()
         assert page.count("/stacks/reader-") == 2 * len(network.state_grants.all())
         return len(captured)
 

@@ -8,6 +8,7 @@ import pytest
 from django.test import Client
 from django.utils import timezone
 
+from accounts.models import User
 from stacks.models import Stack
 from stacks.rules.states import Kind, State
 from tests.builders import make_integration, make_run, make_stack
@@ -336,15 +337,42 @@ def test_a_wrong_source_changes_nothing(member: Client, stack: Stack, world: Int
     assert stack.branch == "main"
 
 
-def test_deleting_asks_first(member: Client, stack: Stack, repository: Repository) -> None:
-    assert "Delete stack?" in text(member.get(f"{STACK}delete/"))
+def test_deleting_takes_the_stacks_name(
+    admin: Client, member: Client, stack: Stack, repository: Repository
+) -> None:
+    assert "Delete stack?" in text(admin.get(f"{STACK}delete/"))
+    for typed in ({}, {"stack_name": "network"}):
+        refused = admin.post(f"{STACK}delete/", typed)
+        assert errors(refused, "stack_name") == "To confirm, type the stack's name: Network"
     assert Stack.objects.exists()
-    response = member.post(f"{STACK}delete/", follow=True)
+    response = admin.post(f"{STACK}delete/", {"stack_name": "Network"}, follow=True)
     assert response.redirect_chain == [("/stacks/", 302)]
     assert said(response) == ["Stack Network was deleted"]
     assert not Stack.objects.exists()
     assert member.get(STACK).status_code == 404
     assert repository.ref_values()
+
+
+def test_a_member_deletes_only_a_stack_of_their_own(
+    member: Client, bob: User, alice: User, stack: Stack
+) -> None:
+    reason = "Only admins and the owner may delete this stack."
+    link = f'href="{STACK}delete/"'
+    for owner, is_own in ((None, False), (alice, False), (bob, True)):
+        Stack.objects.update(owner=owner)
+        page = text(member.get(STACK))
+        assert (link in page, reason in page) == (is_own, not is_own)
+        assert (owner.username if owner else "nobody") in page
+        answer = member.post(f"{STACK}delete/", {"stack_name": "Network"})
+        assert answer.status_code == (302 if is_own else 403)
+        assert Stack.objects.exists() != is_own
+
+
+def test_a_stack_stays_when_its_owner_is_removed(admin: Client, bob: User, stack: Stack) -> None:
+    Stack.objects.update(owner=bob)
+    admin.post(f"/settings/people/{bob.pk}/remove/")
+    stack.refresh_from_db()
+    assert stack.owner is None
 
 
 # Unlinking and linking again
@@ -387,9 +415,9 @@ def test_a_detached_stack_stays_with_a_banner(
     assert len(emulator.requests) == before
 
 
-def test_a_detached_stack_can_be_edited_and_deleted(member: Client, detached: Stack) -> None:
-    assert member.post(f"{STACK}edit/", {"name": "Network", "labels": "old"}).status_code == 302
-    assert member.post(f"{STACK}delete/").status_code == 302
+def test_a_detached_stack_can_be_edited_and_deleted(admin: Client, detached: Stack) -> None:
+    assert admin.post(f"{STACK}edit/", {"name": "Network", "labels": "old"}).status_code == 302
+    assert admin.post(f"{STACK}delete/", {"stack_name": "Network"}).status_code == 302
     assert not Stack.objects.exists()
 
 

@@ -117,6 +117,7 @@ def test_a_clone_has_the_settings_and_the_values_but_no_secret_and_no_state(
         "backend",
     ):
         assert getattr(clone, field) == getattr(original, field), field
+    assert str(clone.owner) == {"admin": "alice", "member": "bob"}[role]
     assert clone.branch == "main"
     # Two stacks must not share the state of a workspace, and only admins choose commands.
     assert (clone.workspace, clone.commands) == ("", {})

@@ -64,6 +64,7 @@ def test_the_form_leads_through_all_steps_to_the_stack(
     assert created.redirect_chain == [("/stacks/my-name/", 302)]
     assert [str(one) for one in created.context["messages"]] == ["Stack My näme was created"]
     assert str(stack.repository) == INFRASTRUCTURE
+    assert str(stack.owner) == "bob"
     assert (stack.branch, stack.project_root) == ("main", "infra/network")
     assert (stack.description, stack.labels) == ("Two\r\nlines", ["one", "two"])
     assert stack.head_sha == repository.ref_values()["refs/heads/main"]

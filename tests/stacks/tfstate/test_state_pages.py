@@ -374,14 +374,15 @@ def test_an_upload_that_was_stored_with_another_key_is_uploaded_again(
 
 
 def test_deleting_a_stack_says_what_becomes_of_its_state(
-    admin: Client, member: Client, run: Run
+    admin: Client, member: Client, bob: User, run: Run
 ) -> None:
     path = "/stacks/network/delete/"
+    Stack.objects.update(owner=bob)
     assert "Its state is deleted" not in words(member, path)
     make_state_version(run, 1, resources=2)
     assert "It is the only record of 2 resources that stay behind." in words(member, path)
     assert "Have an admin download the newest version" in words(member, path)
     assert "Download the newest version" in words(admin, path)
     Run.objects.update(state=State.FINISHED)
-    member.post(path)
+    member.post(path, {"stack_name": "Network"})
     assert not StateVersion.objects.exists() and not StateContent.objects.exists()
