@@ -78,6 +78,12 @@ def test_long_lines_are_wrapped_unless_a_reader_switches_that_off(
     assert log.evaluate(beyond) > 1000
 
 
+IS_ON_TOP = """line => {
+  const box = line.getBoundingClientRect();
+  return document.elementFromPoint(box.x + box.width / 2, box.y + box.height / 2) === line;
+}"""
+
+
 def test_links_lead_to_phases_lines_and_what_is_found(member_page: Page, run: Run) -> None:
     page = member_page
     page.set_viewport_size({"width": 390, "height": 844})
@@ -97,6 +103,7 @@ def test_links_lead_to_phases_lines_and_what_is_found(member_page: Page, run: Ru
     expect(page.get_by_text("99 lines with “ING <B>IT”.")).to_be_visible()
     page.get_by_role("link", name="Line 150").click()
     expect(log.locator("#L150")).to_be_in_viewport()
+    assert log.locator("#L150").evaluate(IS_ON_TOP)  # of the bar and the heading that stay
     expect(log.locator("#L199")).not_to_be_in_viewport()
     log.locator("#L151").click()
     expect(log.locator("#L151")).to_be_in_viewport()
