@@ -27,13 +27,12 @@ test: setup
 	@$(BIN)/python -m tests.machine
 	$(BIN)/python -m pytest --numprocesses $$($(BIN)/python -c "import os; print(os.cpu_count() + 1)") --dist worksteal
 
-# Pictures of every page in its main states, into screenshots/, by the tests that open them; the
-# pictures of the README are two of them.
+# Pictures of every page in its main states, into screenshots/, by the tests that open them; that
+# of the README is one of them.
 screenshots: setup
 	@$(BIN)/python -m tests.machine
 	SCREENSHOTS=screenshots $(BIN)/python -m pytest --numprocesses auto tests/browser/test_every_page.py
-	cp "screenshots/integration, in use-1280-light.png" docs/linked-organization.png
-	cp "screenshots/run, with plan and log-1280-light.png" docs/run.png
+	cp "screenshots/integration, with what the token may do-1280-light.png" docs/linked-organization.png
 
 check: setup
 	$(BIN)/ruff check .
