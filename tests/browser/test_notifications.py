@@ -227,7 +227,7 @@ def test_a_typed_token_survives_a_failed_save_and_is_never_in_the_page(
     field = admin_page.get_by_label("Personal access token")
     expect(field).to_have_value(token)
     expect(field).to_have_attribute("aria-invalid", "true")
-    expect(field).to_have_accessible_description(re.compile("Create a new token"))
+    expect(field).to_have_accessible_description(re.compile("The token has expired."))
     assert token not in answer.value.text()
     assert token not in admin_page.content()
     assert not Integration.objects.exists()

@@ -98,11 +98,11 @@ class IntegrationForm(forms.Form):
         )
 
     def blame(self, error: ProviderError) -> None:
-        """Show how to fix a failure at the field that can; the notification says what failed."""
+        """Show why connecting failed at the field that can fix it."""
         field = "token"
         if error.problem in ADDRESS_PROBLEMS and "organization_url" in self.fields:
             field = "organization_url"
-        self.add_error(field, error.fix)
+        self.add_error(field, str(error))
 
 
 class SetUpForm(IntegrationForm):
