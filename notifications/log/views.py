@@ -22,7 +22,8 @@ MESSAGES_ON_A_PAGE = 50
 @admin_required
 def log(request: HttpRequest) -> HttpResponse:
     form = MessageFilter(request.GET)
-    found = Message.objects.select_related("run__stack", "person", "channel").order_by("-pk")
+    found = Message.objects.select_related("run__stack", "person", "channel")
+    found = found.defer("run__plan", "run__errors").order_by("-pk")
     page = keyset_page(request, form.narrow(found), "pk", MESSAGES_ON_A_PAGE)
     return render(request, "notifications/log/log.html", {"form": form, "page": page})
 

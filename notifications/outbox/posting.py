@@ -21,6 +21,7 @@ from django.conf import settings
 SECONDS_TO_CONNECT = 5
 SECONDS_IN_ALL = 10
 LONGEST_ADDRESS = 2000
+LONGEST_HOST = 253
 
 
 class NotPosted(Exception):
@@ -37,6 +38,8 @@ def why_unusable(url: str) -> str:
         parts = urlsplit(url)
         has_port = parts.port != 0
     except ValueError:
+        return "This is no address. Copy it once more."
+    if len(parts.hostname or "") > LONGEST_HOST:
         return "This is no address. Copy it once more."
     if parts.scheme != "https" or not parts.hostname or not has_port:
         return "Enter an address that begins with https://."

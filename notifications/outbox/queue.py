@@ -69,6 +69,8 @@ def mail_next() -> bool:
         _drop(message, why)
     elif _is_outdated(message):
         _drop(message, NO_LONGER_WAITS)
+    elif timezone.now() >= message.queued_at + GIVE_UP_AFTER:
+        _drop(message, "It waited for more than 24 hours.")
     else:
         _mail(message, message.person.email)
     return True

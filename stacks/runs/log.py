@@ -140,22 +140,28 @@ def search(run: Run, text: str) -> list[Match]:
 
     A line that was stored in two pieces is two lines to it.
     """
-    wanted = re.compile(re.escape(text), re.IGNORECASE)
+    wanted = _folded(text)
     matches: list[Match] = []
     for chunk in run.log.iterator(chunk_size=8):
-        if not wanted.search(as_text(chunk.text)):
+        if wanted not in _folded(as_text(chunk.text)):
             continue
         for number, row in _rows(chunk):
             line = as_text(row)
-            if not (found := wanted.search(line)):
+            begin = _folded(line).find(wanted)
+            if begin < 0:
                 continue
-            begin, end = found.span()
+            end = begin + len(wanted)
             before = line[max(0, begin - AROUND_MATCH) : begin]
             after = line[end : end + AROUND_MATCH]
-            matches.append(Match(number, chunk.get_phase_display(), before, found[0], after))
+            matches.append(Match(number, chunk.get_phase_display(), before, line[begin:end], after))
             if len(matches) > MATCHES_SHOWN:
                 return matches
     return matches
+
+
+def _folded(text: str) -> str:
+    """Return text in lower case, and as long as it was: only İ would become longer."""
+    return text.replace("\u0130", "i").lower()
 
 
 def _end(run: Run, line: int) -> int | None:

@@ -51,7 +51,8 @@ def edit_stack(request: HttpRequest, slug: str) -> HttpResponse:
     if form.is_valid() and _change(request, found, form):
         messages.success(request, f"Stack {found.name} was changed")
         if is_moved:
-            _warn(request, found)
+            # The provider is asked once nothing is locked any more.
+            transaction.on_commit(lambda: _warn(request, found))
         return redirect(found)
     return render(request, "stacks/setup/edit_stack.html", {"form": form, "stack": found})
 

@@ -161,6 +161,8 @@ class NameStackForm(StackStepForm):
 
     def clean_name(self) -> str:
         name: str = self.cleaned_data["name"]
+        if not name.isprintable():
+            raise forms.ValidationError("A name has no line breaks or control characters.")
         if self.stack and name == self.stack.name:
             return name
         if _named(name).exclude(pk=self.stack.pk if self.stack else 0).exists():

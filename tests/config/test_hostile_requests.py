@@ -203,3 +203,5 @@ def test_a_form_that_was_open_too_long_leads_back_to_itself(alice: User) -> None
     assert "This form was not accepted" in page
     assert 'href="/stacks/new/?provider=7">Open the form again</a>' in page
     assert 'aria-label="Main"' in page
+    signing_out = client.post("/sign-out/").content.decode()
+    assert 'href="/">Open the form again</a>' in signing_out

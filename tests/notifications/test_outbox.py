@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 from django.db import transaction
 from django.utils import timezone
+from pytest_django import Settings
 
 from accounts.models import User
 from notifications.models import Event, Message, Subscription
@@ -18,6 +19,11 @@ from vcs_integrations.models import Integration
 @pytest.fixture
 def stack(linked: Integration) -> Stack:
     return make_stack(linked, "Network", labels=["prod", "azure"])
+
+
+@pytest.fixture(autouse=True)
+def mail_server(settings: Settings) -> None:
+    settings.SENDS_EMAIL = True
 
 
 def notify(person: User, *events: Event, **scope: Any) -> None:
@@ -51,6 +57,16 @@ def test_a_run_that_waits_and_is_applied_has_one_message_of_each(stack: Stack, b
         (Event.WAITING, "Ops"),
         (Event.WAITING, "bob"),
     ]
+
+
+def test_without_a_mail_server_nobody_is_notified_later(
+    stack: Stack, bob: User, settings: Settings
+) -> None:
+    settings.SENDS_EMAIL = False
+    notify(bob)
+    make_channel()
+    move(make_run(stack), *PLANNED, State.FAILED)
+    assert stored() == [(Event.FAILED, "Ops")]
 
 
 def test_a_failed_run_of_the_branch_is_an_event_and_one_of_a_pull_request_is_none(

@@ -785,6 +785,12 @@ def test_the_name_of_the_repository_is_proposed_unless_it_is_taken(
     assert values(member.post(NEW, source(world)))["name"] == ""
 
 
+def test_a_name_with_a_line_break_is_refused(member: Client, world: Integration) -> None:
+    second = values(member.post(NEW, source(world)))
+    response = member.post(NEW, second | {"name": "Prod\nBcc: somebody", "step": "2"})
+    assert "line breaks" in errors(response, "name")
+
+
 def test_a_project_root_that_the_branch_lacks_and_a_second_stack_on_it_are_doubted(
     member: Client, world: Integration, repository: Repository
 ) -> None:
@@ -803,6 +809,7 @@ def test_a_project_root_that_the_branch_lacks_and_a_second_stack_on_it_are_doubt
     ]
 
 
+@pytest.mark.django_db(transaction=True)  # what is doubted is said once that is stored
 def test_a_change_to_such_a_root_is_made_and_doubted(member: Client, world: Integration) -> None:
     create(member, world, name="First")
     create(member, world, name="Second", project_root="elsewhere")
