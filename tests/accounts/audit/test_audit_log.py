@@ -632,7 +632,10 @@ def test_no_other_verb_is_stored(world: World, admin: Client) -> None:
 
 
 def test_each_verb_is_recorded_by_some_page() -> None:
-    have_tests_of_their_own = {Verb.LINKED, Verb.FORK_ALLOWED}
+    have_tests_of_their_own = {
+        *(Verb.LINKED, Verb.FORK_ALLOWED, Verb.NOTIFICATION_RESENT),
+        *(Verb.CHANNEL_CREATED, Verb.CHANNEL_CHANGED, Verb.CHANNEL_DELETED),
+    }
     assert {verb for verb, *_ in DONE} | have_tests_of_their_own == set(Verb)
 
 
