@@ -62,7 +62,7 @@ def test_a_push_is_planned_reported_confirmed_and_applied(
     proposed = repository.open_pull_request("topic")
     settle(emulator)
     run = page.get_by_role("row", name="Add a network")
-    expect(run).to_contain_text("Applied")
+    expect(run).to_contain_text("Planned")
     azure_devops.goto(proposed.url)
     listed = azure_devops.get_by_role("listitem").filter(has_text="stackhook/network")
     expect(listed).to_contain_text("planned: 3 to add, 0 to change, 0 to destroy, 2 outputs")
