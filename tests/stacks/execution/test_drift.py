@@ -93,7 +93,7 @@ def test_without_drift_every_page_says_so(applied: Stack, member: Client) -> Non
     assert (run.drifted, run.changed_outputs, run.has_drift) == (0, 0, False)
     assert "No drift." in shown(member, run.get_absolute_url())
     assert "No drift, <a" in shown(member, applied.get_absolute_url())
-    assert "has drift" not in shown(member, "/")
+    assert "drift-heading" not in shown(member, "/")
 
 
 def test_drift_is_found_against_what_was_applied_and_changes_nothing(
@@ -149,7 +149,7 @@ def test_a_tracked_run_because_of_drift_puts_it_right_and_the_drift_is_forgotten
     assert work()[0].state == State.FINISHED
     applied.refresh_from_db()
     assert applied.drift_run is None
-    assert "has drift" not in shown(member, "/")
+    assert "drift-heading" not in shown(member, "/")
     assert refuses_retry(found) == ""
     make_run(applied, 9, state=State.FINISHED)
     assert refuses_retry(found) == "Other code was applied since: trigger drift detection."
