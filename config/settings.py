@@ -222,7 +222,9 @@ FILE_UPLOAD_HANDLERS: list[str] = []
 
 # Words and files
 LANGUAGE_CODE = "en-us"
-USE_I18N = False
+# In English only; the catalog of that language has Django's own sentences in our words.
+USE_I18N = True
+LOCALE_PATHS = [BASE_DIR / "locale"]
 USE_TZ = True
 TIME_ZONE = "UTC"
 STATIC_URL = "static/"

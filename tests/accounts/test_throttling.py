@@ -109,4 +109,4 @@ def test_a_password_of_somebody_else_is_no_old_password(bob: User) -> None:
     dora.set_password("the-password-of-dora")
     dora.save()
     response = change_password(signed_in(bob), "the-password-of-dora")
-    assert "entered incorrectly" in response.content.decode()
+    assert "This is not your old password." in response.content.decode()

@@ -233,7 +233,7 @@ def _sign_in_refused(scene: Scene) -> None:
     scene.page.get_by_label("Username").fill("nobody")
     scene.page.get_by_label("Password").fill("wrong")
     scene.press("Sign in")
-    expect(scene.page.get_by_text("correct username")).to_be_visible()
+    expect(scene.page.get_by_text("This username or password is wrong.")).to_be_visible()
 
 
 @state("slowed down")
@@ -256,7 +256,7 @@ def _own_password(scene: Scene) -> None:
 def _own_password_with_errors(scene: Scene) -> None:
     scene.member("/password/")
     scene.press("Change password")
-    expect(scene.page.get_by_text("This field is required.").first).to_be_visible()
+    expect(scene.page.get_by_text("Fill this in.").first).to_be_visible()
 
 
 @state("people")
@@ -273,7 +273,7 @@ def _own_email_refused(scene: Scene) -> None:
     scene.admin("/settings/people/my-address/")
     scene.page.get_by_label("E-mail address").fill("nobody")
     scene.press("Save")
-    expect(scene.page.get_by_text("Enter a valid email address.")).to_be_visible()
+    expect(scene.page.get_by_text("This is no e-mail address.")).to_be_visible()
 
 
 @state("add person")
@@ -285,7 +285,7 @@ def _add_person(scene: Scene) -> None:
 def _add_person_with_errors(scene: Scene) -> None:
     scene.admin("/settings/people/add/")
     scene.press("Add person")
-    expect(scene.page.get_by_text("This field is required.").first).to_be_visible()
+    expect(scene.page.get_by_text("Fill this in.").first).to_be_visible()
 
 
 @state("edit person")

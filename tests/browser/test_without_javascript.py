@@ -40,7 +40,7 @@ def test_an_admin_signs_in_and_links_and_sees_what_is_missing(
     for label in ("Organization URL", "Personal access token"):
         field = page.get_by_label(label)
         expect(field).to_have_attribute("aria-invalid", "true")
-    expect(page.get_by_text("This field is required.")).to_have_count(2)
+    expect(page.get_by_text("Fill this in.")).to_have_count(2)
 
     page.get_by_label("Organization URL").fill(organization.url)
     page.get_by_label("Personal access token").fill("wrong-token")

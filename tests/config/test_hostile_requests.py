@@ -169,7 +169,7 @@ def test_a_person_added_twice_in_one_moment_is_an_error_of_the_form(admin: Clien
     person: dict[str, Any] = {"username": "dora", "password1": PASSWORD, "password2": PASSWORD}
     with patch("django.contrib.auth.forms.UserCreationForm.clean_username", lambda self: "alice"):
         response = admin.post("/settings/people/add/", person | {"role": "member"})
-    assert "already exists" in str(response.context["form"].errors)
+    assert "Somebody has this username already" in str(response.context["form"].errors)
     assert not User.objects.filter(username="dora").exists()
 
 

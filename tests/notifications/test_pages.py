@@ -55,8 +55,8 @@ def test_a_person_subscribes_for_themselves_and_changes_that(
     ("form", "problem"),
     [
         ({"scope": "all"}, "Choose at least one event."),
-        ({"scope": "stack:999", "failed": "on"}, "Select a valid choice."),
-        ({"failed": "on"}, "This field is required."),
+        ({"scope": "stack:999", "failed": "on"}, "Choose from the list"),
+        ({"failed": "on"}, "Fill this in."),
     ],
 )
 def test_a_wrong_subscription_is_not_stored(
@@ -108,7 +108,7 @@ def test_a_webhook_shows_its_secret_once_and_its_address_never(admin: Client) ->
         ({"address": "https://[hooks"}, "This is no address."),
         ({"failed": ""}, "Choose at least one event."),
         ({"name": "OPS"}, "There is a channel of this name."),
-        ({"kind": "pigeon"}, "Select a valid choice."),
+        ({"kind": "pigeon"}, "Choose from the list"),
     ],
 )
 def test_a_wrong_channel_is_not_stored(admin: Client, change: dict[str, str], problem: str) -> None:

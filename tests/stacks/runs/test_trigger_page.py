@@ -110,7 +110,7 @@ def test_a_long_list_is_filtered_and_keeps_what_was_chosen(
     ("field", "typed", "said"),
     [
         ("operation", {"operation": "destroy", "kind": "proposed"}, "can’t destroy"),
-        ("operation", {"operation": "guess"}, "Select a valid choice"),
+        ("operation", {"operation": "guess"}, "Choose from the list"),
         ("stack_name", {"operation": "destroy"}, "type the stack's name: Network"),
         (
             "stack_name",

@@ -74,7 +74,7 @@ def test_a_member_changes_and_removes_one(member: Client, bob: User, unread: Sta
         ("cron", {"cron": "0 0 31 2 *"}, "can’t be used"),
         ("time_zone", {"time_zone": "Berlin"}, "“Berlin” is no time zone."),
         ("time_zone", {"time_zone": "../etc/passwd"}, "is no time zone."),
-        ("what", {"what": "guess"}, "Select a valid choice"),
+        ("what", {"what": "guess"}, "Choose from the list"),
         ("stack_name", {"what": "destroy"}, "type the stack's name: Network"),
         ("runs_on_drift", {"what": "tracked", "runs_on_drift": "on"}, "Only drift detection"),
     ],
