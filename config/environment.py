@@ -5,7 +5,7 @@ import re
 from dataclasses import dataclass
 from email.utils import getaddresses
 from io import StringIO
-from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -13,6 +13,8 @@ from urllib.parse import unquote, urlsplit
 import environ
 from django.core.exceptions import ImproperlyConfigured, ValidationError
 from django.core.validators import validate_email
+
+from core.http import is_loopback
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 TRUE = {"1", "true", "yes", "on"}
@@ -248,14 +250,6 @@ def networks(name: str) -> list[IPv4Network | IPv6Network]:
                 f"{name} has {value!r}: use IP addresses or networks, like 10.0.0.5 or 10.0.0.0/8."
             ) from error
     return found
-
-
-def is_loopback(host: str) -> bool:
-    """Say whether a host is this machine as only its own programs reach it."""
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost" or host.endswith(".localhost")
 
 
 def origins(name: str, default: list[str]) -> list[str]:

@@ -7,6 +7,7 @@ import django_stubs_ext
 from csp.constants import NONE, SELF
 
 from config import environment
+from core.http import is_loopback
 
 django_stubs_ext.monkeypatch()  # fields and forms may name their types in brackets
 BASE_DIR = environment.BASE_DIR
@@ -71,7 +72,7 @@ SECURE_PROXY_SSL_HEADER = environment.proxy_header(
 # Whose X-Forwarded-For is believed, besides that of a proxy on this machine. Where the public
 # address is one of this machine's own there is none, but runs may reach it, too.
 TRUSTED_PROXIES = environment.networks("TRUSTED_PROXIES")
-HAS_LOCAL_PROXY = not environment.is_loopback(str(_public.hostname))
+HAS_LOCAL_PROXY = not is_loopback(str(_public.hostname))
 SECURE_HSTS_SECONDS = 365 * 24 * 3600 if SECURE_SSL_REDIRECT else 0
 # This host alone: other hosts of the domain are not ours to bind.
 SILENCED_SYSTEM_CHECKS = ["security.W005", "security.W021"]

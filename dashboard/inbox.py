@@ -34,6 +34,7 @@ LAST_SHOWN = 5
 # What a list needs of a run to say about it what its own page says.
 FIELDS = (
     *("number", "kind", "state", "operation", "message", "failure", "worker", "moved_at"),
+    "apply_started_at",
     *("added", "changed", "destroyed", "changed_outputs", "imported", "moved", "forgotten"),
     "drifted",
 )
@@ -56,6 +57,7 @@ class Row:
     number: int
     kind: str
     state: str
+    state_text: str
     message: str
     detail: str
     since: datetime
@@ -176,6 +178,7 @@ def _row(values: dict[str, Any]) -> Row:
         number=run.number,
         kind=run.kind,
         state=run.state,
+        state_text=run.state_text,
         message=run.message,
         detail=_detail(run, values),
         since=run.moved_at,

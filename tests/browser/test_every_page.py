@@ -81,6 +81,7 @@ def test_a_page_is_accessible_in_light_and_dark_fits_a_phone_and_has_one_heading
     assert page.title().endswith(" · Stackhook")
     assert len(page.title()) > len(" · Stackhook")
     assert page.get_by_role("heading", level=1).count() == 1
+    assert all(one.strip() for one in page.locator(".badge").all_text_contents())
 
     page.evaluate(Axe().axe_script)
     assert violations(page) == ""

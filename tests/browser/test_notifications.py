@@ -27,7 +27,7 @@ document.addEventListener("DOMContentLoaded", () => {
   new MutationObserver((changes) => {
     for (const change of changes)
       for (const node of change.addedNodes)
-        if (node.nodeType === 1 && node.matches("[aria-live=polite]")) watch(node);
+        if (node.matches?.(".column")) watch(node.querySelector("[aria-live=polite]"));
   }).observe(document.body, { childList: true });
 });
 """

@@ -64,6 +64,7 @@ def test_what_waits_for_confirmation_says_what_it_changes(member: Client, stack:
         'href="/stacks/network/runs/4/"',
         "Add &lt;b&gt;",
         "2 to add, 0 to change, 1 to destroy",
+        "Needs confirmation</span>",
     ):
         assert shown in page, shown
 

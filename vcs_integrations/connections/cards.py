@@ -30,6 +30,14 @@ class Card:
     webhook_password: str = field(default="", repr=False)  # a log may show a card
     password_problem: str = ""
 
+    @property
+    def lacks_hooks(self) -> bool:
+        """Whether an organization that answers has no hooks, and nobody decided so."""
+        one = self.integration
+        if self.hooks or self.hooks_to_recreate or one.problem or one.duplicate_of:
+            return False
+        return not any(project.is_left_alone for project in one.projects.all())
+
 
 @dataclass(frozen=True)
 class Reconciliation:

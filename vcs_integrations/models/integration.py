@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any, Self
+from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.core.exceptions import ObjectDoesNotExist
@@ -15,6 +16,7 @@ from django.utils.functional import cached_property
 
 from core.backoff import wait_after
 from core.encryption import WrongKey, decrypting
+from core.http import is_loopback
 from core.leases import Leased, LeasedQuerySet, Moment
 from vcs_integrations.models.credentials import Credentials
 from vcs_integrations.models.delivery import Delivery
@@ -237,6 +239,11 @@ class Integration(Leased):
     def endpoint_refusal(self) -> str:
         """Why the provider would not deliver to the endpoint; empty if it would."""
         return self.provider.refuses_endpoint(self.endpoint_url)
+
+    @property
+    def is_on_this_machine(self) -> bool:
+        """Whether the organization is none of the real ones, which nobody reaches like this."""
+        return is_loopback(str(urlsplit(self.organization_url).hostname))
 
     @property
     def token_days_left(self) -> int | None:

@@ -197,3 +197,18 @@ def test_a_sample_that_a_disabled_hook_sent_does_not_say_that_it_works(
     page = admin.get(test.get_absolute_url()).content.decode()
     assert "The way is clear, but the hook does not deliver." in page
     assert "The hook works." not in page
+
+
+def test_the_card_leads_to_create_hooks_while_there_are_none(
+    admin: Client, member: Client, integration: Integration
+) -> None:
+    """Whoever has just linked an organization sees what comes next."""
+    button = f'href="{integration.get_absolute_url()}#hooks">Create hooks</a>'
+    assert button in admin.get("/settings/vcs-providers/").content.decode()
+    assert "Create hooks" not in member.get("/settings/vcs-providers/").content.decode()
+    integration.projects.update(is_left_alone=True)
+    assert button not in admin.get("/settings/vcs-providers/").content.decode()
+    integration.projects.update(is_left_alone=False)
+    post(admin, integration, "keep", project="all")
+    watch(Integration.objects.get().hook_watch)
+    assert button not in admin.get("/settings/vcs-providers/").content.decode()

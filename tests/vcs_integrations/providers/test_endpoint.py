@@ -94,3 +94,13 @@ def test_the_card_does_not_foretell_what_deliveries_disprove(
     page = admin.get(cards).content.decode()
     assert "The real Azure DevOps would refuse this endpoint" in page
     assert "will refuse" not in page
+
+
+def test_the_card_foretells_nothing_of_an_organization_on_this_machine(
+    admin: Client, settings: Settings
+) -> None:
+    settings.PUBLIC_URL = "http://127.0.0.1:8000"
+    store_integration(organization_url="http://127.0.0.1:8765/fabrikam")
+    page = admin.get("/settings/vcs-providers/").content.decode()
+    assert "The real Azure DevOps would refuse this endpoint" in page
+    assert "will refuse" not in page
