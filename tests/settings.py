@@ -27,7 +27,7 @@ os.environ |= {
 }
 
 from config.settings import *  # noqa: F403
-from config.settings import BASE_DIR, DATABASES, STATIC_ROOT, VCS_PROVIDERS
+from config.settings import BASE_DIR, DATABASES, STATIC_ROOT, TEMPLATES, VCS_PROVIDERS
 
 # WhiteNoise warns where it is missing, as it is in a fresh clone.
 STATIC_ROOT.mkdir(exist_ok=True)
@@ -41,6 +41,17 @@ if "sqlite" in str(DATABASES["default"]["ENGINE"]):
         "PRAGMA journal_mode=WAL; PRAGMA synchronous=OFF;"
     )
 
+
+class NotGiven(str):
+    """What a template writes for a name that it was not given: elsewhere, nothing."""
+
+    __slots__ = ()
+
+    def __mod__(self, name: object) -> str:
+        raise LookupError(f"A template writes {name}, which it was not given.")
+
+
+TEMPLATES[0]["OPTIONS"]["string_if_invalid"] = NotGiven("%s")  # type: ignore[index]
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 VCS_PROVIDERS = [*VCS_PROVIDERS, "tests.providers.plain.provider.Plain"]
 
