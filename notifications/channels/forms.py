@@ -10,6 +10,7 @@ from notifications.models import Channel, Event, Kind
 from notifications.outbox.posting import LONGEST_ADDRESS, why_unusable
 from stacks.models import Stack
 
+NAME_TAKEN = "Another channel has this name. Choose a different one."
 ADDRESS_HELP = (
     "For Teams, the address of a workflow that starts when a Teams webhook request is received; "
     "for Slack, that of an incoming webhook; else any address with https. It is stored encrypted "
@@ -70,7 +71,7 @@ class ChannelForm(EventsForm):
         name: str = self.cleaned_data["name"]
         same = Channel.objects.filter(name__iexact=name).first()
         if same and same != self.channel:
-            raise forms.ValidationError("There is a channel of this name. Choose another one.")
+            raise forms.ValidationError(NAME_TAKEN)
         return name
 
     def clean_address(self) -> str:

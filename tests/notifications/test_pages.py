@@ -1,11 +1,15 @@
 """The pages of notifications: subscribing, channels with their secrets, and the delivery log."""
 
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 from django.db import connection
 from django.test import Client
 
 from accounts.audit.records import entries
 from accounts.models import User, Verb
+from notifications.channels.forms import ChannelForm
 from notifications.models import Channel, ChannelSecret, Event, Message, MessageState, Subscription
 from stacks.models import Stack
 from stacks.rules.states import State
@@ -107,7 +111,7 @@ def test_a_webhook_shows_its_secret_once_and_its_address_never(admin: Client) ->
         ({"address": "https://user@hooks.example.com/a"}, "without user name"),
         ({"address": "https://[hooks"}, "This is no address."),
         ({"failed": ""}, "Choose at least one event."),
-        ({"name": "OPS"}, "There is a channel of this name."),
+        ({"name": "OPS"}, "Another channel has this name."),
         ({"kind": "pigeon"}, "Choose from the list"),
     ],
 )
@@ -118,6 +122,40 @@ def test_a_wrong_channel_is_not_stored(admin: Client, change: dict[str, str], pr
     assert problem in answer
     assert "a-canary-address" not in answer
     assert Channel.objects.count() == 1
+
+
+@pytest.mark.parametrize("is_new", [True, False])
+def test_a_name_that_is_taken_at_the_same_moment_is_refused(
+    admin: Client, monkeypatch: pytest.MonkeyPatch, is_new: bool
+) -> None:
+    path = f"{CHANNELS}new/" if is_new else make_channel(name="Old").get_absolute_url()
+    _before_storing(monkeypatch, lambda: make_channel(name="OPS"))
+    form = {"name": "Ops", "kind": "slack", "address": ADDRESS, "failed": "on"}
+    answer = admin.post(path, form)
+    assert "Another channel has this name." in answer.content.decode()
+    assert not Channel.objects.filter(name="Ops").exists()
+    assert not entries().exists()
+
+
+def test_a_stack_that_is_deleted_at_the_same_moment_is_left_out(
+    admin: Client, stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _before_storing(monkeypatch, lambda: Stack.objects.all().delete())
+    form = {"name": "Ops", "kind": "slack", "address": ADDRESS, "failed": "on"}
+    assert admin.post(f"{CHANNELS}new/", form | {"stacks": stack.pk}).status_code == 302
+    connection.check_constraints()
+    assert not Channel.objects.get().stacks.exists()
+
+
+def _before_storing(monkeypatch: pytest.MonkeyPatch, act: Callable[[], object]) -> None:
+    """Have something done once a form is found valid, before it is stored."""
+    clean = ChannelForm.clean
+
+    def meanwhile(self: ChannelForm) -> dict[str, Any]:
+        act()
+        return clean(self)
+
+    monkeypatch.setattr(ChannelForm, "clean", meanwhile)
 
 
 def test_a_channel_that_no_key_reads_has_a_page_that_says_what_to_do(admin: Client) -> None:
