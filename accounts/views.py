@@ -144,6 +144,8 @@ def remove_person(request: HttpRequest, pk: int) -> HttpResponse:
     if request.method != "POST":
         return render(request, "accounts/remove_person.html", {"person": person})
     with transaction.atomic():
+        # From here on nothing that refers to them is stored.
+        person = get_object_or_404(User.objects.select_for_update(), pk=pk)
         record(request, Verb.PERSON_REMOVED, person)
         person.delete()
     messages.success(request, f"{person.username} was removed")

@@ -9,9 +9,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Thread
 
 import psycopg
 import pytest
+from django.db import connection
 
 from tests.databases import migrate
 
@@ -28,18 +30,28 @@ class PostgreSQL:
 
     def create(self, database: str) -> str:
         """Make a database with all tables, a copy of a migrated one; return its URL."""
-        with psycopg.connect(self.url("postgres"), autocommit=True) as connection:
+        with psycopg.connect(self.url("postgres"), autocommit=True) as server:
             asked = "SELECT 1 FROM pg_database WHERE datname = 'migrated'"
-            if not connection.execute(asked).fetchone():
-                connection.execute("CREATE DATABASE migrated")
+            if not server.execute(asked).fetchone():
+                server.execute("CREATE DATABASE migrated")
                 migrate(self.url("migrated"))
-            connection.execute(f'CREATE DATABASE "{database}" TEMPLATE migrated'.encode())
+            server.execute(f'CREATE DATABASE "{database}" TEMPLATE migrated'.encode())
         return self.url(database)
 
     def drop(self, database: str) -> None:
         """Remove a database, whoever is connected to it."""
-        with psycopg.connect(self.url("postgres"), autocommit=True) as connection:
-            connection.execute(f'DROP DATABASE "{database}" WITH (FORCE)'.encode())
+        with psycopg.connect(self.url("postgres"), autocommit=True) as server:
+            server.execute(f'DROP DATABASE "{database}" WITH (FORCE)'.encode())
+
+
+def wait_for_lock(thread: Thread) -> None:
+    """Wait until a thread waits for what others hold in Django's database, or has ended."""
+    waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted"
+    with connection.cursor() as cursor:
+        while thread.is_alive():
+            cursor.execute(waiting)
+            if cursor.fetchone()[0]:
+                return
 
 
 def installed() -> Path | None:

@@ -41,10 +41,12 @@ def edit_channel(request: HttpRequest, channel_pk: int) -> HttpResponse:
 @require_http_methods(["GET", "HEAD", "POST"])
 @admin_required
 def delete_channel(request: HttpRequest, channel_pk: int) -> HttpResponse:
-    channel = get_object_or_404(Channel, pk=channel_pk)
     if request.method != "POST":
+        channel = get_object_or_404(Channel, pk=channel_pk)
         return render(request, "notifications/channels/delete_channel.html", {"channel": channel})
     with transaction.atomic():
+        # From here on no message to it is stored.
+        channel = get_object_or_404(Channel.objects.select_for_update(), pk=channel_pk)
         record(request, Verb.CHANNEL_DELETED, channel)
         channel.delete()
     messages.success(request, f"{channel} was deleted")

@@ -15,6 +15,7 @@ from django.db import connection, transaction
 from stacks.deciding.facts import Facts
 from stacks.deciding.intake import Batch, Entry
 from tests.builders import make_repository, make_stack, store_integration
+from tests.postgresql import wait_for_lock
 from vcs_integrations.providers.events import RefChanged, RemoteCommit
 
 integration = store_integration(token="a token")
@@ -48,11 +49,7 @@ newest, late = Thread(target=store_the_newest), Thread(target=store_the_late_one
 newest.start()
 is_stored.wait()
 late.start()
-with connection.cursor() as cursor:
-    waits = False
-    while not waits:
-        cursor.execute("SELECT count(*) FROM pg_locks WHERE NOT granted")
-        waits = cursor.fetchone()[0]
+wait_for_lock(late)
 may_end.set()
 newest.join()
 late.join()
@@ -71,6 +68,7 @@ from stacks.lifecycle.triggering import head_of, trigger
 from stacks.models import Run
 from stacks.rules.states import Kind, Origin, State
 from tests.builders import make_repository, make_run, make_stack, store_integration
+from tests.postgresql import wait_for_lock
 from vcs_integrations.models import Repository
 
 repository = make_repository(store_integration(token="a token"), "r")
@@ -95,11 +93,7 @@ triggering, retrying = Thread(target=trigger_one), Thread(target=retry)
 triggering.start()
 is_locked.wait()
 retrying.start()
-with connection.cursor() as cursor:
-    waits = False
-    while not waits:
-        cursor.execute("SELECT count(*) FROM pg_locks WHERE NOT granted")
-        waits = cursor.fetchone()[0]
+wait_for_lock(retrying)
 may_start.set()
 triggering.join()
 retrying.join()
