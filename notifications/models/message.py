@@ -40,7 +40,9 @@ class MessageQuerySet(LeasedQuerySet["Message"]):
     def to_idle_channels(self) -> Self:
         """Those to channels to which nothing is being posted.
 
-        So a host that does not answer holds one sender, and not all of them.
+        So a host that does not answer holds one sender, and not all of them. Of senders who claim
+        at the same moment, on PostgreSQL, each may still claim a message to the same channel: to
+        receivers no order is promised.
         """
         posting = Message.objects.filter(
             channel__isnull=False, lease_until__gt=timezone.now()
