@@ -45,7 +45,11 @@ class MessageQuerySet(LeasedQuerySet["Message"]):
         receivers no order is promised.
         """
         posting = Message.objects.filter(
-            channel__isnull=False, lease_until__gt=timezone.now()
+            channel__isnull=False,
+            lease_until__gt=timezone.now(),
+            # What is held is also this, and so found by the index of what is due.
+            state=MessageState.WAITING,
+            due_at__isnull=False,
         ).values("channel")
         return self.filter(channel__isnull=False).exclude(channel__in=posting)
 

@@ -3,12 +3,13 @@
 from typing import Any
 
 import pytest
-from django.db import transaction
+from django.db import connection, transaction
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from pytest_django import Settings
 
 from accounts.models import User
-from notifications.models import Event, Message, Subscription
+from notifications.models import Event, Message, MessageState, Subscription
 from stacks.lifecycle.drift import note_drift
 from stacks.models import Run, Stack
 from stacks.rules.states import Kind, State
@@ -149,3 +150,18 @@ def test_a_run_that_waits_twice_is_told_of_once(stack: Stack, bob: User) -> None
     run.refresh_from_db()
     run.move_to(State.UNCONFIRMED)
     assert stored() == [(Event.WAITING, "bob")]
+
+
+def test_what_is_posted_next_is_found_without_reading_what_was_posted(stack: Stack) -> None:
+    run, channels = make_run(stack), [make_channel(name=f"Ops {number}") for number in range(2000)]
+    sent = {"run": run, "event": Event.FAILED, "state": MessageState.SENT, "due_at": None}
+    Message.objects.bulk_create(Message(channel=channel, **sent) for channel in channels)
+    one = Message.objects.create(run=run, event=Event.DRIFT, channel=channels[0])
+    with CaptureQueriesContext(connection) as asked:
+        assert list(Message.objects.to_idle_channels().due()) == [one]
+    with connection.cursor() as cursor:
+        cursor.execute("ANALYZE notifications_message")
+        explain = "EXPLAIN QUERY PLAN" if connection.vendor == "sqlite" else "EXPLAIN"
+        cursor.execute(f"{explain} {asked[0]['sql']}")
+        plan = str(cursor.fetchall())
+    assert plan.count("message_due") == 2  # for what is due, and for what is being posted
