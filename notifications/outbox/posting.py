@@ -18,6 +18,8 @@ from urllib.parse import urlsplit
 import requests.utils
 from django.conf import settings
 
+from core.network.ip_addresses import destination_of, is_public
+
 SECONDS_TO_CONNECT = 5
 SECONDS_IN_ALL = 10
 LONGEST_ADDRESS = 2000
@@ -95,11 +97,10 @@ def _connected(host: str, port: int) -> socket.socket:
 
 def _is_allowed(text: str) -> bool:
     address = ipaddress.ip_address(text.partition("%")[0])
-    if isinstance(address, ipaddress.IPv6Address):
-        address = address.ipv4_mapped or address
-    if any(address in network for network in settings.NOTIFICATION_NETWORKS):
+    either = address, destination_of(address)
+    if any(one in network for one in either for network in settings.NOTIFICATION_NETWORKS):
         return True
-    return address.is_global and not address.is_multicast
+    return is_public(address)
 
 
 def _answer(

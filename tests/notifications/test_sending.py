@@ -193,7 +193,11 @@ def test_a_message_is_given_up_after_a_day_and_can_be_resent(
 
 
 @pytest.mark.parametrize(
-    "address", ["127.0.0.1", "[::1]", "10.0.0.1", "169.254.169.254", "[::ffff:10.0.0.1]"]
+    "address",
+    [
+        *("127.0.0.1", "[::1]", "10.0.0.1", "169.254.169.254"),
+        *("[::ffff:10.0.0.1]", "[64:ff9b::10.0.0.1]", "[2002:a00:1::]"),
+    ],
 )
 def test_a_private_address_is_not_connected_to(
     linked: Integration, settings: Settings, monkeypatch: pytest.MonkeyPatch, address: str

@@ -7,6 +7,8 @@ special-range addresses are refused.
 import ipaddress
 from urllib.parse import urlsplit
 
+from core.network.ip_addresses import destination_of, is_public
+
 NOT_PUBLIC = (".local", ".localhost", ".internal", ".lan", ".home.arpa", ".test", ".invalid")
 
 
@@ -23,7 +25,8 @@ def refuses_endpoint(endpoint: str) -> str:
         if host == "localhost" or "." not in host or host.endswith(NOT_PUBLIC):
             reasons.append(f"{host} is not a public name")
     else:
-        if not address.is_global or address.is_multicast:
-            kind = "a loopback" if address.is_loopback else "a private or special"
+        if not is_public(address):
+            is_loopback = destination_of(address).is_loopback
+            kind = "a loopback" if is_loopback else "a private or special"
             reasons.append(f"{host} is {kind} address")
     return " and ".join(reasons)
