@@ -19,6 +19,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 HOST = "127.0.0.1"
+# What OpenSSL looks for in a folder of certificates: `openssl x509 -subject_hash`.
+NAME_IN_FOLDER = "aeec8bab.0"
 
 
 @dataclass(frozen=True)

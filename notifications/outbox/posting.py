@@ -12,6 +12,7 @@ import ssl
 from collections.abc import Mapping
 from contextlib import suppress
 from http.client import HTTPException, HTTPResponse, HTTPSConnection
+from pathlib import Path
 from threading import Event, Timer
 from urllib.parse import urlsplit
 
@@ -113,7 +114,8 @@ def _answer(
     """Return the head of the answer. Raises OSError and HTTPException."""
     host, port = host_and_port
     trusted = os.environ.get("REQUESTS_CA_BUNDLE") or requests.utils.DEFAULT_CA_BUNDLE_PATH
-    context = ssl.create_default_context(cafile=trusted)
+    file, folder = (None, trusted) if Path(trusted).is_dir() else (trusted, None)
+    context = ssl.create_default_context(cafile=file, capath=folder)
     secure = context.wrap_socket(raw, server_hostname=host, do_handshake_on_connect=False)
     connection = HTTPSConnection(host, port)
     # A timeout of the socket does not bound what comes byte by byte.

@@ -4,6 +4,7 @@ import base64
 import hashlib
 import hmac
 import json
+import os
 import socket
 import threading
 from collections.abc import Iterator
@@ -25,7 +26,7 @@ from notifications.outbox.queue import mail_next, post_next, resend
 from stacks.rules.states import State
 from tests.builders import make_channel, make_run, make_stack
 from tests.smtp import CUT, MailServer, mail_server
-from tests.tls import https_to
+from tests.tls import NAME_IN_FOLDER, https_to
 from vcs_integrations.models import Integration
 
 
@@ -219,6 +220,18 @@ def test_an_untrusted_certificate_is_refused(
     assert post_next()
     assert state_of(message)[1] == "The certificate of 127.0.0.1 is not trusted."
     assert receiver.received == []
+
+
+def test_certificates_to_trust_may_be_in_a_folder(
+    linked: Integration, receiver: Receiver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "trusted"
+    folder.mkdir()
+    (folder / NAME_IN_FOLDER).write_bytes(Path(os.environ["REQUESTS_CA_BUNDLE"]).read_bytes())
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(folder))
+    message = message_to(linked, make_channel(receiver.url))
+    assert post_next()
+    assert state_of(message) == (MessageState.SENT, "")
 
 
 def test_a_channel_that_is_being_posted_to_does_not_hold_another(

@@ -144,10 +144,11 @@ class Sandbox:
 
     def certificates(self, *names: str) -> dict[str, str]:
         """Return variables that lead to the operator's own certificate authorities, if any."""
-        bundle = os.environ.get("REQUESTS_CA_BUNDLE", "")
-        if not Path(bundle).is_file():
-            return {}
-        return dict.fromkeys(names, self.provide("certificates.pem", Path(bundle).read_bytes()))
+        bundle = Path(os.environ.get("REQUESTS_CA_BUNDLE") or os.devnull)
+        # In a folder, OpenSSL reads what `openssl rehash` named.
+        files = sorted(bundle.glob("????????.[0-9]")) if bundle.is_dir() else [bundle]
+        found = b"\n".join(file.read_bytes() for file in files if file.is_file())
+        return dict.fromkeys(names, self.provide("certificates.pem", found)) if found else {}
 
     def read_file(self, name: str, most: int, is_unwanted: Callable[[], bool]) -> bytes:
         """Return a file that the job wrote into its workspace; empty if there is none.

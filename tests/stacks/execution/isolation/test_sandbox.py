@@ -80,6 +80,19 @@ def test_a_job_sees_nothing_of_its_worker(box: Sandbox, tmp_path: Path) -> None:
         assert f"cannot access '{place}'" in seen
 
 
+@pytest.mark.parametrize("is_folder", [False, True])
+def test_a_job_finds_the_certificates_that_the_operator_trusts(
+    box: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_folder: bool
+) -> None:
+    for name in ("0123abcd.0", "0123abcd.1", "key.pem"):
+        (tmp_path / name).write_text(f"from {name}")
+    trusted = tmp_path if is_folder else tmp_path / "0123abcd.0"
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(trusted))
+    path = box.certificates("SSL_CERT_FILE")["SSL_CERT_FILE"]
+    expected = ["from 0123abcd.0", "from 0123abcd.1"] if is_folder else ["from 0123abcd.0"]
+    assert run(box, f"cat {path}").splitlines() == expected
+
+
 def test_a_job_has_namespaces_of_its_own(box: Sandbox) -> None:
     kinds = ("pid", "ipc", "mnt", "user", "uts")
     script = "; ".join(f"readlink /proc/self/ns/{kind}" for kind in kinds)
