@@ -27,7 +27,8 @@ from stacks.execution.queue import without_worker
 from stacks.models import Run, Stack
 from stacks.overview.all_runs import ACTIVE
 from stacks.overview.stack_list import failed_stacks
-from stacks.rules.states import HOLDS_STACK, Kind, State
+from stacks.rules.states import HOLDS_BACK, HOLDS_STACK, Kind, State
+from stacks.runs.waiting import HOLDING
 
 SHOWN = 8
 LAST_SHOWN = 5
@@ -38,13 +39,6 @@ FIELDS = (
     *("added", "changed", "destroyed", "changed_outputs", "imported", "moved", "forgotten"),
     "drifted",
 )
-HOLDS = {
-    State.PREPARING: "is being prepared",
-    State.PLANNING: "is being planned",
-    State.UNCONFIRMED: "waits for confirmation",
-    State.CONFIRMED: "is about to be applied",
-    State.APPLYING: "is being applied",
-}
 
 
 @dataclass(frozen=True)
@@ -198,11 +192,6 @@ def _detail(run: Run, values: dict[str, Any]) -> str:
 def _why_it_waits(run: Run, values: dict[str, Any]) -> str:
     if values["unlinked_at"]:
         return "Waits until its stack is attached again"
-    holds = HOLDS.get(values["holder_state"], "")
-    is_compared = run.kind == Kind.DRIFT and values["holder_state"] in {
-        State.CONFIRMED,
-        State.APPLYING,
-    }
-    if holds and (run.kind == Kind.TRACKED or is_compared):
-        return f"Waits for run {values['holder']}, which {holds}"
+    if values["holder_state"] in HOLDS_BACK[Kind(run.kind)]:
+        return f"Waits for run {values['holder']}, which {HOLDING[State(values['holder_state'])]}"
     return "Waits for a worker"

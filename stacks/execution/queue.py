@@ -14,7 +14,7 @@ from django.utils import timezone
 from stacks.models import PlanFile, Run, RunCredential
 from stacks.models.run import RunQuerySet
 from stacks.models.state import keep_lock_of_lost_apply
-from stacks.rules.states import ENDED, HOLDS_STACK, Kind, State
+from stacks.rules.states import ENDED, HOLDS_BACK, Kind, State
 
 LEASE = timedelta(seconds=60)
 # The fields of a run that no worker holds.
@@ -118,16 +118,13 @@ def _waiting(kind: Kind) -> RunQuerySet:
 
 
 def _holders_of(kind: Kind) -> RunQuerySet:
-    """Return the run for whose end a queued run of a kind waits, for a subquery.
+    """Return the run for whose end a queued run of a kind waits, for a subquery."""
+    return _tracked_of_stack().filter(state__in=sorted(HOLDS_BACK[kind]))
 
-    What is proposed waits for none, and what is being applied is not compared yet.
-    """
-    states: dict[Kind, set[State]] = {
-        Kind.TRACKED: HOLDS_STACK,
-        Kind.DRIFT: {State.CONFIRMED, State.APPLYING},
-    }
-    holding = sorted(states.get(kind, set()))
-    return Run.objects.filter(stack=OuterRef("stack"), kind=Kind.TRACKED, state__in=holding)
+
+def _tracked_of_stack() -> RunQuerySet:
+    """Return the tracked runs of the same stack, for a subquery."""
+    return Run.objects.filter(stack=OuterRef("stack"), kind=Kind.TRACKED)
 
 
 def _of_linked() -> RunQuerySet:

@@ -87,6 +87,13 @@ HOLDS_STACK = {
     State.CONFIRMED,
     State.APPLYING,
 }
+# For the end of which tracked run of its stack a queued run of a kind waits. What is proposed waits
+# for none, and what is being applied is not compared yet.
+HOLDS_BACK: dict[Kind, set[State]] = {
+    Kind.TRACKED: HOLDS_STACK,
+    Kind.PROPOSED: set(),
+    Kind.DRIFT: {State.CONFIRMED, State.APPLYING},
+}
 # Ends after which a commit may be run again.
 DOES_NOT_COUNT = {State.CANCELED, State.SUPERSEDED}
 

@@ -7,13 +7,14 @@ from datetime import timedelta
 from django.utils import timezone
 
 from stacks.models import Run
-from stacks.rules.states import HOLDS_STACK, UNDER_WAY, Kind, State
+from stacks.rules.states import HOLDS_BACK, UNDER_WAY, Kind, State
 
 # Workers look for runs many times a second; later than this, none is looking.
 NO_WORKER_AFTER = timedelta(seconds=30)
 TRACKED_READ = 50
+# What is said of a run that holds back another.
 HOLDING = {
-    State.PREPARING: "is being planned",
+    State.PREPARING: "is being prepared",
     State.PLANNING: "is being planned",
     State.UNCONFIRMED: "is waiting for confirmation",
     State.CONFIRMED: "is about to be applied",
@@ -75,8 +76,7 @@ def _why_not_claimed(run: Run) -> Waiting:
 
 def _holder(run: Run, tracked: Sequence[Run]) -> Run | None:
     """Return the tracked run of the same stack that has to end before this one may start."""
-    holding = HOLDS_STACK if run.kind == Kind.TRACKED else {State.CONFIRMED, State.APPLYING}
-    return next((one for one in tracked if one.state in holding), None)
+    return next((one for one in tracked if one.state in HOLDS_BACK[Kind(run.kind)]), None)
 
 
 def _queued_before(run: Run, tracked: Sequence[Run]) -> Run | None:

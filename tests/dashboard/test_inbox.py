@@ -96,7 +96,7 @@ def test_what_is_queued_says_what_it_waits_for(member: Client, stack: Stack, oth
     make_run(other, 2, kind=Kind.DRIFT)
     make_run(make_stack(stack.repository, "Data"), 1, state=State.CONFIRMED)
     assert details(member) == {
-        "Network 2": "Waits for run 1, which waits for confirmation",
+        "Network 2": "Waits for run 1, which is waiting for confirmation",
         "Network 3": "Waits for a worker",
         "Cluster 1": "",
         "Cluster 2": "Waits for run 1, which is being applied",

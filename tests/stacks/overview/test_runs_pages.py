@@ -99,6 +99,7 @@ def waits(client: Client, number: int) -> str:
 
 
 HOLDERS = [
+    (State.PREPARING, "is being prepared"),
     (State.PLANNING, "is being planned"),
     (State.UNCONFIRMED, "is waiting for confirmation"),
     (State.APPLYING, "is being applied"),
