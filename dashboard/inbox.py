@@ -10,7 +10,6 @@ from typing import Any
 from django.db.models import (
     CharField,
     Count,
-    Exists,
     F,
     IntegerField,
     OuterRef,
@@ -19,10 +18,8 @@ from django.db.models import (
     Value,
 )
 from django.urls import reverse
-from django.utils import timezone
 from django.utils.text import capfirst
 
-from modules.models import Check
 from stacks.execution.queue import without_worker
 from stacks.models import Run, Stack
 from stacks.overview.all_runs import ACTIVE
@@ -91,16 +88,13 @@ def read_inbox() -> Inbox:
     waiting = Run.objects.filter(state=State.UNCONFIRMED)
     active = Run.objects.filter(state__in=ACTIVE)
     failed, drifted = failed_stacks(), Stack.objects.with_drift()
-    # A run worker may be busy with a check of a module.
-    checks = Check.objects.filter(lease_until__gt=timezone.now())
-    stuck = without_worker().exclude(Exists(checks))
     first, *others = [
         _part("waiting", waiting.order_by("-pk").values("pk")[:SHOWN], waiting),
         _part("failed", failed.order_by("-failed_run").values("failed_run")[:SHOWN], failed),
         _part("active", active.order_by("pk").values("pk")[:SHOWN], active),
         _part("drift", drifted.order_by("-drift_run").values("drift_run")[:SHOWN], drifted),
         _part("last", Run.objects.order_by("-pk").values("pk")[:LAST_SHOWN]),
-        _part("stuck", stuck.order_by("pk").values("pk")[:1]),
+        _part("stuck", without_worker().order_by("pk").values("pk")[:1]),
     ]
     rows: dict[str, list[Row]] = {}
     totals: dict[str, int] = {}

@@ -1,12 +1,13 @@
 """What stacks ask of modules: a `stacks.module_registry.ModuleRegistry`."""
 
-from django.db.models import Count, Window
+from django.db.models import Count, Exists, Window
+from django.utils import timezone
 
 from modules.deciding import following
 from modules.impact import planning, reports
 from modules.impact.behind import modules_behind
 from modules.impact.naming import is_of_impact
-from modules.models import Module, ModuleDecision
+from modules.models import Check, Module, ModuleDecision
 from modules.publishing import reporting
 from modules.rules.decisions import Rule
 from stacks.models import PullRequest, Report, Stack
@@ -60,6 +61,11 @@ def part_of_stack(stack: Stack) -> Part | None:
     """Return of which modules a stack uses an older version; None where that is none."""
     behind = modules_behind(stack)
     return Part("modules/impact/behind_of_stack.html", {"behind": behind}) if behind else None
+
+
+def is_checking() -> Exists:
+    """Return, for a query, whether a run worker checks a module at present."""
+    return Exists(Check.objects.filter(lease_until__gt=timezone.now()))
 
 
 def status_for(report: Report) -> StatusReport | None:

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
+from django.db.models import Exists
+
 from stacks.models import PullRequest, Report, Stack
 from vcs_integrations.consumer import Part
 from vcs_integrations.models import Delivery, Integration, Repository
@@ -136,6 +138,9 @@ class ModuleRegistry(Protocol):
 
     def part_of_stack(self, stack: Stack) -> Part | None:
         """Return of which modules a stack uses an older version; None where that is none."""
+
+    def is_checking(self) -> Exists:
+        """Return, for a query, whether a run worker checks a module at present."""
 
     def status_for(self, report: Report) -> StatusReport | None:
         """Return the status of a report about a module; None if there is nothing to report."""

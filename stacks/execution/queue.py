@@ -14,13 +14,14 @@ from django.utils import timezone
 from stacks.models import PlanFile, Run, RunCredential
 from stacks.models.run import RunQuerySet
 from stacks.models.state import keep_lock_of_lost_apply
+from stacks.module_registry import module_registry
 from stacks.rules.states import ENDED, HOLDS_BACK, Kind, State
 
 LEASE = timedelta(seconds=60)
 # The fields of a run that no worker holds.
 FREE: dict[str, Any] = {"worker": "", "lease_until": None, "lease_token": ""}
-# A worker that is free claims at once, and one that is not renews its lease.
-WORKER_IS_LATE = timedelta(minutes=2)
+# A worker that is free looks for runs many times a second, and one that is not renews its lease.
+WORKER_IS_LATE = timedelta(seconds=30)
 MOST_ATTEMPTS = 3
 PLANNING = {State.PREPARING, State.PLANNING}
 APPLY_WAS_LOST = (
@@ -49,20 +50,21 @@ def without_worker() -> RunQuerySet:
     """Return runs which show that a worker is frozen, or that none is running.
 
     The lease of a run ended, and no worker claimed the run again; or a run might have started, and
-    did not, while no run was being executed. A worker that has nothing to do leaves no trace, so
-    an absent one is noticed only once it is needed.
+    did not, while no worker was busy with a run or with a check of a module. A worker that has
+    nothing to do leaves no trace, so an absent one is noticed only once it is needed.
     """
     now = timezone.now()
     late = now - WORKER_IS_LATE
     is_lost = Q(state__in=[*PLANNING, State.APPLYING], lease_until__lt=late)
     may_start = Q(state=State.CONFIRMED)
+    has_waited = Q(~Exists(_tracked_of_stack().filter(moved_at__gte=late)), moved_at__lt=late)
     for kind in Kind:
         may_start |= Q(~Exists(_holders_of(kind)), state=State.QUEUED, kind=kind)
     is_linked = Q(repository__integration__unlinked_at=None)
-    none_is_held = Q(~Exists(Run.objects.filter(lease_until__gt=now)))
+    is_busy = Exists(Run.objects.filter(lease_until__gt=now)) | module_registry().is_checking()
     under_way = [*PLANNING, State.APPLYING, State.CONFIRMED, State.QUEUED]
     return Run.objects.filter(state__in=under_way).filter(
-        is_lost | may_start & is_linked & Q(moved_at__lt=late) & none_is_held
+        is_lost | may_start & is_linked & has_waited & ~Q(is_busy)
     )
 
 

@@ -2,15 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import timedelta
 
 from django.utils import timezone
 
+from stacks.execution.queue import without_worker
 from stacks.models import Run
 from stacks.rules.states import HOLDS_BACK, UNDER_WAY, Kind, State
 
-# Workers look for runs many times a second; later than this, none is looking.
-NO_WORKER_AFTER = timedelta(seconds=30)
 TRACKED_READ = 50
 # What is said of a run that holds back another.
 HOLDING = {
@@ -52,7 +50,6 @@ def _why_not_claimed(run: Run) -> Waiting:
     stack = run.stack
     if stack.is_detached:
         return Waiting("It waits until the stack is attached again.", is_wrong=True)
-    since = run.moved_at
     if run.state == State.QUEUED and run.kind != Kind.PROPOSED:
         # The newest are enough: few wait at once.
         tracked = list(stack.runs.filter(kind=Kind.TRACKED)[:TRACKED_READ])
@@ -60,11 +57,10 @@ def _why_not_claimed(run: Run) -> Waiting:
             return Waiting(f"{HOLDING[State(holder.state)]}, and has to end first.", holder)
         if before := _queued_before(run, tracked):
             return Waiting("is queued before it.", before)
-        since = max([since, *(one.moved_at for one in tracked)])
     busy = Run.objects.filter(lease_until__gte=timezone.now()).order_by("pk").first()
     if busy:
         return Waiting("keeps a run worker busy. It starts as soon as one is free.", busy)
-    if timezone.now() - since < NO_WORKER_AFTER:
+    if not without_worker().filter(pk=run.pk).exists():
         return Waiting("The next free run worker starts it.")
     return Waiting(
         "No run worker has started it, and none is busy with a run: the run worker doesn't appear "

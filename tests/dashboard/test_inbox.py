@@ -15,7 +15,7 @@ from stacks.rules.states import Kind, Origin, State
 from tests.builders import make_check, make_module, make_run, make_stack, new_run
 from vcs_integrations.models import Integration
 
-LONG_AGO, JUST_NOW = timedelta(minutes=3), timedelta(minutes=1)
+LONG_AGO, JUST_NOW = timedelta(minutes=1), timedelta(seconds=10)
 NO_WORKER = "No run worker appears to be running"
 
 
@@ -157,6 +157,8 @@ def test_a_run_that_waits_for_another_or_for_a_busy_worker_says_nothing_of_worke
     make_run(stack, 1, state=State.UNCONFIRMED)
     ago(make_run(stack, 2), LONG_AGO)
     assert notices(member) == []
+    Run.objects.filter(number=1).update(state=State.DISCARDED, moved_at=timezone.now())
+    assert notices(member) == []
     ago(make_run(other, 1), LONG_AGO)
     assert notices(member) == [NO_WORKER]
     busy = make_run(make_stack(stack.repository, "Data"), 1, state=State.PLANNING)
@@ -165,11 +167,15 @@ def test_a_run_that_waits_for_another_or_for_a_busy_worker_says_nothing_of_worke
 
 
 def test_a_worker_that_checks_a_module_is_not_absent(member: Client, stack: Stack) -> None:
-    ago(make_run(stack, 1), LONG_AGO)
+    run = make_run(stack, 1)
+    ago(run, LONG_AGO)
     check = make_check(make_module(stack.repository), f"{1:040x}")
     assert notices(member) == [NO_WORKER]
+    absent = "the run worker doesn't appear to be running"
+    assert absent in str(member.get(run.get_absolute_url()).context["waiting"])
     type(check).objects.update(lease_until=timezone.now() + JUST_NOW)
     assert notices(member) == []
+    assert absent not in str(member.get(run.get_absolute_url()).context["waiting"])
 
 
 @pytest.mark.parametrize(("how_long", "is_named"), [(JUST_NOW, False), (LONG_AGO, True)])
