@@ -202,18 +202,38 @@ def _newest_of_ours(
 
 
 def _note_replacement(report: Report, one: PullRequest) -> None:
-    """Have the earlier run, which the old comment was about, say once why that is out of date."""
-    runs = Run.objects.filter(stack=report.stack, sources__pull_request=one)
-    current = deciding_run(report)
-    before = runs.filter(number__lt=current.number).first() if current else runs.first()
-    run = before or current
+    """Have the runs which the old comment was about say once why that is out of date."""
     when = f" of {report.commented_at:%Y-%m-%d}" if report.commented_at else ""
     note = (
         f"The comment{when} on {one} could not be edited, so a new one was posted. Only the "
         "account that wrote a comment can edit it."
     )
-    if run and note not in run.note:
-        Run.objects.filter(pk=run.pk).update(note=f"{run.note} {note}".strip()[:500])
+    shown = _runs_of_module(report, one) if report.module else _run_of_stack(report, one)
+    for run in shown:
+        if note not in run.note:
+            Run.objects.filter(pk=run.pk).update(note=f"{run.note} {note}".strip()[:500])
+
+
+def _run_of_stack(report: Report, one: PullRequest) -> list[Run]:
+    """Return the run before the one that a stack's comment is about, that one where it is first."""
+    runs = Run.objects.filter(stack=report.stack, sources__pull_request=one)
+    current = deciding_run(report)
+    before = runs.filter(number__lt=current.number).first() if current else runs.first()
+    return [run for run in [before or current] if run]
+
+
+def _runs_of_module(report: Report, one: PullRequest) -> list[Run]:
+    """Return the runs of the commit before the one that a module's table is about, if any.
+
+    Else those of its own commit.
+    """
+    about = Q(
+        proposed_module__pull_request=one, proposed_module__address__endswith=f"/{report.module}"
+    )
+    runs = Run.objects.filter(about).select_related("proposed_module").order_by("-pk")
+    before = runs.exclude(proposed_module__sha=report.sha).first()
+    sha = before.proposed_module.sha if before else report.sha
+    return list(runs.filter(proposed_module__sha=sha))
 
 
 def _note_uncertain(report: Report) -> None:

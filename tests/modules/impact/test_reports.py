@@ -1,5 +1,7 @@
 """What a pull request of a module shows: one table, and a status for branch policies."""
 
+from unittest import mock
+
 import pytest
 from pytest_django import Settings
 
@@ -8,11 +10,13 @@ from modules.models import Impact, Module
 from modules.rules.decisions import Rule
 from stacks.models import Report, Run, Stack
 from stacks.models.report import ReportState, What
+from stacks.reports.sending import send
 from stacks.reports.texts import comment_for, status_for
 from stacks.rules.states import Origin, State
 from tests.modules.impact.conftest import pull_request, user
+from vcs_integrations.providers.azure_devops.client import AzureDevOpsClient
 from vcs_integrations.providers.azure_devops.provider import AzureDevOps
-from vcs_integrations.providers.base import Status
+from vcs_integrations.providers.base import Problem, ProviderError, Status
 
 NAME = "impact.fabrikam.network.azurerm"
 
@@ -159,6 +163,31 @@ def test_a_newer_revision_takes_over_comment_and_status(module: Module) -> None:
     )
     assert "Planned with commit bbbbbbbb, revision 2" in comment()
     assert "waiting" in comment()
+
+
+@pytest.mark.parametrize("is_newer", [False, True])
+def test_runs_of_a_table_that_could_not_be_edited_say_so(module: Module, is_newer: bool) -> None:
+    for name in ("Network", "Cluster"):
+        user(module, name)
+    impact = planned(module)
+    finish("Network")
+    Report.objects.filter(what=What.COMMENT).update(thread_id=1, comment_id=1)
+    if is_newer:
+        want(module, impact.pull_request, 2, "b" * 40)
+        plan_next_impact()
+    refusal = ProviderError(Problem.NOT_THE_AUTHOR, "Another account wrote it.", "Nothing.")
+    with mock.patch.multiple(
+        AzureDevOpsClient,
+        pull_request=mock.Mock(return_value=mock.Mock(is_open=True)),
+        edit_comment=mock.Mock(side_effect=refusal),
+        create_thread=mock.Mock(return_value=mock.Mock(thread_id=2, comment_id=1)),
+    ):
+        send(report(What.COMMENT))
+    said = Run.objects.filter(note__contains="could not be edited")
+    assert sorted(said.values_list("stack__name", "proposed_module__sha")) == [
+        ("Cluster", "a" * 40),
+        ("Network", "a" * 40),
+    ]
 
 
 def test_a_revision_that_changes_nothing_of_the_module_any_more_ends_its_plans(
