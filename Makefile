@@ -4,6 +4,9 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; 
 BIN := .venv/bin
 # Checks and tests read no .env and need no configuration.
 CHECK_ENV := DJANGO_SETTINGS_MODULE=tests.settings
+# Images of Python often forbid compiled code to be kept: then each process that a test or the demo
+# starts compiles the whole product, which takes longer than its start.
+export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: setup demo run test screenshots check proof bench format lock clean
 

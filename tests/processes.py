@@ -43,7 +43,7 @@ KEYS = {"SECRET_KEY": "a key of the tests", "FIELD_ENCRYPTION_KEY": "another key
 def copy_tree(to: Path) -> Path:
     """Copy the product, without what is ignored by git, to a new folder; return it."""
     ignored = shutil.ignore_patterns(
-        ".*", "*.sqlite3*", "__pycache__", "staticfiles", "node_modules", "screenshots"
+        ".*", "*.sqlite3*", "staticfiles", "node_modules", "screenshots"
     )
     return shutil.copytree(settings.BASE_DIR, to, ignore=ignored)
 
