@@ -114,6 +114,7 @@ def test_every_encrypted_field_is_found() -> None:
     }
 
 
+@pytest.mark.on_postgresql
 def test_every_secret_moves_to_the_new_key(world: World, settings: Settings) -> None:
     before = read_all()
     assert all(len(values) >= 2 for values in before.values()), "a model is not in the world"
@@ -162,6 +163,7 @@ def test_done_again_it_changes_nothing(both_keys: None) -> None:
     assert {field: stored(field) for field in secret_fields()} == before
 
 
+@pytest.mark.on_postgresql
 def test_ended_before_any_of_its_queries_it_goes_on_where_it_was(
     world: World, settings: Settings
 ) -> None:
@@ -183,6 +185,7 @@ def test_ended_before_any_of_its_queries_it_goes_on_where_it_was(
     assert read_all() == before
 
 
+@pytest.mark.on_postgresql
 def test_what_neither_key_reads_is_named_and_stays(world: World, settings: Settings) -> None:
     settings.FIELD_ENCRYPTION_KEY = "a third key"
     world.variable.value = "of a third key"
@@ -213,6 +216,7 @@ def test_what_neither_key_reads_is_named_and_stays(world: World, settings: Setti
     assert world.variable.value == "of a third key"
 
 
+@pytest.mark.on_postgresql
 def test_what_is_entered_in_the_moment_a_row_is_done_stays(
     both_keys: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -287,6 +291,7 @@ def test_with_a_wrong_key_one_sentence_stands_where_the_secret_is_needed(
     assert words(response).count(sentence) in {1, 2}
 
 
+@pytest.mark.on_postgresql
 def test_entering_the_token_again_repairs_a_lost_key(
     world: World, admin: Client, settings: Settings, token: str
 ) -> None:

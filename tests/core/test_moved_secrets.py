@@ -105,6 +105,7 @@ def words(response: Any) -> str:
 # Moved
 
 
+@pytest.mark.on_postgresql
 def test_no_value_can_be_read_in_the_place_of_another(world: World) -> None:
     """Other rows, columns and tables alike."""
     stored = {(field, row): read(field.model, field.name, row) for field, row in places()}
@@ -121,6 +122,7 @@ def test_no_value_can_be_read_in_the_place_of_another(world: World) -> None:
         write(field.model, field.name, row, own)
 
 
+@pytest.mark.on_postgresql
 def test_rows_whose_primary_keys_were_swapped_can_not_be_read(world: World) -> None:
     """As when rows of another database with the same key are put in here under other numbers."""
     first, second = FormerSecret.objects.values_list("pk", flat=True)
@@ -149,6 +151,7 @@ def test_a_token_copied_into_a_plain_variable_is_not_shown(
     assert environment_of(world.stack, Kind.TRACKED)[0]["TF_VAR_region"] == "entered again"
 
 
+@pytest.mark.on_postgresql
 def test_a_secret_copied_from_another_stack_is_neither_used_nor_masked(world: World) -> None:
     first, second = StackVariable.objects.filter(name="SECRET").values_list("pk", flat=True)
     write(StackVariable, "value", first, read(StackVariable, "value", second))
@@ -162,6 +165,7 @@ def test_a_secret_copied_from_another_stack_is_neither_used_nor_masked(world: Wo
     assert former_secrets_of(former.stack) == []
 
 
+@pytest.mark.on_postgresql
 def test_the_state_of_another_stack_is_not_downloaded(world: World, admin: Client) -> None:
     [first, second] = StateContent.objects.values_list("pk", flat=True)
     write(StateContent, "packed", first, read(StateContent, "packed", second))
@@ -191,6 +195,7 @@ class Crafted:
         return pytest.fail, ("a stored value was executed",)
 
 
+@pytest.mark.on_postgresql
 def test_a_pickle_that_was_encrypted_with_the_right_key_is_text_or_bytes(world: World) -> None:
     content = pickle.dumps(Crafted(), protocol=0)
     place = place_of(StackVariable, "value", world.variable.pk)
@@ -203,6 +208,7 @@ def test_a_pickle_that_was_encrypted_with_the_right_key_is_text_or_bytes(world: 
     assert plan.content == content
 
 
+@pytest.mark.on_postgresql
 @pytest.mark.parametrize("length", [0, 1, 8, 9, 12, 21, 22, 36])
 def test_what_was_cut_off_or_changed_can_not_be_read(world: World, length: int) -> None:
     row = world.variable.pk
@@ -214,6 +220,7 @@ def test_what_was_cut_off_or_changed_can_not_be_read(world: World, length: int) 
             StackVariable.objects.get(pk=row)
 
 
+@pytest.mark.on_postgresql
 @pytest.mark.skipif("connection.vendor != 'sqlite'", reason="PostgreSQL knows types")
 @pytest.mark.parametrize("stored", ["text", 10**12, 1.5])
 def test_a_value_of_another_type_can_not_be_read(world: World, stored: Any) -> None:
@@ -225,6 +232,7 @@ def test_a_value_of_another_type_can_not_be_read(world: World, stored: Any) -> N
 # Written
 
 
+@pytest.mark.on_postgresql
 def test_what_can_not_be_bound_to_a_row_is_refused(world: World) -> None:
     variables = StackVariable.objects.all()
     [one, *_] = variables
@@ -243,6 +251,7 @@ def test_what_can_not_be_bound_to_a_row_is_refused(world: World) -> None:
     assert environment_of(world.stack, Kind.TRACKED)[0]["TF_VAR_region"] == "eu"
 
 
+@pytest.mark.on_postgresql
 def test_what_is_stored_by_way_of_instances_can_be_read(world: World) -> None:
     StackVariable.objects.bulk_create(
         StackVariable(stack=world.stack, name=name, value=f"of {name}", runs=Runs.ALL)
@@ -303,6 +312,7 @@ def dump(**options: Any) -> str:
     return out.getvalue()
 
 
+@pytest.mark.on_postgresql
 @pytest.mark.parametrize("format_", ["json", "jsonl", "xml"])
 def test_no_secret_is_in_a_dump(world: World, token: str, format_: str) -> None:
     text = dump(format=format_)
@@ -315,6 +325,7 @@ def test_no_secret_is_in_a_dump(world: World, token: str, format_: str) -> None:
     assert text.count(LEFT_OUT) == len(list(places()))
 
 
+@pytest.mark.on_postgresql
 def test_a_row_with_a_secret_is_not_loaded_from_a_dump(world: World) -> None:
     before = {place: read(place[0].model, place[0].name, place[1]) for place in places()}
     for field in secret_fields():

@@ -46,6 +46,7 @@ PLANNED = (State.PREPARING, State.PLANNING)
 APPLIED = (*PLANNED, State.UNCONFIRMED, State.CONFIRMED, State.APPLYING, State.FINISHED)
 
 
+@pytest.mark.on_postgresql
 def test_a_run_that_waits_and_is_applied_has_one_message_of_each(stack: Stack, bob: User) -> None:
     notify(bob, stack=stack)
     notify(bob, label="prod")
@@ -86,6 +87,7 @@ def test_a_run_without_changes_was_not_applied(stack: Stack, bob: User) -> None:
     assert stored() == []
 
 
+@pytest.mark.on_postgresql
 @pytest.mark.parametrize(("drifted", "expected"), [(0, []), (2, [(Event.DRIFT, "bob")])])
 def test_drift_is_an_event_where_some_was_found(
     stack: Stack, bob: User, drifted: int, expected: list[Any]
@@ -121,6 +123,7 @@ def test_a_subscription_to_another_stack_or_event_or_of_somebody_deactivated_is_
     assert stored() == []
 
 
+@pytest.mark.on_postgresql
 def test_a_channel_is_of_its_stacks_or_labels(stack: Stack) -> None:
     other = make_stack(store_integration("contoso"), "Other")
     make_channel(name="other").stacks.add(other)
@@ -132,6 +135,7 @@ def test_a_channel_is_of_its_stacks_or_labels(stack: Stack) -> None:
     assert stored() == [(Event.FAILED, "prod"), (Event.FAILED, "this")]
 
 
+@pytest.mark.on_postgresql
 def test_a_move_that_is_taken_back_leaves_no_message(stack: Stack, bob: User) -> None:
     notify(bob)
     run = make_run(stack, state=State.PLANNING)
@@ -142,6 +146,7 @@ def test_a_move_that_is_taken_back_leaves_no_message(stack: Stack, bob: User) ->
     assert stored() == []
 
 
+@pytest.mark.on_postgresql
 def test_a_run_that_waits_twice_is_told_of_once(stack: Stack, bob: User) -> None:
     notify(bob)
     run = make_run(stack, state=State.PLANNING)

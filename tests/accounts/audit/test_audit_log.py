@@ -525,6 +525,7 @@ def add_person(client: Client) -> Any:
     return client.post(f"{PEOPLE}add/", typed)
 
 
+@pytest.mark.on_postgresql
 @pytest.mark.parametrize(("verb", "thing", "note", "do"), DONE)
 def test_what_is_done_is_in_the_log(
     world: World,
@@ -547,6 +548,7 @@ def test_what_is_done_is_in_the_log(
     assert before <= line.at <= timezone.now()
 
 
+@pytest.mark.on_postgresql
 @pytest.mark.parametrize(("verb", "thing", "note", "do"), WITHOUT_PROVIDER)
 def test_what_cant_be_logged_is_not_done(
     world: World,
@@ -583,6 +585,7 @@ def rows() -> list[object]:
     return [*(list(model.objects.order_by("pk").values()) for model in models), of_people]
 
 
+@pytest.mark.on_postgresql
 def test_who_was_not_the_one_to_unlink_is_not_in_the_log(
     world: World, admin: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -625,6 +628,7 @@ def test_a_test_that_fails_is_in_the_log_with_its_cause(
     assert "refused the token" in line.note
 
 
+@pytest.mark.on_postgresql
 def test_no_other_verb_is_stored(world: World, admin: Client) -> None:
     at(world, admin, "reveal/")
     with pytest.raises(IntegrityError), transaction.atomic():
@@ -639,6 +643,7 @@ def test_each_verb_is_recorded_by_some_page() -> None:
     assert {verb for verb, *_ in DONE} | have_tests_of_their_own == set(Verb)
 
 
+@pytest.mark.on_postgresql
 @pytest.mark.parametrize("do", NOTHING)
 def test_what_was_not_done_is_not_in_the_log(
     world: World, admin: Client, organization: Organization, do: Act
@@ -656,6 +661,7 @@ def test_what_members_do_is_in_it_and_that_they_were_refused(world: World, membe
     ]
 
 
+@pytest.mark.on_postgresql
 def test_nothing_in_it_is_secret(
     world: World, admin: Client, organization: Organization, token: str
 ) -> None:
@@ -675,6 +681,7 @@ def test_nothing_in_it_is_secret(
 # Who and what is gone
 
 
+@pytest.mark.on_postgresql
 def test_the_name_stays_when_the_person_is_removed(
     world: World, admin: Client, alice: User
 ) -> None:
@@ -695,6 +702,7 @@ def test_ones_own_account_leads_to_no_page_that_one_may_not_open(
     assert f'href="{PEOPLE}{alice.pk}/"' not in admin.get(LOG).content.decode()
 
 
+@pytest.mark.on_postgresql
 def test_each_thing_leads_to_its_page_as_long_as_it_has_one(world: World, admin: Client) -> None:
     at(world, admin, "reveal/")
     stack(admin, "environment/", name="TF_VAR_a", value="b")
@@ -761,6 +769,7 @@ def test_only_admins_read_it(member: Client, charlie: User, stranger: Client) ->
     assert "Audit log" not in member.get(VCS).content.decode()
 
 
+@pytest.mark.on_postgresql
 @pytest.mark.parametrize(
     ("query", "numbers"),
     [
@@ -800,6 +809,7 @@ def test_the_list_alone_is_answered_to_htmx(admin: Client, linked: Integration) 
     assert "HX-Request" in part["Vary"]
 
 
+@pytest.mark.on_postgresql
 def test_ten_thousand_entries_cost_as_many_queries_as_ten(
     admin: Client, linked: Integration
 ) -> None:
@@ -820,6 +830,7 @@ def queries(client: Client, url: str) -> int:
     return len(captured)
 
 
+@pytest.mark.on_postgresql
 def test_the_page_of_an_integration_has_what_was_done_to_it(world: World, admin: Client) -> None:
     page = f"{VCS}{world.integration.pk}/"
     assert "Nothing yet. Tests, edits" in words(admin.get(page))

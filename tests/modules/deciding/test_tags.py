@@ -26,6 +26,7 @@ from vcs_integrations.models import Repository as OurRepository
 from vcs_integrations.webhooks.processing import replay
 
 
+@pytest.mark.on_postgresql
 def test_a_tag_becomes_a_version_that_is_checked(
     module: Module, repository: Repository, hearing: Hearing
 ) -> None:
@@ -49,6 +50,7 @@ def test_a_tag_becomes_a_version_that_is_checked(
     assert not Run.objects.exists()
 
 
+@pytest.mark.on_postgresql
 def test_of_what_no_webhook_told_the_same_comes_once(
     module: Module, repository: Repository, hearing: Hearing
 ) -> None:
@@ -66,6 +68,7 @@ def test_of_what_no_webhook_told_the_same_comes_once(
     assert checked(module) == [sha]
 
 
+@pytest.mark.on_postgresql
 def test_every_tag_has_a_decision_with_a_reason(
     module: Module, repository: Repository, hearing: Hearing
 ) -> None:
@@ -104,6 +107,7 @@ def test_modules_of_one_repository_have_prefixes(
     assert rules(db) == ["from_tags", "other_prefix", "version"]
 
 
+@pytest.mark.on_postgresql
 def test_a_tag_that_moves_before_its_version_is_published_takes_it_along(
     module: Module, repository: Repository, hearing: Hearing
 ) -> None:
@@ -125,6 +129,7 @@ def test_a_tag_that_moves_before_its_version_is_published_takes_it_along(
     assert Check.objects.get(sha=first).state == CheckState.QUEUED
 
 
+@pytest.mark.on_postgresql
 def test_a_published_version_never_changes(
     module: Module, repository: Repository, hearing: Hearing
 ) -> None:
@@ -170,6 +175,7 @@ def test_a_published_version_stays_when_its_tag_is_deleted(
     assert version(module, "1.0.0").tag_gone_at is None
 
 
+@pytest.mark.on_postgresql
 def test_a_version_that_is_not_published_goes_with_its_tag(
     module: Module, repository: Repository, hearing: Hearing
 ) -> None:
@@ -198,6 +204,7 @@ def test_a_commit_that_was_checked_for_a_pull_request_is_checked_again(
     assert check.due_at
 
 
+@pytest.mark.on_postgresql
 def test_a_check_under_way_is_repeated_and_not_torn_from_its_worker(
     module: Module, repository: Repository, hearing: Hearing
 ) -> None:
@@ -210,6 +217,7 @@ def test_a_check_under_way_is_repeated_and_not_torn_from_its_worker(
     assert check.due_at
 
 
+@pytest.mark.on_postgresql
 @pytest.mark.django_db(transaction=True)  # PostgreSQL ends one in which a row is refused
 def test_pushes_that_come_shuffled_and_doubled_are_decided_in_their_order(
     module: Module, repository: Repository, hearing: Hearing
@@ -230,6 +238,7 @@ def test_pushes_that_come_shuffled_and_doubled_are_decided_in_their_order(
     assert Tag.objects.get().position == repository.pushes[-1].id
 
 
+@pytest.mark.on_postgresql
 def test_a_delivery_that_is_replayed_keeps_what_was_decided(
     module: Module, repository: Repository, hearing: Hearing
 ) -> None:
@@ -243,6 +252,7 @@ def test_a_delivery_that_is_replayed_keeps_what_was_decided(
     assert hearing.integration.deliveries.filter(outcome="version").count() == 1
 
 
+@pytest.mark.on_postgresql
 def test_a_tag_of_something_else_than_a_commit_has_no_version(
     module: Module, repository: Repository, hearing: Hearing
 ) -> None:
@@ -255,6 +265,7 @@ def test_a_tag_of_something_else_than_a_commit_has_no_version(
     assert rules(module) == ["no_commit"]
 
 
+@pytest.mark.on_postgresql
 def test_a_delivery_shows_what_was_decided_for_stacks_and_modules(
     module: Module, repository: Repository, hearing: Hearing, admin: Any
 ) -> None:
@@ -284,6 +295,7 @@ def test_only_a_delivery_has_a_decision_about_what_is_nothing_to_a_module(
     assert rules(module) == ["other_branch"]
 
 
+@pytest.mark.on_postgresql
 def test_a_repository_without_a_module_costs_one_query_more(
     ours: OurRepository, repository: Repository, hearing: Hearing
 ) -> None:

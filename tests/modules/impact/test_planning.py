@@ -70,6 +70,7 @@ def test_every_stack_that_uses_the_module_is_planned_the_last_use_first(module: 
     assert len(started()) == 2
 
 
+@pytest.mark.on_postgresql
 def test_at_most_so_many_run_at_once_and_the_next_follow(
     module: Module, settings: Settings
 ) -> None:
@@ -91,6 +92,7 @@ def test_at_most_so_many_run_at_once_and_the_next_follow(
     assert len(started()) == 4
 
 
+@pytest.mark.on_postgresql
 def test_the_rest_beyond_the_limit_waits_for_a_click(module: Module, settings: Settings) -> None:
     settings.IMPACT_STACKS = 2
     off = user(module, "Off", used=0)
@@ -109,6 +111,7 @@ def test_the_rest_beyond_the_limit_waits_for_a_click(module: Module, settings: S
     assert started() == [f"Stack {number}" for number in range(1, 5)]
 
 
+@pytest.mark.on_postgresql
 def test_a_newer_revision_takes_the_place_of_an_older_one(module: Module) -> None:
     stack = user(module, "Network")
     first = wanted(module)
@@ -126,6 +129,7 @@ def test_a_newer_revision_takes_the_place_of_an_older_one(module: Module) -> Non
     assert len(started()) == 2
 
 
+@pytest.mark.on_postgresql
 @pytest.mark.parametrize("is_told", [True, False])
 def test_a_pull_request_that_is_closed_is_not_planned_any_further(
     module: Module, settings: Settings, is_told: bool
@@ -161,6 +165,7 @@ def test_code_of_a_fork_is_never_planned(module: Module) -> None:
     assert not Impact.objects.exists()
 
 
+@pytest.mark.on_postgresql
 def test_stacks_that_may_not_are_named_with_the_reason(module: Module) -> None:
     elsewhere = user(module, "Elsewhere", used=1)
     off = user(module, "Off", used=2)
@@ -184,6 +189,7 @@ def test_stacks_that_may_not_are_named_with_the_reason(module: Module) -> None:
     assert new.runs.get(origin=Origin.IMPACT).sha == new.runs.get(kind=Kind.TRACKED).sha
 
 
+@pytest.mark.on_postgresql
 def test_what_is_not_allowed_any_more_is_not_started(module: Module, settings: Settings) -> None:
     settings.IMPACT_RUNS_AT_ONCE = 1
     user(module, "New", used=1)
@@ -197,6 +203,7 @@ def test_what_is_not_allowed_any_more_is_not_started(module: Module, settings: S
     assert impact.plans.get(stack=off).why_not.startswith("The stack does not plan")
 
 
+@pytest.mark.on_postgresql
 def test_a_worker_that_is_killed_or_late_starts_each_run_once(
     module: Module, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -222,6 +229,7 @@ def test_a_worker_that_is_killed_or_late_starts_each_run_once(
     assert started() == ["Stack 0", "Stack 1", "Stack 2"]
 
 
+@pytest.mark.on_postgresql
 def test_a_worker_that_lost_its_lease_starts_nothing(
     module: Module, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -252,6 +260,7 @@ class Found(list[ImpactPlan]):
         return self
 
 
+@pytest.mark.on_postgresql
 def test_a_run_is_retried_with_the_same_code_as_long_as_that_is_proposed(
     module: Module, bob: User
 ) -> None:
@@ -290,6 +299,7 @@ def test_a_module_that_nothing_uses_is_not_planned(module: Module) -> None:
     assert (impact.due_at, impact.plans.count()) == (None, 0)
 
 
+@pytest.mark.on_postgresql
 def test_nothing_is_stored_where_the_decision_is_not(module: Module) -> None:
     stack = user(module, "Network")
     use(module, stack)

@@ -26,6 +26,8 @@ from tests.killing import killed_at
 from tests.modules.publishing.conftest import GOOD, outcomes, state, tagged, waiting, work
 from vcs_integrations.models import Integration
 
+pytestmark = pytest.mark.on_postgresql
+
 SHA = f"{1:040x}"
 PUBLICATION = Publication(b"0123456789" * 300_000, "<p>Read me</p>", {"inputs": []})
 

@@ -7,7 +7,7 @@ import pytest
 from modules.models import Archive, ArchiveChunk
 from modules.publishing.storing import CHUNK, prune_archives, store
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.on_postgresql]
 CONTENT = b"0123456789" * 250_000
 
 

@@ -104,6 +104,7 @@ def test_a_push_of_any_other_branch_starts_a_proposed_run(inbox: Inbox) -> None:
     assert inbox.stack.head_sha == ""
 
 
+@pytest.mark.on_postgresql
 def test_a_deleted_tracked_branch_starts_nothing_and_is_said_to_be_gone(inbox: Inbox) -> None:
     inbox.set(branch="topic/größe")
     inbox.receive("git_push__new_branch")
@@ -333,6 +334,7 @@ def test_push_and_pull_request_of_one_commit_are_one_run(inbox: Inbox, order: li
     assert inbox.rule == "same_commit"
 
 
+@pytest.mark.on_postgresql
 def test_a_push_that_comes_twice_is_one_run(inbox: Inbox) -> None:
     inbox.receive("git_push__one_commit")
     delivery = inbox.receive("git_push__one_commit")  # by a second, overlapping subscription
@@ -393,6 +395,7 @@ def test_where_the_changed_files_can_not_be_had_it_runs_and_says_so(inbox: Inbox
     assert "not known" in run.note
 
 
+@pytest.mark.on_postgresql
 def test_a_request_without_details_has_the_repositories_read(inbox: Inbox) -> None:
     repository = inbox.stack.repository
     Repository.objects.filter(pk=repository.pk).update(
@@ -404,6 +407,7 @@ def test_a_request_without_details_has_the_repositories_read(inbox: Inbox) -> No
     assert Repository.objects.due().get() == repository
 
 
+@pytest.mark.on_postgresql
 def test_a_repository_that_no_stack_uses_is_said_to_be_that(inbox: Inbox) -> None:
     inbox.stack.delete()
     body = (PAYLOADS / "git_push__one_commit.json").read_bytes()
@@ -413,6 +417,7 @@ def test_a_repository_that_no_stack_uses_is_said_to_be_that(inbox: Inbox) -> Non
     assert (delivery.outcome, delivery.reason) == ("no_run", "No stack uses this repository")
 
 
+@pytest.mark.on_postgresql
 @pytest.mark.parametrize(
     "name",
     ["git_push__one_commit", "git_push__new_branch", "git_pullrequest_created__active"],
@@ -427,6 +432,7 @@ def test_a_replay_never_doubles_a_run(inbox: Inbox, name: str) -> None:
     assert Delivery.objects.get().outcome == "run"
 
 
+@pytest.mark.on_postgresql
 def test_a_replay_decides_again_what_was_ignored(inbox: Inbox) -> None:
     inbox.set(pull_requests_only=True)
     inbox.receive("git_push__new_branch")
@@ -436,6 +442,7 @@ def test_a_replay_decides_again_what_was_ignored(inbox: Inbox) -> None:
     assert inbox.runs == [("proposed", TOPIC_SHA, "queued")]
 
 
+@pytest.mark.on_postgresql
 def test_a_replay_of_what_was_superseded_stays_superseded(inbox: Inbox) -> None:
     inbox.receive("git_push__one_commit")
     inbox.receive("git_push__several_refs")
@@ -445,6 +452,7 @@ def test_a_replay_of_what_was_superseded_stays_superseded(inbox: Inbox) -> None:
     assert inbox.runs == before
 
 
+@pytest.mark.on_postgresql
 def test_two_stacks_decide_each_for_itself(inbox: Inbox) -> None:
     other = make_stack(
         inbox.stack.repository, "Release", branch="release/1", path_rule=False, followed_position=1
@@ -468,6 +476,7 @@ def test_an_unlinked_organization_starts_nothing_any_more(inbox: Inbox) -> None:
     assert inbox.runs == []
 
 
+@pytest.mark.on_postgresql
 def test_pull_requests_are_kept_as_they_were_last_read(inbox: Inbox) -> None:
     inbox.receive("git_pullrequest_created__active")
     inbox.receive("git_pullrequest_updated__completed")

@@ -81,6 +81,7 @@ def started(stack: Stack) -> list[Run]:
     return list(stack.runs.filter(origin=Origin.MODULE).order_by("number"))
 
 
+@pytest.mark.on_postgresql
 def test_a_push_to_a_module_starts_one_tracked_run_of_the_head(
     stack: Stack, module: Repository, emulator: Emulator
 ) -> None:
@@ -146,6 +147,7 @@ def test_the_branch_or_tag_that_the_source_names_is_followed(
         assert delivery.reason == "Stacks use it as a module, and nothing that they follow moved"
 
 
+@pytest.mark.on_postgresql
 def test_what_is_not_wanted_starts_nothing(
     stack: Stack, module: Repository, emulator: Emulator
 ) -> None:
@@ -179,6 +181,7 @@ def test_a_failed_run_that_fetched_the_module_follows_it_too(
     assert len(started(stack)) == 1
 
 
+@pytest.mark.on_postgresql
 def test_pushes_that_come_together_start_one_run_that_waits(
     stack: Stack, module: Repository, emulator: Emulator
 ) -> None:
@@ -190,6 +193,7 @@ def test_pushes_that_come_together_start_one_run_that_waits(
     assert {one.run for one in ModulePush.objects.all()} == set(started(stack))
 
 
+@pytest.mark.on_postgresql
 def test_a_push_that_no_webhook_reported_is_found(
     stack: Stack, module: Repository, emulator: Emulator
 ) -> None:
@@ -210,6 +214,7 @@ def test_a_push_that_no_webhook_reported_is_found(
     assert KnownRepository.objects.get(name="infrastructure").due_at
 
 
+@pytest.mark.on_postgresql
 def test_a_push_long_before_the_run_starts_nothing_when_it_is_read_late(
     stack: Stack, module: Repository, emulator: Emulator
 ) -> None:
@@ -225,6 +230,7 @@ def test_a_push_long_before_the_run_starts_nothing_when_it_is_read_late(
     assert started(stack) == []
 
 
+@pytest.mark.on_postgresql
 def test_the_switch_is_in_the_behavior_of_a_stack(
     stack: Stack, member: Client, module: Repository
 ) -> None:
@@ -236,6 +242,7 @@ def test_the_switch_is_in_the_behavior_of_a_stack(
     assert KnownRepository.objects.get(name="module").due_at
 
 
+@pytest.mark.on_postgresql
 @pytest.mark.django_db(transaction=True)
 def test_a_false_claim_of_a_push_starts_nothing(
     stack: Stack, module: Repository, emulator: Emulator

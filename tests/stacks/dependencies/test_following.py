@@ -57,6 +57,7 @@ def finish_runs(stack: Stack) -> None:
     stack.runs.update(state=State.FINISHED)
 
 
+@pytest.mark.on_postgresql
 def test_only_the_last_run_of_each_dependency_is_read_for_the_page(
     member: Client, network: Stack, shop: Stack
 ) -> None:
@@ -78,6 +79,7 @@ def test_only_the_last_run_of_each_dependency_is_read_for_the_page(
     assert len(many) == len(few)
 
 
+@pytest.mark.on_postgresql
 def test_the_page_that_deletes_costs_the_same_however_many_stacks_read(
     admin: Client, network: Stack
 ) -> None:
@@ -99,6 +101,7 @@ def test_the_page_that_deletes_costs_the_same_however_many_stacks_read(
     assert cost() == few
 
 
+@pytest.mark.on_postgresql
 def test_a_changed_output_starts_one_tracked_run_of_the_head(network: Stack, shop: Stack) -> None:
     apply(network, id="1")
     depend(shop, network, [])
@@ -114,6 +117,7 @@ def test_a_changed_output_starts_one_tracked_run_of_the_head(network: Stack, sho
     assert DependencyRun.objects.get().run == run
 
 
+@pytest.mark.on_postgresql
 def test_what_old_runs_were_started_for_is_removed_and_starts_no_second_one(
     network: Stack, shop: Stack
 ) -> None:
@@ -174,6 +178,7 @@ def test_while_the_other_stack_applies_it_waits(network: Stack, shop: Stack) -> 
     assert len(started(shop)) == 1
 
 
+@pytest.mark.on_postgresql
 def test_a_run_that_waits_for_the_same_is_not_started_twice(network: Stack, shop: Stack) -> None:
     depend(shop, network, [])
     apply(network, id="1")
@@ -184,6 +189,7 @@ def test_a_run_that_waits_for_the_same_is_not_started_twice(network: Stack, shop
     assert [one.version for one in DependencyRun.objects.all()] == [2, 1]
 
 
+@pytest.mark.on_postgresql
 def test_what_cant_run_yet_says_why_and_runs_later(
     member: Client, network: Stack, shop: Stack
 ) -> None:
@@ -200,6 +206,7 @@ def test_what_cant_run_yet_says_why_and_runs_later(
     assert "Waits:" not in member.get(PATH).content.decode()
 
 
+@pytest.mark.on_postgresql
 def test_of_two_workers_one_starts_the_run(network: Stack, shop: Stack) -> None:
     depend(shop, network, [])
     apply(network, id="1")
@@ -213,6 +220,7 @@ def test_of_two_workers_one_starts_the_run(network: Stack, shop: Stack) -> None:
         DependencyRun.objects.create(dependency=claimed, version=1)
 
 
+@pytest.mark.on_postgresql
 @pytest.mark.django_db(transaction=True)
 def test_killed_before_any_of_its_queries_it_starts_exactly_one(
     network: Stack, shop: Stack
@@ -230,6 +238,7 @@ def test_killed_before_any_of_its_queries_it_starts_exactly_one(
     assert Dependency.objects.get().seen_version == 1
 
 
+@pytest.mark.on_postgresql
 def test_no_stack_runs_after_itself(member: Client, network: Stack, shop: Stack) -> None:
     third = make_stack(network.repository, "Third")
     depend(shop, network, [])

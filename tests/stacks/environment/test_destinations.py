@@ -196,6 +196,7 @@ def test_a_member_removes_any_variable_but_sets_none_in_its_place(
     assert "which VAULT_ADDR can send" in errors(add(member, "VAULT_ADDR"), "name")
 
 
+@pytest.mark.on_postgresql
 def test_a_secret_that_was_removed_counts_while_a_run_may_have_it_in_its_plan(
     member: Client, stack: Stack
 ) -> None:
@@ -210,6 +211,7 @@ def test_a_secret_that_was_removed_counts_while_a_run_may_have_it_in_its_plan(
 # Who confirms them
 
 
+@pytest.mark.on_postgresql
 @pytest.mark.parametrize("role", ["member", "admin"])
 def test_whoever_stores_a_first_secret_confirms_where_it_is_sent(
     request: pytest.FixtureRequest, stack: Stack, leading: StackVariable, role: str
@@ -306,6 +308,7 @@ def test_only_what_was_shown_is_confirmed(
     assert add_secret(admin, digest_of(asked)).status_code == 302
 
 
+@pytest.mark.on_postgresql
 def test_a_value_that_can_not_be_read_can_not_be_confirmed(
     admin: Client, stack: Stack, leading: StackVariable
 ) -> None:
@@ -318,6 +321,7 @@ def test_a_value_that_can_not_be_read_can_not_be_confirmed(
     assert add_secret(admin, digest_of(admin.get(PATH))).status_code == 302
 
 
+@pytest.mark.on_postgresql
 def test_a_secret_that_a_member_stored_first_confirms_nothing_for_the_next_person(
     admin: Client, member: Client, stack: Stack, leading: StackVariable
 ) -> None:
@@ -423,6 +427,7 @@ def _locked(stack: Stack) -> None:
     Stack.objects.select_for_update().get(pk=stack.pk)
 
 
+@pytest.mark.on_postgresql
 @pytest.mark.django_db(transaction=True)
 def test_of_two_at_once_no_member_leads_elsewhere_what_the_other_stores(
     member: Client, stack: Stack
@@ -435,6 +440,7 @@ def test_of_two_at_once_no_member_leads_elsewhere_what_the_other_stores(
     assert environment_of(stack, Kind.TRACKED)[0] == {"TF_VAR_password": SECRET}
 
 
+@pytest.mark.on_postgresql
 @pytest.mark.django_db(transaction=True)
 def test_of_two_at_once_nobody_stores_a_secret_that_the_other_leads_elsewhere(
     admin: Client, stack: Stack

@@ -95,6 +95,7 @@ def test_runs_of_all_stacks_are_listed_the_newest_first(
         assert shown in page, shown
 
 
+@pytest.mark.on_postgresql
 def test_what_waits_for_confirmation_comes_first_and_is_not_listed_twice(
     member: Client, stack: Stack, other: Stack
 ) -> None:
@@ -109,6 +110,7 @@ def test_what_waits_for_confirmation_comes_first_and_is_not_listed_twice(
     assert listed(older) == ["Cluster 1"]  # it is on the first page
 
 
+@pytest.mark.on_postgresql
 def test_what_waits_is_filtered_like_the_rest(member: Client, stack: Stack, other: Stack) -> None:
     make_run(stack, 1, state=State.UNCONFIRMED, author="Ann Admin")
     acted(make_run(other, 1, state=State.UNCONFIRMED, branch="release"), "bob", "retry")
@@ -135,6 +137,7 @@ def test_more_that_wait_than_there_is_room_for_are_led_to(
     assert len(listed(member.get(RUNS, {"branch": "main", "state": "unconfirmed"}))) == 21
 
 
+@pytest.mark.on_postgresql
 def test_every_run_is_on_one_page(member: Client, stack: Stack) -> None:
     count = 2 * RUNS_ON_A_PAGE + 3
     Run.objects.bulk_create(new_run(stack, number) for number in range(1, count + 1))
@@ -185,6 +188,7 @@ def several(stack: Stack, other: Stack) -> None:
             acted(run, "bob", "retry")
 
 
+@pytest.mark.on_postgresql
 @pytest.mark.parametrize(
     ("query", "found"),
     [
@@ -225,6 +229,7 @@ def test_each_filter_lets_its_runs_through(
         assert ("<html" in text(response)) == (not headers)
 
 
+@pytest.mark.on_postgresql
 def test_a_run_whose_clock_was_behind_is_found_by_its_time(member: Client, stack: Stack) -> None:
     """Keys narrow a search by time, and a key says only about when a run was created."""
     times = [MORNING, MORNING + timedelta(minutes=2), MORNING + timedelta(minutes=1)]
@@ -237,6 +242,7 @@ def test_a_run_whose_clock_was_behind_is_found_by_its_time(member: Client, stack
     assert listed(member.get(RUNS, {"since": "2026-11-22"})) == found
 
 
+@pytest.mark.on_postgresql
 def test_the_filter_keeps_what_is_chosen_and_offers_the_stacks(
     member: Client, several: None
 ) -> None:
@@ -247,6 +253,7 @@ def test_the_filter_keeps_what_is_chosen_and_offers_the_stacks(
     assert '<option value="Cluster"></option><option value="Network"></option>' in page
 
 
+@pytest.mark.on_postgresql
 @pytest.mark.parametrize(
     ("query", "problem"),
     [
@@ -318,6 +325,7 @@ def test_active_runs_are_those_queued_or_being_executed(member: Client, stack: S
     assert listed(member.get(RUNS, {"state": "active"})) == ["Data 1", "Network 1"]
 
 
+@pytest.mark.on_postgresql
 def test_a_stacks_own_list_has_the_same_filters(member: Client, several: None) -> None:
     def found(**query: str) -> list[int]:
         return [run.number for run in member.get("/stacks/cluster/", query).context["page"].rows]
@@ -335,6 +343,7 @@ def test_a_stacks_own_list_has_the_same_filters(member: Client, several: None) -
     assert "State: “sleeping”" in wrong
 
 
+@pytest.mark.on_postgresql
 def test_pages_of_a_stacks_runs_keep_the_filter(member: Client, stack: Stack) -> None:
     Run.objects.bulk_create(new_run(stack, number) for number in range(1, 40))
     page = text(member.get("/stacks/network/", {"kind": "tracked"}))
@@ -388,6 +397,7 @@ def badge(response: Any) -> str:
     return " ".join(re.sub(r"<[^>]+>", "", found[1]).split()) if found else "no badge"
 
 
+@pytest.mark.on_postgresql
 def test_every_page_says_how_many_runs_wait(
     admin: Client, member: Client, stack: Stack, other: Stack, charlie: User
 ) -> None:
@@ -402,6 +412,7 @@ def test_every_page_says_how_many_runs_wait(
     )
 
 
+@pytest.mark.on_postgresql
 def test_the_badge_has_room_for_two_digits(
     member: Client, linked: Integration, stack: Stack
 ) -> None:
@@ -425,6 +436,7 @@ def test_the_live_part_brings_the_badge_along(member: Client, stack: Stack) -> N
 # What it costs
 
 
+@pytest.mark.on_postgresql
 def test_many_runs_cost_as_many_queries_as_few_and_fit_a_page(member: Client, stack: Stack) -> None:
     grow(stack, "few", 3)
     few, _ = cost(member)

@@ -15,6 +15,8 @@ from stacks.rules.states import Kind, State
 from tests.builders import make_stack, new_run
 from vcs_integrations.models import Integration
 
+pytestmark = pytest.mark.on_postgresql
+
 RUNS = "/runs/"
 MANY, FEW, DAYS = 100_000, 3_000, 100
 BEGINNING = datetime(2026, 1, 1, 12, tzinfo=UTC)

@@ -79,6 +79,7 @@ def test_the_page_shows_each_report_that_waits(
     assert "throttles the token" in page
 
 
+@pytest.mark.on_postgresql
 def test_retry_now_sends_at_once_what_would_wait(
     waiting: str, admin: Client, emulator: Emulator
 ) -> None:

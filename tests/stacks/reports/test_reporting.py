@@ -137,6 +137,7 @@ def test_a_result_outlasts_a_later_run_of_the_commit_that_came_to_nothing(
     assert summaries(repository.statuses[sha])[-1] == ("succeeded", "Run 1 finished")
 
 
+@pytest.mark.on_postgresql
 @pytest.mark.parametrize("at_once", [False, True])
 def test_the_commit_of_a_deleted_stack_does_not_stay_pending(
     following: Stack, repository: Repository, at_once: bool
@@ -151,6 +152,7 @@ def test_the_commit_of_a_deleted_stack_does_not_stay_pending(
     assert not Report.objects.waiting().exists()
 
 
+@pytest.mark.on_postgresql
 def test_a_report_and_the_move_are_stored_together_or_not_at_all(
     following: Stack, repository: Repository
 ) -> None:
@@ -268,6 +270,7 @@ def test_two_pull_requests_of_one_commit_have_the_status_of_its_run(
         assert summaries(one.latest_statuses(iteration=1)) == [("succeeded", "Run 1 finished")]
 
 
+@pytest.mark.on_postgresql
 @pytest.mark.parametrize("reset_on_push", [True, False])
 def test_the_newest_revision_has_the_last_word(
     opened: PullRequest, following: Stack, repository: Repository, reset_on_push: bool
@@ -365,6 +368,7 @@ def at_once(integration: Integration) -> None:
     Integration.objects.update(reports_all_stacks_at_once=True)
 
 
+@pytest.mark.on_postgresql
 def test_all_stacks_can_have_one_status_together(
     following: Stack, repository: Repository, at_once: None
 ) -> None:
@@ -389,6 +393,7 @@ def test_all_stacks_can_have_one_status_together(
     assert len(one.threads) == 1
 
 
+@pytest.mark.on_postgresql
 @pytest.mark.parametrize("long", ["", " and so on" * 9])
 def test_the_status_of_all_stacks_says_whose_plans_destroy_everything(
     following: Stack, repository: Repository, at_once: None, long: str
@@ -478,6 +483,7 @@ def test_a_comment_that_somebody_deleted_is_replaced(opened: PullRequest, follow
     assert "Run 2 finished" in opened.threads[1].comments[0].content
 
 
+@pytest.mark.on_postgresql
 def test_a_plan_is_folded_and_cut_to_what_a_comment_may_hold(
     opened: PullRequest, following: Stack
 ) -> None:
@@ -501,6 +507,7 @@ def test_a_plan_is_folded_and_cut_to_what_a_comment_may_hold(
     assert thread.comments[0].content == comment.text
 
 
+@pytest.mark.on_postgresql
 def test_a_comment_shows_which_attributes_change_and_what_forces_a_replacement(
     opened: PullRequest, following: Stack
 ) -> None:

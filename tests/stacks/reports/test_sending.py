@@ -135,6 +135,7 @@ def test_an_older_revisions_same_words_are_not_mistaken_for_the_newer_ones(
     assert [status.iteration_id for status in one.statuses] == [1, 2]
 
 
+@pytest.mark.on_postgresql
 def test_a_failure_is_repeated_less_and_less_often(
     sha: str, emulator: Emulator, repository: Repository
 ) -> None:
@@ -266,6 +267,7 @@ def test_what_changes_while_it_is_sent_is_sent_too(
     ]
 
 
+@pytest.mark.on_postgresql
 def test_what_another_worker_sends_is_left_to_it(sha: str) -> None:
     Report.objects.update(lease_until=timezone.now() + LEASE)
     Report.objects.all().renew()
@@ -274,6 +276,7 @@ def test_what_another_worker_sends_is_left_to_it(sha: str) -> None:
         assert send_next()
 
 
+@pytest.mark.on_postgresql
 def test_the_statuses_of_a_pull_request_go_in_the_order_of_its_revisions(
     opened: PullRequest, following: Stack, emulator: Emulator
 ) -> None:
@@ -318,6 +321,7 @@ def test_a_permission_that_is_missing_is_waited_for(
     assert not Report.objects.waiting().exists()
 
 
+@pytest.mark.on_postgresql
 def test_a_commit_that_is_not_there_is_given_up_after_an_hour(sha: str) -> None:
     Report.objects.update(sha="a" * 40)
     Stack.objects.get().runs.update(sha="a" * 40)
@@ -439,6 +443,7 @@ def test_a_comment_in_a_thread_of_any_status_is_edited_or_replaced(
     assert begins(opened)[-1] == (user, "Run 2")
 
 
+@pytest.mark.on_postgresql
 def test_a_comment_that_azure_devops_refuses_to_edit_is_replaced(
     opened: PullRequest, following: Stack, emulator: Emulator
 ) -> None:
@@ -484,6 +489,7 @@ def test_a_missing_permission_of_the_comments_author_posts_no_other(
     assert len(opened.threads) == 1
 
 
+@pytest.mark.on_postgresql
 def test_a_comment_of_another_account_that_was_deleted_is_posted_once(
     of_another: PullRequest, following: Stack
 ) -> None:
@@ -495,6 +501,7 @@ def test_a_comment_of_another_account_that_was_deleted_is_posted_once(
     assert not any(run.note for run in following.runs.all())
 
 
+@pytest.mark.on_postgresql
 def test_a_worker_killed_while_it_replaces_a_comment_posts_one(
     of_another: PullRequest, following: Stack
 ) -> None:
@@ -513,6 +520,7 @@ def test_a_worker_killed_while_it_replaces_a_comment_posts_one(
 # Killed workers
 
 
+@pytest.mark.on_postgresql
 @pytest.mark.parametrize("what", What.values)
 def test_a_killed_worker_posts_nothing_twice(
     opened: PullRequest, repository: Repository, what: str

@@ -82,6 +82,7 @@ def test_a_scheduled_run_is_of_the_head_as_it_is_then(
     assert (run.kind, run.sha, run.operation) == (Kind.TRACKED, newer, operation)
 
 
+@pytest.mark.on_postgresql
 def test_what_was_missed_is_made_up_for_once(applied: Stack) -> None:
     with time_machine.travel(MONDAY_AT_FIVE - timedelta(hours=1), tick=False):
         schedule = make_schedule(applied, due_at=MONDAY_AT_FIVE)
@@ -120,6 +121,7 @@ def test_nothing_piles_up_while_the_last_run_is_unfinished(applied: Stack) -> No
     assert newest(applied).number == 3
 
 
+@pytest.mark.on_postgresql
 def test_a_detached_stack_waits_and_is_run_once_attached(
     applied: Stack, integration: Integration
 ) -> None:
@@ -130,6 +132,7 @@ def test_a_detached_stack_waits_and_is_run_once_attached(
     assert start_scheduled_next()
 
 
+@pytest.mark.on_postgresql
 def test_while_the_provider_is_down_it_is_retried_and_started_once(
     stack: Stack, emulator: Emulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -146,6 +149,7 @@ def test_while_the_provider_is_down_it_is_retried_and_started_once(
     assert (schedule.failures, schedule.problem, newest(stack).number) == (0, "", 1)
 
 
+@pytest.mark.on_postgresql
 def test_a_killed_workers_schedule_is_started_by_the_next_once(applied: Stack) -> None:
     schedule = make_schedule(applied)
     assert Schedule.objects.claim_one(LEASE) == schedule
@@ -156,6 +160,7 @@ def test_a_killed_workers_schedule_is_started_by_the_next_once(applied: Stack) -
     assert applied.runs.filter(kind=Kind.DRIFT).count() == 1
 
 
+@pytest.mark.on_postgresql
 def test_who_lost_the_lease_starts_nothing(applied: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
     schedule = make_schedule(applied)
     real = Schedule.release
@@ -237,6 +242,7 @@ def test_who_clears_the_choice_stops_what_a_drift_run_would_start(
     assert not applied.runs.filter(origin=Origin.DRIFT).exists()
 
 
+@pytest.mark.on_postgresql
 def test_a_choice_that_was_cleared_while_the_drift_run_started_counts(applied: Stack) -> None:
     schedule = make_schedule(applied, runs_on_drift=True)
     assert start_scheduled_next()
@@ -258,6 +264,7 @@ def test_what_was_found_waits_while_the_stack_is_detached(applied: Stack) -> Non
     assert newest(applied).origin == Origin.DRIFT
 
 
+@pytest.mark.on_postgresql
 def test_while_the_provider_is_down_a_found_drift_is_kept(
     applied: Stack, emulator: Emulator
 ) -> None:
@@ -277,6 +284,7 @@ def test_while_the_provider_is_down_a_found_drift_is_kept(
     assert schedule.due_at == due_at
 
 
+@pytest.mark.on_postgresql
 def test_drift_is_not_compared_while_a_run_is_applied(applied: Stack) -> None:
     make_schedule(applied)
     assert start_scheduled_next()

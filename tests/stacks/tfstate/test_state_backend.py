@@ -124,6 +124,7 @@ def test_what_is_written_is_read_again_and_every_version_is_kept(run: Run) -> No
     assert json.loads(versions[2].read())["serial"] == 1
 
 
+@pytest.mark.on_postgresql
 def test_a_state_that_comes_twice_is_kept_once(run: Run) -> None:
     program = Program(run)
     program.lock()
@@ -131,6 +132,7 @@ def test_a_state_that_comes_twice_is_kept_once(run: Run) -> None:
     assert StateVersion.objects.count() == 1
 
 
+@pytest.mark.on_postgresql
 @pytest.mark.parametrize(
     ("second", "why"),
     [
@@ -151,6 +153,7 @@ def test_a_state_that_would_hide_a_newer_one_is_refused(
     assert StateVersion.objects.count() == 1
 
 
+@pytest.mark.on_postgresql
 @pytest.mark.parametrize(
     "content",
     [
@@ -178,6 +181,7 @@ def test_what_is_no_state_is_refused(run: Run, content: Any) -> None:
     assert not StateVersion.objects.exists()
 
 
+@pytest.mark.on_postgresql
 def test_odd_words_in_a_state_harm_nothing(run: Run) -> None:
     program = Program(run)
     program.lock()
@@ -211,6 +215,7 @@ def test_a_deleted_state_is_gone_for_terraform_and_kept_by_us(run: Run) -> None:
 # Locks
 
 
+@pytest.mark.on_postgresql
 def test_of_many_who_lock_at_once_one_succeeds(site: str, run: Run) -> None:
     password = issue_credential(run)
 
@@ -231,6 +236,7 @@ def test_of_many_who_lock_at_once_one_succeeds(site: str, run: Run) -> None:
     assert StateLock.objects.get().lock_id == ids[statuses.index(200)]
 
 
+@pytest.mark.on_postgresql
 def test_who_comes_second_learns_who_holds_the_lock(run: Run) -> None:
     first = Program(run)
     assert first.lock("one").status_code == 200
@@ -251,12 +257,14 @@ def test_who_comes_second_learns_who_holds_the_lock(run: Run) -> None:
         assert second.send("UNLOCK", {"ID": "two"}).status_code == 200
 
 
+@pytest.mark.on_postgresql
 def test_a_lock_holds_one_stack_only(run: Run, linked: Integration) -> None:
     other = make_run(make_stack(linked, "Other"), 1, state=State.APPLYING)
     assert Program(run).lock().status_code == 200
     assert Program(other).lock().status_code == 200
 
 
+@pytest.mark.on_postgresql
 @pytest.mark.parametrize("lock_id", ["", "two"])
 def test_a_state_is_written_only_under_its_lock(run: Run, lock_id: str) -> None:
     program = Program(run)
@@ -268,6 +276,7 @@ def test_a_state_is_written_only_under_its_lock(run: Run, lock_id: str) -> None:
     assert not StateVersion.objects.exists()
 
 
+@pytest.mark.on_postgresql
 def test_the_lock_of_another_run_is_no_leave_to_write(run: Run) -> None:
     first = Program(run)
     first.lock("one")
@@ -279,11 +288,13 @@ def test_the_lock_of_another_run_is_no_leave_to_write(run: Run) -> None:
     assert StateVersion.objects.get().run == run
 
 
+@pytest.mark.on_postgresql
 @pytest.mark.parametrize("body", ["", "[]", "{", {"ID": ""}, {"ID": 1}, {"ID": "\0"}])
 def test_a_lock_without_an_id_is_refused(run: Run, body: Any) -> None:
     assert Program(run).send("LOCK", body).status_code == 400
 
 
+@pytest.mark.on_postgresql
 def test_odd_words_in_a_lock_harm_nothing(run: Run) -> None:
     odd = {"ID": "one", "Who": "\ud800", "Info": {"a": 1}, "Else": "\0"}
     assert Program(run).send("LOCK", odd).status_code == 200
@@ -293,6 +304,7 @@ def test_odd_words_in_a_lock_harm_nothing(run: Run) -> None:
 # Who may do what
 
 
+@pytest.mark.on_postgresql
 @pytest.mark.parametrize("method", ["GET", "POST", "DELETE", "LOCK", "UNLOCK"])
 def test_a_wrong_password_is_401(run: Run, linked: Integration, method: str) -> None:
     make_stack(linked, "Other")
@@ -328,6 +340,7 @@ def test_who_is_signed_in_is_led_to_the_page_and_reaches_no_state(admin: Client,
     assert admin.post("/stacks/network/state/", b"{}", "application/json").status_code == 401
 
 
+@pytest.mark.on_postgresql
 def test_a_tracked_plan_reads_and_locks_and_does_not_write(run: Run) -> None:
     applying = Program(run)
     applying.lock()
@@ -413,6 +426,7 @@ def test_the_password_of_a_lost_attempt_does_not_hold_for_the_next(run: Run) -> 
     assert program.send("GET").status_code == 401
 
 
+@pytest.mark.on_postgresql
 def test_what_a_lost_planning_had_locked_is_free(run: Run) -> None:
     Run.objects.update(state=State.PLANNING)
     run.refresh_from_db()
@@ -424,6 +438,7 @@ def test_what_a_lost_planning_had_locked_is_free(run: Run) -> None:
     assert after.lock("three").status_code == 200
 
 
+@pytest.mark.on_postgresql
 def test_what_a_lost_workers_apply_did_is_kept_under_the_lock_that_it_held(run: Run) -> None:
     """The worker may be gone from sight and Terraform still at work."""
     program = Program(run)
@@ -441,6 +456,7 @@ def test_what_a_lost_workers_apply_did_is_kept_under_the_lock_that_it_held(run: 
     assert program.write(state(3), "two").status_code == 403
 
 
+@pytest.mark.on_postgresql
 def test_a_lost_workers_apply_that_holds_no_lock_is_over(run: Run) -> None:
     program = Program(run)
     lose(run)
@@ -448,6 +464,7 @@ def test_a_lost_workers_apply_that_holds_no_lock_is_over(run: Run) -> None:
         assert answer.status_code == 403
 
 
+@pytest.mark.on_postgresql
 def test_a_lost_workers_apply_keeps_its_lock_until_its_time_limit(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -462,6 +479,7 @@ def test_a_lost_workers_apply_keeps_its_lock_until_its_time_limit(
     assert StateVersion.objects.get().serial == 1
 
 
+@pytest.mark.on_postgresql
 @pytest.mark.parametrize("ended", [State.FINISHED, State.FAILED])
 def test_a_lock_taken_in_the_last_moment_does_not_keep_a_password(run: Run, ended: State) -> None:
     program = Program(run)
@@ -474,6 +492,7 @@ def test_a_lock_taken_in_the_last_moment_does_not_keep_a_password(run: Run, ende
     assert not StateVersion.objects.exists()
 
 
+@pytest.mark.on_postgresql
 @pytest.mark.parametrize(
     ("method", "body"), [("POST", state(1)), ("LOCK", {"ID": "two"}), ("UNLOCK", {"ID": "one"})]
 )
@@ -501,6 +520,7 @@ def test_a_request_under_way_changes_nothing_once_its_run_or_password_ended(
     assert [one.lock_id for one in StateLock.objects.all()] == ["one"] * (method != "LOCK")
 
 
+@pytest.mark.on_postgresql
 def test_a_state_is_stored_as_bytes_that_reveal_nothing(run: Run) -> None:
     program = Program(run)
     program.lock()
@@ -514,6 +534,7 @@ def test_a_state_is_stored_as_bytes_that_reveal_nothing(run: Run) -> None:
             zlib.decompress(stored[start:])
 
 
+@pytest.mark.on_postgresql
 def test_a_state_stored_with_another_key_is_not_readable_and_says_so(
     run: Run, settings: Settings
 ) -> None:
@@ -588,6 +609,7 @@ def workspace(site: str, tmp_path: Path, stack: Stack) -> Callable[[int], Worksp
     return make
 
 
+@pytest.mark.on_postgresql
 def test_terraform_plans_applies_and_finds_no_changes_in_the_next_run(
     workspace: Callable[[int], Workspace], caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -624,6 +646,7 @@ def test_terraform_destroys_and_the_earlier_state_is_kept(
     assert SECRET in versions[-1].read().decode()
 
 
+@pytest.mark.on_postgresql
 def test_terraform_says_whose_lock_is_in_the_way_and_forces_only_its_own(
     workspace: Callable[[int], Workspace],
 ) -> None:
@@ -643,6 +666,7 @@ def test_terraform_says_whose_lock_is_in_the_way_and_forces_only_its_own(
     assert first.terraform("plan", "-input=false").returncode == 0
 
 
+@pytest.mark.on_postgresql
 def test_terraform_is_refused_once_its_run_has_ended(
     workspace: Callable[[int], Workspace],
 ) -> None:

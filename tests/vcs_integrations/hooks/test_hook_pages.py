@@ -47,6 +47,7 @@ def test_create_hooks_of_one_project(
     }
 
 
+@pytest.mark.on_postgresql
 def test_create_hooks_of_all_projects(
     admin: Client, integration: Integration, organization: Organization
 ) -> None:
@@ -100,6 +101,7 @@ def test_each_state_is_said_in_words(
     assert "Not managed: what breaks is only shown" in page
 
 
+@pytest.mark.on_postgresql
 def test_a_hook_is_tested_from_its_project(
     admin: Client, read: Integration, project: Project, organization: Organization
 ) -> None:
@@ -134,6 +136,7 @@ def test_unlinking_removes_verifies_and_lists_what_is_left(
     assert "_settings/serviceHooks" in page
 
 
+@pytest.mark.on_postgresql
 def test_a_hook_that_says_it_is_removed_and_is_not_is_a_left_over(
     read: Integration, project: Project, organization: Organization
 ) -> None:

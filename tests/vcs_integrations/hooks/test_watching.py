@@ -193,6 +193,7 @@ def test_a_dead_hook_made_by_hand_is_recreated_where_hooks_are_kept(
     assert states(kept) == ALL_WELL
 
 
+@pytest.mark.on_postgresql
 def test_of_two_that_send_the_same_ours_is_removed(
     kept: Integration, organization: Organization, project: Project
 ) -> None:
@@ -204,6 +205,7 @@ def test_of_two_that_send_the_same_ours_is_removed(
     assert newest(kept).reason == "Another hook delivers the same event"
 
 
+@pytest.mark.on_postgresql
 def test_what_the_owner_may_not_do_is_said_once_and_tried_again_rarely(
     integration: Integration, organization: Organization, emulator: Emulator
 ) -> None:
@@ -229,6 +231,7 @@ def test_what_the_owner_may_not_do_is_said_once_and_tried_again_rarely(
     assert integration.projects.get().refusal_cause == ""
 
 
+@pytest.mark.on_postgresql
 def test_with_a_new_token_what_was_refused_is_tried_at_once(
     integration: Integration, organization: Organization
 ) -> None:
@@ -242,6 +245,7 @@ def test_with_a_new_token_what_was_refused_is_tried_at_once(
     assert len(organization.subscriptions) == 4
 
 
+@pytest.mark.on_postgresql
 def test_hooks_that_the_token_may_not_see_are_not_made_twice(
     kept: Integration, organization: Organization
 ) -> None:
@@ -258,6 +262,7 @@ def test_hooks_that_the_token_may_not_see_are_not_made_twice(
     assert len(organization.subscriptions) == 4
 
 
+@pytest.mark.on_postgresql
 def test_killed_at_any_point_it_leaves_no_double_and_nothing_undone(
     transactional_db: None, kept: Integration, organization: Organization
 ) -> None:
@@ -279,6 +284,7 @@ def test_killed_at_any_point_it_leaves_no_double_and_nothing_undone(
     assert point > 60
 
 
+@pytest.mark.on_postgresql
 def test_one_worker_at_a_time_watches_an_organization(
     integration: Integration,
 ) -> None:
@@ -294,6 +300,7 @@ def test_one_worker_at_a_time_watches_an_organization(
     assert found.lease_until is None
 
 
+@pytest.mark.on_postgresql
 def test_what_is_asked_for_meanwhile_is_done_next(integration: Integration) -> None:
     claimed = HookWatch.objects.get()
     Integration.objects.make_hooks_due()
@@ -340,6 +347,7 @@ def subjects(integration: Integration) -> list[str]:
     return [notice.subject for notice in integration.notices.unfixed()]
 
 
+@pytest.mark.on_postgresql
 def test_what_is_refused_is_reported_once_until_it_is_repaired(
     integration: Integration, organization: Organization
 ) -> None:
@@ -375,6 +383,7 @@ def long_ago(integration: Integration) -> None:
     integration.projects.update(repaired_at=day)
 
 
+@pytest.mark.on_postgresql
 def test_a_project_that_used_to_deliver_and_is_silent_is_reported(kept: Integration) -> None:
     repository = kept.repositories.get()
     hour = timedelta(hours=1)
@@ -425,6 +434,7 @@ def test_hooks_that_break_again_and_again_are_reported(
     assert subjects(kept) == []
 
 
+@pytest.mark.on_postgresql
 def test_what_was_done_long_ago_is_forgotten(kept: Integration) -> None:
     with time_machine.travel(timezone.now() + timedelta(days=89)):
         prune_record()
@@ -504,6 +514,7 @@ def test_one_project_in_trouble_does_not_hold_up_the_others(
     assert "Azure DevOps is down or in trouble" in Integration.objects.get().hooks_problem
 
 
+@pytest.mark.on_postgresql
 def test_what_may_be_made_and_not_removed_is_made_and_recorded_in_one_cycle(
     integration: Integration, organization: Organization, project: Project
 ) -> None:
@@ -520,6 +531,7 @@ def test_what_may_be_made_and_not_removed_is_made_and_recorded_in_one_cycle(
     assert kinds.count("refused") == 1
 
 
+@pytest.mark.on_postgresql
 def test_a_hook_that_was_made_unseen_is_forgotten_when_it_is_tried_again(
     admin: Client, kept: Integration, organization: Organization
 ) -> None:
@@ -557,6 +569,7 @@ def test_a_dead_hook_for_all_projects_is_left_to_whoever_made_it(
     assert states(kept)["git.push"] == ["disabled_by_system", "ok"]
 
 
+@pytest.mark.on_postgresql
 def test_what_was_read_before_unlinking_is_not_stored_after_it(
     kept: Integration, organization: Organization
 ) -> None:
@@ -568,6 +581,7 @@ def test_what_was_read_before_unlinking_is_not_stored_after_it(
     assert not Integration.objects.get().subscriptions.present().exists()
 
 
+@pytest.mark.on_postgresql
 def test_who_says_leave_alone_meanwhile_is_heard(
     integration: Integration, organization: Organization
 ) -> None:
@@ -585,6 +599,7 @@ def test_who_says_leave_alone_meanwhile_is_heard(
     assert len(organization.subscriptions) == 4
 
 
+@pytest.mark.on_postgresql
 def test_what_was_lost_is_read_at_once(kept: Integration, organization: Organization) -> None:
     later = timezone.now() + timedelta(hours=1)
     kept.repositories.update(due_at=later)
@@ -606,6 +621,7 @@ def test_hooks_that_are_not_understood_are_left_alone(
     assert kept.subscriptions.filter(state="unknown").count() == 1
 
 
+@pytest.mark.on_postgresql
 def test_linked_again_what_was_refused_is_tried_at_once(
     integration: Integration, organization: Organization, token: str
 ) -> None:
@@ -619,6 +635,7 @@ def test_linked_again_what_was_refused_is_tried_at_once(
     assert len(organization.subscriptions) == 4
 
 
+@pytest.mark.on_postgresql
 def test_many_projects_are_reported_in_a_few_mails(
     integration: Integration, organization: Organization, alice: User, settings: Settings
 ) -> None:

@@ -49,6 +49,7 @@ def give_notice(integration: Integration, kind: NoticeKind, key: str = "p") -> N
 # The banner
 
 
+@pytest.mark.on_postgresql
 def test_a_refusal_is_on_every_page_of_admins_until_it_is_fixed(
     admin: Client, member: Client, integration: Integration, emulator: Emulator
 ) -> None:
@@ -106,6 +107,7 @@ def test_other_notices_are_in_it_until_they_are_withdrawn(
     assert banner(admin) == []
 
 
+@pytest.mark.on_postgresql
 def test_it_shows_the_most_urgent_and_how_many_more_there_are(
     admin: Client, linked: Integration
 ) -> None:
@@ -134,6 +136,7 @@ def test_the_start_page_has_its_list_in_place_of_it(
     assert admin.get("/").context["notices"] == []
 
 
+@pytest.mark.on_postgresql
 def test_many_notices_of_one_organization_hide_no_failure_of_another(
     admin: Client, linked: Integration
 ) -> None:
@@ -150,6 +153,7 @@ def test_many_notices_of_one_organization_hide_no_failure_of_another(
     ]
 
 
+@pytest.mark.on_postgresql
 def test_many_organizations_with_notices_hide_none_that_fails(admin: Client, alice: User) -> None:
     for number in range(55):
         give_notice(make_another(number), NoticeKind.PROJECT_SILENT)
@@ -157,6 +161,7 @@ def test_many_organizations_with_notices_hide_none_that_fails(admin: Client, ali
     assert banner(admin)[0] == "Connecting to Azure DevOps · another-99 failed"
 
 
+@pytest.mark.on_postgresql
 def test_it_takes_one_query_however_much_there_is_and_none_of_a_member(
     admin: Client, alice: User, bob: User, linked: Integration
 ) -> None:
@@ -190,6 +195,7 @@ def test_the_test_button_takes_it_away_without_a_new_page(
 # The page of notices
 
 
+@pytest.mark.on_postgresql
 def test_the_page_of_notices_says_what_was_sent_and_who_was_mailed(
     admin: Client, alice: User, linked: Integration, settings: Settings
 ) -> None:

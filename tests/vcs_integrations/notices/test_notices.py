@@ -93,6 +93,7 @@ def notify_once(integration: Integration, key: str = "p") -> None:
 # The end of a token
 
 
+@pytest.mark.on_postgresql
 def test_each_stage_before_the_end_of_a_token_is_announced_once(
     linked: Integration, clock: time_machine.Traveller
 ) -> None:
@@ -116,6 +117,7 @@ def test_each_stage_before_the_end_of_a_token_is_announced_once(
     }
 
 
+@pytest.mark.on_postgresql
 @pytest.mark.parametrize(
     ("days", "stage"),
     [(31, ""), (29, "30"), (15, "30"), (12, "14"), (8, "14"), (3, "7"), (1, "1"), (0, "1")],
@@ -130,6 +132,7 @@ def test_of_stages_that_passed_while_no_worker_ran_only_the_last_is_announced(
     assert list(found) == ([("token_ends", f"{ends_in(days)} {stage}")] if stage else [])
 
 
+@pytest.mark.on_postgresql
 def test_a_token_that_ended_while_no_worker_ran_is_announced_as_ended_only(
     linked: Integration, clock: time_machine.Traveller
 ) -> None:
@@ -150,6 +153,7 @@ def test_another_date_is_announced_again_and_one_that_comes_back_is_not(
     assert subjects() == []
 
 
+@pytest.mark.on_postgresql
 def test_no_other_token_is_announced(linked: Integration, clock: time_machine.Traveller) -> None:
     """One without a date, one that is not linked any more, and one of a double link."""
     notify_of_token_ends()
@@ -205,6 +209,7 @@ def test_a_refusal_that_a_new_token_overtook_is_not_reported(
     assert subjects() == []
 
 
+@pytest.mark.on_postgresql
 def test_a_key_that_decrypts_nothing_is_reported_once(
     integration: Integration, settings: Settings
 ) -> None:
@@ -230,6 +235,7 @@ def test_replacing_the_token_withdraws_the_refusal(
 # Each once
 
 
+@pytest.mark.on_postgresql
 def test_a_notice_is_given_once_until_it_is_withdrawn(linked: Integration, ann: User) -> None:
     for key in "ppq":
         notify_once(linked, key)
@@ -244,6 +250,7 @@ def test_a_notice_is_given_once_until_it_is_withdrawn(linked: Integration, ann: 
     assert sorted(Notice.objects.values_list("key", flat=True)) == ["p", "p", "q"]
 
 
+@pytest.mark.on_postgresql
 def test_two_of_a_kind_are_never_unfixed_at_once(linked: Integration) -> None:
     notify_once(linked)
     again = Notice(integration=linked, kind=NoticeKind.HOOKS_REFUSED, key="p")
@@ -255,6 +262,7 @@ def test_two_of_a_kind_are_never_unfixed_at_once(linked: Integration) -> None:
     again.save()
 
 
+@pytest.mark.on_postgresql
 def test_notices_of_hooks_cost_the_same_however_much_was_fixed(linked: Integration) -> None:
     def cost() -> int:
         found = Integration.objects.get(pk=linked.pk)
@@ -270,6 +278,7 @@ def test_notices_of_hooks_cost_the_same_however_much_was_fixed(linked: Integrati
     assert cost() == before
 
 
+@pytest.mark.on_postgresql
 def test_what_was_fixed_long_ago_is_removed(
     linked: Integration, ann: User, clock: time_machine.Traveller, settings: Settings
 ) -> None:
@@ -357,6 +366,7 @@ def test_without_a_mail_server_nothing_is_sent_neither_then_nor_later(
     assert mail.outbox == []
 
 
+@pytest.mark.on_postgresql
 def test_what_was_fixed_or_concerns_somebody_no_more_is_not_mailed(
     linked: Integration, ann: User, clock: time_machine.Traveller
 ) -> None:
@@ -429,6 +439,7 @@ def test_a_mail_arrives_at_a_real_server_as_it_was_meant(
     assert message["Message-ID"].endswith("@stackhook.example.com>")
 
 
+@pytest.mark.on_postgresql
 @pytest.mark.parametrize(
     ("command", "answer", "problem"),
     [
@@ -580,6 +591,7 @@ def test_no_log_line_holds_what_the_server_said(
 # Several workers, and killed ones
 
 
+@pytest.mark.on_postgresql
 @pytest.mark.django_db(transaction=True)
 def test_two_workers_mail_once(linked: Integration, ann: User, smtp: MailServer) -> None:
     for number in range(20):
@@ -604,6 +616,7 @@ def test_two_workers_mail_once(linked: Integration, ann: User, smtp: MailServer)
     assert len({message["Message-ID"] for _, message in smtp.received}) == 20
 
 
+@pytest.mark.on_postgresql
 def test_a_worker_that_was_too_slow_leaves_the_mail_to_the_other(
     linked: Integration,
     ann: User,
@@ -630,6 +643,7 @@ def test_a_worker_that_was_too_slow_leaves_the_mail_to_the_other(
 QUERIES_OF_A_MAIL = 12
 
 
+@pytest.mark.on_postgresql
 def test_a_worker_killed_before_any_of_its_queries_mails_once(
     linked: Integration, ann: User, smtp: MailServer
 ) -> None:

@@ -83,6 +83,7 @@ def test_without_deliveries_the_page_says_what_to_do(admin: Client, linked: Inte
     assert "Nothing was delivered yet" in admin.get(list_url(linked)).content.decode()
 
 
+@pytest.mark.on_postgresql
 def test_every_delivery_is_on_one_page_also_when_new_ones_come(
     admin: Client, linked: Integration
 ) -> None:
@@ -108,6 +109,7 @@ def test_a_full_page_that_is_the_last_has_no_older_one(admin: Client, linked: In
     assert "Older" not in page
 
 
+@pytest.mark.on_postgresql
 @pytest.mark.parametrize("before", ["0", "-1", "x", "", "²", "9" * 30, "1' OR 1=1", "%00"])
 def test_a_page_that_makes_no_sense_is_a_page(
     admin: Client, linked: Integration, before: str
@@ -116,6 +118,7 @@ def test_a_page_that_makes_no_sense_is_a_page(
     assert admin.get(list_url(linked), {"before": before}).status_code == 200
 
 
+@pytest.mark.on_postgresql
 @pytest.mark.parametrize("count", [5, 500])
 def test_the_number_of_queries_does_not_grow(
     admin: Client, linked: Integration, count: int
@@ -134,6 +137,7 @@ def queries(client: Client, url: str) -> int:
     return len(captured)
 
 
+@pytest.mark.on_postgresql
 def test_the_list_does_not_read_the_bodies(admin: Client, linked: Integration) -> None:
     deliver(linked, 3, body=b"x" * 100_000)
     with CaptureQueriesContext(connection) as captured:
@@ -151,6 +155,7 @@ def shown_body(page: str) -> str:
     return found[1] if found else ""
 
 
+@pytest.mark.on_postgresql
 def test_a_delivery_shows_what_is_known_of_it(admin: Client, linked: Integration) -> None:
     (delivery,) = deliver(
         linked,
@@ -224,6 +229,7 @@ def test_a_long_body_is_cut_and_can_be_downloaded_whole(
     assert admin.get(f"{page_url(delivery)}body/").content == b"x" * size
 
 
+@pytest.mark.on_postgresql
 def test_a_download_is_the_bytes_that_came_and_never_a_page(
     admin: Client, linked: Integration
 ) -> None:

@@ -24,6 +24,8 @@ from tests.vcs_integrations.webhooks.conftest import PUSH, Served, uses_sqlite, 
 from vcs_integrations.models import Delivery
 from vcs_integrations.providers.base import Outcome
 
+pytestmark = pytest.mark.on_postgresql
+
 INSERT = "INSERT INTO"
 
 

@@ -62,6 +62,7 @@ def stored() -> Delivery:
 # 200
 
 
+@pytest.mark.on_postgresql
 @pytest.mark.parametrize("name", sorted(BY_NAME))
 def test_every_event_is_stored_and_answered(endpoint: Endpoint, name: str) -> None:
     body = payload(name)
@@ -86,6 +87,7 @@ def test_a_push_names_its_repository(endpoint: Endpoint) -> None:
     assert stored().repository_name == "Platform Team/infrastructure"
 
 
+@pytest.mark.on_postgresql
 @pytest.mark.parametrize("event_type", sorted(webhook.EVENTS))
 @pytest.mark.parametrize(
     "identity",
@@ -172,6 +174,7 @@ def test_an_unreadable_body_is_stored_with_a_reason(
     assert bytes(stored().body) == body
 
 
+@pytest.mark.on_postgresql
 @pytest.mark.parametrize(
     "body",
     [
@@ -188,6 +191,7 @@ def test_a_body_is_stored_byte_for_byte(endpoint: Endpoint, body: bytes) -> None
     assert bytes(stored().body) == body
 
 
+@pytest.mark.on_postgresql
 def test_a_duplicate_is_stored_with_a_reason(real_endpoint: Endpoint) -> None:
     answers = [real_endpoint.post(PUSH) for _ in range(3)]
     assert [(a.status_code, a.content) for a in answers] == [
@@ -201,6 +205,7 @@ def test_a_duplicate_is_stored_with_a_reason(real_endpoint: Endpoint) -> None:
     assert list(outcomes) == [(Outcome.STORED, ""), again, again]
 
 
+@pytest.mark.on_postgresql
 def test_only_a_repeat_of_the_same_body_is_a_duplicate(real_endpoint: Endpoint) -> None:
     """Numbers are guessed easily: what has a known one and says something else is processed."""
     other = json.loads(PUSH) | {"eventType": "git.surprise"}
@@ -220,6 +225,7 @@ def test_numbers_are_counted_by_subscription_and_by_integration(real_endpoint: E
     assert Delivery.objects.count() == 4
 
 
+@pytest.mark.on_postgresql
 @pytest.mark.parametrize(
     ("field", "value"),
     [
@@ -248,6 +254,7 @@ def test_an_unusable_identity_is_left_out_and_never_a_duplicate(
     assert list(Delivery.objects.values_list(column, "outcome")) == [("", Outcome.STORED)] * 2
 
 
+@pytest.mark.on_postgresql
 def test_the_largest_number_there_is_room_for_is_kept(endpoint: Endpoint) -> None:
     endpoint.post(json.loads(PUSH) | {"notificationId": 2**63 - 1})
     assert stored().notification_id == str(2**63 - 1)
@@ -261,6 +268,7 @@ def test_any_user_name_will_do(endpoint: Endpoint, user: str) -> None:
     assert endpoint.post(authorization=basic(endpoint.password, user)).status_code == 200
 
 
+@pytest.mark.on_postgresql
 @pytest.mark.parametrize("scheme", ["basic", "BASIC"])
 def test_the_scheme_in_any_case(endpoint: Endpoint, scheme: str) -> None:
     right = basic(endpoint.password).replace("Basic", scheme)
@@ -390,6 +398,7 @@ def test_an_integration_without_a_password_lets_nobody_in(endpoint: Endpoint) ->
     assert endpoint.post(authorization=basic("")).status_code == 401
 
 
+@pytest.mark.on_postgresql
 def test_each_of_three_passwords_is_accepted_until_its_end(endpoint: Endpoint) -> None:
     passwords = [endpoint.password]
     for _ in range(2):
@@ -412,6 +421,7 @@ def test_each_of_three_passwords_is_accepted_until_its_end(endpoint: Endpoint) -
     assert answers() == [401, 401, 401]
 
 
+@pytest.mark.on_postgresql
 def test_a_password_is_found_by_one_query_and_not_decrypted(
     endpoint: Endpoint, settings: Settings, django_assert_num_queries: Any
 ) -> None:
@@ -425,6 +435,7 @@ def test_a_password_is_found_by_one_query_and_not_decrypted(
         assert endpoint.post(path=unknown).status_code == 404
 
 
+@pytest.mark.on_postgresql
 def test_the_endpoint_of_an_integration_that_joined_another_leads_there(
     endpoint: Endpoint,
 ) -> None:
@@ -583,6 +594,7 @@ def test_a_webhook_to_a_host_that_is_not_ours_is_refused(endpoint: Endpoint) -> 
     assert not Delivery.objects.exists()
 
 
+@pytest.mark.on_postgresql
 def test_an_upper_case_id_is_the_same_endpoint(endpoint: Endpoint) -> None:
     path = f"/webhooks/azure-devops/{str(endpoint.integration.endpoint.uuid).upper()}/"
     assert endpoint.post(path=path).status_code == 200
@@ -619,6 +631,7 @@ def test_headers_are_kept_by_an_allow_list(endpoint: Endpoint) -> None:
     }
 
 
+@pytest.mark.on_postgresql
 def test_odd_headers_are_cut_to_what_a_database_takes(endpoint: Endpoint) -> None:
     endpoint.post(headers={"User-Agent": "ä\0b" + "x" * 100_000, "Request-Id": "\xff"})
     agent = stored().headers["User-Agent"]
@@ -626,6 +639,7 @@ def test_odd_headers_are_cut_to_what_a_database_takes(endpoint: Endpoint) -> Non
     assert len(agent) <= 200
 
 
+@pytest.mark.on_postgresql
 def test_no_secret_of_a_request_reaches_the_database(endpoint: Endpoint) -> None:
     authorization = basic(endpoint.password, "user0canary")
     assert endpoint.post(PUSH, authorization=authorization).status_code == 200
@@ -658,6 +672,7 @@ def is_stored(endpoint: Endpoint, body: bytes) -> None:
     assert delivery.outcome in set(Outcome)
 
 
+@pytest.mark.on_postgresql
 @many
 @given(st.binary(max_size=300) | st.text(max_size=100).map(str.encode))
 def test_any_bytes_are_stored(endpoint: Endpoint, body: bytes) -> None:
@@ -727,6 +742,7 @@ def mutated(draw: st.DrawFn) -> bytes:
     return mutate(event, path, draw(odd_values))
 
 
+@pytest.mark.on_postgresql
 @many
 @given(mutated())
 @example(mutate(json.loads(PUSH), ("subscriptionId",), "8fd4b3a1-2c7e-4d19-9b60-1e5f7a3c8d0\ud800"))
@@ -738,6 +754,7 @@ def test_any_mutation_of_a_real_event_is_stored(real_endpoint: Endpoint, body: b
     is_stored(real_endpoint, body)
 
 
+@pytest.mark.on_postgresql
 @pytest.mark.parametrize(
     "path",
     [
