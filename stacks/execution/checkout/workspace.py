@@ -23,11 +23,12 @@ LINKS = "links"
 # there are conflicts.
 MERGED, CONFLICTS = "merged", "conflicts"
 SECONDS = 1800
+PAUSES = (2, 6)  # seconds, before a fetch that failed is retried
 # TARGET is the folder to check out into. A link on the way there leads somewhere else: refused.
 # Without one the repository stays, in the folder `git`, and nothing is checked out.
 # $1 address, $2 commit, then what leads to it where a server gives out no single commit.
 # MERGE_REF is the host's ref of a merge of the commit, TRACKED_REF that of a branch to merge it
-# with here; either may be empty. The result is in the file `merged`.
+# with here; either may be empty. The result is in the file `merged`. PAUSES are between attempts.
 FETCH = """
 set -e
 address=$1 commit=$2
@@ -72,11 +73,11 @@ fetch_all() {
   fi
   fetch_commit "$@"
 }
-for pause in 2 6 0; do
+for pause in $PAUSES none; do
   fetch_all "$@" 2>said && break
   cat said >&2
   ! grep -q "^fatal: repository .* not found" said || exit 1
-  [ $pause != 0 ] || exit 1
+  [ $pause != none ] || exit 1
   sleep $pause
 done
 [ "$TARGET" ] || exit 0
@@ -139,6 +140,7 @@ class SandboxedGit:
             "TARGET": target,
             "MERGE_REF": merge.ref if merge else "",
             "TRACKED_REF": merge.tracked_ref if merge else "",
+            "PAUSES": " ".join(map(str, PAUSES)),
         }
         return self.call(command, address, {}, variables, seconds) == 0
 

@@ -10,10 +10,10 @@ from modules.publishing import checking, queue
 from modules.rules.semver import SemVer
 from tests.builders import make_module
 from tests.emulator.model import Repository
-from tests.stacks.execution.conftest import runs_folder, terraform
+from tests.stacks.execution.conftest import no_pauses, runs_folder, terraform
 from vcs_integrations.models import Integration
 
-__all__ = ["runs_folder", "terraform"]
+__all__ = ["no_pauses", "runs_folder", "terraform"]
 GOOD = 'variable "name" {\n  type = string\n}\noutput "name" {\n  value = var.name\n}\n'
 
 

@@ -14,6 +14,7 @@ from pytest_django import Settings
 from pytest_django.live_server_helper import LiveServer
 
 from stacks.execution import job, queue
+from stacks.execution.checkout import workspace
 from stacks.models import Backend, Run, Stack, StackVariable, values_of
 from stacks.models.plan import ChangeKind
 from stacks.rules.states import Kind, State
@@ -59,6 +60,12 @@ def terraform(settings: Settings, request: pytest.FixtureRequest) -> None:
     settings.TERRAFORM_BIN = installed() or packaged() or ""
     if installed() is None and not request.node.get_closest_marker("without_resources"):
         pytest.skip("It needs resources: Terraform 1.4 or later on PATH.")
+
+
+@pytest.fixture(autouse=True)
+def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What can't be fetched is retried as often as ever, and at once."""
+    monkeypatch.setattr(workspace, "PAUSES", [0 for _ in workspace.PAUSES])
 
 
 @pytest.fixture(scope="session")
