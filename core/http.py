@@ -3,16 +3,19 @@
 And which host is this machine.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import wraps
+from hashlib import sha256
 from ipaddress import ip_address
 from typing import Concatenate, ParamSpec, TypeVar
 from urllib.parse import urlsplit
 
 from django.db.models import Model
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
-from django.shortcuts import redirect, resolve_url
+from django.shortcuts import redirect, render, resolve_url
+from django.utils import timezone
+from django.utils.cache import patch_vary_headers
 from django_htmx.middleware import HtmxDetails
 
 P = ParamSpec("P")
@@ -52,3 +55,25 @@ def post_or_redirect(page: Callable[P, Model | str]) -> Callable[[View[R, P]], V
         return wrapper
 
     return decorator
+
+
+def version_of(*shown: object) -> str:
+    """Return a digest of what a live part shows; it changes every minute, as the ages do."""
+    minute = timezone.now().replace(second=0, microsecond=0)
+    return sha256(repr((shown, minute)).encode()).hexdigest()[:16]
+
+
+def render_live(
+    request: HtmxHttpRequest, page: str, part: str, version: str, context: Mapping[str, object]
+) -> HttpResponse:
+    """Return a page, or to htmx its live part, both from templates.
+
+    The answer is empty (204) as long as the page that polls shows that version of the part.
+    """
+    if request.htmx and request.GET.get("version") == version:
+        response = HttpResponse(status=204)
+    else:
+        template = "live.html" if request.htmx else page
+        response = render(request, template, {**context, "part": part, "live_version": version})
+    patch_vary_headers(response, ["HX-Request"])  # one address, a page and a part of it
+    return response

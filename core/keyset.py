@@ -37,24 +37,17 @@ def before_in(request: HttpRequest) -> int | None:
     return int(before) if is_key(before) else None
 
 
-def keyset_page(
-    request: HttpRequest, rows: QuerySet[M], key: str, size: int, without: str = ""
-) -> KeysetPage[M]:
-    """Return the page of rows below `?before=`, by a key that they are ordered by.
-
-    `without` is a parameter that no link keeps.
-    """
+def keyset_page(request: HttpRequest, rows: QuerySet[M], key: str, size: int) -> KeysetPage[M]:
+    """Return the page of rows below `?before=`, by a key that they are ordered by."""
     before = before_in(request)
     below = rows if before is None else rows.filter(**{f"{key}__lt": before})
-    return page_of(request, list(below[: size + 1]), key, size, without)
+    return page_of(request, list(below[: size + 1]), key, size)
 
 
-def page_of(
-    request: HttpRequest, found: list[M], key: str, size: int, without: str = ""
-) -> KeysetPage[M]:
+def page_of(request: HttpRequest, found: list[M], key: str, size: int) -> KeysetPage[M]:
     """Return the page of rows that were found below `?before=`: one more than it has, if any."""
     filters = request.GET.copy()
-    for name in ("before", without):
+    for name in ("before", "version"):  # only a live part sends the version that it shows
         filters.pop(name, None)
     return KeysetPage(
         rows=found[:size],

@@ -1,8 +1,9 @@
-"""What templates of every package share: ages, icons, and badges that say a state."""
+"""What templates of every package share: ages, icons, badges that say a state, and polling."""
 
 from datetime import datetime, timedelta
 
 from django import template
+from django.template import Context
 from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
@@ -57,6 +58,19 @@ def badge(tone: str, icon_name: str, text: str) -> SafeString:
     """Return a state as an icon and a word, in one of the tones of elements.css."""
     return format_html(
         '<span class="badge badge-{}">{} {}</span>', tone, icon(icon_name), str(text)
+    )
+
+
+@register.simple_tag(takes_context=True)
+def live(context: Context) -> SafeString:
+    """Return the attributes of a part that polls its page, saying which version of it is shown."""
+    request = context["request"]
+    query = request.GET.copy()
+    query["version"] = context["live_version"]
+    return format_html(
+        'data-live hx-get="{}?{}" hx-trigger="every 4s" hx-swap="outerHTML"',
+        request.path,
+        query.urlencode(),
     )
 
 

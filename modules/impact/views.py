@@ -1,17 +1,13 @@
 """The stacks that use a module, and the impact of a pull request on them."""
 
-from hashlib import sha256
-
 from django.contrib import messages
 from django.db import transaction
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
-from django.utils import timezone
-from django.utils.cache import patch_vary_headers
 from django.views.decorators.http import require_http_methods, require_safe
 
 from accounts.audit.records import Verb, record
-from core.http import HtmxHttpRequest, post_or_redirect
+from core.http import HtmxHttpRequest, post_or_redirect, render_live, version_of
 from modules.impact import planning
 from modules.impact.behind import newest_version, stacks_behind
 from modules.impact.table import Outcome, table_of
@@ -58,30 +54,22 @@ def stacks(request: HttpRequest, namespace: str, name: str, system: str) -> Http
 def impact(
     request: HtmxHttpRequest, namespace: str, name: str, system: str, pull_number: int
 ) -> HttpResponse:
-    """What a pull request would change in the stacks that use a module.
-
-    The answer is empty (204) as long as nothing is different from what the page shows already.
-    """
+    """What a pull request would change in the stacks that use a module; the page polls it."""
     found = _impact(namespace, name, system, pull_number)
     table = table_of(found)
     shown = [(row.plan.pk, row.run and (row.run.pk, row.run.state), row.text) for row in table.rows]
-    minute = timezone.now().replace(second=0, microsecond=0)  # ages are shown, too
-    seen = (shown, found.pk, found.is_superseded, found.pull_request.status, minute)
-    version = sha256(repr(seen).encode()).hexdigest()[:16]
-    if request.htmx and request.GET.get("version") == version:
-        response = HttpResponse(status=204)
-    else:
-        context = {
+    return render_live(
+        request,
+        "modules/impact/impact.html",
+        "modules/impact/table.html",
+        version_of(shown, found.pk, found.is_superseded, found.pull_request.status),
+        {
             "module": found.module,
             "impact": found,
             "table": table,
             "rest": table.count(Outcome.REST),
-            "version": version,
-        }
-        template = "table" if request.htmx else "impact"
-        response = render(request, f"modules/impact/{template}.html", context)
-    patch_vary_headers(response, ["HX-Request"])  # one address, a page and a part of it
-    return response
+        },
+    )
 
 
 @require_http_methods(["GET", "HEAD", "POST"])

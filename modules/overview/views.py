@@ -1,15 +1,12 @@
 """Modules: the list, the page of each with its documentation, its versions and its activity."""
 
-from hashlib import sha256
-
 from django.core.paginator import Paginator
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, render
-from django.utils import timezone
 from django.utils.cache import patch_vary_headers
 from django.views.decorators.http import require_safe
 
-from core.http import HtmxHttpRequest
+from core.http import HtmxHttpRequest, render_live, version_of
 from core.keyset import keyset_page
 from modules.documents.readme import render as render_readme
 from modules.impact.behind import newest_version, stacks_behind
@@ -64,31 +61,25 @@ def module(request: HttpRequest, namespace: str, name: str, system: str) -> Http
 
 @require_safe
 def versions(request: HtmxHttpRequest, namespace: str, name: str, system: str) -> HttpResponse:
-    """All versions, the highest first; the page polls while some are being checked.
-
-    The answer is empty (204) as long as nothing is different from what the page shows already.
-    """
+    """All versions, the highest first; the page polls while some are being checked."""
     found = found_module(namespace, name, system)
     rows = found.versions.newest_first().select_related("archive").defer("readme", "documentation")
     page = Paginator(rows, VERSIONS_ON_A_PAGE).get_page(request.GET.get("page"))
     page.object_list = with_checks(found, list(page))
     shown = [(one.pk, one.state, one.yanked_at, one.moved_to, one.tag_gone_at) for one in page]
-    minute = timezone.now().replace(second=0, microsecond=0)  # ages are shown, too
-    version = sha256(repr((shown, minute)).encode()).hexdigest()[:16]
-    if request.htmx and request.GET.get("version") == version:
-        response = HttpResponse(status=204)
-    else:
-        context = {
-            "module": found,
-            "page": page,
-            "newest": newest_of([found]).get(found.pk),
-            "is_waiting": any(one.state == VersionState.WAITING for one in page),
-            "version": version,
-        }
-        template = "version_table" if request.htmx else "versions"
-        response = render(request, f"modules/overview/{template}.html", context)
-    patch_vary_headers(response, ["HX-Request"])  # one address, a page and a part of it
-    return response
+    context = {
+        "module": found,
+        "page": page,
+        "newest": newest_of([found]).get(found.pk),
+        "is_waiting": any(one.state == VersionState.WAITING for one in page),
+    }
+    return render_live(
+        request,
+        "modules/overview/versions.html",
+        "modules/overview/version_table.html",
+        version_of(shown),
+        context,
+    )
 
 
 @require_safe

@@ -7,14 +7,13 @@ newest runs first.
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
-from hashlib import sha256
 from typing import Any
 
 from django.db.models import BigIntegerField, Exists, OuterRef, Q, QuerySet, Subquery, Value
 from django.db.models.functions import Coalesce, Lower
 from django.http import HttpRequest
-from django.utils import timezone
 
+from core.http import version_of
 from core.keyset import KeysetPage, before_in, page_of
 from stacks.models import Run, RunAction, Stack
 from stacks.models.run import RunQuerySet
@@ -90,8 +89,7 @@ class AllRuns:
             [(run.pk, run.state, [one.pk for one in run.proposals]) for run in rows]
             for rows in (self.waiting, self.page.rows)
         ]
-        minute = timezone.now().replace(second=0, microsecond=0)
-        return sha256(repr((shown, self.has_more_waiting, minute)).encode()).hexdigest()[:16]
+        return version_of(shown, self.has_more_waiting)
 
 
 def all_runs(request: HttpRequest, wanted: Wanted) -> AllRuns:
@@ -106,7 +104,7 @@ def all_runs(request: HttpRequest, wanted: Wanted) -> AllRuns:
     return AllRuns(
         waiting=_in_order(waiting[:WAITING_SHOWN], runs),
         has_more_waiting=len(waiting) > WAITING_SHOWN,
-        page=page_of(request, _in_order(listed, runs), "pk", RUNS_ON_A_PAGE, "version"),
+        page=page_of(request, _in_order(listed, runs), "pk", RUNS_ON_A_PAGE),
     )
 
 
@@ -116,7 +114,7 @@ def runs_of_stack(request: HttpRequest, wanted: Wanted) -> KeysetPage[Run]:
     if before is not None:
         lookups["pk__lt"] = before
     runs = _of_person(Run.objects.for_pages().filter(**lookups), wanted.person).order_by("-pk")
-    return page_of(request, list(runs[: RUNS_ON_A_PAGE + 1]), "pk", RUNS_ON_A_PAGE, "version")
+    return page_of(request, list(runs[: RUNS_ON_A_PAGE + 1]), "pk", RUNS_ON_A_PAGE)
 
 
 def _waiting(lookups: dict[str, Any], person: str, most: int) -> list[int]:

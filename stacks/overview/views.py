@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from hashlib import sha256
 from typing import Any
 
 from django.contrib import messages
@@ -10,12 +9,11 @@ from django.db import transaction
 from django.db.models import OuterRef, Subquery
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
-from django.utils import timezone
 from django.utils.cache import patch_vary_headers
 from django.views.decorators.http import require_http_methods, require_safe
 
 from accounts.audit.records import Verb, record
-from core.http import HtmxHttpRequest, post_or_redirect
+from core.http import HtmxHttpRequest, post_or_redirect, version_of
 from core.keyset import keyset_page
 from stacks.arguments.arguments import arguments_of
 from stacks.deciding.older_pull_requests import plan_older, waiting
@@ -77,11 +75,12 @@ def stack(request: HtmxHttpRequest, slug: str) -> HttpResponse:
             "behind_modules": module_registry().part_of_stack(found),
             "readable": list(found.readable.all()) if found.reach == Reach.LISTED else [],
             "policy_name": policy_name(found),
-            "version": version,
+            "part": "stacks/overview/live.html",
+            "live_version": version,
             "is_fresh": is_live,
             "project_without_hooks": not is_live and Project.objects.unreported(found.repository),
         }
-        template = "stacks/overview/live.html" if is_live else "stacks/overview/stack.html"
+        template = "live.html" if is_live else "stacks/overview/stack.html"
         response = render(request, template, context)
     patch_vary_headers(response, ["HX-Request"])  # one address, a page and a part of it
     return response
@@ -120,8 +119,7 @@ def _version(
     pull_requests: Sequence[tuple[PullRequest, Run | None]],
     older: int,
 ) -> str:
-    """Return a digest of what is shown; it changes every minute, as the ages do."""
-    shown = (
+    return version_of(
         found.head_sha,
         found.branch_gone_at,
         found.is_detached,
@@ -129,9 +127,7 @@ def _version(
         [(run.number, run.state, [one.pk for one in run.proposals]) for run in runs],
         [(one.number, one.version, run and (run.number, run.state)) for one, run in pull_requests],
         (older, found.plans_older),
-        timezone.now().replace(second=0, microsecond=0),
     )
-    return sha256(repr(shown).encode()).hexdigest()[:16]
 
 
 @require_safe

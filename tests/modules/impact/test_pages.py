@@ -85,7 +85,7 @@ def test_the_page_polls_and_is_sent_only_where_something_changed(
 ) -> None:
     user(module, "Network")
     page = planned(module).get_absolute_url()
-    version = member.get(page).context["version"]
+    version = member.get(page).context["live_version"]
     live = {"HX-Request": "true"}
     assert member.get(f"{page}?version={version}", headers=live).status_code == 204
     Run.objects.filter(origin=Origin.IMPACT).update(state=State.PREPARING)

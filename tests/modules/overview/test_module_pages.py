@@ -237,7 +237,7 @@ def test_the_versions_say_what_became_of_each(member: Client, module: Module) ->
 def test_the_page_polls_while_a_version_is_checked(member: Client, module: Module) -> None:
     version = make_version(module, "1.0.0", state=VersionState.WAITING)
     response = member.get(f"{PAGE}versions/")
-    shown = response.context["version"]
+    shown = response.context["live_version"]
     assert f"version={shown}" in response.content.decode()
     polled = {"HX-Request": "true"}
     again = f"{PAGE}versions/?page=1&version={shown}"

@@ -246,7 +246,7 @@ def test_many_pull_requests_are_cut_and_that_is_said(member: Client, stack: Stac
 
 
 def version(response: Any) -> str:
-    found: str = response.context["version"]
+    found: str = response.context["live_version"]
     assert f"version={found}" in response.content.decode()
     return found
 
