@@ -1,10 +1,10 @@
 """The start page: what needs somebody, what needs attention, and the first steps."""
 
-from django.http import HttpRequest, HttpResponse
-from django.shortcuts import render
+from django.http import HttpResponse
 from django.views.decorators.http import require_safe
 
 from accounts.roles import is_admin, may_change
+from core.http import HtmxHttpRequest, render_live, version_of
 from dashboard.first_steps import linked_organizations, next_steps
 from dashboard.health import attention
 from dashboard.inbox import read_inbox
@@ -12,7 +12,8 @@ from stacks.models import Stack
 
 
 @require_safe
-def home(request: HttpRequest) -> HttpResponse:
+def home(request: HtmxHttpRequest) -> HttpResponse:
+    """The start page; it polls all that it shows."""
     integrations = linked_organizations()
     counts = Stack.objects.counts()
     inbox = read_inbox()
@@ -31,4 +32,12 @@ def home(request: HttpRequest) -> HttpResponse:
             reader_may_change=may_change(request),
         ),
     }
-    return render(request, "dashboard/home.html", context)
+    health = [(one.pk, one.problem, one.succeeded_at, one.token_expires_on) for one in integrations]
+    deliveries = [vars(one)["last_delivery_at"] for one in integrations]
+    return render_live(
+        request,
+        "dashboard/home.html",
+        "dashboard/home_live.html",
+        version_of(inbox, context["notices"], context["steps"], health, deliveries),
+        context,
+    )

@@ -3,7 +3,7 @@
 from django.contrib import messages
 from django.db import transaction
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import get_object_or_404, redirect, render
+from django.shortcuts import get_object_or_404, redirect
 from django.views.decorators.http import require_http_methods, require_safe
 
 from accounts.audit.records import Verb, record
@@ -33,21 +33,31 @@ def _impact(namespace: str, name: str, system: str, pull_number: int) -> Impact:
 
 
 @require_safe
-def stacks(request: HttpRequest, namespace: str, name: str, system: str) -> HttpResponse:
-    """The stacks that use a module, and pull requests that were planned in them."""
+def stacks(request: HtmxHttpRequest, namespace: str, name: str, system: str) -> HttpResponse:
+    """The stacks that use a module, and pull requests that were planned in them.
+
+    The page polls the pull requests.
+    """
     module = _module(namespace, name, system)
     uses, newest = users_of(module), newest_version(module)
     recent = module.impacts.filter(is_superseded=False).select_related(
         "module", "pull_request__repository__integration"
     )
+    impacts = [table_of(one) for one in recent[:IMPACTS_SHOWN]]
     context = {
         "module": module,
         "uses": uses,
         "behind": stacks_behind(module, uses, newest),
         "newest": newest,
-        "impacts": [table_of(one) for one in recent[:IMPACTS_SHOWN]],
+        "impacts": impacts,
     }
-    return render(request, "modules/impact/stacks.html", context)
+    return render_live(
+        request,
+        "modules/impact/stacks.html",
+        "modules/impact/impacts.html",
+        version_of([(one.impact.pk, one.summary) for one in impacts]),
+        context,
+    )
 
 
 @require_safe

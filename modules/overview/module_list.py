@@ -21,9 +21,14 @@ MODULES_ON_A_PAGE = 25
 class ModuleList:
     """A page of the list, and what leads on: `query` is the address's, without a page."""
 
-    page: Page[Module]
+    page: Page[Any]  # modules, with what `_add_versions` adds
     q: str
     query: str
+
+    @property
+    def can_change(self) -> bool:
+        """Whether versions are being checked."""
+        return any(one.counts["waiting"] for one in self.page)
 
 
 def module_list_of(asked: QueryDict) -> ModuleList:

@@ -3,7 +3,6 @@
 from django.core.paginator import Paginator
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, render
-from django.utils.cache import patch_vary_headers
 from django.views.decorators.http import require_safe
 
 from core.http import HtmxHttpRequest, render_live, version_of
@@ -29,17 +28,25 @@ def found_module(namespace: str, name: str, system: str) -> Module:
 
 @require_safe
 def module_list(request: HtmxHttpRequest) -> HttpResponse:
-    template = "module_table" if request.htmx else "module_list"
-    context = {"list": module_list_of(request.GET)}
-    response = render(request, f"modules/overview/{template}.html", context)
-    patch_vary_headers(response, ["HX-Request"])  # one address, a page and a part of it
-    return response
+    """The list of modules; the page polls while versions are being checked."""
+    found = module_list_of(request.GET)
+    return render_live(
+        request,
+        "modules/overview/module_list.html",
+        "modules/overview/module_table.html",
+        version_of([(one.pk, one.counts, one.newest and one.newest.pk) for one in found.page]),
+        {"list": found},
+    )
 
 
 @require_safe
-def module(request: HttpRequest, namespace: str, name: str, system: str) -> HttpResponse:
-    """What the newest version says of itself, and how code uses it."""
+def module(request: HtmxHttpRequest, namespace: str, name: str, system: str) -> HttpResponse:
+    """What the newest version says of itself, and how code uses it.
+
+    The page polls whether versions are still being checked.
+    """
     found = found_module(namespace, name, system)
+    waiting = found.versions.filter(state=VersionState.WAITING).count()
     newest = newest_of([found]).get(found.pk)
     if newest:
         newest.refresh_from_db(fields=["readme", "documentation"])
@@ -54,9 +61,15 @@ def module(request: HttpRequest, namespace: str, name: str, system: str) -> Http
         "uses": uses,
         "behind": {one.stack for one in stacks_behind(found, uses, newest_version(found))},
         "project_without_hooks": None if newest else Project.objects.unreported(found.repository),
-        "waiting": found.versions.filter(state=VersionState.WAITING).count(),
+        "waiting": waiting,
     }
-    return render(request, "modules/overview/module.html", context)
+    return render_live(
+        request,
+        "modules/overview/module.html",
+        "modules/overview/being_checked.html",
+        version_of(waiting),
+        context,
+    )
 
 
 @require_safe

@@ -3,12 +3,12 @@
 from django.contrib import messages
 from django.db import transaction
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import get_object_or_404, redirect, render
+from django.shortcuts import get_object_or_404, redirect
 from django.utils import timezone
 from django.views.decorators.http import require_http_methods, require_safe
 
 from accounts.audit.records import Verb, record
-from core.http import post_or_redirect
+from core.http import HtmxHttpRequest, post_or_redirect, render_live, version_of
 from modules.models import Check, CheckState, VersionState
 
 
@@ -20,11 +20,19 @@ def found_check(namespace: str, name: str, system: str, sha: str) -> Check:
 
 
 @require_safe
-def check(request: HttpRequest, namespace: str, name: str, system: str, sha: str) -> HttpResponse:
+def check(
+    request: HtmxHttpRequest, namespace: str, name: str, system: str, sha: str
+) -> HttpResponse:
+    """A check and what it found; the page polls until it has ended."""
     found = found_check(namespace, name, system, sha)
-    versions = found.versions.select_related("module").newest_first()
-    context = {"check": found, "module": found.module, "versions": versions}
-    return render(request, "modules/publishing/check.html", context)
+    versions = list(found.versions.select_related("module").newest_first())
+    return render_live(
+        request,
+        "modules/publishing/check.html",
+        "modules/publishing/check_live.html",
+        version_of(found.state, found.failure, [(one.pk, one.state) for one in versions]),
+        {"check": found, "module": found.module, "versions": versions},
+    )
 
 
 @require_http_methods(["GET", "HEAD", "POST"])

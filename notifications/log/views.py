@@ -3,16 +3,16 @@
 from django.contrib import messages
 from django.db import transaction
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import get_object_or_404, redirect, render
+from django.shortcuts import get_object_or_404, redirect
 from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_safe
 
 from accounts.audit.records import Verb, record
 from accounts.roles import admin_required
-from core.http import post_or_redirect
+from core.http import HtmxHttpRequest, post_or_redirect, render_live, version_of
 from core.keyset import keyset_page
 from notifications.log.forms import MessageFilter
-from notifications.models import Message
+from notifications.models import Message, MessageState
 from notifications.outbox.queue import resend
 
 MESSAGES_ON_A_PAGE = 50
@@ -20,12 +20,21 @@ MESSAGES_ON_A_PAGE = 50
 
 @require_safe
 @admin_required
-def log(request: HttpRequest) -> HttpResponse:
+def log(request: HtmxHttpRequest) -> HttpResponse:
+    """The log, the newest message first; the page polls it."""
     form = MessageFilter(request.GET)
     found = Message.objects.select_related("run__stack", "person", "channel")
     found = found.defer("run__plan", "run__errors").order_by("-pk")
     page = keyset_page(request, form.narrow(found), "pk", MESSAGES_ON_A_PAGE)
-    return render(request, "notifications/log/log.html", {"form": form, "page": page})
+    shown = [(row.pk, row.state, row.problem, row.tries, row.due_at) for row in page.rows]
+    can_change = page.is_first or any(row.state == MessageState.WAITING for row in page.rows)
+    return render_live(
+        request,
+        "notifications/log/log.html",
+        "notifications/log/message_table.html",
+        version_of(shown),
+        {"form": form, "page": page, "can_change": can_change},
+    )
 
 
 def _log(message_pk: int) -> str:

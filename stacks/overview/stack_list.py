@@ -12,6 +12,7 @@ from django.db.models import Case, F, OuterRef, QuerySet, Subquery, When
 from django.db.models.functions import Lower
 from django.http import QueryDict
 
+from core.http import version_of
 from stacks.models import Run, Stack
 from stacks.models.stack import StackQuerySet
 from stacks.rules.states import ENDED, Kind, State
@@ -106,6 +107,20 @@ class StackList:
     @property
     def is_narrowed(self) -> bool:
         return bool(self.q or self.chosen or self.show)
+
+    @property
+    def version(self) -> str:
+        """A digest of what is shown; it changes every minute, as the ages do."""
+        stacks: list[Any] = list(self.page)  # with their runs
+        rows = [
+            (
+                *(stack.pk, stack.name, stack.labels, stack.is_detached, stack.branch_gone_at),
+                *(run and (run.pk, run.state) for run in (stack.last_run, stack.waiting_run)),
+                stack.drift_run and stack.drift_run.drift_text,
+            )
+            for stack in stacks
+        ]
+        return version_of(rows, self.labels, self.page.paginator.count)
 
 
 def stack_list_of(query: QueryDict) -> StackList:

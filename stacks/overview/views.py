@@ -13,7 +13,7 @@ from django.utils.cache import patch_vary_headers
 from django.views.decorators.http import require_http_methods, require_safe
 
 from accounts.audit.records import Verb, record
-from core.http import HtmxHttpRequest, post_or_redirect, version_of
+from core.http import HtmxHttpRequest, post_or_redirect, render_live, version_of
 from core.keyset import keyset_page
 from stacks.arguments.arguments import arguments_of
 from stacks.deciding.older_pull_requests import plan_older, waiting
@@ -36,12 +36,15 @@ def _stack(slug: str) -> Stack:
 
 @require_safe
 def stack_list(request: HtmxHttpRequest) -> HttpResponse:
-    template = (
-        "stacks/overview/stack_table.html" if request.htmx else "stacks/overview/stack_list.html"
+    """The list of stacks; the page polls it."""
+    found = stack_list_of(request.GET)
+    return render_live(
+        request,
+        "stacks/overview/stack_list.html",
+        "stacks/overview/stack_table.html",
+        found.version,
+        {"list": found, "sorts": SORTS},
     )
-    response = render(request, template, {"list": stack_list_of(request.GET), "sorts": SORTS})
-    patch_vary_headers(response, ["HX-Request"])  # one address, a page and a part of it
-    return response
 
 
 @require_safe

@@ -128,7 +128,39 @@ def test_the_ledger_filters_as_one_types_and_replays_what_is_selected(
     page.reload()
     page.get_by_role("checkbox", name="Select delivery").check()
     page.get_by_role("button", name="Replay selected").click()
-    expect(page.get_by_text("1 delivery is processed again")).to_be_visible()
+    expect(page.get_by_text("1 delivery will be processed again")).to_be_visible()
     assert "repository=shop" in page.url
     assert Delivery.objects.waiting().get().repository_name == "Web/shop"
     assert not Run.objects.exists()
+
+
+def test_a_replayed_delivery_turns_to_its_result(
+    admin_page: Page, integration: Integration
+) -> None:
+    page = admin_page
+    delivery = Delivery.objects.create(
+        integration=integration, outcome="no_run", event_type="git.push", body=b"{}"
+    )
+    page.goto(delivery.get_absolute_url())
+    page.get_by_role("button", name="Replay").click()
+    expect(page.get_by_text("The worker takes it up within seconds.")).to_be_visible()
+    page.get_by_role("button", name="Replay").focus()
+    Delivery.objects.update(outcome="no_run", reason="The branch was deleted", due_at=None)
+    expect(page.get_by_text("The branch was deleted")).to_be_visible()
+    assert page.evaluate("document.activeElement.id") == "replay"
+
+
+def test_what_is_selected_stays_selected_while_deliveries_arrive(
+    admin_page: Page, integration: Integration
+) -> None:
+    page = admin_page
+    first = Delivery.objects.create(
+        integration=integration, outcome="no_run", event_type="git.push", body=b"{}"
+    )
+    page.goto(f"{integration.get_absolute_url()}deliveries/")
+    page.get_by_label(f"Select delivery {first.pk}").check()
+    Delivery.objects.create(
+        integration=integration, outcome="no_run", event_type="git.push", body=b"{}"
+    )
+    expect(page.get_by_role("row", name="Code pushed")).to_have_count(2)
+    expect(page.get_by_label(f"Select delivery {first.pk}")).to_be_checked()

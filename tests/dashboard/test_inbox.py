@@ -208,7 +208,7 @@ def test_many_rows_cost_as_many_queries_as_few_and_are_led_to(member: Client, st
     for one in found.values():
         page = member.get(one.url)
         assert page.status_code == 200
-        assert f'href="{one.url}">All 402<' in page_of(member)
+        assert f'href="{one.url}" id="{one.key}-all">All 402<' in page_of(member)
 
 
 def grow(like: Stack, name: str, count: int) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from django.db.models import Count, Min, Prefetch, Q, QuerySet
+from django.db.models import Count, F, OuterRef, Prefetch, Q, QuerySet, Subquery
 
 from vcs_integrations.consumer import Part, consumer
 from vcs_integrations.hooks.overview import NEEDED
@@ -37,6 +37,13 @@ class Card:
         if self.hooks or self.hooks_to_recreate or one.problem or one.duplicate_of:
             return False
         return not any(project.is_left_alone for project in one.projects.all())
+
+    @property
+    def state(self) -> tuple[object, ...]:
+        """What changes of it while nobody edits it, beside ages."""
+        one = self.integration
+        last = one.succeeded_at, vars(one)["last_delivery_at"]
+        return one.pk, one.problem, *last, self.hooks, self.reconciliation, self.backlog.context
 
 
 @dataclass(frozen=True)
@@ -76,11 +83,10 @@ def cards_of(integrations: IntegrationQuerySet) -> list[Card]:
         "webhook_secrets", valid, to_attr="valid_secrets"
     )
     found = list(
-        integrations.with_last_delivery()
+        _with_reconciliation(integrations.with_last_delivery())
         .select_related("duplicate_of", "endpoint", "hook_watch", "checkup")
         .prefetch_related(*NEEDED, secrets)
     )
-    reconciliations = _reconciliations(found)
     backlogs = consumer().backlogs_of(found)
     return [
         Card(
@@ -91,33 +97,35 @@ def cards_of(integrations: IntegrationQuerySet) -> list[Card]:
             hooks_to_recreate=hooks_of_projects(
                 one, [hook for hook in one.subscriptions.all() if hook.is_of_before]
             ),
-            reconciliation=reconciliations.get(one.pk),
+            reconciliation=_reconciliation(one),
             hooks=_hook_counts(one),
         )
         for one in found
     ]
 
 
-def _reconciliations(integrations: list[Integration]) -> dict[int, Reconciliation]:
-    """Return how far the repositories of integrations are read, of those that stacks use."""
-    rows = (
-        Repository.objects.in_use()
-        .filter(integration__in=integrations)
-        .order_by()
-        .values("integration_id")
-        .annotate(
-            count=Count("pk"),
-            failing=Count("pk", filter=Q(failures__gt=0)),
-            unread=Count("pk", filter=Q(reconciled_at=None)),
-            since=Min("reconciled_at"),
-        )
+def _with_reconciliation(integrations: IntegrationQuerySet) -> IntegrationQuerySet:
+    """Return integrations with how far their repositories are read, of those that stacks use."""
+    used = Repository.objects.in_use().filter(integration=OuterRef("pk")).order_by()
+    group = used.values("integration_id")
+    count = group.annotate(count=Count("pk")).values("count")
+    failing = group.annotate(count=Count("pk", filter=Q(failures__gt=0))).values("count")
+    unread_first = used.order_by(F("reconciled_at").asc(nulls_first=True))
+    return integrations.annotate(
+        used_repositories=Subquery(count),
+        failing_repositories=Subquery(failing),
+        read_since=Subquery(unread_first.values("reconciled_at")[:1]),
     )
-    return {
-        row["integration_id"]: Reconciliation(
-            row["count"], row["failing"], None if row["unread"] else row["since"]
-        )
-        for row in rows
-    }
+
+
+def _reconciliation(found: Integration) -> Reconciliation | None:
+    """Return how far the repositories are read; None where stacks use none."""
+    read = vars(found)
+    if not read["used_repositories"]:
+        return None
+    return Reconciliation(
+        read["used_repositories"], read["failing_repositories"], read["read_since"]
+    )
 
 
 def _hook_counts(found: Integration) -> HookCounts | None:

@@ -12,7 +12,7 @@ from django.views.decorators.http import require_http_methods, require_safe
 from accounts.audit.records import Verb, record, with_pages
 from accounts.models import User
 from accounts.roles import admin_required
-from core.http import HtmxHttpRequest, post_or_redirect
+from core.http import HtmxHttpRequest, post_or_redirect, render_live, version_of
 from vcs_integrations.audit.views import actions_on
 from vcs_integrations.connections.cards import Card, cards_of
 from vcs_integrations.hooks.views import integration_hooks
@@ -26,19 +26,28 @@ from vcs_integrations.providers import PROVIDERS
 from vcs_integrations.providers.base import (
     ProviderError,
 )
-from vcs_integrations.webhooks.views import deliveries_of
+from vcs_integrations.webhooks.views import deliveries_of, result_of
 
 ENTRIES_ON_A_CARD = 5
 
 
 @require_safe
-def provider_list(request: HttpRequest) -> HttpResponse:
-    return _show_list(request, cards_of(Integration.objects.linked()))
+def provider_list(request: HtmxHttpRequest) -> HttpResponse:
+    """The linked organizations; the page polls what changes of them."""
+    cards = cards_of(Integration.objects.linked())
+    return render_live(
+        request,
+        "vcs_integrations/connections/provider_list.html",
+        "vcs_integrations/connections/list_live.html",
+        version_of([card.state for card in cards]),
+        _list_of(cards),
+    )
 
 
 @require_safe
 @admin_required
-def integration(request: HttpRequest, pk: int) -> HttpResponse:
+def integration(request: HtmxHttpRequest, pk: int) -> HttpResponse:
+    """An organization; the page polls its newest deliveries and what else changes."""
     cards = cards_of(Integration.objects.linked().filter(pk=pk))
     if not cards:
         raise Http404
@@ -48,11 +57,20 @@ def integration(request: HttpRequest, pk: int) -> HttpResponse:
         "card": cards[0],
         "checkup": looked_at,
         "rights": checkup.by_right(looked_at.findings) if looked_at else [],
-        "deliveries": deliveries_of(found)[:10],
+        "deliveries": (newest := list(deliveries_of(found)[:10])),
         "log": with_pages(list(actions_on(found)[:ENTRIES_ON_A_CARD]), cast(User, request.user)),
         **integration_hooks(found),
     }
-    return render(request, "vcs_integrations/connections/integration.html", context)
+    page = "vcs_integrations/connections/integration.html"
+    # Other parts ask for the whole page and select themselves from it.
+    part = "vcs_integrations/connections/integration_live.html"
+    return render_live(
+        request,
+        page,
+        part if "version" in request.GET else page,
+        version_of(cards[0].state, [result_of(one) for one in newest]),
+        context,
+    )
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -96,14 +114,14 @@ def reveal(request: HtmxHttpRequest, pk: int) -> HttpResponse:
         card.webhook_password = password
     if is_part:
         return render(request, "vcs_integrations/connections/card_changed.html", {"card": card})
-    return _show_list(request, cards)
+    return render(request, "vcs_integrations/connections/provider_list.html", _list_of(cards))
 
 
-def _show_list(request: HttpRequest, cards: list[Card]) -> HttpResponse:
+def _list_of(cards: list[Card]) -> dict[str, object]:
+    """Return what the list of organizations shows."""
     left_over = Subscription.objects.left_over().exclude(integration__unlinked_at=None)
-    context = {
+    return {
         "cards": cards,
         "providers": list(PROVIDERS.values()),
         "unlinked_with_hooks": Integration.objects.filter(pk__in=left_over.values("integration")),
     }
-    return render(request, "vcs_integrations/connections/provider_list.html", context)

@@ -174,7 +174,7 @@ def _names_otherwise(delivery: Delivery) -> bool:
 def replay(deliveries: QuerySet[Delivery]) -> int:
     """Have deliveries processed again; return how many. It creates no second run."""
     replayed = deliveries.filter(outcome__in=REPLAYABLE)
-    return replayed.update(outcome=Outcome.STORED, failures=0, due_at=timezone.now())
+    return replayed.update(outcome=Outcome.STORED, reason="", failures=0, due_at=timezone.now())
 
 
 def prune() -> None:

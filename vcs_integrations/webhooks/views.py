@@ -7,15 +7,14 @@ from django.contrib import messages
 from django.db import transaction
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import get_object_or_404, redirect, render
+from django.shortcuts import get_object_or_404, redirect
 from django.urls import reverse
-from django.utils.cache import patch_vary_headers
 from django.views.decorators.http import require_http_methods, require_safe
 
 from accounts.audit.records import Verb, record
 from accounts.roles import admin_required
 from core import bounded_json
-from core.http import HtmxHttpRequest, post_or_redirect
+from core.http import HtmxHttpRequest, post_or_redirect, render_live, version_of
 from core.keyset import is_key, keyset_page
 from vcs_integrations.consumer import consumer
 from vcs_integrations.models import (
@@ -41,21 +40,31 @@ BODY_SHOWN = 64 * 1024
 @require_safe
 @admin_required
 def deliveries(request: HtmxHttpRequest, pk: int) -> HttpResponse:
-    """The ledger: what came, and in short what became of it."""
+    """The ledger: what came, and in short what became of it; the page polls it."""
     found = get_object_or_404(Integration, pk=pk)
     form = DeliveryFilter(request.GET, provider=found.provider)
     page = keyset_page(request, form.narrow(deliveries_of(found)), "pk", DELIVERIES_ON_A_PAGE)
+    can_grow = page.is_first and found.is_linked
     context = {
         "integration": found,
         "form": form,
         "page": page,
         "deliveries": page.rows,
         "can_replay": found.is_linked and any(row.can_be_replayed for row in page.rows),
+        "can_change": can_grow or any(row.is_waiting for row in page.rows),
     }
-    template = "delivery_list" if request.htmx else "deliveries"
-    response = render(request, f"vcs_integrations/webhooks/{template}.html", context)
-    patch_vary_headers(response, ["HX-Request"])  # one address, a page and a part of it
-    return response
+    return render_live(
+        request,
+        "vcs_integrations/webhooks/deliveries.html",
+        "vcs_integrations/webhooks/delivery_list.html",
+        version_of([result_of(row) for row in page.rows]),
+        context,
+    )
+
+
+def result_of(found: Delivery) -> tuple[object, ...]:
+    """Return what pages show of a delivery that changes when it is processed."""
+    return found.pk, found.outcome, found.reason, found.failures, found.due_at, found.processed_at
 
 
 def _list_of(pk: int) -> str:
@@ -98,21 +107,37 @@ def _replay(request: HttpRequest, found: Integration, chosen: QuerySet[Delivery]
         if count:
             record(request, Verb.REPLAYED, found, f"Chosen: {keys}")
     if count:
-        noun = "delivery is" if count == 1 else "deliveries are"
-        messages.success(request, f"{count} {noun} processed again")
+        noun = "delivery" if count == 1 else "deliveries"
+        messages.success(request, f"{count} {noun} will be processed again")
     else:
         messages.warning(request, "Nothing was chosen that can be replayed")
 
 
 @require_safe
 @admin_required
-def delivery(request: HttpRequest, pk: int, delivery_pk: int) -> HttpResponse:
+def delivery(request: HtmxHttpRequest, pk: int, delivery_pk: int) -> HttpResponse:
+    """A delivery, what came of it, and its request; the page polls until it is processed."""
     found = _delivery(pk, delivery_pk)
-    body = bytes(found.body)
-    text = _readable(body)
     context = {
         "integration": found.integration,
         "delivery": found,
+        "decided": consumer().decisions_on(found),
+        "first_one": _first_one(found) if found.outcome == Outcome.DUPLICATE else None,
+    }
+    return render_live(
+        request,
+        "vcs_integrations/webhooks/delivery.html",
+        "vcs_integrations/webhooks/result.html",
+        version_of(result_of(found)),
+        context if request.htmx else context | _request_of(found),
+    )
+
+
+def _request_of(found: Delivery) -> dict[str, object]:
+    """Return what the page shows of the request of a delivery."""
+    body = bytes(found.body)
+    text = _readable(body)
+    return {
         "headers": {
             name: value
             for name, value in found.headers.items()
@@ -121,10 +146,7 @@ def delivery(request: HttpRequest, pk: int, delivery_pk: int) -> HttpResponse:
         "size": len(body),
         "body": text[:BODY_SHOWN],
         "is_cut": len(text) > BODY_SHOWN,
-        "decided": consumer().decisions_on(found),
-        "first_one": _first_one(found) if found.outcome == Outcome.DUPLICATE else None,
     }
-    return render(request, "vcs_integrations/webhooks/delivery.html", context)
 
 
 @require_safe

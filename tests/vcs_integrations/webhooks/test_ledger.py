@@ -108,7 +108,7 @@ def test_the_filter_is_kept_from_page_to_page(admin: Client, linked: Integration
         deliver(linked, outcome=Outcome.TEST, notification_id=str(number))
     asked = {"event": "", "repository": "shop &", "outcome": "no_run"}
     first = admin.get(ledger(linked), asked)
-    older = re.search(r'href="(\?[^"]+)">Older', first.content.decode())
+    older = re.search(r'href="(\?[^"]+)"[^>]*>Older', first.content.decode())
     assert older
     second = admin.get(f"{ledger(linked)}{older[1].replace('&amp;', '&')}")
     assert len(set(shown(first)) | set(shown(second))) == DELIVERIES_ON_A_PAGE + 3
@@ -238,7 +238,9 @@ def test_only_what_may_start_runs_can_be_replayed(
         Delivery.objects.update(due_at=None)
         response = admin.post(address, data, follow=True)
         expected = (
-            "1 delivery is processed again" if can_be else "Nothing was chosen that can be replayed"
+            "1 delivery will be processed again"
+            if can_be
+            else "Nothing was chosen that can be replayed"
         )
         assert said(response) == [expected]
         assert waiting() == ({delivery.pk} if can_be else set())
@@ -252,7 +254,7 @@ def test_those_that_are_selected_are_replayed_and_the_filter_stays(
     filtered = text(admin.get(f"{ledger(linked)}?event=git.push"))
     assert f'action="{ledger(linked)}replay/?event=git.push"' in filtered
     response = admin.post(address.replace("/?", "/replay/?"), {"delivery": pks[1:3]}, follow=True)
-    assert said(response) == ["2 deliveries are processed again"]
+    assert said(response) == ["2 deliveries will be processed again"]
     assert response.redirect_chain == [(address, 302)]
     assert waiting() == set(pks[1:3])
 
@@ -422,6 +424,6 @@ def grow(linked: Integration, count: int) -> None:
 def queries(client: Client, url: str) -> int:
     with CaptureQueriesContext(connection) as captured:
         assert client.get(url).status_code == 200
-    asked = [query["sql"] for query in captured if "vcs_integrations_delivery" in query["sql"]]
-    assert not any("COUNT(" in sql for sql in asked)
+    counted = re.compile('COUNT\\(.*FROM "vcs_integrations_delivery"', re.DOTALL)
+    assert not any(counted.search(query["sql"]) for query in captured)
     return len(captured)
