@@ -18,21 +18,23 @@ from django.conf import settings as configured
 from tests.databases import Database, copy_database
 from tests.emulator.model import Organization, Repository
 from tests.processes import free_port, running, wait_for
+from tests.repetitions import repeated
 from tests.stacks.execution.conftest import commands_below
 
-# In which state a worker is killed, and how many seconds after that began.
+# In which state a worker is killed, and how many seconds after that began. The first four are in
+# every state, and while as well as after something is applied.
 POINTS = [
-    ("preparing", 0.0),
     ("preparing", 0.4),
+    ("planning", 0.3),
+    ("applying", 0.6),
+    ("applying", 1.8),
+    ("preparing", 0.0),
     ("preparing", 0.9),
     ("planning", 0.0),
-    ("planning", 0.3),
     ("planning", 0.6),
     ("applying", 0.0),
-    ("applying", 0.6),
     ("applying", 1.2),
-    ("applying", 1.8),
-]
+][: repeated(4)]
 SETTLED = "('finished', 'failed', 'discarded', 'canceled', 'superseded')"
 LINK = """
 import os
@@ -87,7 +89,7 @@ def code(port: int, last: int) -> str:
     )
 
 
-def test_ten_kills(
+def test_killed_at_any_point_no_plan_is_applied_twice_and_no_state_is_lost(
     tmp_path: Path,
     migrated: Path,
     organization: Organization,
