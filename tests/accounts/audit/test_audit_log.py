@@ -548,7 +548,6 @@ def test_what_is_done_is_in_the_log(
     assert before <= line.at <= timezone.now()
 
 
-@pytest.mark.on_postgresql
 @pytest.mark.parametrize(("verb", "thing", "note", "do"), WITHOUT_PROVIDER)
 def test_what_cant_be_logged_is_not_done(
     world: World,
@@ -643,7 +642,6 @@ def test_each_verb_is_recorded_by_some_page() -> None:
     assert {verb for verb, *_ in DONE} | have_tests_of_their_own == set(Verb)
 
 
-@pytest.mark.on_postgresql
 @pytest.mark.parametrize("do", NOTHING)
 def test_what_was_not_done_is_not_in_the_log(
     world: World, admin: Client, organization: Organization, do: Act
