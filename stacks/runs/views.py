@@ -21,7 +21,7 @@ from stacks.lifecycle.actions import Action, NotPossible, act
 from stacks.models import PlanChange, Run, plan_digest_of
 from stacks.models.plan import ChangeKind
 from stacks.overview.views import DECISIONS_ON_A_PAGE
-from stacks.plans.listing import PlanPage, first_page
+from stacks.plans.listing import first_page
 from stacks.reports.texts import doubts_about
 from stacks.rules.changes import DESTROYING
 from stacks.rules.stack_names import why_not_confirmed
@@ -56,7 +56,6 @@ def run(request: HtmxHttpRequest, slug: str, number: int) -> HttpResponse:
     """
     found = _run(slug, number)
     done = list(found.actions.all())
-    decisions = list(found.decisions.for_pages()[: DECISIONS_ON_A_PAGE + 1])
     context = {
         "run": found,
         "stack": found.stack,
@@ -65,25 +64,21 @@ def run(request: HtmxHttpRequest, slug: str, number: int) -> HttpResponse:
         "buttons": (buttons := buttons_for(found)),
         "takes_note": any(not one.why_not for one in buttons),
         "waiting": why_waiting(found),
-        "successor": successor_of(found),
         "doubts": doubts_about(found).sentences,
-        "plan_digest": plan_digest_of(found) if found.state == State.UNCONFIRMED else "",
         "done": done,
         "repeated_by": list(found.repeated_by.select_related("stack")) if found.has_ended else [],
         # Before it is prepared there are none.
         "module_sources": [] if found.is_waiting else list(found.module_sources.for_pages()),
-        "decisions": decisions[:DECISIONS_ON_A_PAGE],
-        "has_more_decisions": len(decisions) > DECISIONS_ON_A_PAGE,
     }
     version = _version(context)
     is_live = bool(request.htmx)
     if is_live and request.GET.get("version") == version:
         response = HttpResponse(status=204)
     elif is_live:
-        context |= {"version": version, "plan": _plan_of(found), "is_live": True}
+        context |= _read_besides(found) | {"version": version, "is_live": True}
         response = render(request, "stacks/runs/run_live.html", context)
     else:
-        context |= {"version": version, "plan": _plan_of(found)} | log.shown(found, request.GET)
+        context |= _read_besides(found) | {"version": version} | log.shown(found, request.GET)
         response = render(request, "stacks/runs/run.html", context)
     patch_vary_headers(response, ["HX-Request"])  # one address, a page and a part of it
     return response
@@ -167,8 +162,19 @@ def _note_of_plan(run: Run, seen: str, note: str) -> str:
     return " ".join(filter(None, [f"Plan {digest[:12]}." if digest else "", note]))
 
 
-def _plan_of(run: Run) -> PlanPage | None:
-    return None if run.added is None else first_page(run)
+def _read_besides(run: Run) -> dict[str, Any]:
+    """Return what else a page shows of a run: a poll need not read it while nothing changed.
+
+    It changes with the run's state, its plan or the pull requests that it is about.
+    """
+    decisions = list(run.decisions.for_pages()[: DECISIONS_ON_A_PAGE + 1])
+    return {
+        "successor": successor_of(run),
+        "plan_digest": plan_digest_of(run) if run.state == State.UNCONFIRMED else "",
+        "plan": None if run.added is None else first_page(run),
+        "decisions": decisions[:DECISIONS_ON_A_PAGE],
+        "has_more_decisions": len(decisions) > DECISIONS_ON_A_PAGE,
+    }
 
 
 def _version(context: dict[str, Any]) -> str:
@@ -184,11 +190,9 @@ def _version(context: dict[str, Any]) -> str:
         context["steps"],
         context["buttons"],
         context["waiting"],
-        context["successor"],
         context["doubts"],
         [one.pk for one in context["done"]],
         [one.number for one in context["repeated_by"]],
         [one.pk for one in context["module_sources"]],
-        [one.pk for one in context["decisions"]],
     )
     return sha256(repr(shown).encode()).hexdigest()[:16]

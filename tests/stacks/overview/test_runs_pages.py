@@ -315,6 +315,24 @@ def test_whatever_changes_comes_to_the_open_page(member: Client, stack: Stack, c
     assert again.status_code == 204
 
 
+def test_an_open_page_of_a_run_reads_what_changed_and_not_all_that_is_shown(
+    member: Client, stack: Stack
+) -> None:
+    run = make_run(stack, 1, state=State.UNCONFIRMED, added=1, changed=0, destroyed=0)
+    Decision.objects.create(
+        stack=stack, run=run, subject="Push 1", rule="tracked", sentence="Begun."
+    )
+    path = run.get_absolute_url()
+    known = version(member.get(path))
+    with CaptureQueriesContext(connection) as asked:
+        assert member.get(path, {"version": known}, headers=LIVE).status_code == 204
+    statements = " ".join(one["sql"] for one in asked)
+    for left in ("sentence", "stacks_planfile", "stacks_planchange"):
+        assert left not in statements
+    Run.objects.update(state=State.DISCARDED)
+    assert "Begun." in text(member.get(path, {"version": known}, headers=LIVE))
+
+
 def test_ages_stay_true_on_an_open_page(member: Client, stack: Stack) -> None:
     with time_machine.travel(MORNING, tick=False) as clock:
         make_run(stack, 1)
