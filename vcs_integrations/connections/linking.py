@@ -126,16 +126,16 @@ def replace_token(integration: Integration, token: str, *, anyway: bool = False)
     connection = client.connect()
     check_same_organization(integration, connection.organization_id)
     listed = {repository.external_id for repository in connection.repositories}
-    examination = checkup.examine(integration, client, listed)
+    findings = checkup.examine(integration, client, listed)
     if not anyway:
         left = INTERACTIVE.rest(started)
-        lost = checkup.lost_rights(integration, examination.findings, left)
+        lost = checkup.lost_rights(integration, findings, left)
         if lost:
             raise LacksRights(lost)
     password_is_new = _store_token(integration, token)
     integration.record_token_owner(connection.owner)
     store_connection(integration, connection)
-    checkup.keep(integration, examination)
+    checkup.keep(integration, findings)
     start_over(integration)
     return password_is_new
 

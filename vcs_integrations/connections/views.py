@@ -53,12 +53,14 @@ def integration(request: HtmxHttpRequest, pk: int) -> HttpResponse:
         raise Http404
     found = cards[0].integration
     looked_at = getattr(found, "checkup", None)
+    in_use = _projects_in_use(found)
+    newest, done = list(deliveries_of(found)[:10]), list(actions_on(found)[:ENTRIES_ON_A_CARD])
     context = {
         "card": cards[0],
         "checkup": looked_at,
-        "rights": checkup.by_right(looked_at.findings) if looked_at else [],
-        "deliveries": (newest := list(deliveries_of(found)[:10])),
-        "log": with_pages(list(actions_on(found)[:ENTRIES_ON_A_CARD]), cast(User, request.user)),
+        "matrix": checkup.matrix_of(looked_at.findings, in_use) if looked_at else None,
+        "deliveries": newest,
+        "log": with_pages(done, cast(User, request.user)),
         **integration_hooks(found),
     }
     page = "vcs_integrations/connections/integration.html"
@@ -68,9 +70,22 @@ def integration(request: HtmxHttpRequest, pk: int) -> HttpResponse:
         request,
         page,
         part if "version" in request.GET else page,
-        version_of(cards[0].state, [result_of(one) for one in newest]),
+        version_of(cards[0].state, [result_of(one) for one in newest], [one.pk for one in done]),
         context,
     )
+
+
+def _projects_in_use(found: Integration) -> list[str]:
+    """Return the names of the projects that stacks use or that have hooks, as a test checks them.
+
+    They were read with the card.
+    """
+    hooked = {hook.project_id for hook in found.subscriptions.all() if hook.is_present}
+    return [
+        one.name
+        for one in found.projects.all()
+        if vars(one)["is_used"] or one.keeps_hooks or one.external_id in hooked
+    ]
 
 
 @require_http_methods(["GET", "HEAD", "POST"])

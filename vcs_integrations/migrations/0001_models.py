@@ -58,7 +58,6 @@ class Migration(migrations.Migration):
                 ('integration', models.OneToOneField(on_delete=django.db.models.deletion.CASCADE, primary_key=True, serialize=False, to='vcs_integrations.integration')),
                 ('checked_at', models.DateTimeField()),
                 ('stored_findings', models.JSONField(help_text='each with the fields of a `Finding`')),
-                ('projects_left_out', models.PositiveIntegerField(default=0, help_text='projects in use that were too many to be checked')),
             ],
         ),
         migrations.CreateModel(

@@ -13,9 +13,6 @@ class Checkup(models.Model):
     )
     checked_at = models.DateTimeField()
     stored_findings = models.JSONField(help_text="each with the fields of a `Finding`")
-    projects_left_out = models.PositiveIntegerField(
-        default=0, help_text="projects in use that were too many to be checked"
-    )
 
     def __str__(self) -> str:
         return f"Checkup of {self.integration_id}"

@@ -34,19 +34,38 @@ RIGHT_TEXTS = {
 
 
 @dataclass(frozen=True)
-class Examination:
-    """What was found about a token, and how many projects were too many to be checked."""
-
-    findings: list[Finding]
-    projects_left_out: int
-
-
-@dataclass(frozen=True)
 class FindingOfProjects:
     """One finding in several projects; without projects it holds for all of them."""
 
     finding: Finding
     projects: list[str]
+
+    @property
+    def right_text(self) -> str:
+        return RIGHT_TEXTS[self.finding.right]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What was found of a right in a project; no verdict where it was not checked."""
+
+    right_text: str
+    verdict: Judgment | None
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """What was found of each right in each project that is in use now.
+
+    `problems` are the findings of what does not work, what is missing first. `left_out` is the
+    number of projects that are too many to be shown.
+    """
+
+    right_texts: list[str]
+    rows: list[tuple[str, list[Cell]]]
+    problems: list[FindingOfProjects]
+    has_unchecked: bool
+    left_out: int
 
 
 def test(integration: Integration) -> ProviderError | None:
@@ -71,23 +90,21 @@ def test(integration: Integration) -> ProviderError | None:
 
 def examine(
     integration: Integration, client: Client, listed: Container[str] | None = None
-) -> Examination:
+) -> list[Finding]:
     """Check what a token may do where this integration uses it.
 
     `listed` are the ids of the repositories that the token sees, if that is not the stored one.
     """
-    projects, left_out = _projects_in_use(integration, listed)
-    return Examination(client.check_rights(projects), left_out)
+    return client.check_rights(_projects_in_use(integration, listed))
 
 
-def keep(integration: Integration, examination: Examination) -> None:
+def keep(integration: Integration, findings: Sequence[Finding]) -> None:
     """Store what was just found about an integration's token."""
     Checkup.objects.update_or_create(
         integration=integration,
         defaults={
             "checked_at": timezone.now(),
-            "stored_findings": [asdict(finding) for finding in examination.findings],
-            "projects_left_out": examination.projects_left_out,
+            "stored_findings": [asdict(finding) for finding in findings],
         },
     )
 
@@ -115,18 +132,40 @@ def in_words(finding: Finding) -> str:
     return f"{text} in {finding.project}" if finding.project else text
 
 
-def by_right(findings: Sequence[Finding]) -> list[tuple[str, list[FindingOfProjects]]]:
-    """Return each right in words and what was found of it, alike ones as one, what works last."""
+def matrix_of(findings: Sequence[Finding], in_use: Sequence[str]) -> Matrix:
+    """Return findings by the projects that are in use, by name; if none is, by those checked."""
+    verdicts = {(one.right, one.project): one.verdict for one in findings}
+    checked = {one.project for one in findings if one.project}
+    names = sorted(in_use or checked, key=lambda name: (name not in checked, name.casefold()))
+    shown = names[:PROJECTS_EXAMINED] or ["All projects"]
+    rights = [right for right in RIGHT_TEXTS if any(one.right == right for one in findings)]
+    rows = [
+        (
+            name,
+            [
+                Cell(RIGHT_TEXTS[one], verdicts.get((one, name), verdicts.get((one, ""))))
+                for one in rights
+            ],
+        )
+        for name in shown
+    ]
+    return Matrix(
+        right_texts=[RIGHT_TEXTS[right] for right in rights],
+        rows=rows,
+        problems=_problems([one for one in findings if one.project in {"", *shown}]),
+        has_unchecked=any(cell.verdict is None for _, cells in rows for cell in cells),
+        left_out=len(names) - len(names[:PROJECTS_EXAMINED]),
+    )
+
+
+def _problems(findings: Sequence[Finding]) -> list[FindingOfProjects]:
+    """Return what does not work, alike findings of several projects as one, missing ones first."""
     projects: dict[Finding, list[str]] = defaultdict(list)
     for one in findings:
-        projects[replace(one, project="")] += [one.project] if one.project else []
+        if one.verdict != Judgment.OK:
+            projects[replace(one, project="")] += [one.project] if one.project else []
     alike = [FindingOfProjects(one, names) for one, names in projects.items()]
-    alike.sort(key=lambda one: one.finding.verdict == Judgment.OK)
-    return [
-        (text, of_right)
-        for right, text in RIGHT_TEXTS.items()
-        if (of_right := [one for one in alike if one.finding.right == right])
-    ]
+    return sorted(alike, key=lambda one: one.finding.verdict != Judgment.MISSING)
 
 
 def _is_lacking(finding: Finding) -> bool:
@@ -147,17 +186,14 @@ def _of_present_token(integration: Integration, limits: CallLimits) -> list[Find
     except ProviderError:
         before = Checkup.objects.filter(integration=integration).first()
         return before.findings if before else []
-    return examine(integration, client, listed).findings
+    return examine(integration, client, listed)
 
 
-def _projects_in_use(
-    integration: Integration, listed: Container[str] | None
-) -> tuple[list[ProjectInUse], int]:
+def _projects_in_use(integration: Integration, listed: Container[str] | None) -> list[ProjectInUse]:
     """Return the projects whose repositories stacks use, then those that have hooks, by name.
 
     Where stacks use no repository of a project, one of it serves as an example; where they use
-    none at all and there are no hooks, any one. Of too many it returns the first, and how many
-    are left out.
+    none at all and there are no hooks, any one. Of too many it returns the first.
     """
     enabled = integration.repositories.filter(is_disabled=False)
     names = dict(integration.projects.values_list("external_id", "name"))
@@ -180,7 +216,7 @@ def _projects_in_use(
     if not chosen:
         example = next(filter(is_listed, enabled.iterator()), None)
         chosen = {example.project_id: [example]} if example else {}
-    projects = [
+    return [
         ProjectInUse(
             project_id,
             names.get(project_id, project_id),
@@ -189,7 +225,6 @@ def _projects_in_use(
         )
         for project_id, repositories in chosen.items()
     ]
-    return projects, len(in_use[PROJECTS_EXAMINED:])
 
 
 def _projects_with_hooks(integration: Integration) -> set[str]:
