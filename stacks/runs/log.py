@@ -2,11 +2,12 @@
 
 import re
 from collections.abc import Iterator
+from datetime import datetime
 from typing import Any, NamedTuple
 
 from django.db.models import Min
 from django.http import QueryDict
-from django.utils.safestring import SafeString
+from django.utils.safestring import SafeString, mark_safe
 
 from stacks.execution.output.logs import as_text, lines_as_html
 from stacks.models import LogChunk, Run, oldest_kept
@@ -16,6 +17,8 @@ LOG_SHOWN = 256 * 1024
 MARKUP = 100
 MATCHES_SHOWN = 200
 LONGEST_SEARCH = 200
+# What links within a log with times say, too; ready, as each line has one.
+WITH_TIMES = mark_safe("times&amp;")
 # How many characters are shown before and after a match.
 AROUND_MATCH = 80
 # As Terraform and OpenTofu print an error, in a box or without colors.
@@ -32,9 +35,10 @@ class Line(NamedTuple):
 
 
 class Piece(NamedTuple):
-    """What was stored at once; `heading` names the phase that begins with it, if one does."""
+    """What was stored at once, and when; `heading` names the phase that begins with it, if any."""
 
     heading: str
+    written_at: datetime
     lines: list[Line]
 
 
@@ -90,14 +94,17 @@ class LogPart:
     def phases(self) -> list[Phase]:
         """The phases that begin in this part, each once."""
         firsts: dict[str, int] = {}
-        for heading, lines in self.pieces:
-            if heading and lines:
-                firsts.setdefault(heading, lines[0].number)
+        for piece in self.pieces:
+            if piece.heading and piece.lines:
+                firsts.setdefault(piece.heading, piece.lines[0].number)
         return [Phase(label, line) for label, line in firsts.items()]
 
 
 def shown(run: Run, query: QueryDict) -> dict[str, Any]:
-    """Return what a page shows of a log, by its query: `line`, or `before` a piece; and `find`."""
+    """Return what a page shows of a log, by its query: `line`, or `before` a piece; and `find`.
+
+    With `times` it shows when each piece was written.
+    """
     line = number_in(query, "line")
     before = number_in(query, "before") if line is None else _end(run, line)
     wanted = query.get("find", "")[:LONGEST_SEARCH]
@@ -105,12 +112,18 @@ def shown(run: Run, query: QueryDict) -> dict[str, Any]:
     part = LogPart(run, before=before)
     return {
         "log": part,
+        "also": also_in_links(query),
         "phases": part.phases if part.is_whole else phases_of(run),
         "wanted": wanted,
         "matches": matches[:MATCHES_SHOWN],
         "has_more_matches": len(matches) > MATCHES_SHOWN,
         "is_log_pruned": run.has_ended and run.moved_at < oldest_kept(),
     }
+
+
+def also_in_links(query: QueryDict) -> str:
+    """Return how links within a log begin, by its query: empty unless it shows times."""
+    return WITH_TIMES if "times" in query else ""
 
 
 def number_in(query: QueryDict, name: str) -> int | None:
@@ -189,7 +202,7 @@ def _pieces(chunks: list[LogChunk], phase: str, shown_to: int) -> Iterator[Piece
         heading = "" if chunk.phase == phase else chunk.get_phase_display()
         rows = zip(_rows(chunk), lines_as_html(chunk.text), strict=False)
         lines = [Line(number, html, number <= shown_to) for (number, _), html in rows]
-        yield Piece(heading, lines)
+        yield Piece(heading, chunk.written_at, lines)
         phase, shown_to = chunk.phase, max(shown_to, _last_line(chunk))
 
 

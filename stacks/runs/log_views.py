@@ -7,7 +7,7 @@ from django.views.decorators.http import require_safe
 from core.http import HtmxHttpRequest
 from stacks.execution.output.logs import as_text
 from stacks.models import Run
-from stacks.runs.log import LogPart, line_of_first_error, number_in, phases_of
+from stacks.runs.log import LogPart, also_in_links, line_of_first_error, number_in, phases_of
 
 
 def _run(slug: str, number: int) -> Run:
@@ -24,6 +24,7 @@ def log_part(request: HtmxHttpRequest, slug: str, number: int) -> HttpResponse:
     if not part.pieces and not found.has_ended:
         return HttpResponse(status=204)
     context = {"run": found, "stack": found.stack, "log": part, "is_live": True}
+    context["also"] = also_in_links(request.GET)
     if part.phases:
         context["phases"] = phases_of(found)
     return render(request, "stacks/runs/log_part.html", context)

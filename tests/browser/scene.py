@@ -948,6 +948,15 @@ def _run_with_plan(scene: Scene) -> None:
     scene.member(run.get_absolute_url())
 
 
+@state("run, log with times")
+def _run_log_times(scene: Scene) -> None:
+    run = make_run(scene.stack("Network"), 1, state=RunState.PLANNING)
+    write_log(run, f"Fetching {LONG_NAME * 3}\n" * 3, phase=LogChunk.Phase.FETCHING)
+    write_log(run, "\x1b[1mInitializing the backend...\x1b[0m\n\n" * 3, "Planning\n")
+    scene.member(f"{run.get_absolute_url()}?times")
+    expect(scene.page.get_by_role("link", name="Hide times")).to_be_visible()
+
+
 @state("run, log searched from a line")
 def _run_log_searched(scene: Scene) -> None:
     run = scene.busy_stack().runs.filter(state=RunState.FAILED)[0]

@@ -1,5 +1,7 @@
 """The page of a run while it goes: its log grows, its state changes, a person confirms."""
 
+from datetime import UTC, datetime
+
 import pytest
 from playwright.sync_api import Page, expect
 
@@ -112,3 +114,23 @@ def test_links_lead_to_phases_lines_and_what_is_found(member_page: Page, run: Ru
     write_log(run, "more\n" * 9)
     expect(log.locator("#L306")).to_have_count(1)
     expect(log.locator("#L151")).to_be_in_viewport()
+
+
+def test_the_times_of_a_growing_log_are_those_of_the_readers_clock(
+    member_page: Page, run: Run
+) -> None:
+    page = member_page
+    clock = page.context.new_cdp_session(page)
+    clock.send("Emulation.setTimezoneOverride", {"timezoneId": "Asia/Tokyo"})
+    write_log(run, "first\n")
+    LogChunk.objects.update(written_at=datetime(2026, 11, 30, 12, 3, 44, tzinfo=UTC))
+    page.goto(run.get_absolute_url())
+    page.get_by_role("link", name="Show times").click()
+    times = page.get_by_role("region", name="Lines of the log").locator("time")
+    expect(times).to_have_text(["21:03:44"])
+    write_log(run, "second\n")
+    expect(times).to_have_count(2)
+    expect(times.last).not_to_contain_text("UTC")
+    page.get_by_role("link", name="Hide times").click()
+    expect(page.get_by_role("link", name="Show times")).to_be_visible()
+    expect(times).to_have_count(0)

@@ -1,7 +1,8 @@
 """The page of a run: its plan, its log in parts, and the buttons."""
 
+import html
 import re
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from typing import Any
 
@@ -42,7 +43,7 @@ def text(response: Any) -> str:
 
 
 def next_part(page: str) -> str:
-    found = re.search(r'hx-get="([^"]*/log/\?after=\d+)"', page)
+    found = re.search(r'hx-get="([^"]*/log/\?[^"]*after=\d+)"', page)
     assert found
     return found[1]
 
@@ -187,6 +188,29 @@ def test_a_log_is_searched_without_its_colors(member: Client, run: Run) -> None:
     page = text(member.get(PAGE, {"find": "many"}))
     assert f"The first {MATCHES_SHOWN} lines with" in page
     assert page.count("<mark>") == MATCHES_SHOWN
+
+
+def test_the_times_of_a_log_are_shown_where_they_are_asked_for(member: Client, run: Run) -> None:
+    written = datetime(2026, 11, 30, 12, 3, 44, tzinfo=UTC)
+    write_log(run, "first\nsecond\n", "third\n")
+    LogChunk.objects.update(written_at=written)
+    page = text(member.get(PAGE))
+    assert "12:03:44" not in page
+    assert f'href="{PAGE}?times=1#log">Show times' in page
+
+    page = text(member.get(f"{PAGE}?times=1&find=third"))
+    clock = (
+        '<time class="log-time" datetime="2026-11-30T12:03:44+00:00" data-clock>12:03:44 UTC</time>'
+    )
+    assert page.count(clock) == 2
+    assert f'href="{PAGE}?find=third#log">Hide times' in page
+    assert 'href="?times&amp;line=2#L2"' in page
+    assert f'href="{PAGE}?times=1#log">End search' in page
+    assert '<input type="hidden" name="times" value="1">' in page
+    write_log(run, "fourth\n")
+    part = text(member.get(html.unescape(next_part(page)), headers=LIVE))
+    assert part.count("data-clock") == 1
+    assert "times&amp;after=3" in part
 
 
 def test_a_failed_run_leads_to_its_first_error(member: Client, run: Run) -> None:
