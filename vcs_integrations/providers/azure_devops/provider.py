@@ -42,10 +42,9 @@ class AzureDevOps:
         "organization, not “All accessible organizations” (Microsoft ends those tokens on "
         "2026-12-01), and the scope Code: Read & write."
     )
+    # A pipe that loops: build, release, and on again.
     icon: ClassVar[str] = (
-        "M3.6 6a2.4 2.4 0 1 0 4.8 0a2.4 2.4 0 1 0-4.8 0"
-        "M3.6 18a2.4 2.4 0 1 0 4.8 0a2.4 2.4 0 1 0-4.8 0"
-        "M15.6 8a2.4 2.4 0 1 0 4.8 0a2.4 2.4 0 1 0-4.8 0M6 8.4v7.2M18 10.4c0 4-6 3-9.6 6"
+        "M8 8a4 4 0 1 0 0 8c4 0 4-8 8-8a4 4 0 1 1 0 8c-4 0-4-8-8-8zM8 12h.01M16 12h.01"
     )
     hooks_help: ClassVar[str] = diagnosis.HOOK_ADMINS
     hook_steps: ClassVar[Sequence[str]] = (
