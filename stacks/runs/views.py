@@ -171,7 +171,7 @@ def _read_besides(run: Run) -> dict[str, Any]:
     return {
         "successor": successor_of(run),
         "plan_digest": plan_digest_of(run) if run.state == State.UNCONFIRMED else "",
-        "plan": None if run.added is None else first_page(run),
+        "plan": None if run.added is None or run.is_waiting else first_page(run),
         "decisions": decisions[:DECISIONS_ON_A_PAGE],
         "has_more_decisions": len(decisions) > DECISIONS_ON_A_PAGE,
     }

@@ -792,7 +792,7 @@ def test_it_is_narrowed_by_person_verb_and_thing_on_every_page(
     while path:
         response = admin.get(path)
         found += [int(line.note.removeprefix("Number ")) for line in response.context["log"]]
-        older = re.search(r'href="(\?[^"]*)">Older', response.content.decode())
+        older = re.search(r'href="(\?[^"]*)" id="older-page">Older', response.content.decode())
         path = older[1].replace("&amp;", "&") if older else ""
         path = path and f"{LOG}{path}"
     assert found == sorted(numbers, reverse=True)
@@ -848,7 +848,9 @@ def test_the_page_of_an_integration_has_what_was_done_to_it(world: World, admin:
     Integration.objects.filter(pk=world.integration.pk).update(organization_name="renamed")
     another = store_integration("renamed-too")
     admin.post(f"{VCS}{another.pk}/test/")
-    [path] = re.findall(r'<a href="([^"]*)">Show all in the audit log', text_of(admin.get(page)))
+    [path] = re.findall(
+        r'<a href="([^"]*)" id="all-actions">Show all in the audit log', text_of(admin.get(page))
+    )
     everything = admin.get(path)
     assert [line.get_verb_display() for line in everything.context["log"]] == [
         line.get_verb_display() for line in shown

@@ -184,12 +184,12 @@ def test_every_run_is_on_one_page_also_when_new_ones_come(member: Client, stack:
         response = member.get(f"{STACK}{query}")
         seen += runs(response)
         make_run(stack, count + 1 + len(seen))
-        older = re.search(r'href="(\?before=\d+)">Older', response.content.decode())
+        older = re.search(r'href="(\?before=\d+)" id="older-page"', response.content.decode())
         if older is None:
             break
         query = older[1]
     assert seen == list(range(count, 0, -1))
-    assert f'href="{STACK}">Newest</a>' in response.content.decode()
+    assert f'href="{STACK}" id="newest-page">Newest</a>' in response.content.decode()
 
 
 def test_a_full_page_that_is_the_last_has_no_older_one(member: Client, stack: Stack) -> None:
@@ -323,7 +323,7 @@ def test_an_open_page_of_a_run_reads_what_changed_and_not_all_that_is_shown(
         stack=stack, run=run, subject="Push 1", rule="tracked", sentence="Begun."
     )
     path = run.get_absolute_url()
-    known = version(member.get(path))
+    known = member.get(path).context["version"]
     with CaptureQueriesContext(connection) as asked:
         assert member.get(path, {"version": known}, headers=LIVE).status_code == 204
     statements = " ".join(one["sql"] for one in asked)
