@@ -1,11 +1,12 @@
 """A mail server for tests: it keeps what it is given, refuses on demand, and cuts connections."""
 
 import socketserver
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from email import message_from_bytes, policy
 from email.message import EmailMessage
+
+from tests.serving import serving
 
 CUT = ""
 HANG = "..."
@@ -80,9 +81,6 @@ class _Session(socketserver.StreamRequestHandler):
 @contextmanager
 def mail_server() -> Iterator[MailServer]:
     """Run a mail server."""
-    with MailServer() as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
-        thread.start()
+    server = MailServer()
+    with serving(server):
         yield server
-        server.shutdown()
-        thread.join()

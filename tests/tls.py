@@ -10,13 +10,14 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from socketserver import BaseRequestHandler, ThreadingTCPServer
-from threading import Thread
 from urllib.parse import urlsplit
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+
+from tests.serving import serving
 
 HOST = "127.0.0.1"
 # What OpenSSL looks for in a folder of certificates: `openssl x509 -subject_hash`.
@@ -48,12 +49,9 @@ def https_to(url: str, folder: Path) -> Iterator[Https]:
     parts = urlsplit(url)
     assert parts.hostname
     assert parts.port
-    with _Listener((parts.hostname, parts.port), context) as listener:
-        thread = Thread(target=listener.serve_forever, daemon=True)
-        thread.start()
+    listener = _Listener((parts.hostname, parts.port), context)
+    with serving(listener):
         yield Https(listener.server_address[1], certificate)
-        listener.shutdown()
-        thread.join()
 
 
 class _Listener(ThreadingTCPServer):

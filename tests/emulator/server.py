@@ -343,7 +343,7 @@ class _Server:
         self._thread = threading.Thread(target=self._serve, name="emulator", daemon=True)
 
     def _serve(self) -> None:
-        self._server.serve_forever(poll_interval=0.05)
+        self._server.serve_forever(poll_interval=0.01)
 
     def start(self) -> None:
         self._thread.start()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -14,6 +13,7 @@ import pytest
 from tests.emulator import Emulator
 from tests.emulator.pull_requests import PullRequest
 from tests.emulator_checks.world import FILES, Receiver, World, connect
+from tests.serving import serving
 
 
 @pytest.fixture
@@ -44,11 +44,9 @@ def receiver() -> Iterator[Receiver]:
             pass
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
     found.url = f"http://127.0.0.1:{server.server_port}/hook"
-    yield found
-    server.shutdown()
-    server.server_close()
+    with serving(server):
+        yield found
 
 
 @pytest.fixture

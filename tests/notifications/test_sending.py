@@ -6,7 +6,6 @@ import hmac
 import json
 import os
 import socket
-import threading
 from collections.abc import Iterator
 from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -25,6 +24,7 @@ from notifications.outbox import posting
 from notifications.outbox.queue import mail_next, post_next, resend
 from stacks.rules.states import State
 from tests.builders import make_channel, make_run, make_stack
+from tests.serving import serving
 from tests.smtp import CUT, MailServer, mail_server
 from tests.tls import NAME_IN_FOLDER, https_to
 from vcs_integrations.models import Integration
@@ -69,15 +69,12 @@ def receiver(
     tmp_path: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Receiver]:
     settings.NOTIFICATION_NETWORKS = [ip_network("127.0.0.0/8")]
-    with Receiver() as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
-        thread.start()
-        with https_to(f"http://127.0.0.1:{server.server_port}", tmp_path) as https:
-            monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(https.certificate))
-            server.url = f"{https.url}/hook?key=canary"
-            yield server
-        server.shutdown()
-        thread.join()
+    server = Receiver()
+    address = f"http://127.0.0.1:{server.server_port}"
+    with serving(server), https_to(address, tmp_path) as https:
+        monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(https.certificate))
+        server.url = f"{https.url}/hook?key=canary"
+        yield server
 
 
 def message_to(linked: Integration, channel: Channel | None, **changes: object) -> Message:

@@ -3,7 +3,8 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Thread
+
+from tests.serving import serving
 
 
 class StateServer(ThreadingHTTPServer):
@@ -41,9 +42,6 @@ class _Handler(BaseHTTPRequestHandler):
 
 @contextmanager
 def state_server() -> Iterator[StateServer]:
-    with StateServer() as server:
-        thread = Thread(target=server.serve_forever, daemon=True)
-        thread.start()
+    server = StateServer()
+    with serving(server):
         yield server
-        server.shutdown()
-        thread.join()

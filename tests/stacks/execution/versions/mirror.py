@@ -5,7 +5,6 @@ import io
 import json
 import subprocess
 import tempfile
-import threading
 import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -16,6 +15,7 @@ from pathlib import Path
 from stacks.execution.versions.releases import archive_of
 from stacks.models import Tool
 from stacks.rules.versions import read_version
+from tests.serving import serving
 
 
 class Signer:
@@ -107,12 +107,6 @@ def mirror(signed_by: Signer) -> Iterator[Mirror]:
             """Print nothing."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
     served.url = f"http://127.0.0.1:{server.server_port}"
-    try:
+    with serving(server):
         yield served
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
