@@ -94,10 +94,16 @@ def stranger() -> Client:
 
 
 @pytest.fixture(scope="session")
-def migrated(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
-    """A SQLite file with all tables, one for all processes of pytest."""
+def common_folder(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
+    """The folder of all processes of pytest."""
     folder = tmp_path_factory.getbasetemp()
-    return migrated_file(folder if worker_id == "master" else folder.parent)
+    return folder if worker_id == "master" else folder.parent
+
+
+@pytest.fixture(scope="session")
+def migrated(common_folder: Path) -> Path:
+    """A SQLite file with all tables, one for all processes of pytest."""
+    return migrated_file(common_folder)
 
 
 @pytest.fixture(scope="session")
@@ -125,9 +131,9 @@ def django_db_setup(
 
 
 @pytest.fixture(scope="session")
-def server() -> Iterator[PostgreSQL]:
+def server(common_folder: Path) -> Iterator[PostgreSQL]:
     """A PostgreSQL server that does not wait for the disk."""
-    with postgresql("-F") as running:
+    with postgresql("-F", shared=common_folder) as running:
         yield running
 
 

@@ -1,11 +1,12 @@
 """A PostgreSQL server of the tests' own, where Debian's package is installed."""
 
+import fcntl
 import os
 import pwd
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,9 +21,13 @@ from tests.databases import migrate
 
 @dataclass(frozen=True)
 class PostgreSQL:
-    """A running server, which listens on a socket in a folder that nobody else may enter."""
+    """A running server, which listens on a socket in a folder that nobody else may enter.
+
+    Migrations take seconds, so that servers with a shared folder run them once.
+    """
 
     folder: Path
+    shared: Path | None = None
 
     def url(self, database: str) -> str:
         """Return what DATABASE_URL says for one of its databases, which need not exist."""
@@ -34,9 +39,23 @@ class PostgreSQL:
             asked = "SELECT 1 FROM pg_database WHERE datname = 'migrated'"
             if not server.execute(asked).fetchone():
                 server.execute("CREATE DATABASE migrated")
-                migrate(self.url("migrated"))
+                self._fill(self.url("migrated"))
             server.execute(f'CREATE DATABASE "{database}" TEMPLATE migrated'.encode())
         return self.url(database)
+
+    def _fill(self, url: str) -> None:
+        """Make all tables in an empty database, by a dump if another server has made them."""
+        if self.shared is None:
+            migrate(url)
+            return
+        dump = self.shared / "migrated.sql"
+        with (self.shared / "dump.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if dump.exists():
+                _run("psql", "--quiet", "--set=ON_ERROR_STOP=1", f"--file={dump}", url)
+            else:
+                migrate(url)
+                _run("pg_dump", f"--file={dump}", url)
 
     def drop(self, database: str) -> None:
         """Remove a database, whoever is connected to it."""
@@ -62,7 +81,9 @@ def installed() -> Path | None:
 
 
 @contextmanager
-def postgresql(*options: str, **variables: str) -> Iterator[PostgreSQL]:
+def postgresql(
+    *options: str, shared: Path | None = None, variables: Mapping[str, str] | None = None
+) -> Iterator[PostgreSQL]:
     """Run a new, empty server with some options of `postgres` and variables; it is gone afterwards.
 
     The programs refuse to run as root, so they then run as a user who may do nothing else.
@@ -82,7 +103,7 @@ def postgresql(*options: str, **variables: str) -> Iterator[PostgreSQL]:
             done = subprocess.run(
                 command,
                 cwd=folder,
-                env=os.environ | variables,
+                env=os.environ | dict(variables or {}),
                 user=user,
                 stdout=output,
                 stderr=output,
@@ -94,11 +115,18 @@ def postgresql(*options: str, **variables: str) -> Iterator[PostgreSQL]:
         run("initdb", "-U", "stackhook", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync")
         run("pg_ctl", "start", "-w", "-o", " ".join([listen, *options]))
         try:
-            yield PostgreSQL(folder)
+            yield PostgreSQL(folder, shared)
         finally:
             run("pg_ctl", "stop", "-m", "immediate")
     finally:
         shutil.rmtree(folder)
+
+
+def _run(program: str, *arguments: str) -> None:
+    folder = installed()
+    assert folder
+    done = subprocess.run([folder / program, *arguments], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
 
 
 def _unprivileged() -> str | None:

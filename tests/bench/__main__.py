@@ -129,7 +129,7 @@ def measure_databases(folder: Path) -> None:
                 ),
             }
             if installed():
-                server = running.enter_context(postgresql(**variables))
+                server = running.enter_context(postgresql(variables=variables))
                 urls[f"PostgreSQL{disk}"] = {
                     "floor": running.enter_context(serving_floor(server.create("floor"))),
                     "product": running.enter_context(serving_product(server.create("product"))),
