@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from django.conf import settings
 
-from tests.databases import Database, migrate, sqlite_url
+from tests.databases import Database, copy_database
 from tests.emulator.model import Organization, Repository
 from tests.postgresql import PostgreSQL, needs_postgresql
 from tests.processes import running, wait_for
@@ -78,13 +78,12 @@ sys.stdout.write(str(point - 1))
 
 @pytest.mark.parametrize("kind", ["sqlite", pytest.param("postgresql", marks=needs_postgresql)])
 def test_a_process_that_is_killed_while_it_publishes_did_it_or_did_not(
-    kind: str, tmp_path: Path, request: pytest.FixtureRequest
+    kind: str, tmp_path: Path, migrated: Path, request: pytest.FixtureRequest
 ) -> None:
-    url = sqlite_url(tmp_path / "data.sqlite3")
+    url = copy_database(migrated, tmp_path / "data.sqlite3")
     if kind == "postgresql":
         server: PostgreSQL = request.getfixturevalue("server")
         url = server.create("killed_while_publishing")
-    migrate(url)
     killed = int(Database(url).run(KILL_AT_EACH_QUERY))
     assert killed > 8  # it was killed, indeed
 
@@ -106,10 +105,9 @@ FROM modules_moduleversion, modules_check
 
 
 def test_a_run_worker_that_is_killed_while_it_checks_leaves_the_version_to_the_next(
-    tmp_path: Path, organization: Organization, repository: Repository
+    tmp_path: Path, migrated: Path, organization: Organization, repository: Repository
 ) -> None:
-    url = sqlite_url(tmp_path / "data.sqlite3")
-    migrate(url)
+    url = copy_database(migrated, tmp_path / "data.sqlite3")
     folder = Path(tempfile.mkdtemp(prefix="runs-"))
     folder.chmod(0o711)
     database = Database(
