@@ -5,6 +5,7 @@ import logging
 import traceback
 import zlib
 from collections.abc import Iterable
+from ipaddress import ip_network
 from typing import Any
 from urllib.parse import quote
 
@@ -21,7 +22,12 @@ from pytest_django import Settings
 
 from accounts.audit.records import entries
 from accounts.models import AuditEntry
+from notifications.models import Channel, ChannelSecret, Event, Kind, Message
+from notifications.outbox.posting import NotPosted, post
+from notifications.outbox.queue import post_next
+from stacks.rules.states import State
 from tests.addresses import World, clients, make_world, routes
+from tests.builders import make_run, make_stack
 from tests.conftest import PASSWORD, over_https
 from tests.emulator import Emulator
 from tests.emulator.model import Organization
@@ -34,6 +40,7 @@ from vcs_integrations.providers.base import INTERACTIVE, ProviderError
 
 SET_UP = "/settings/vcs-providers/azure-devops/set-up/"
 VCS = "/settings/vcs-providers/"
+CHANNELS = "/settings/notifications/"
 
 
 def spellings(secret: str) -> set[str]:
@@ -65,6 +72,13 @@ def secrets(token: str, password: str) -> list[str]:
     return found
 
 
+@pytest.fixture
+def of_channel(world: World) -> list[str]:
+    """What only its owner knows of the address of a channel, and what signs its messages."""
+    secret = ChannelSecret.objects.get(channel=world.message.channel_id)
+    return [secret.address.rpartition("/")[2], secret.signing_secret]
+
+
 def basic(password: str) -> dict[str, str]:
     return {"Authorization": "Basic " + base64.b64encode(f"azure:{password}".encode()).decode()}
 
@@ -82,15 +96,16 @@ def shown(response: Any) -> str:
 
 @pytest.mark.parametrize("headers", [{}, {"HX-Request": "true"}], ids=["page", "htmx"])
 def test_no_page_shows_a_secret_to_any_role(
-    world: World, secrets: list[str], headers: dict[str, str]
+    world: World, secrets: list[str], of_channel: list[str], headers: dict[str, str]
 ) -> None:
     for role, client in clients().items():
         for path in world.paths():
-            assert not holds(shown(client.get(path, headers=headers)), secrets), (role, path)
+            answer = shown(client.get(path, headers=headers))
+            assert not holds(answer, [*secrets, *of_channel]), (role, path)
 
 
 def test_only_the_reveal_answers_with_the_password_and_is_not_kept(
-    world: World, secrets: list[str], password: str
+    world: World, secrets: list[str], of_channel: list[str], password: str
 ) -> None:
     revealed = []
     for role, client in clients().items():
@@ -101,7 +116,7 @@ def test_only_the_reveal_answers_with_the_password_and_is_not_kept(
             with transaction.atomic():
                 response = client.post(world.path(route))
                 transaction.set_rollback(True)
-            found = holds(shown(response), secrets)
+            found = holds(shown(response), [*secrets, *of_channel])
             if found:
                 assert found == [password]
                 assert "no-store" in response["Cache-Control"]
@@ -142,6 +157,17 @@ def test_a_token_that_was_typed_is_not_written_into_the_form_again(
         assert not holds(shown(response), [token])
 
 
+@pytest.mark.parametrize("why", ["http:", "https://somebody@"])
+def test_an_address_that_was_typed_is_not_written_into_the_form_again(
+    admin: Client, why: str
+) -> None:
+    secret = "typed-address-that-nobody-should-see-again"
+    form = {"name": "Ops", "kind": "slack", "failed": "on", "address": f"{why}//hooks/{secret}"}
+    response = admin.post(f"{CHANNELS}new/", form)
+    assert response.status_code == 200
+    assert not holds(shown(response), [secret])
+
+
 # Log lines
 
 
@@ -158,7 +184,9 @@ def lines(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
 def logged(lines: pytest.LogCaptureFixture) -> str:
     """Return all log lines with their tracebacks and whatever else a handler might print."""
     format_line = logging.Formatter("%(name)s %(message)s").format
-    records = [record for record in lines.records if record.name != "django.db.backends"]
+    # What Django says for debugging alone is never logged: queries, and contexts of templates.
+    left_out = {"django.db.backends", "django.template"}
+    records = [record for record in lines.records if record.name not in left_out]
     return "\n".join(f"{format_line(record)} {record.__dict__}" for record in records)
 
 
@@ -195,6 +223,39 @@ def test_no_log_line_holds_a_secret(
     assert holds(text, [token, password, *keys, *typed]) == []
 
 
+def test_what_a_channel_keeps_secret_is_in_no_log_line_page_url_exception_or_column(
+    admin: Client, linked: Integration, settings: Settings, lines: pytest.LogCaptureFixture
+) -> None:
+    # Put together, as a traceback shows lines of this file.
+    path = "-".join(["canary", "in", "the", "address", "of", "a", "channel"])
+    address = f"https://127.0.0.1:9/{path}"
+    run = make_run(make_stack(linked, "Network"), state=State.FAILED)
+    for kind in Kind:
+        form = {"name": kind.label, "kind": kind, "address": address, "failed": "on"}
+        admin.post(f"{CHANNELS}new/", form)
+        channel = Channel.objects.get(kind=kind)
+        admin.post(channel.get_absolute_url(), form | {"name": f"{kind.label} 2", "drift": "on"})
+        Message.objects.create(run=run, event=Event.FAILED, channel=channel)
+    secrets = [path, ChannelSecret.objects.get(channel__kind=Kind.WEBHOOK).signing_secret]
+    while post_next():  # the network is private
+        pass
+    settings.NOTIFICATION_NETWORKS = [ip_network("127.0.0.0/8")]
+    Message.objects.update(due_at=timezone.now())
+    while post_next():  # nobody listens there
+        pass
+    assert set(Message.objects.values_list("problem", flat=True)) == {
+        "127.0.0.1 could not be reached (ConnectionRefusedError)."
+    }
+    with pytest.raises(NotPosted) as refusal:
+        post(address, b"", {})
+    trace = "".join(traceback.format_exception(refusal.value))
+    answers = [admin.get(CHANNELS), admin.get(f"{CHANNELS}log/")]
+    answers += [admin.get(one.get_absolute_url()) for one in Channel.objects.all()]
+    text = "\n".join([logged(lines), trace, database_text(), *map(shown, answers)])
+    assert "was not sent" in text
+    assert holds(text, secrets) == []
+
+
 @pytest.mark.parametrize("debug", [False, True])
 def test_no_page_and_no_log_line_about_an_exception_holds_a_secret(
     admin: Client,
@@ -217,10 +278,13 @@ def test_no_page_and_no_log_line_about_an_exception_holds_a_secret(
     monkeypatch.setattr(AzureDevOpsClient, "connect", fail)
     monkeypatch.setattr(AuditEntry, "save", fail)
     path = f"{VCS}{integration.pk}/"
+    address = f"https://hooks.example.com/{new_token}"
+    channel = {"name": "Ops", "kind": "webhook", "address": address, "failed": "on"}
     for response in (
         admin.post(f"{path}edit/", {"token": new_token}),
         admin.post(f"{path}test/"),
         admin.post(f"{path}reveal/"),
+        admin.post(f"{CHANNELS}new/", channel),
     ):
         assert response.status_code == 500
         assert ("broken on purpose" in response.content.decode()) == debug
