@@ -26,6 +26,7 @@ from tests.databases import copy_database, migrated_file
 from tests.emulator import Emulator
 from tests.emulator.model import Organization, Project, Repository
 from tests.postgresql import PostgreSQL, postgresql
+from tests.smtp import MailServer, mail_server
 from vcs_integrations.models import Integration
 from vcs_integrations.providers.azure_devops import client as azure_devops
 
@@ -189,6 +190,15 @@ def repository(project: Project) -> Repository:
 @pytest.fixture
 def token(organization: Organization) -> str:
     return organization.add_token({"vso.code_write"})
+
+
+@pytest.fixture
+def smtp(settings: Settings) -> Iterator[MailServer]:
+    """A mail server that Stackhook mails through."""
+    with mail_server() as server:
+        settings.EMAIL_BACKEND = "django.core.mail.backends.smtp.EmailBackend"
+        settings.EMAIL_HOST, settings.EMAIL_PORT = "127.0.0.1", server.port
+        yield server
 
 
 @pytest.fixture

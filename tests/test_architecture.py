@@ -15,17 +15,9 @@ from django.conf import settings
 from django.db.models import Model
 from django.urls import URLResolver, get_resolver
 
+from tests.packages import PACKAGES
+
 ROOT = Path(settings.BASE_DIR)
-PRODUCT = (
-    "accounts",
-    "config",
-    "core",
-    "dashboard",
-    "modules",
-    "notifications",
-    "stacks",
-    "vcs_integrations",
-)
 MOST_MODULES = 12
 MOST_LINES_OF_VIEWS = 300
 # A stack's newest run, a run's report and a report's stack: one aggregate, in one package.
@@ -40,7 +32,7 @@ def files(*packages: str) -> Iterator[Path]:
 
 
 def test_no_modules_know_each_other_in_a_circle() -> None:
-    graph = grimp.build_graph(*PRODUCT)
+    graph = grimp.build_graph(*PACKAGES)
     imports = {one: graph.find_modules_directly_imported_by(one) for one in graph.modules}
     for one in CIRCLE:
         imports[one] -= CIRCLE
@@ -51,13 +43,13 @@ def test_no_modules_know_each_other_in_a_circle() -> None:
 
 
 def test_a_package_is_small_enough_to_be_looked_over() -> None:
-    folders = {path.parent for path in files(*PRODUCT)}
+    folders = {path.parent for path in files(*PACKAGES)}
     sizes = {folder: len([*folder.glob("[!_]*.py")]) for folder in folders}
     assert {str(folder): size for folder, size in sizes.items() if size > MOST_MODULES} == {}
 
 
 def test_a_file_of_views_is_short() -> None:
-    views = [path for path in files(*PRODUCT) if path.stem.endswith("views")]
+    views = [path for path in files(*PACKAGES) if path.stem.endswith("views")]
     lengths = {path: len(path.read_text().splitlines()) for path in views}
     assert {str(path): n for path, n in lengths.items() if n > MOST_LINES_OF_VIEWS} == {}
 
@@ -96,7 +88,7 @@ def test_no_word_of_a_host_stands_outside_of_its_folder() -> None:
     pages = [path for path in (ROOT / "templates").rglob("*") if path.is_file()]
     strays = [
         f"{path.relative_to(ROOT)}: {found[0]}"
-        for path in [*files(*PRODUCT), *pages]
+        for path in [*files(*PACKAGES), *pages]
         if path not in NAMES_HOSTS and not hosts & {*path.parents}
         if (found := WORDS_OF_A_HOST.search(path.read_text()))
     ]
@@ -133,7 +125,7 @@ def heights_of_files() -> Iterator[tuple[int, Path]]:
 
     Without the templates of all pages, like base.html: their navigation leads everywhere.
     """
-    for package in PRODUCT:
+    for package in PACKAGES:
         yield from ((HEIGHTS[package], path) for path in files(package))
     for folder in (ROOT / "templates").glob("*/"):
         yield from ((HEIGHTS.get(folder.name, 0), path) for path in folder.rglob("*.html"))

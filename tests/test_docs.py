@@ -15,6 +15,7 @@ from django.core.management import get_commands
 from stacks.rules.states import State
 from stacks.rules.triggers import RULE_TEXTS
 from tests.config.test_configuration import variables_that_config_reads
+from tests.packages import PACKAGES
 
 ROOT = Path(settings.BASE_DIR)
 DOCS = ROOT / "docs"
@@ -22,16 +23,6 @@ PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "SECURITY.md", *DO
 # In these, bold text that no colon follows is a label of a page.
 GUIDES = [ROOT / "README.md", DOCS / "modules.md"]
 GUIDES += [DOCS / f"{name}.md" for name in ("admins", "operators", "runs", "troubleshooting")]
-PACKAGES = (
-    "accounts",
-    "config",
-    "core",
-    "dashboard",
-    "modules",
-    "notifications",
-    "stacks",
-    "vcs_integrations",
-)
 # A file, or a folder with a slash at its end, as code writes it: from the top of the repository.
 PATH = re.compile(r"(?:[\w.-]+/)*(?:[\w.-]+\.(?:py|md|toml|html|css|txt)|[\w.-]+/|\.env\.example)")
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from django.conf import settings
 
-from tests.test_architecture import PRODUCT
+from tests.packages import PACKAGES
 
 # What Django, Python and the SDK of Azure DevOps offer under such names.
 OF_OTHERS = {
@@ -28,7 +28,7 @@ def private_names(tree: ast.AST) -> Iterator[str]:
                 pass
             case ast.Attribute(attr=name):
                 yield from name_if_private(name)
-            case ast.ImportFrom(module=str(module)) if module.split(".")[0] in PRODUCT:
+            case ast.ImportFrom(module=str(module)) if module.split(".")[0] in PACKAGES:
                 for alias in node.names:
                     yield from name_if_private(alias.name)
             case ast.Call(func=ast.Name(id=called) | ast.Attribute(attr=called)):

@@ -8,12 +8,13 @@ from django.conf import settings
 from django.contrib.messages import constants
 from django.contrib.messages.utils import get_level_tags
 
+from tests.packages import PACKAGES
+
 ROOT = Path(settings.BASE_DIR)
 STYLES = "".join(one.read_text() for one in sorted((ROOT / "static/css").glob("*.css")))
 TEMPLATES = [one.read_text() for one in sorted((ROOT / "templates").rglob("*.html"))]
 SCRIPTS = [one.read_text() for one in sorted((ROOT / "static/js").glob("*.js"))]
-PACKAGES = [one.parent for one in ROOT.glob("*/__init__.py") if one.parent.name != "tests"]
-CODE = [module.read_text() for package in PACKAGES for module in sorted(package.rglob("*.py"))]
+CODE = [one.read_text() for name in PACKAGES for one in sorted((ROOT / name).rglob("*.py"))]
 # What Django writes into forms.
 OF_DJANGO = {"errorlist", "nonfield"}
 TAG = r"\{[{%].*?[%}]\}"

@@ -9,18 +9,10 @@ from django.template import Engine
 from django.template.defaulttags import URLNode
 from django.urls import URLPattern, URLResolver, get_resolver
 
+from tests.packages import PACKAGES
+
 ROOT = Path(settings.BASE_DIR)
 TEMPLATES = ROOT / "templates"
-PACKAGES = (
-    "accounts",
-    "config",
-    "core",
-    "dashboard",
-    "modules",
-    "notifications",
-    "stacks",
-    "vcs_integrations",
-)
 CALLS = {"reverse", "redirect", "ComboboxInput"}
 SETTINGS = ("LOGIN_URL", "LOGIN_REDIRECT_URL", "LOGOUT_REDIRECT_URL")
 

@@ -25,7 +25,7 @@ from notifications.outbox.queue import mail_next, post_next, resend
 from stacks.rules.states import State
 from tests.builders import make_channel, make_run, make_stack
 from tests.serving import serving
-from tests.smtp import CUT, MailServer, mail_server
+from tests.smtp import CUT, MailServer
 from tests.tls import NAME_IN_FOLDER, https_to
 from vcs_integrations.models import Integration
 
@@ -274,14 +274,6 @@ def ann(bob: User, settings: Settings) -> User:
     bob.email = "bob@example.com"
     bob.save()
     return bob
-
-
-@pytest.fixture
-def smtp(settings: Settings) -> Iterator[MailServer]:
-    with mail_server() as server:
-        settings.EMAIL_BACKEND = "django.core.mail.backends.smtp.EmailBackend"
-        settings.EMAIL_HOST, settings.EMAIL_PORT = "127.0.0.1", server.port
-        yield server
 
 
 def test_a_person_gets_an_email_with_a_link(linked: Integration, ann: User) -> None:

@@ -58,15 +58,6 @@ def ann(alice: User, sends_email: None) -> User:
     return alice
 
 
-@pytest.fixture
-def smtp(settings: Settings) -> Iterator[MailServer]:
-    """A mail server that Stackhook mails through."""
-    with mail_server() as server:
-        settings.EMAIL_BACKEND = "django.core.mail.backends.smtp.EmailBackend"
-        settings.EMAIL_HOST, settings.EMAIL_PORT = "127.0.0.1", server.port
-        yield server
-
-
 def ends_in(days: int) -> date:
     return NOW.date() + timedelta(days=days)
 
