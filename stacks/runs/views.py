@@ -42,7 +42,8 @@ VERBS = {
 }
 
 
-def _run(slug: str, number: int) -> Run:
+def found_run(slug: str, number: int) -> Run:
+    """Return a run with all that its pages show of it. Raises Http404."""
     related = ("repeats__stack", "stack__repository__integration")
     runs = Run.objects.for_pages().select_related(*related)
     return get_object_or_404(runs, stack__slug=slug, number=number)
@@ -54,7 +55,7 @@ def run(request: HtmxHttpRequest, slug: str, number: int) -> HttpResponse:
 
     The answer is empty (204) as long as they have the version the page shows already.
     """
-    found = _run(slug, number)
+    found = found_run(slug, number)
     done = list(found.actions.all())
     context = {
         "run": found,
@@ -85,10 +86,10 @@ def run(request: HtmxHttpRequest, slug: str, number: int) -> HttpResponse:
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
-@post_or_redirect(_run)
+@post_or_redirect(found_run)
 def act_on_run(request: HttpRequest, slug: str, number: int) -> HttpResponse:
     """Confirm, discard, cancel or retry."""
-    found = _run(slug, number)
+    found = found_run(slug, number)
     action = request.POST.get("action", "")
     if action not in VERBS:
         return redirect(found)
@@ -118,7 +119,7 @@ def confirm_run(request: HttpRequest, slug: str, number: int) -> HttpResponse:
 
     The query names the plan that was shown: another one is not asked about.
     """
-    found = _run(slug, number)
+    found = found_run(slug, number)
     digest = plan_digest_of(found)
     if found.state != State.UNCONFIRMED:
         messages.error(request, f"Nothing was done. {found} is {found.state}.")
