@@ -71,8 +71,8 @@ class AddPersonForm(UserCreationForm[User]):
         label="Role",
         choices=Role.choices,
         initial=Role.MEMBER,
-        help_text="Viewers only read; members create and run stacks; admins also link "
-        "organizations and manage people.",
+        help_text="Viewers only read; members create and run stacks; approvers also confirm runs "
+        "where a stack leaves that to them; admins also link organizations and manage people.",
     )
 
     class Meta:

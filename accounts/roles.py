@@ -1,4 +1,4 @@
-"""The three roles, and the rule that every page needs one.
+"""The four roles, and the rule that every page needs one.
 
 A person's role is the group of that name; a superuser counts as admin. Django's
 SignInRequiredMiddleware asks strangers to sign in; RoleRequiredMiddleware turns away
@@ -31,11 +31,20 @@ V = TypeVar("V", bound=Callable[..., HttpResponseBase])
 
 
 class Role(TextChoices):
-    """The names of the groups that give a role; who is in several has the first."""
+    """The names of the groups that give a role; who is in several has the first.
+
+    Each role may what those after it may.
+    """
 
     ADMIN = "admin", "Admin"
+    APPROVER = "approver", "Approver"
     MEMBER = "member", "Member"
     VIEWER = "viewer", "Viewer"
+
+    def includes(self, other: "Role") -> bool:
+        """Say whether who has this role may what another role may."""
+        order = list(Role)
+        return order.index(self) <= order.index(other)
 
 
 def with_role(people: QuerySet[User]) -> QuerySet[User]:
@@ -70,8 +79,9 @@ def is_admin(request: HttpRequest) -> bool:
 
 
 def may_change(request: HttpRequest) -> bool:
-    """Say whether the person asking is a member or an admin; viewers only read."""
-    return role_of(request.user) in {Role.ADMIN, Role.MEMBER}
+    """Say whether the person asking may what members may; viewers only read."""
+    role = role_of(request.user)
+    return role is not None and role.includes(Role.MEMBER)
 
 
 def admin_required(

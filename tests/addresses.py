@@ -56,7 +56,7 @@ from vcs_integrations.models import (
     Verdict,
 )
 
-ROLES = ("admin", "superuser", "member", "viewer", "no role", "stranger")
+ROLES = ("admin", "superuser", "approver", "member", "viewer", "no role", "stranger")
 
 
 def routes() -> list[str]:
@@ -252,6 +252,7 @@ def clients() -> dict[str, Client]:
     people = {
         "admin": make_person("anna", Role.ADMIN),
         "superuser": User.objects.create_superuser("root"),
+        "approver": make_person("abby", Role.APPROVER),
         "member": make_person("mike", Role.MEMBER),
         "viewer": make_person("vera", Role.VIEWER),
         "no role": make_person("nora", None),

@@ -68,6 +68,12 @@ def bob(db: None) -> User:
 
 
 @pytest.fixture
+def dora(db: None) -> User:
+    """An approver."""
+    return make_person("dora", Role.APPROVER)
+
+
+@pytest.fixture
 def vera(db: None) -> User:
     """A viewer."""
     return make_person("vera", Role.VIEWER)
@@ -87,6 +93,11 @@ def admin(alice: User) -> Client:
 @pytest.fixture
 def member(bob: User) -> Client:
     return signed_in(bob)
+
+
+@pytest.fixture
+def approver(dora: User) -> Client:
+    return signed_in(dora)
 
 
 @pytest.fixture

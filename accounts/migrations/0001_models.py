@@ -13,7 +13,7 @@ from django.db.backends.base.schema import BaseDatabaseSchemaEditor
 def make_groups(apps: Apps, schema_editor: BaseDatabaseSchemaEditor) -> None:
     """Make the groups that give people their role."""
     group = apps.get_model("auth", "Group")
-    for name in ("admin", "member", "viewer"):
+    for name in ("admin", "approver", "member", "viewer"):
         group.objects.get_or_create(name=name)
 
 

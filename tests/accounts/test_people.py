@@ -277,7 +277,7 @@ def test_no_password_is_ever_written_into_a_form_again(bob: User) -> None:
 
 
 def test_the_roles_are_there_after_migrating(db: None) -> None:
-    assert set(Group.objects.values_list("name", flat=True)) == {"admin", "member", "viewer"}
+    assert set(Group.objects.values_list("name", flat=True)) == set(Role)
 
 
 def test_a_superuser_is_an_admin_without_any_group(db: None) -> None:
