@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from stacks.deciding.facts import Facts
@@ -30,9 +30,10 @@ class Pushed:
 
     @property
     def commit(self) -> RemoteCommit:
-        """The new commit. Raises Outdated if it was not read."""
+        """The new commit, with who pushed it here. Raises Outdated if it was not read."""
         change = self.change
-        return change.commit or self.facts.commit(change.repository_id, change.new_sha)
+        commit = change.commit or self.facts.commit(change.repository_id, change.new_sha)
+        return replace(commit, pushed_by=change.pushed_by or commit.pushed_by)
 
 
 class Past:

@@ -29,13 +29,19 @@ class NotTriggered(Exception):
 
 def commit_of(run: Run) -> RemoteCommit:
     """Return the commit of a run, to be run again."""
-    return RemoteCommit(run.sha, run.message, run.author, None)
+    written_by = tuple(run.written_by)
+    return RemoteCommit(run.sha, run.message, run.author, None, written_by, run.pushed_by)
 
 
 def head_of(stack: Stack) -> RemoteCommit:
     """Return the head of the tracked branch as it is stored."""
     return RemoteCommit(
-        stack.head_sha, stack.head_message, stack.head_author, stack.head_authored_at
+        stack.head_sha,
+        stack.head_message,
+        stack.head_author,
+        stack.head_authored_at,
+        tuple(stack.head_written_by),
+        stack.head_pushed_by,
     )
 
 
@@ -83,6 +89,8 @@ def trigger(
         sha=commit.sha,
         message=commit.title,
         author=commit.author[:255],
+        written_by=commit.written_by,
+        pushed_by=commit.pushed_by,
         branch=branch[:500] if kind == Kind.PROPOSED else stack.branch[:500],
         # The push that brought the head: a newer one supersedes the run.
         position=stack.head_position if kind == Kind.TRACKED else None,

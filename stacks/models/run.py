@@ -190,6 +190,14 @@ class Run(Leased):
     sha = models.CharField(max_length=64)
     message = models.CharField(max_length=200, blank=True, help_text="its first line")
     author = models.CharField(max_length=255, blank=True)
+    written_by = models.JSONField(
+        default=list,
+        blank=True,
+        help_text="e-mail addresses of who wrote its commit, as the provider says",
+    )
+    pushed_by = models.CharField(
+        max_length=255, blank=True, help_text="the account that pushed it, as the provider says"
+    )
     branch = models.CharField(max_length=500, blank=True, help_text="that it was started for")
     position = models.BigIntegerField(
         null=True, blank=True, help_text="the push to that branch, where it is known"

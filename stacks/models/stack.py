@@ -24,6 +24,8 @@ HEAD_FIELDS = [
     "head_message",
     "head_author",
     "head_authored_at",
+    "head_written_by",
+    "head_pushed_by",
     "head_read_at",
     "branch_gone_at",
     "head_position",
@@ -191,6 +193,8 @@ class Stack(models.Model):
     head_message = models.TextField(blank=True)
     head_author = models.CharField(max_length=255, blank=True)
     head_authored_at = models.DateTimeField(null=True, blank=True)
+    head_written_by = models.JSONField(default=list, blank=True)
+    head_pushed_by = models.CharField(max_length=255, blank=True)
     head_read_at = models.DateTimeField(null=True, blank=True)
     branch_gone_at = models.DateTimeField(null=True, blank=True)
 
@@ -283,6 +287,7 @@ class Stack(models.Model):
         """Set a commit as the tracked branch's newest one; `save_head` stores it."""
         self.head_sha, self.head_message = commit.sha[:64], commit.message[:10_000]
         self.head_author, self.head_authored_at = commit.author[:255], commit.authored_at
+        self.head_written_by, self.head_pushed_by = commit.written_by, commit.pushed_by
         self.branch_gone_at = None
         self.head_position = position
 
@@ -307,7 +312,8 @@ class Stack(models.Model):
             # No worker may start a run of the old branch meanwhile.
             Repository.objects.select_for_update().get(pk=self.repository_id)
             self.runs.move_to(State.CANCELED)
-            self.head_sha = self.head_message = self.head_author = ""
+            self.head_sha = self.head_message = self.head_author = self.head_pushed_by = ""
+            self.head_written_by = []
             self.head_authored_at = self.head_read_at = self.branch_gone_at = None
             self.head_position = self.followed_position = None
             self.followed_at = timezone.now()

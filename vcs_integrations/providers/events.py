@@ -14,12 +14,19 @@ TAGS = "refs/tags/"
 
 @dataclass(frozen=True)
 class RemoteCommit:
-    """A commit; `message` is what the provider holds of it, perhaps more than one line."""
+    """A commit; `message` is what the provider holds of it, perhaps more than one line.
+
+    `written_by` are the e-mail addresses of its author and its committer, empty if that of the
+    author is unknown. git believes whoever commits. `pushed_by` is the account that the provider
+    knows to have pushed it, as its person signs in there, and empty if unknown.
+    """
 
     sha: str
     message: str
     author: str
     authored_at: datetime | None
+    written_by: tuple[str, ...] = ()
+    pushed_by: str = ""
 
     @property
     def title(self) -> str:
@@ -32,6 +39,7 @@ class RefChanged:
     """A push created, moved or deleted a ref; the old or the new sha is then empty.
 
     `position` orders the pushes of a repository. `commit` is the new one, if it is known.
+    `pushed_by` is the account that pushed, as its person signs in there, and empty if unknown.
     """
 
     repository_id: str
@@ -41,6 +49,7 @@ class RefChanged:
     new_sha: str
     pushed_at: datetime | None = None
     commit: RemoteCommit | None = None
+    pushed_by: str = ""
 
     @property
     def branch(self) -> str:

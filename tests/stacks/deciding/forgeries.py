@@ -21,7 +21,8 @@ def made_up_push(
     repository_id: str, number: int, position: int, ref: str, old: str, new: str
 ) -> bytes:
     """Return the payload of a push of one ref."""
-    commit = {"commitId": new, "comment": "Trust me", "author": {"name": "The boss"}}
+    boss = {"name": "The boss", "email": "boss@fabrikam.example"}
+    commit = {"commitId": new, "comment": "Trust me", "author": boss}
     update = {"name": ref, "oldObjectId": old, "newObjectId": new}
     return made_up(
         "git_push__one_commit",

@@ -239,6 +239,7 @@ def test_what_a_run_says_of_its_commit_is_read(
     process_due()
     [run] = following.runs.all()
     assert (run.message, run.author) == ("What it is", "Ann Admin")
+    assert (run.written_by, run.pushed_by) == (["ann@fabrikam.example"], "ann@fabrikam.example")
 
 
 def test_an_old_push_that_is_announced_once_more_starts_nothing(

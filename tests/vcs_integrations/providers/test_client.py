@@ -19,6 +19,7 @@ from tests.emulator.model import Organization, Project, Repository
 from tests.emulator.pull_requests import PullRequest
 from tests.vcs_integrations.providers.raw_server import RawServer
 from vcs_integrations.providers.azure_devops import client as client_module
+from vcs_integrations.providers.azure_devops import shapes
 from vcs_integrations.providers.azure_devops.client import AzureDevOpsClient
 from vcs_integrations.providers.base import (
     CallLimits,
@@ -176,6 +177,50 @@ def test_a_commit_comes_with_author_date_and_its_whole_message(
     assert commit.message.strip() == message
     assert commit.authored_at is not None
     assert commit.authored_at.utcoffset() is not None
+
+
+def test_a_commit_and_a_push_say_who_wrote_and_who_pushed(
+    client: AzureDevOpsClient, repository: Repository
+) -> None:
+    sha = repository.push({"a.tf": "x"}, author="Jörg Ä <joerg@fabrikam.example>")
+    repository.push_refs({"refs/heads/topic": "main"}, "Bo Builder <bo@fabrikam.example>")
+    commit = client.commit(repository.id, sha)
+    assert commit.written_by == ("joerg@fabrikam.example",)
+    assert commit.pushed_by == "joerg@fabrikam.example"
+    [pushed] = client.push(repository.id, repository.pushes[-1].id)
+    newest = client.newest_push(repository.id)
+    assert newest
+    assert {pushed.pushed_by, newest.changes[0].pushed_by} == {"bo@fabrikam.example"}
+
+
+@pytest.mark.parametrize(
+    ("author", "committer", "written_by"),
+    [
+        ({"email": "ann@x"}, {"email": "ann@x"}, ("ann@x",)),
+        ({"email": "ann@x"}, {"email": "bo@x"}, ("ann@x", "bo@x")),
+        ({"email": "ann@x"}, None, ("ann@x",)),
+        ({"email": ""}, {"email": "bo@x"}, ()),
+        ({"email": 7}, {"email": "bo@x"}, ()),
+        (None, None, ()),
+    ],
+)
+def test_without_the_authors_address_it_is_unknown_who_wrote(
+    author: Any, committer: Any, written_by: tuple[str, ...]
+) -> None:
+    assert shapes.commit({"author": author, "committer": committer}).written_by == written_by
+
+
+@pytest.mark.parametrize(
+    ("unique_name", "account"),
+    [
+        ("ann@x", "ann@x"),
+        ("Windows Live ID\\ann@x", "ann@x"),
+        ("FABRIKAM\\ann", "ann"),
+        (None, ""),
+    ],
+)
+def test_who_pushed_is_named_without_a_domain(unique_name: Any, account: str) -> None:
+    assert shapes.account({"uniqueName": unique_name}) == account
 
 
 def test_a_commit_that_is_not_there_is_not_found(

@@ -22,6 +22,7 @@ from vcs_integrations.providers.events import (
 Json = dict[str, Any]
 
 LARGEST_BIGINT = 2**63 - 1
+LONGEST_EMAIL = 254
 RENAMES = {"rename", "targetrename"}
 SHA = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
 
@@ -112,6 +113,7 @@ def ref_changes(repository_id: str, push: Json) -> list[RefChanged]:
             new_sha=(new_sha := sha(update, "newObjectId")),
             pushed_at=read_date(text(push, "date")),
             commit=commits.get(new_sha) if new_sha else None,
+            pushed_by=account(child(push, "pushedBy")),
         )
         for update in updates
     ]
@@ -129,12 +131,25 @@ def push(repository_id: str, item: Json) -> Push | None:
 def commit(item: Json) -> RemoteCommit:
     """Return a commit as lists and single answers hold it."""
     author = child(item, "author")
+    written = line(author, "email", LONGEST_EMAIL)
+    committed = line(child(item, "committer"), "email", LONGEST_EMAIL)
     return RemoteCommit(
         sha=sha(item, "commitId"),
         message=text(item, "comment"),
         author=text(author, "name"),
         authored_at=read_date(text(author, "date")),
+        written_by=tuple(filter(None, dict.fromkeys([written, committed]))) if written else (),
+        pushed_by=account(child(child(item, "push"), "pushedBy")),
     )
+
+
+def account(identity: Json) -> str:
+    """Return the name that a person signs in with, without the domain that may be before it.
+
+    Recorded payloads have "Windows Live ID\\ann@fabrikam.example", too; servers have the domain of
+    a Windows account.
+    """
+    return line(identity, "uniqueName", LONGEST_EMAIL).rpartition("\\")[2]
 
 
 def pull_request(item: Json) -> PullRequestFacts | None:
