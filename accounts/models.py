@@ -69,6 +69,7 @@ class Verb(models.TextChoices):
     STATE_UPLOADED = "state_uploaded", "Uploaded a state"
     STATE_RESTORED = "state_restored", "Restored a state"
     STATE_UNLOCKED = "state_unlocked", "Unlocked a state"
+    RUN_APPROVED = "run_approved", "Approved a run"
     RUN_CONFIRMED = "run_confirmed", "Confirmed a run"
     RUN_DISCARDED = "run_discarded", "Discarded a run"
     RUN_CANCELED = "run_canceled", "Canceled a run"

@@ -13,7 +13,7 @@ from stacks.reports import views as reports
 from stacks.runs import fork_views, log_views, trigger_views
 from stacks.runs import views as runs
 from stacks.schedules import views as schedules
-from stacks.setup import edit_views, module_views
+from stacks.setup import confirmation_views, edit_views, module_views
 from stacks.setup import views as setup
 from stacks.tfstate import backend, version_views
 from stacks.tfstate import views as tfstate
@@ -163,6 +163,11 @@ urlpatterns = [
         name="remove_variable",
     ),
     path("stacks/<slug:slug>/modules/", module_views.module_access, name="module_access"),
+    path(
+        "stacks/<slug:slug>/confirmation/",
+        confirmation_views.change_confirmation,
+        name="confirmation",
+    ),
     path("stacks/<slug:slug>/schedules/", schedules.schedules, name="schedules"),
     path(
         "stacks/<slug:slug>/schedules/<int:schedule_pk>/",

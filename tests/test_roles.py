@@ -132,6 +132,7 @@ EXPECTED: dict[str, tuple[Row, Row]] = {
     "stacks/<slug:slug>/arguments/": (MEMBERS, MEMBERS_DO),
     "stacks/<slug:slug>/backend/": (MEMBERS, MEMBERS),
     "stacks/<slug:slug>/behavior/": (MEMBERS, MEMBERS_DO),
+    "stacks/<slug:slug>/confirmation/": (READERS, ADMINS),
     "stacks/<slug:slug>/delete/": (ADMINS, ADMINS),
     "stacks/<slug:slug>/edit/": (MEMBERS, MEMBERS),
     "stacks/<slug:slug>/dependencies/": (READERS, NOBODY),

@@ -239,7 +239,9 @@ class Job:
         )
         # A plan that could not be read may destroy everything.
         destroys = self.run.destroys or fields.get("destroys_everything") is not False
-        may_go_on = self.stack.autodeploy and not destroys
+        # As it is by now: an admin may want approvals since the run began.
+        autodeploys = Stack.objects.filter(pk=self.stack.pk, autodeploy=True).exists()
+        may_go_on = autodeploys and not destroys
         end(self.run, State.CONFIRMED if may_go_on else State.UNCONFIRMED, **fields)
 
     def apply(self) -> None:

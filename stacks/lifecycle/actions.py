@@ -1,21 +1,23 @@
-"""What people do with a run: confirm, discard, cancel, retry."""
+"""What people do with a run: approve, confirm, discard, cancel, retry."""
 
 from django.db import IntegrityError, transaction
 from django.db.models import Q
 
 from accounts.models import User
+from stacks.lifecycle.approvals import counting_approvals, missing_after, refuses_person
 from stacks.lifecycle.basis import why_state_refuses
 from stacks.lifecycle.drift import applied_run
 from stacks.lifecycle.forks import is_refused
 from stacks.lifecycle.module_changes import why_module_is_not_planned
 from stacks.lifecycle.starting import repeat
-from stacks.models import Run, RunAction
+from stacks.models import Approval, Run, RunAction, plan_digest_of
 from stacks.models.run import RunQuerySet
 from stacks.rules.states import ENDED, HOLDS_STACK, MOVES, IllegalMove, Kind, Origin, State
 from vcs_integrations.models import Repository
 
 Action = RunAction.Action
-# What each action leads to; a retry makes another run.
+# What each action leads to; a retry makes another run. Where several people have to approve a
+# plan, all confirm, and only the last one's approval leads there.
 LEADS_TO = {
     Action.CONFIRM: State.CONFIRMED,
     Action.DISCARD: State.DISCARDED,
@@ -42,7 +44,8 @@ def actions_for(run: Run) -> list[Action]:
 def act(run: Run, action: Action, person: User, note: str) -> Run:
     """Do something with a run in somebody's name; return the run to show afterward.
 
-    Raises NotPossible, also when somebody else, or newer code, was quicker.
+    It still waits after a confirmation if others have to approve its plan, too. Raises
+    NotPossible, also when somebody else, or newer code, was quicker.
     """
     if action == Action.RETRY:
         return _retry(run, person, note)
@@ -53,8 +56,11 @@ def act(run: Run, action: Action, person: User, note: str) -> Run:
         raise NotPossible(reason)
     try:
         with transaction.atomic():
-            run.move_to(state)
-            _record(run, action, person, note)
+            if action == Action.CONFIRM and _approve(run, person):
+                _record(run, Action.APPROVE, person, note)
+            else:
+                run.move_to(state)
+                _record(run, action, person, note)
     except IllegalMove:
         run.refresh_from_db(fields=["state"])
         raise NotPossible(_too_late(run)) from None
@@ -65,6 +71,21 @@ def refuses_confirmation(run: Run) -> str:
     """Say why the plan of a run that waits for a person can't be confirmed; empty if it can."""
     reason = why_state_refuses(run)
     return f"{reason} Discard it, then retry it to plan again." if reason else ""
+
+
+def _approve(run: Run, person: User) -> int:
+    """Store that a person approves the plan of a run; return how many more have to.
+
+    Of two who approve at once, the second waits here and then counts the first.
+    """
+    Run.objects.select_for_update(of=("self",)).get(pk=run.pk)
+    run.stack.refresh_from_db(fields=["confirmers", "approvals_needed", "excludes_author"])
+    approvals = counting_approvals(run)
+    if reason := refuses_person(run, person, approvals):
+        raise NotPossible(reason)
+    approved = {"digest": plan_digest_of(run)}
+    Approval.objects.update_or_create(run=run, person=person, defaults=approved)
+    return missing_after(run, person, approvals)
 
 
 def refuses_retry(run: Run) -> str:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from django.db import transaction
 
 from accounts.models import User
+from stacks.lifecycle.approvals import names_of
 from stacks.lifecycle.drift import applied_run
 from stacks.lifecycle.starting import next_number
 from stacks.models import Run, Stack
@@ -89,7 +90,7 @@ def trigger(
         sha=commit.sha,
         message=commit.title,
         author=commit.author[:255],
-        written_by=commit.written_by,
+        written_by=_written_by(commit, person),
         pushed_by=commit.pushed_by,
         branch=branch[:500] if kind == Kind.PROPOSED else stack.branch[:500],
         # The push that brought the head: a newer one supersedes the run.
@@ -106,6 +107,16 @@ def trigger(
         raise NotTriggered(f"{there} waits already, and does the same.", run=there)
     run.save()
     return run
+
+
+def _written_by(commit: RemoteCommit, person: User | None) -> list[str]:
+    """Return who wrote what a run does: the commit, and the person who chose what it does with it.
+
+    As long as the former is unknown, so is the whole.
+    """
+    if not commit.written_by or person is None:
+        return list(commit.written_by)
+    return [*commit.written_by, *sorted(names_of(person))]
 
 
 def _check_is_head(stack: Stack, commit: RemoteCommit) -> None:

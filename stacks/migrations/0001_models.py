@@ -33,7 +33,7 @@ class Migration(migrations.Migration):
                 ('sha', models.CharField(max_length=64)),
                 ('message', models.CharField(blank=True, help_text='its first line', max_length=200)),
                 ('author', models.CharField(blank=True, max_length=255)),
-                ('written_by', models.JSONField(blank=True, default=list, help_text='e-mail addresses of who wrote its commit, as the provider says')),
+                ('written_by', models.JSONField(blank=True, default=list, help_text='e-mail addresses of who wrote its commit, as the provider says, and names of who triggered it; empty if unknown')),
                 ('pushed_by', models.CharField(blank=True, help_text='the account that pushed it, as the provider says', max_length=255)),
                 ('branch', models.CharField(blank=True, help_text='that it was started for', max_length=500)),
                 ('position', models.BigIntegerField(blank=True, help_text='the push to that branch, where it is known', null=True)),
@@ -123,6 +123,9 @@ class Migration(migrations.Migration):
                 ('fetches_lfs', models.BooleanField(default=True)),
                 ('runs_on_modules', models.BooleanField(default=False, help_text='a push to a module that its last run used starts a tracked run')),
                 ('plans_module_changes', models.BooleanField(default=True, help_text='proposed code of the modules that it uses is planned, too')),
+                ('confirmers', models.CharField(choices=[('member', 'Members, approvers and admins'), ('approver', 'Approvers and admins')], default='member', max_length=20)),
+                ('approvals_needed', models.PositiveSmallIntegerField(default=1, help_text='how many people have to approve a plan')),
+                ('excludes_author', models.BooleanField(default=False, help_text="whoever wrote a commit can't confirm its run")),
                 ('reach', models.CharField(choices=[('project', 'Those of its own project'), ('listed', 'Those of its own project, and these'), ('organization', 'All of the organization that the token may read')], default='project', max_length=20)),
                 ('tool', models.CharField(choices=[('terraform', 'Terraform'), ('opentofu', 'OpenTofu')], default='terraform', max_length=20)),
                 ('tool_version', models.CharField(blank=True, help_text='one version, or a constraint on it; empty for what the code says', max_length=200)),
@@ -245,7 +248,7 @@ class Migration(migrations.Migration):
             name='RunAction',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('action', models.CharField(choices=[('confirm', 'Confirmed'), ('discard', 'Discarded'), ('cancel', 'Canceled'), ('retry', 'Retried'), ('allow', 'Allowed')], max_length=20)),
+                ('action', models.CharField(choices=[('approve', 'Approved'), ('confirm', 'Confirmed'), ('discard', 'Discarded'), ('cancel', 'Canceled'), ('retry', 'Retried'), ('allow', 'Allowed')], max_length=20)),
                 ('username', models.CharField(max_length=150)),
                 ('at', models.DateTimeField(default=django.utils.timezone.now)),
                 ('note', models.CharField(blank=True, max_length=500)),
@@ -556,6 +559,20 @@ class Migration(migrations.Migration):
             },
         ),
         migrations.CreateModel(
+            name='Approval',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('digest', models.CharField(blank=True, help_text='SHA-256 of the plan', max_length=64)),
+                ('at', models.DateTimeField(default=django.utils.timezone.now)),
+                ('person', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='+', to=settings.AUTH_USER_MODEL)),
+                ('run', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='approvals', to='stacks.run')),
+            ],
+            options={
+                'ordering': ('pk',),
+                'constraints': [models.UniqueConstraint(fields=('run', 'person'), name='one_approval_per_person')],
+            },
+        ),
+        migrations.CreateModel(
             name='PlanPart',
             fields=[
                 ('id', models.BigIntegerField(default=core.encrypted_fields.new_row_id, primary_key=True, serialize=False)),
@@ -628,7 +645,15 @@ class Migration(migrations.Migration):
         ),
         migrations.AddConstraint(
             model_name='stack',
-            constraint=models.CheckConstraint(condition=models.Q(('tool__in', ['terraform', 'opentofu']), ('backend__in', ['stackhook', 'own']), ('reach__in', ['project', 'listed', 'organization'])), name='stack_words'),
+            constraint=models.CheckConstraint(condition=models.Q(('tool__in', ['terraform', 'opentofu']), ('backend__in', ['stackhook', 'own']), ('reach__in', ['project', 'listed', 'organization']), ('confirmers__in', ['member', 'approver'])), name='stack_words'),
+        ),
+        migrations.AddConstraint(
+            model_name='stack',
+            constraint=models.CheckConstraint(condition=models.Q(('approvals_needed__range', (1, 3))), name='some_approvals_are_needed'),
+        ),
+        migrations.AddConstraint(
+            model_name='stack',
+            constraint=models.CheckConstraint(condition=models.Q(('autodeploy', False), models.Q(('approvals_needed', 1), ('confirmers', 'member'), ('excludes_author', False)), _connector='OR'), name='autodeploy_needs_no_approval'),
         ),
         migrations.AddConstraint(
             model_name='sharedenvironment',

@@ -2,14 +2,14 @@
 
 from stacks.models.decision import Decision, prune_decisions
 from stacks.models.dependency import Dependency, DependencyRun, StateGrant
-from stacks.models.job import LogChunk, PlanFile, RunAction, plan_digest_of
+from stacks.models.job import Approval, LogChunk, PlanFile, RunAction, plan_digest_of
 from stacks.models.module_source import ModulePush, ModuleSource, ProposedModule, RegistrySource
 from stacks.models.plan import PlanChange, PlanPart, values_of
 from stacks.models.pruning import oldest_kept, prune_runs
 from stacks.models.report import Report
 from stacks.models.run import PullRequest, Run, RunSource
 from stacks.models.schedule import Schedule
-from stacks.models.stack import Backend, Reach, Stack, Tool
+from stacks.models.stack import Backend, Confirmers, Reach, Stack, Tool
 from stacks.models.state import (
     RunCredential,
     StateContent,
@@ -29,8 +29,10 @@ from stacks.models.variable import (
 )
 
 __all__ = [
+    "Approval",
     "Attachment",
     "Backend",
+    "Confirmers",
     "Decision",
     "Dependency",
     "DependencyRun",

@@ -1,4 +1,4 @@
-"""What executing a run stores besides the run: its plan file, its log, who did what."""
+"""What executing a run stores besides the run: its plan file, approvals, log, who did what."""
 
 from django.conf import settings
 from django.db import models
@@ -30,6 +30,33 @@ class PlanFile(models.Model):
 def plan_digest_of(run: Run) -> str:
     """Return the digest of the plan that a run would apply; empty if none is known."""
     return PlanFile.objects.filter(run=run).values_list("digest", flat=True).first() or ""
+
+
+class Approval(models.Model):
+    """That a person has approved a plan of a run: exactly that plan, by its digest.
+
+    It goes with its person; that they approved stays among what was done with the run.
+    """
+
+    run = models.ForeignKey(
+        # The constraint below serves look-ups by run, too.
+        Run,
+        on_delete=models.CASCADE,
+        related_name="approvals",
+        db_index=False,
+    )
+    person = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+")
+    digest = models.CharField(max_length=64, blank=True, help_text="SHA-256 of the plan")
+    at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        ordering = ("pk",)
+        constraints = (
+            models.UniqueConstraint(fields=["run", "person"], name="one_approval_per_person"),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.run} by {self.person}"
 
 
 class LogChunk(models.Model):
@@ -70,6 +97,7 @@ class RunAction(models.Model):
     """What a person did with a run, and when. The name stays when the person is removed."""
 
     class Action(models.TextChoices):
+        APPROVE = "approve", "Approved"
         CONFIRM = "confirm", "Confirmed"
         DISCARD = "discard", "Discarded"
         CANCEL = "cancel", "Canceled"

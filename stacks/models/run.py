@@ -193,7 +193,8 @@ class Run(Leased):
     written_by = models.JSONField(
         default=list,
         blank=True,
-        help_text="e-mail addresses of who wrote its commit, as the provider says",
+        help_text="e-mail addresses of who wrote its commit, as the provider says, and names of "
+        "who triggered it; empty if unknown",
     )
     pushed_by = models.CharField(
         max_length=255, blank=True, help_text="the account that pushed it, as the provider says"

@@ -33,6 +33,7 @@ HEAD_FIELDS = [
 # How long nothing may move before pull requests are planned again.
 QUIET = timedelta(seconds=30)
 HEAD_IS_FRESH = timedelta(minutes=1)
+MOST_APPROVALS = 3
 
 
 class Tool(models.TextChoices):
@@ -47,6 +48,13 @@ class Backend(models.TextChoices):
 
     STACKHOOK = "stackhook", "Stackhook"
     OWN = "own", "Backend in the code"
+
+
+class Confirmers(models.TextChoices):
+    """Who may confirm the runs of a stack, by the role that they have at least."""
+
+    MEMBERS = "member", "Members, approvers and admins"
+    APPROVERS = "approver", "Approvers and admins"
 
 
 class Reach(models.TextChoices):
@@ -147,6 +155,17 @@ class Stack(models.Model):
         default=True, help_text="proposed code of the modules that it uses is planned, too"
     )
 
+    # Who confirms its runs, as an admin says
+    confirmers = models.CharField(
+        max_length=20, choices=Confirmers.choices, default=Confirmers.MEMBERS
+    )
+    approvals_needed = models.PositiveSmallIntegerField(
+        default=1, help_text="how many people have to approve a plan"
+    )
+    excludes_author = models.BooleanField(
+        default=False, help_text="whoever wrote a commit can't confirm its run"
+    )
+
     # Which other repositories its code may have fetched, as an admin says
     reach = models.CharField(max_length=20, choices=Reach.choices, default=Reach.PROJECT)
     readable = models.ManyToManyField(
@@ -212,8 +231,18 @@ class Stack(models.Model):
             models.CheckConstraint(
                 condition=Q(tool__in=Tool.values)
                 & Q(backend__in=Backend.values)
-                & Q(reach__in=Reach.values),
+                & Q(reach__in=Reach.values)
+                & Q(confirmers__in=Confirmers.values),
                 name="stack_words",
+            ),
+            models.CheckConstraint(
+                condition=Q(approvals_needed__range=(1, MOST_APPROVALS)),
+                name="some_approvals_are_needed",
+            ),
+            models.CheckConstraint(
+                condition=Q(autodeploy=False)
+                | Q(confirmers=Confirmers.MEMBERS.value, approvals_needed=1, excludes_author=False),
+                name="autodeploy_needs_no_approval",
             ),
         )
         indexes = (
@@ -255,6 +284,19 @@ class Stack(models.Model):
     @property
     def is_detached(self) -> bool:
         return not self.integration.is_linked
+
+    @property
+    def restricts_confirmation(self) -> bool:
+        """Whether not every member may confirm its runs alone."""
+        is_for_all = self.confirmers == Confirmers.MEMBERS and self.approvals_needed == 1
+        return self.excludes_author or not is_for_all
+
+    @property
+    def confirmation_text(self) -> str:
+        """Who confirms its runs, like “2 approvals: approvers and admins”."""
+        number = f"{self.approvals_needed} approvals" if self.approvals_needed > 1 else "1 approval"
+        without = ", but not whoever wrote the commit" if self.excludes_author else ""
+        return f"{number}: {self.get_confirmers_display().lower()}{without}"
 
     @property
     def files_read(self) -> list[str]:

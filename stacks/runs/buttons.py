@@ -1,9 +1,12 @@
 """The buttons of a run: what each of them does, and why one of them can't be pressed now."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+from accounts.models import User
 from stacks.lifecycle.actions import Action, actions_for, refuses_confirmation, refuses_retry
-from stacks.models import Run
+from stacks.lifecycle.approvals import missing_after, refuses_person
+from stacks.models import Approval, Run
 from stacks.rules.changes import WILL
 from stacks.rules.states import Kind, Operation, State
 
@@ -20,14 +23,22 @@ class Button:
     asks_again: bool = False
 
 
-def buttons_for(run: Run) -> list[Button]:
-    """Return the buttons that a person may expect of a run of this kind in this state."""
+def buttons_for(run: Run, person: User, approvals: Sequence[Approval]) -> list[Button]:
+    """Return the buttons that a person may expect of a run of this kind in this state.
+
+    `approvals` are those of its plan that count.
+    """
     possible = actions_for(run)
     buttons = []
     for action in (Action.CONFIRM, *LABELS):
-        why_not = "" if action in possible else _why_not(run, action)
+        if action not in possible:
+            why_not = _why_not(run, action)
+        elif action == Action.CONFIRM:
+            why_not = refuses_person(run, person, approvals)
+        else:
+            why_not = ""
         if action in possible or why_not:
-            label = LABELS.get(action) or _label_of_apply(run)
+            label = LABELS.get(action) or _label_of_apply(run, person, approvals)
             asks_again = action == Action.CONFIRM and asks_before_apply(run)
             buttons.append(Button(action, label, why_not, asks_again))
     return buttons
@@ -38,10 +49,13 @@ def asks_before_apply(run: Run) -> bool:
     return bool(run.destroys or run.destroyed or run.is_unread)
 
 
-def _label_of_apply(run: Run) -> str:
+def _label_of_apply(run: Run, person: User, approvals: Sequence[Approval]) -> str:
+    is_waiting = run.state == State.UNCONFIRMED
+    is_last = not is_waiting or missing_after(run, person, approvals) == 0
+    verb = "Apply" if is_last else "Approve"
     if run.operation == Operation.REFRESH_ONLY:
-        return "Apply: update the state"
-    return f"Apply: {run.changes.text(WILL)}" if run.changes else "Apply"
+        return f"{verb}: update the state"
+    return f"{verb}: {run.changes.text(WILL)}" if run.changes else verb
 
 
 def _why_not(run: Run, action: Action) -> str:

@@ -7,7 +7,7 @@ from enum import StrEnum
 
 from django.db.models import Q
 
-from stacks.models import Run, RunAction, RunSource
+from stacks.models import Approval, Run, RunAction, RunSource
 from stacks.models.run import duration_text
 from stacks.rules.states import Kind, State
 
@@ -33,8 +33,11 @@ class Step:
     since: datetime | None = None
 
 
-def steps_of(run: Run, actions: Sequence[RunAction]) -> list[Step]:
-    """Return the steps that a run of this kind takes; `actions` are what people did with it."""
+def steps_of(run: Run, actions: Sequence[RunAction], approvals: Sequence[Approval]) -> list[Step]:
+    """Return the steps that a run of this kind takes.
+
+    `actions` are what people did with it, `approvals` those of its plan that count.
+    """
     confirmed_by = next((one for one in actions if one.action == Action.CONFIRM), None)
     stopped = _stopped_text(run, actions)
     if run.kind != Kind.TRACKED:
@@ -43,7 +46,7 @@ def steps_of(run: Run, actions: Sequence[RunAction]) -> list[Step]:
     return [
         _queued(run, stopped),
         _planned(run, "Planned", stopped),
-        _confirmed(run, confirmed_by, stopped),
+        _confirmed(run, confirmed_by, stopped, approvals),
         _applied(run, confirmed_by, stopped),
     ]
 
@@ -98,11 +101,13 @@ def _planned(run: Run, name: str, stopped: str) -> Step:
     return Step(name, Status.DONE, run.plan_duration)
 
 
-def _confirmed(run: Run, by: RunAction | None, stopped: str) -> Step:
+def _confirmed(run: Run, by: RunAction | None, stopped: str, approvals: Sequence[Approval]) -> Step:
     if run.state in {State.QUEUED, State.PREPARING, State.PLANNING}:
         return Step("Confirmed", Status.AHEAD)
     if run.state == State.UNCONFIRMED:
-        return Step("Confirmed", Status.NOW, since=run.moved_at)
+        needed = run.stack.approvals_needed
+        detail = f"{len(approvals)} of {needed} approvals" if needed > 1 else ""
+        return Step("Confirmed", Status.NOW, detail, since=run.moved_at)
     if by:
         waited = duration_text(run.plan_ended_at, by.at)
         detail = f"by {by.username}, {waited}" if waited else f"by {by.username}"

@@ -17,7 +17,8 @@ from accounts.models import User
 from accounts.roles import members_only
 from core.http import HtmxHttpRequest, post_or_redirect
 from stacks.arguments.arguments import arguments_used
-from stacks.lifecycle.actions import Action, NotPossible, act
+from stacks.lifecycle.actions import Action, NotPossible, act, refuses_confirmation
+from stacks.lifecycle.approvals import counting_approvals, missing_after
 from stacks.models import PlanChange, Run, plan_digest_of
 from stacks.models.plan import ChangeKind
 from stacks.overview.views import DECISIONS_ON_A_PAGE
@@ -35,11 +36,13 @@ from stacks.runs.waiting import why_waiting
 DESTROYING_SHOWN = 50
 OTHER_PLAN = "The plan is not the one that was shown. Read it again, then confirm."
 VERBS = {
+    Action.APPROVE: Verb.RUN_APPROVED,
     Action.CONFIRM: Verb.RUN_CONFIRMED,
     Action.DISCARD: Verb.RUN_DISCARDED,
     Action.CANCEL: Verb.RUN_CANCELED,
     Action.RETRY: Verb.RUN_RETRIED,
 }
+POSTED = {*VERBS} - {Action.APPROVE}
 
 
 def found_run(slug: str, number: int) -> Run:
@@ -56,16 +59,20 @@ def run(request: HtmxHttpRequest, slug: str, number: int) -> HttpResponse:
     The answer is empty (204) as long as they have the version the page shows already.
     """
     found = found_run(slug, number)
+    person = cast(User, request.user)
     done = list(found.actions.all())
+    approvals = counting_approvals(found)
     context = {
         "run": found,
         "stack": found.stack,
         "arguments": arguments_used(found),
-        "steps": steps_of(found, done),
-        "buttons": (buttons := buttons_for(found)),
+        "steps": steps_of(found, done, approvals),
+        "buttons": (buttons := buttons_for(found, person, approvals)),
+        "approvals": approvals,
         "takes_note": any(not one.why_not for one in buttons),
         "waiting": why_waiting(found),
         "doubts": doubts_about(found).sentences,
+        "refusal": refuses_confirmation(found) if found.state == State.UNCONFIRMED else "",
         "done": done,
         "repeated_by": list(found.repeated_by.select_related("stack")) if found.has_ended else [],
         # Before it is prepared there are none.
@@ -88,10 +95,10 @@ def run(request: HtmxHttpRequest, slug: str, number: int) -> HttpResponse:
 @require_http_methods(["GET", "HEAD", "POST"])
 @post_or_redirect(found_run)
 def act_on_run(request: HttpRequest, slug: str, number: int) -> HttpResponse:
-    """Confirm, discard, cancel or retry."""
+    """Confirm, discard, cancel or retry; where others have to confirm, too, that is an approval."""
     found = found_run(slug, number)
     action = request.POST.get("action", "")
-    if action not in VERBS:
+    if action not in POSTED:
         return redirect(found)
     note = request.POST.get("note", "").replace("\0", "").strip()
     is_confirmed = action == Action.CONFIRM and found.state == State.UNCONFIRMED
@@ -103,12 +110,13 @@ def act_on_run(request: HttpRequest, slug: str, number: int) -> HttpResponse:
                 _check_name(found, request.POST.get("stack_name", ""))
                 note = _note_of_plan(found, request.POST.get("plan", ""), note)
             shown = act(found, Action(action), cast(User, request.user), note)
-            name = f"{found} of {found.stack}"
-            record(request, VERBS[Action(action)], found, note, name=name)
+            still_waits = is_confirmed and shown.state == State.UNCONFIRMED
+            done = Action.APPROVE if still_waits else Action(action)
+            record(request, VERBS[done], found, note, name=f"{found} of {found.stack}")
     except NotPossible as error:
         messages.error(request, f"Nothing was done. {error}")
         return redirect(found)
-    messages.success(request, f"{found} was {Action(action).label.lower()}")
+    messages.success(request, f"{found} was {done.label.lower()}")
     return redirect(shown)
 
 
@@ -130,10 +138,12 @@ def confirm_run(request: HttpRequest, slug: str, number: int) -> HttpResponse:
     destroying = PlanChange.objects.filter(
         run=found, kind=ChangeKind.RESOURCE, action__in=DESTROYING
     )
+    person, approvals = cast(User, request.user), counting_approvals(found)
     context = {
         "run": found,
         "stack": found.stack,
-        "button": buttons_for(found)[0],
+        "button": buttons_for(found, person, approvals)[0],
+        "is_last": missing_after(found, person, approvals) == 0,
         "plan_digest": digest,
         "destroying": destroying[:DESTROYING_SHOWN],
         "more_destroying": max(0, (found.destroyed or 0) - DESTROYING_SHOWN),
@@ -192,6 +202,7 @@ def _version(context: dict[str, Any]) -> str:
         context["buttons"],
         context["waiting"],
         context["doubts"],
+        [one.pk for one in context["approvals"]],
         [one.pk for one in context["done"]],
         [one.number for one in context["repeated_by"]],
         [one.pk for one in context["module_sources"]],

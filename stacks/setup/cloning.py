@@ -59,6 +59,7 @@ class Clone:
         grants = self.stack.read_grants.select_related("stack")
         found = [
             "module access" if self.stack.reach != Reach.PROJECT else "",
+            "who confirms runs" if self.stack.restricts_confirmation else "",
             _named("environments attached by hand", [one.environment.name for one in by_hand]),
             f"{schedules} schedule{'' if schedules == 1 else 's'}" if schedules else "",
             _named("dependencies on", [one.on.name for one in after]),

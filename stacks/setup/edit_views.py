@@ -32,6 +32,11 @@ from stacks.setup.matches import matches_of
 from stacks.sources.heads import follow_from_now
 from vcs_integrations.models import Integration, Repository
 
+AUTODEPLOY = (
+    "Autodeploy applies plans that nobody has confirmed, and an admin chose under Confirmation who "
+    "confirms runs of this stack:"
+)
+
 
 @require_http_methods(["GET", "HEAD", "POST"])
 @members_only
@@ -102,13 +107,16 @@ def _change_step(request: HttpRequest, slug: str, step: type[StackStepForm]) -> 
 
 
 def _store_step(request: HttpRequest, found: Stack, form: StackStepForm) -> bool:
-    """Store what a step says; on False it says why only an admin may have forks run."""
+    """Store what a step says; on False the form says why it can't be."""
     with transaction.atomic():
         # Until it is stored, no admin opens anything to proposed runs.
         held = get_object_or_404(Stack.objects.select_for_update(no_key=True), pk=found.pk)
         is_new = form.columns.get("runs_forks") and not held.runs_forks
         if is_new and not is_admin(request) and (refusal := why_only_admins_run_forks(held)):
             form.add_error("runs_forks", refusal)
+            return False
+        if form.columns.get("autodeploy") and held.restricts_confirmation:
+            form.add_error("autodeploy", f"{AUTODEPLOY} {held.confirmation_text}.")
             return False
         stored = Stack.objects.filter(pk=found.pk)
         stored.update(**form.columns)

@@ -13,6 +13,7 @@ from playwright.sync_api import Browser, Page, ViewportSize
 from pytest_django.live_server_helper import LiveServer
 
 from tests.browser import (  # noqa: F401 - they add states
+    approval_scenes,
     argument_scenes,
     check_scenes,
     hook_scenes,

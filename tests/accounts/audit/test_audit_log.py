@@ -114,6 +114,12 @@ DONE: list[tuple[Verb, str, str, Act]] = [
     (
         Verb.STACK_CHANGED,
         NETWORK,
+        "Confirmation: 2 approvals: members, approvers and admins",
+        lambda w, c, o: stack(c, "confirmation/", confirmers="member", approvals_needed="2"),
+    ),
+    (
+        Verb.STACK_CHANGED,
+        NETWORK,
         "Platform Team/infrastructure, branch main",
         lambda w, c, o: stack(
             c,
@@ -232,6 +238,7 @@ DONE: list[tuple[Verb, str, str, Act]] = [
         "Run 2 held the lock and was failed",
         lambda w, c, o: stack(c, "state/unlock/", lock_id="a-lock"),
     ),
+    (Verb.RUN_APPROVED, RUN, "Go", lambda w, c, o: approve(w, c)),
     (
         Verb.RUN_CONFIRMED,
         RUN,
@@ -469,6 +476,11 @@ def upload_state(world: World, client: Client) -> Any:
     path = "/stacks/network/state/upload/"
     client.post(path, {"state": SimpleUploadedFile("a", content)})
     return client.post(f"{path}confirm/", {"digest": digest(content)})
+
+
+def approve(world: World, client: Client) -> Any:
+    Stack.objects.update(approvals_needed=2)
+    return act(world, client, State.UNCONFIRMED, "confirm")
 
 
 def act(world: World, client: Client, state: State, action: str) -> Any:

@@ -109,6 +109,19 @@ def test_with_autodeploy_a_plan_is_applied_unconfirmed(
     assert not run.actions.exists()
 
 
+def test_approvals_that_an_admin_wants_meanwhile_count_instead_of_autodeploy(
+    stack: Stack, repository: Repository
+) -> None:
+    Stack.objects.update(autodeploy=True)
+    pushed(stack, repository, {"main.tf": HTTP_BACKEND + OUTPUT % "now"})
+    run = queue.claim_next("here")
+    assert run and run.stack.autodeploy
+    Stack.objects.update(autodeploy=False, approvals_needed=2)
+    job.execute(run, lambda: False)
+    run.refresh_from_db()
+    assert run.state == State.UNCONFIRMED
+
+
 def test_what_destroys_everything_in_a_backend_of_the_code_waits_for_a_person(
     stack: Stack, repository: Repository
 ) -> None:

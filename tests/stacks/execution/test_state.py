@@ -8,6 +8,7 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 
 from accounts.models import User
+from accounts.roles import Role
 from stacks.execution.output.logs import as_text
 from stacks.execution.tools.backends import FILE
 from stacks.lifecycle.actions import Action, NotPossible, act
@@ -16,7 +17,7 @@ from stacks.reports.texts import describe
 from stacks.rules.states import Kind, State
 from stacks.sources.heads import follow_from_now
 from tests.builders import make_stack
-from tests.conftest import signed_in
+from tests.conftest import make_person, signed_in
 from tests.emulator.model import Repository
 from tests.stacks.execution.conftest import THREE, log_of, pushed, work
 from tests.stacks.reports.sender import look, send_all
@@ -57,8 +58,8 @@ MOVED = "The state changed since this plan was made (no state, now version 1)."
 
 @pytest.fixture
 def person(kept: Stack) -> User:
-    """Somebody who confirms; roles are not asked for here."""
-    return User.objects.create_user("bob")
+    """Somebody who confirms."""
+    return make_person("bob", Role.MEMBER)
 
 
 def test_what_was_applied_is_there_for_the_next_run(

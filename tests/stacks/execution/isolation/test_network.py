@@ -14,7 +14,7 @@ from django.conf import settings as configured
 from django.core.management import CommandError, call_command
 from pytest_django import Settings
 
-from accounts.models import User
+from accounts.roles import Role
 from config import environment
 from stacks.execution.isolation import network
 from stacks.execution.isolation.sandbox import Limits, has_processes, sandbox
@@ -22,6 +22,7 @@ from stacks.execution.output.logs import as_text
 from stacks.lifecycle.actions import Action, act
 from stacks.models import Stack
 from stacks.rules.states import State
+from tests.conftest import make_person
 from tests.emulator.model import Repository
 from tests.processes import KEYS, wait_for
 from tests.processes import environment as environment_with
@@ -95,7 +96,7 @@ def test_a_run_whose_state_stackhook_keeps_works_isolated(
         run = pushed(kept, repository, {"main.tf": code})
         (planned,) = work()
         assert planned.state == State.UNCONFIRMED, as_text(log_of(run))
-        act(planned, Action.CONFIRM, User.objects.create_user("bob"), "")
+        act(planned, Action.CONFIRM, make_person("bob", Role.MEMBER), "")
         (applied,) = work()
     assert applied.state == State.FINISHED, as_text(log_of(run))
     assert kept.state_versions.get().resources == 4
