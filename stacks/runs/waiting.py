@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from django.utils import timezone
 
-from stacks.execution.queue import without_worker
+from stacks.execution.queue import WORKER_IS_LATE, without_worker
 from stacks.models import Run
 from stacks.rules.states import HOLDS_BACK, UNDER_WAY, Kind, State
 
@@ -60,7 +60,8 @@ def _why_not_claimed(run: Run) -> Waiting:
     busy = Run.objects.filter(lease_until__gte=timezone.now()).order_by("pk").first()
     if busy:
         return Waiting("keeps a run worker busy. It starts as soon as one is free.", busy)
-    if not without_worker().filter(pk=run.pk).exists():
+    is_new = run.moved_at > timezone.now() - WORKER_IS_LATE  # mostly; it needs no query
+    if is_new or not without_worker().filter(pk=run.pk).exists():
         return Waiting("The next free run worker starts it.")
     return Waiting(
         "No run worker has started it, and none is busy with a run: the run worker doesn't appear "

@@ -157,6 +157,7 @@ def test_a_run_that_waits_twice_is_told_of_once(stack: Stack, bob: User) -> None
     assert stored() == [(Event.WAITING, "bob")]
 
 
+@pytest.mark.on_postgresql
 def test_what_is_posted_next_is_found_without_reading_what_was_posted(stack: Stack) -> None:
     run, channels = make_run(stack), [make_channel(name=f"Ops {number}") for number in range(2000)]
     sent = {"run": run, "event": Event.FAILED, "state": MessageState.SENT, "due_at": None}
