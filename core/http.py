@@ -66,14 +66,16 @@ def version_of(*shown: object) -> str:
 def render_live(
     request: HtmxHttpRequest, page: str, part: str, version: str, context: Mapping[str, object]
 ) -> HttpResponse:
-    """Return a page, or to htmx its live part, both from templates.
+    """Return a page, or its live part to what htmx asks for, both from templates.
 
-    The answer is empty (204) as long as the page that polls shows that version of the part.
+    The answer is empty (204) as long as the page that polls shows that version of the part. A form
+    that htmx sends in place of the browser leads to a page.
     """
-    if request.htmx and request.GET.get("version") == version:
+    is_part = bool(request.htmx) and not request.htmx.boosted
+    if is_part and request.GET.get("version") == version:
         response = HttpResponse(status=204)
     else:
-        template = "live.html" if request.htmx else page
-        response = render(request, template, {**context, "part": part, "live_version": version})
+        shown = {**context, "part": part, "live_version": version, "is_part": is_part}
+        response = render(request, "live.html" if is_part else page, shown)
     patch_vary_headers(response, ["HX-Request"])  # one address, a page and a part of it
     return response

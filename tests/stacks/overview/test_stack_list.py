@@ -78,7 +78,7 @@ def test_a_row_says_where_the_code_of_its_stack_is_and_leads_to_it(
     page = text(member.get(STACKS))
     assert cells_of(page, "Big")[2] == "Web/tools envs/prod release"
     assert cells_of(page, "Data")[2] == "Web/tools main"
-    assert re.search(r'<a class="row-link" href="/stacks/big/"[^>]*><strong>Big</strong></a>', page)
+    assert 'class="row-link" href="/stacks/big/"><strong>Big</strong></a>' in page
     assert cells_of(page, "Big")[0] == "Big prod Europa"
 
 
