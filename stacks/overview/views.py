@@ -135,19 +135,18 @@ def _version(
 
 @require_safe
 def activity(request: HtmxHttpRequest, slug: str) -> HttpResponse:
-    """What was decided about a stack, and why."""
+    """What was decided about a stack, and why; the page polls it."""
     found = _stack(slug)
     form = ActivityFilter(request.GET)
     decisions = form.narrow(found.decisions.for_pages())
-    context = {
-        "stack": found,
-        "form": form,
-        "page": keyset_page(request, decisions, "pk", DECISIONS_ON_A_PAGE),
-    }
-    template = "decisions" if request.htmx else "activity"
-    response = render(request, f"stacks/overview/{template}.html", context)
-    patch_vary_headers(response, ["HX-Request"])  # one address, a page and a part of it
-    return response
+    page = keyset_page(request, decisions, "pk", DECISIONS_ON_A_PAGE)
+    return render_live(
+        request,
+        "stacks/overview/activity.html",
+        "stacks/overview/decisions.html",
+        version_of([one.pk for one in page.rows]),
+        {"stack": found, "form": form, "page": page},
+    )
 
 
 @require_http_methods(["GET", "HEAD", "POST"])

@@ -9,6 +9,7 @@ from django.views.decorators.http import require_http_methods
 
 from accounts.audit.records import Verb, record
 from accounts.roles import members_only
+from core.http import HtmxHttpRequest, render_live, version_of
 from stacks.models import Schedule, Stack
 from stacks.schedules.forms import ScheduleForm, shown_times
 from stacks.schedules.times import next_time, time_zones
@@ -19,8 +20,8 @@ def _stack(slug: str) -> Stack:
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
-def schedules(request: HttpRequest, slug: str) -> HttpResponse:
-    """A stack's schedules with their next times, and a form that adds one."""
+def schedules(request: HtmxHttpRequest, slug: str) -> HttpResponse:
+    """A stack's schedules, which the page polls, with their next times; and a form to add one."""
     stack = _stack(slug)
     form = ScheduleForm(request.POST if request.method == "POST" else None, stack=stack)
     if form.is_valid():
@@ -28,14 +29,24 @@ def schedules(request: HttpRequest, slug: str) -> HttpResponse:
             schedule = Schedule(stack=stack)
             _store(request, schedule, form, "was added")
         return redirect("stacks:schedules", stack.slug)
-    rows = stack.schedules.select_related("stack", "last_run__stack")
+    rows = list(stack.schedules.select_related("stack", "last_run__stack"))
     context = {
         "stack": stack,
         "form": form,
         "rows": [(schedule, shown_times(schedule)) for schedule in rows],
-        "time_zones": time_zones(),
+        "time_zones": time_zones,
     }
-    return render(request, "stacks/schedules/schedules.html", context)
+    shown = [
+        (one.pk, one.due_at, one.problem, one.last_run and (one.last_run.pk, one.last_run.state))
+        for one in rows
+    ]
+    return render_live(
+        request,
+        "stacks/schedules/schedules.html",
+        "stacks/schedules/schedule_table.html",
+        version_of(shown),
+        context,
+    )
 
 
 @require_http_methods(["GET", "HEAD", "POST"])

@@ -13,6 +13,7 @@ from accounts.audit.records import Verb, record
 from accounts.models import User
 from accounts.roles import admin_required
 from core.encryption import WrongKey
+from core.http import HtmxHttpRequest, render_live, version_of
 from core.keyset import keyset_page
 from stacks.environment.destinations import DestinationsForm, destinations_of, with_stack
 from stacks.models import Backend, Stack, StateLock, StateVersion
@@ -33,17 +34,25 @@ VERSIONS_ON_A_PAGE = 30
 
 
 @require_safe
-def state_versions(request: HttpRequest, slug: str) -> HttpResponse:
-    """What is stored of a stack's state, and who holds its lock."""
+def state_versions(request: HtmxHttpRequest, slug: str) -> HttpResponse:
+    """What is stored of a stack's state, and who holds its lock; the page polls both."""
     found = get_object_or_404(Stack.objects.with_repository(), slug=slug)
     versions = found.state_versions.select_related("run__stack")
+    page = keyset_page(request, versions, "number", VERSIONS_ON_A_PAGE)
+    lock = _lock_of(found)
     context = {
         "stack": found,
-        "page": keyset_page(request, versions, "number", VERSIONS_ON_A_PAGE),
-        "lock": _lock_of(found),
+        "page": page,
+        "lock": lock,
         "takes_upload": found.backend == Backend.STACKHOOK and not has_state(found),
     }
-    return render(request, "stacks/tfstate/state_versions.html", context)
+    return render_live(
+        request,
+        "stacks/tfstate/state_versions.html",
+        "stacks/tfstate/version_list.html",
+        version_of([one.pk for one in page.rows], lock and (lock.lock_id, lock.run.state)),
+        context,
+    )
 
 
 @require_safe

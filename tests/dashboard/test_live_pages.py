@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from modules.models import Check, CheckState, ModuleVersion, VersionState
 from notifications.models import Message, MessageState
-from stacks.models import Report, Run
+from stacks.models import Decision, Report, Run, Schedule, StateLock
 from stacks.models.report import What
 from stacks.rules.states import State
 from tests.addresses import World, make_world
@@ -72,6 +72,18 @@ def read_repositories(world: World) -> None:
     Repository.objects.in_use().update(reconciled_at=timezone.now())
 
 
+def lock_state(world: World) -> None:
+    StateLock.objects.update(lock_id="another")
+
+
+def run_schedule(world: World) -> None:
+    Schedule.objects.update(last_run=world.run)
+
+
+def decide(world: World) -> None:
+    Decision.objects.create(stack=world.stack, subject="Push 7", rule="tracked", sentence="It is.")
+
+
 Change = Callable[[World], None]
 
 
@@ -82,6 +94,9 @@ Change = Callable[[World], None]
         ("runs/", [move_run]),
         ("stacks/", [move_run]),
         ("stacks/<slug:slug>/", [move_run]),
+        ("stacks/<slug:slug>/activity/", [decide]),
+        ("stacks/<slug:slug>/state/versions/", [lock_state]),
+        ("stacks/<slug:slug>/schedules/", [run_schedule, move_run]),
         ("settings/vcs-providers/", [fail_to_connect, read_repositories, deliver, queue_report]),
         ("settings/vcs-providers/<int:pk>/", [fail_to_connect, read_repositories, replay]),
         ("settings/vcs-providers/<int:pk>/deliveries/", [deliver, replay]),
@@ -96,6 +111,7 @@ def test_a_page_asks_for_its_part_and_gets_it_once_something_changed(
     with time_machine.travel(timezone.now(), tick=False):  # ages change a part, too
         for change in changes:
             address = polled(admin, path)
+            assert address
             assert admin.get(address, headers=LIVE).status_code == 204
             change(everything)
             answer = admin.get(address, headers=LIVE)
@@ -182,3 +198,12 @@ def test_links_of_a_part_that_was_polled_name_no_version(admin: Client, everythi
     replayed = re.search(r'action="([^"]*)"', part)
     assert replayed
     assert replayed[1].endswith("replay/?event=git.push")
+
+
+@pytest.mark.parametrize("route", ["settings/vcs-providers/", "settings/vcs-providers/<int:pk>/"])
+def test_a_form_sent_by_htmx_leads_to_a_whole_page(
+    admin: Client, everything: World, route: str
+) -> None:
+    page = admin.get(everything.path(route), headers=LIVE | {"HX-Boosted": "true"}).content.decode()
+    assert "<html" in page
+    assert page.count(f'id="state-{everything.integration.pk}"') == 1

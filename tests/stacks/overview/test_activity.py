@@ -50,7 +50,7 @@ def test_each_decision_says_what_happened_the_rule_and_why(member: Client, stack
     page = text(response)
     assert "Push 2 to &lt;main&gt;" in page
     assert "Outside the project root</span> None of the 2 changed paths is under infra." in page
-    assert '<a href="/stacks/network/runs/3/">Run 3</a>' in page
+    assert 'href="/stacks/network/runs/3/">Run 3</a>' in page
     assert page.count("found by reconciliation") == 2
     assert "just now</time>" in page
 
