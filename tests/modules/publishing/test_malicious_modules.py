@@ -192,7 +192,7 @@ def test_a_test_without_end_is_ended(
 def test_what_is_printed_without_end_is_cut(module: Module, repository: Repository) -> None:
     """Terraform prints the line of each error."""
     code = "".join(
-        f'output "a{number}" {{\n  value = var.b # {"x" * 40_000}\n}}\n' for number in range(50)
+        f'output "a{number}" {{\n  value = var.b # {"x" * 40_000}\n}}\n' for number in range(30)
     )
     tagged(module, repository, {"main.tf": code})
     (check,) = work()
