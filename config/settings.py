@@ -7,7 +7,7 @@ import django_stubs_ext
 from csp.constants import NONE, SELF
 
 from config import environment
-from core.http import is_loopback
+from core.network.ip_addresses import is_loopback
 
 django_stubs_ext.monkeypatch()  # fields and forms may name their types in brackets
 BASE_DIR = environment.BASE_DIR

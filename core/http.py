@@ -1,12 +1,8 @@
-"""What views share: the request they get, and what those that act on POST do otherwise.
-
-And which host is this machine.
-"""
+"""What views share: the request they get, what acts on POST, and what polls."""
 
 from collections.abc import Callable, Mapping
 from functools import wraps
 from hashlib import sha256
-from ipaddress import ip_address
 from typing import Concatenate, ParamSpec, TypeVar
 from urllib.parse import urlsplit
 
@@ -27,14 +23,6 @@ class HtmxHttpRequest(HttpRequest):
     """A request as the middleware hands it to views: `htmx` is true where htmx sent it."""
 
     htmx: HtmxDetails
-
-
-def is_loopback(host: str) -> bool:
-    """Say whether a host is this machine as only its own programs reach it."""
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost" or host.endswith(".localhost")
 
 
 def post_or_redirect(page: Callable[P, Model | str]) -> Callable[[View[R, P]], View[R, P]]:

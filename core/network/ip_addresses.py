@@ -1,6 +1,6 @@
 """IP addresses: where they lead, and whether anybody on the internet reaches that."""
 
-from ipaddress import IPv4Address, IPv6Address, IPv6Network
+from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 
 Address = IPv4Address | IPv6Address
 # What follows is the IPv4 address that a gateway of the network translates to (RFC 6052).
@@ -14,6 +14,14 @@ def destination_of(address: Address) -> Address:
     if address in NAT64:
         return IPv4Address(address.packed[-4:])
     return address.ipv4_mapped or address.sixtofour or address
+
+
+def is_loopback(host: str) -> bool:
+    """Say whether a host is this machine as only its own programs reach it."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
 
 
 def is_public(address: Address) -> bool:

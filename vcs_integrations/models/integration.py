@@ -16,8 +16,8 @@ from django.utils.functional import cached_property
 
 from core.backoff import wait_after
 from core.encryption import WrongKey, decrypting
-from core.http import is_loopback
 from core.leases import Leased, LeasedQuerySet, Moment
+from core.network.ip_addresses import is_loopback
 from vcs_integrations.models.credentials import Credentials
 from vcs_integrations.models.delivery import Delivery
 from vcs_integrations.models.endpoint import Endpoint
