@@ -66,6 +66,22 @@ def test_a_long_log_leaves_the_page_light(member_page: Page, run: Run) -> None:
     assert log.evaluate("log => log.textContent.length") < 1_100_000
 
 
+def test_on_paper_the_log_is_whole_and_there_is_nothing_to_press(
+    member_page: Page, run: Run
+) -> None:
+    page = member_page
+    write_log(run, "one line\n" * 400)
+    page.goto(run.get_absolute_url())
+    log = page.get_by_role("region", name="Lines of the log")
+    cut = "log => log.scrollHeight - log.clientHeight"
+    assert log.evaluate(cut) > 1000
+    page.emulate_media(media="print")
+    assert log.evaluate(cut) == 0
+    expect(log.locator("#L400")).to_be_visible()
+    expect(page.get_by_role("navigation", name="Main")).to_be_hidden()
+    expect(page.get_by_role("button").filter(visible=True)).to_have_count(0)
+
+
 def test_long_lines_are_wrapped_unless_a_reader_switches_that_off(
     member_page: Page, run: Run
 ) -> None:
