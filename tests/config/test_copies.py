@@ -38,7 +38,7 @@ def test_an_export_may_not_be_kept(admin: Client) -> None:
 def test_the_answer_to_an_error_may_not_be_kept(
     admin: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("stacks.overview.views.render", None)
+    monkeypatch.setattr("core.http.render", None)
     admin.raise_request_exception = False
     response = admin.get("/stacks/")
     assert response.status_code == 500

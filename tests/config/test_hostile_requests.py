@@ -94,7 +94,7 @@ def test_a_cookie_with_nul_is_no_cookie(stranger: Client, db: None) -> None:
 
 
 def test_a_busy_database_is_said(admin: Client) -> None:
-    with patch("dashboard.views.render", side_effect=OperationalError("database is locked")):
+    with patch("core.http.render", side_effect=OperationalError("database is locked")):
         response = admin.get("/")
     assert response.status_code == 503
     assert "database is busy" in response.content.decode()

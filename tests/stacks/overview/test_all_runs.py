@@ -146,14 +146,12 @@ def test_every_run_is_on_one_page(member: Client, stack: Stack) -> None:
     while True:
         response = member.get(f"{RUNS}{query}")
         seen += listed(response)
-        older = re.search(
-            r'href="(\?kind=tracked&amp;before=\d+)" id="older-page">Older', text(response)
-        )
+        older = re.search(r'href="(\?kind=tracked&amp;before=\d+)">Older', text(response))
         if older is None:
             break
         query = older[1].replace("&amp;", "&")
     assert seen == [f"Network {number}" for number in range(count, 0, -1)]
-    assert f'href="{RUNS}?kind=tracked" id="newest-page">Newest</a>' in text(response)
+    assert f'href="{RUNS}?kind=tracked">Newest</a>' in text(response)
 
 
 def test_without_runs_it_says_what_starts_one(member: Client, stack: Stack) -> None:
@@ -349,7 +347,7 @@ def test_a_stacks_own_list_has_the_same_filters(member: Client, several: None) -
 def test_pages_of_a_stacks_runs_keep_the_filter(member: Client, stack: Stack) -> None:
     Run.objects.bulk_create(new_run(stack, number) for number in range(1, 40))
     page = text(member.get("/stacks/network/", {"kind": "tracked"}))
-    older = re.search(r'href="(\?kind=tracked&amp;before=\d+)" id="older-page">Older', page)
+    older = re.search(r'href="(\?kind=tracked&amp;before=\d+)">Older', page)
     assert older
     rest = member.get(f"/stacks/network/{older[1].replace('&amp;', '&')}")
     assert [run.number for run in rest.context["page"].rows] == list(range(9, 0, -1))

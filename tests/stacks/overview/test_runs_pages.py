@@ -184,12 +184,12 @@ def test_every_run_is_on_one_page_also_when_new_ones_come(member: Client, stack:
         response = member.get(f"{STACK}{query}")
         seen += runs(response)
         make_run(stack, count + 1 + len(seen))
-        older = re.search(r'href="(\?before=\d+)" id="older-page"', response.content.decode())
+        older = re.search(r'href="(\?before=\d+)">Older', response.content.decode())
         if older is None:
             break
         query = older[1]
     assert seen == list(range(count, 0, -1))
-    assert f'href="{STACK}" id="newest-page">Newest</a>' in response.content.decode()
+    assert f'href="{STACK}">Newest</a>' in response.content.decode()
 
 
 def test_a_full_page_that_is_the_last_has_no_older_one(member: Client, stack: Stack) -> None:
