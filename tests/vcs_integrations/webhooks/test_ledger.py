@@ -151,7 +151,7 @@ def test_a_delivery_shows_for_each_stack_what_was_decided_and_why(
     for part in (
         '<a href="/stacks/network/">Network</a>',
         "Tracked branch</span> Because of tracked.",
-        '<a href="/stacks/network/runs/1/">Run 1</a>',
+        'href="/stacks/network/runs/1/">Run 1</a>',
         '<a href="/stacks/cluster/">Cluster</a>',
         "Outside the project root</span> Because of outside_project_root.",
     ):
