@@ -3,11 +3,28 @@
 from django.contrib.auth.models import AbstractUser
 from django.db import models
 from django.db.models import Q
+from django.urls import reverse
 from django.utils import timezone
 
 
 class User(AbstractUser):
     """A person. A model of our own from the start, since it can't be replaced later."""
+
+
+class Team(models.Model):
+    """People who are given roles together; on its own it gives them nothing."""
+
+    name = models.CharField(max_length=100, unique=True)
+    people = models.ManyToManyField(User, blank=True, related_name="teams")
+
+    class Meta:
+        ordering = ("name",)
+
+    def __str__(self) -> str:
+        return self.name
+
+    def get_absolute_url(self) -> str:
+        return reverse("accounts:edit_team", args=[self.pk])
 
 
 class PersonalToken(models.Model):
@@ -86,6 +103,9 @@ class Verb(models.TextChoices):
     PERSON_ADDED = "person_added", "Added a person"
     PERSON_CHANGED = "person_changed", "Changed a person"
     PERSON_REMOVED = "person_removed", "Removed a person"
+    TEAM_CREATED = "team_created", "Created a team"
+    TEAM_CHANGED = "team_changed", "Changed a team"
+    TEAM_DELETED = "team_deleted", "Deleted a team"
     TOKEN_CREATED = "token_created", "Created a personal token"
     TOKEN_REVOKED = "token_revoked", "Revoked a personal token"
     CHANNEL_CREATED = "channel_created", "Created a notification channel"

@@ -1,5 +1,8 @@
 """The four roles, and the rule that every page needs one.
 
+A team may have a higher role than its people at some addresses: `stacks.apps` registers what says
+so, and `role_here` asks.
+
 A person's role is the group of that name; a superuser counts as admin. Django's
 SignInRequiredMiddleware asks strangers to sign in; RoleRequiredMiddleware turns away
 whoever is signed in without a role, and lets viewers read and change nothing. A view that is open
@@ -10,7 +13,7 @@ and one with which each person changes what is their own with `@about_oneself`.
 
 from collections.abc import Callable
 from functools import wraps
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from typing import Any, Concatenate, ParamSpec, TypeVar, cast
 from urllib.parse import urlsplit
 
 from django.contrib.auth.middleware import LoginRequiredMiddleware
@@ -20,7 +23,7 @@ from django.core.exceptions import PermissionDenied
 from django.db.models import Exists, OuterRef, QuerySet, TextChoices
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase, HttpResponseRedirect
-from django.urls import reverse
+from django.urls import ResolverMatch, reverse
 from django.utils.deprecation import MiddlewareMixin
 
 from accounts.models import User
@@ -79,9 +82,33 @@ def is_admin(request: HttpRequest) -> bool:
 
 
 def may_change(request: HttpRequest) -> bool:
-    """Say whether the person asking may what members may; viewers only read."""
-    role = role_of(request.user)
+    """Say whether the person asking may here what members may; viewers only read."""
+    role = role_here(request)
     return role is not None and role.includes(Role.MEMBER)
+
+
+RoleAt = Callable[[User, ResolverMatch], Role | None]
+_roles_of_teams: list[RoleAt] = []
+
+
+def register(one: RoleAt) -> None:
+    """Have `one` asked what the teams of a person are at an address; None for no role."""
+    _roles_of_teams[:] = [one]
+
+
+def role_here(request: HttpRequest) -> Role | None:
+    """Return what the person asking is at this address, asking the database at most once.
+
+    Only what viewers may depends on it: all other roles may what a team may.
+    """
+    role = role_of(request.user)
+    if role != Role.VIEWER or request.resolver_match is None:
+        return role
+    if not hasattr(request, "_role_here"):
+        [role_at] = _roles_of_teams
+        by_teams = role_at(cast(User, request.user), request.resolver_match)
+        request._role_here = by_teams or role  # type: ignore[attr-defined]
+    return request._role_here  # type: ignore[attr-defined,no-any-return]
 
 
 def admin_required(
@@ -154,7 +181,7 @@ class RoleRequiredMiddleware(MiddlewareMixin):
         open_to_strangers = not getattr(view, "login_required", True)
         if open_to_strangers or not getattr(view, "role_required", True):
             return
-        role = role_of(request.user)
+        role = role_here(request)
         if role is None:
             raise PermissionDenied(
                 "You are signed in, but you have no role yet. "
@@ -174,11 +201,13 @@ def _is_for_viewers(request: HttpRequest, view: Callable[..., HttpResponse]) -> 
 
 
 def role_of_user(request: HttpRequest) -> dict[str, bool]:
-    """Return for templates what the person asking may: read, change things, be an admin."""
+    """Return for templates what the person asking may: read, create things, change what is here."""
     if not hasattr(request, "user"):
-        return {"has_role": False, "may_change": False, "is_admin": False}
+        return {"has_role": False, "may_create": False, "may_change": False, "is_admin": False}
+    role = role_of(request.user)
     return {
-        "has_role": role_of(request.user) is not None,
+        "has_role": role is not None,
+        "may_create": role is not None and role.includes(Role.MEMBER),
         "may_change": may_change(request),
         "is_admin": is_admin(request),
     }

@@ -10,7 +10,7 @@ from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver
 from django.utils import timezone
 
-from accounts.models import PersonalToken, User
+from accounts.models import PersonalToken, Team, User
 from accounts.roles import Role
 from accounts.tokens.records import create_token
 from modules.models import Check, CheckState, Impact, ImpactPlan, ModuleVersion
@@ -45,7 +45,7 @@ from tests.builders import (
     make_version,
     store_integration,
 )
-from tests.conftest import make_person, over_https, signed_in
+from tests.conftest import make_person, make_team, over_https, signed_in
 from vcs_integrations.models import (
     Delivery,
     HookAction,
@@ -94,6 +94,7 @@ class World:
     module_version: ModuleVersion
     check: Check
     person: User
+    team: Team
     token: PersonalToken
     subscription: NotificationSubscription
     message: Message
@@ -112,6 +113,7 @@ class World:
             "channel_pk": self.message.channel_id,
             "message_pk": self.message.pk,
             "slug": self.stack.slug,
+            "team_pk": self.team.pk,
             "number": self.run.number,
             "signed": link_to(self.module_version).split("/")[-1].partition("?")[0],
             "change": 1,
@@ -203,6 +205,7 @@ def make_world(integration: Integration) -> World:
         module_version=make_version(module, "1.0.0"),
         check=make_check(module, "f" * 40, state=CheckState.FAILED),
         person=person,
+        team=make_team("Ops", person),
         token=create_token(person, "Laptop", None)[0],
         subscription=NotificationSubscription.objects.create(
             person=person, stack=stack, events=[Event.FAILED]

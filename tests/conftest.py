@@ -19,7 +19,7 @@ from pytest_django.live_server_helper import LiveServer
 
 from accounts.audit import refusals
 from accounts.forms import give_role
-from accounts.models import User
+from accounts.models import Team, User
 from accounts.roles import Role
 from tests.builders import make_integration, store_integration
 from tests.databases import copy_database, migrated_file
@@ -237,6 +237,12 @@ def make_person(username: str, role: Role | None) -> User:
         Group.objects.get_or_create(name=role)
         give_role(person, role)
     return person
+
+
+def make_team(name: str, *people: User) -> Team:
+    team = Team.objects.create(name=name)
+    team.people.set(people)
+    return team
 
 
 def over_https(**options: Any) -> Client:

@@ -12,9 +12,10 @@ from accounts.audit.records import entries
 from accounts.forms import give_role
 from accounts.models import User
 from accounts.roles import Role
+from stacks.models import TeamRole
 from tests.addresses import ROLES, World, clients, make_world, routes
-from tests.builders import make_integration
-from tests.conftest import signed_in
+from tests.builders import make_integration, make_stack
+from tests.conftest import make_team, signed_in
 from vcs_integrations.models import Integration
 
 PAGE = "page"
@@ -72,6 +73,10 @@ EXPECTED: dict[str, tuple[Row, Row]] = {
     "settings/people/<int:pk>/tokens/<int:token_pk>/revoke/": (ADMINS_DO, ADMINS_DO),
     "settings/people/add/": (ADMINS, ADMINS),
     "settings/people/my-address/": (ADMINS, ADMINS),
+    "settings/people/teams/": (ADMINS, NOBODY),
+    "settings/people/teams/new/": (ADMINS, ADMINS),
+    "settings/people/teams/<int:team_pk>/": (ADMINS, ADMINS),
+    "settings/people/teams/<int:team_pk>/delete/": (ADMINS, ADMINS_DO),
     "settings/audit-log/": (ADMINS, NOBODY),
     "settings/notifications/": (ADMINS, NOBODY),
     "settings/notifications/new/": (ADMINS, ADMINS),
@@ -218,6 +223,71 @@ def test_each_role_gets_what_it_may(world: World, route: str) -> None:
             role: outcome(send(asking[role], method, world.path(route))) for role in reversed(ROLES)
         }
         assert found == dict(zip(ROLES, row, strict=True)), method
+
+
+OPTIONS = {"stacks/new/branches/", "stacks/new/repositories/"}
+OF_STACK = "stacks/<slug:slug>/"
+
+
+@pytest.mark.parametrize("role", TeamRole.Role)
+def test_a_viewer_may_what_members_may_on_the_stacks_of_their_team_and_nothing_more_elsewhere(
+    world: World, vera: User, role: TeamRole.Role
+) -> None:
+    TeamRole.objects.create(stack=world.stack, team=make_team("Web", vera), role=role)
+    as_member, as_viewer = ROLES.index("member"), ROLES.index("viewer")
+    for route, rows in EXPECTED.items():
+        may = route.startswith(OF_STACK) or route in OPTIONS
+        for method, row in zip(("GET", "POST"), rows, strict=True):
+            found = outcome(send(signed_in(vera), method, world.path(route)))
+            assert found == row[as_member if may else as_viewer], (method, route)
+
+
+def test_a_team_has_no_role_on_another_stack(world: World, vera: User) -> None:
+    other = make_stack(world.stack.repository, "Other")
+    TeamRole.objects.create(stack=other, team=make_team("Web", vera), role="approver")
+    as_viewer = ROLES.index("viewer")
+    for route, rows in EXPECTED.items():
+        if route.startswith(OF_STACK):
+            for method, row in zip(("GET", "POST"), rows, strict=True):
+                found = outcome(send(signed_in(vera), method, world.path(route)))
+                assert found == row[as_viewer], (method, route)
+
+
+def test_who_has_no_role_sees_nothing_by_a_team(world: World, charlie: User) -> None:
+    TeamRole.objects.create(stack=world.stack, team=make_team("Web", charlie), role="approver")
+    no_role = ROLES.index("no role")
+    for route, rows in EXPECTED.items():
+        for method, row in zip(("GET", "POST"), rows, strict=True):
+            found = outcome(send(signed_in(charlie), method, world.path(route)))
+            assert found == row[no_role], (method, route)
+
+
+def test_a_role_by_a_team_ends_with_the_team_or_leaving_it(world: World, vera: User) -> None:
+    team = make_team("Web", vera)
+    edit = world.path(f"{OF_STACK}edit/")
+    viewer = signed_in(vera)
+    assert viewer.get(edit).status_code == 403
+    for ends in (lambda: team.people.clear(), lambda: team.delete()):
+        team.people.set([vera])
+        TeamRole.objects.get_or_create(stack=world.stack, team=team, role="member")
+        assert viewer.get(edit).status_code == 200
+        ends()
+        assert viewer.get(edit).status_code == 403
+
+
+def test_a_viewer_is_offered_on_the_stack_of_their_team_only_what_they_may(
+    world: World, vera: User
+) -> None:
+    TeamRole.objects.create(stack=world.stack, team=make_team("Web", vera), role="member")
+    viewer = signed_in(vera)
+    page = viewer.get(world.path(OF_STACK)).content.decode()
+    assert ">Trigger run</a>" in page and ">Clone</a>" not in page
+    for route, rows in EXPECTED.items():
+        if route.startswith(OF_STACK) and rows[0][ROLES.index("member")] == PAGE:
+            page = viewer.get(world.path(route)).getvalue().decode()
+            for link in {part.split('"')[0] for part in page.split('href="/')[1:]}:
+                if not link.startswith("static/"):
+                    assert viewer.get(f"/{link}").status_code == 200, (route, link)
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 
 from accounts.models import User
-from accounts.roles import Role, role_of
+from accounts.roles import Role
+from stacks.lifecycle.team_roles import role_on
 from stacks.models import Approval, Confirmers, Run, plan_digest_of
 from stacks.rules.states import State
 
@@ -44,7 +45,7 @@ def names_of(person: User) -> set[str]:
 
 def _refuses(run: Run, person: User) -> str:
     """Say why a person may not confirm a run, whatever they did so far; empty if they may."""
-    role = role_of(person)
+    role = role_on(person, run.stack)
     if role is None or not role.includes(Role(run.stack.confirmers)):
         who = Confirmers(run.stack.confirmers).label
         return f"Runs of this stack are confirmed by {who.lower()} only. Ask one of them."

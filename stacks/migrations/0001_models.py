@@ -14,6 +14,7 @@ class Migration(migrations.Migration):
     initial = True
 
     dependencies = [
+        ('accounts', '0001_models'),
         ('vcs_integrations', '0001_models'),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
@@ -490,6 +491,18 @@ class Migration(migrations.Migration):
             },
         ),
         migrations.CreateModel(
+            name='TeamRole',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('role', models.CharField(choices=[('member', 'Member'), ('approver', 'Approver')], max_length=20)),
+                ('stack', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='team_roles', to='stacks.stack')),
+                ('team', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='+', to='accounts.team')),
+            ],
+            options={
+                'ordering': ('team__name',),
+            },
+        ),
+        migrations.CreateModel(
             name='PlanChange',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
@@ -854,5 +867,13 @@ class Migration(migrations.Migration):
         migrations.AddConstraint(
             model_name='stategrant',
             constraint=models.CheckConstraint(condition=models.Q(('stack', models.F('reader')), _negated=True), name='state_grants_of_others'),
+        ),
+        migrations.AddConstraint(
+            model_name='teamrole',
+            constraint=models.UniqueConstraint(fields=('stack', 'team'), name='one_role_per_team'),
+        ),
+        migrations.AddConstraint(
+            model_name='teamrole',
+            constraint=models.CheckConstraint(condition=models.Q(('role__in', ['member', 'approver'])), name='team_role_words'),
         ),
     ]

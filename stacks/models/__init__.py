@@ -9,7 +9,7 @@ from stacks.models.pruning import oldest_kept, prune_runs
 from stacks.models.report import Report
 from stacks.models.run import PullRequest, Run, RunSource
 from stacks.models.schedule import Schedule
-from stacks.models.stack import Backend, Confirmers, Reach, Stack, Tool
+from stacks.models.stack import Backend, Confirmers, Reach, Stack, TeamRole, Tool
 from stacks.models.state import (
     RunCredential,
     StateContent,
@@ -63,6 +63,7 @@ __all__ = [
     "StateLock",
     "StateUpload",
     "StateVersion",
+    "TeamRole",
     "Tool",
     "Variable",
     "oldest_kept",

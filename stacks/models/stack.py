@@ -11,6 +11,7 @@ from django.urls import reverse
 from django.utils import timezone
 from django.utils.text import slugify
 
+from accounts.models import Team
 from stacks.models.report import ALL_STACKS, Report
 from stacks.rules.paths import in_repository, named_files
 from stacks.rules.states import ENDED, State
@@ -299,6 +300,11 @@ class Stack(models.Model):
         return f"{number}: {self.get_confirmers_display().lower()}{without}"
 
     @property
+    def teams_text(self) -> str:
+        """The teams that have a role on it, like “Ops: Approver, Web: Member”; one query."""
+        return ", ".join(map(str, self.team_roles.select_related("team")))
+
+    @property
     def files_read(self) -> list[str]:
         """Files of the repository that its runs read by name, wherever they are."""
         named = named_files(self.var_files, self.backend_config)
@@ -377,6 +383,36 @@ class Stack(models.Model):
             # What was reported as pending would stay pending for good.
             Report.objects.renew_about(self.runs.exclude(state__in=ENDED))
             return super().delete(*args, **kwargs)
+
+
+class TeamRole(models.Model):
+    """What the people of a team are on a stack at least, as an admin says."""
+
+    class Role(models.TextChoices):
+        MEMBER = "member", "Member"
+        APPROVER = "approver", "Approver"
+
+    stack = models.ForeignKey(
+        # The constraint below serves look-ups by stack, too.
+        Stack,
+        on_delete=models.CASCADE,
+        related_name="team_roles",
+        db_index=False,
+    )
+    team = models.ForeignKey(Team, on_delete=models.CASCADE, related_name="+")
+    role = models.CharField(max_length=20, choices=Role.choices)
+
+    class Meta:
+        ordering = ("team__name",)
+        constraints = (
+            models.UniqueConstraint(fields=["stack", "team"], name="one_role_per_team"),
+            models.CheckConstraint(
+                condition=Q(role__in=["member", "approver"]), name="team_role_words"
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.team}: {self.get_role_display()}"
 
 
 def unused_slug(name: str) -> str:

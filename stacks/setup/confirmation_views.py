@@ -1,4 +1,4 @@
-"""Confirmation: who confirms the runs of a stack, and how many people have to."""
+"""Confirmation: who confirms the runs of a stack, how many people have to, and teams' roles."""
 
 from typing import Any
 
@@ -11,9 +11,10 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_http_methods
 
 from accounts.audit.records import Verb, record
+from accounts.models import Team
 from accounts.roles import is_admin
 from stacks.environment.destinations import with_stack
-from stacks.models import Confirmers, Stack
+from stacks.models import Confirmers, Stack, TeamRole
 from stacks.models.stack import MOST_APPROVALS
 
 AUTODEPLOY = (
@@ -22,8 +23,31 @@ AUTODEPLOY = (
 )
 
 
+RULES = ("confirmers", "approvals_needed", "excludes_author")
+TEAMS = {"member_teams": TeamRole.Role.MEMBER, "approver_teams": TeamRole.Role.APPROVER}
+MOST_TEAMS = 100
+
+
+class TeamsField(forms.CharField):
+    """Names of teams, one a line. Cleaned: teams."""
+
+    widget = forms.Textarea(attrs={"rows": 2, "spellcheck": "false", "autocapitalize": "off"})
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(max_length=MOST_TEAMS * 101, required=False, **kwargs)
+
+    def clean(self, value: Any) -> Any:
+        lines = super().clean(value).splitlines()
+        names = list(dict.fromkeys(filter(None, map(str.strip, lines))))
+        found = Team.objects.in_bulk(names, field_name="name")
+        if unknown := [name for name in names if name not in found]:
+            named = ", ".join(f"“{name[:100]}”" for name in unknown[:5])
+            raise forms.ValidationError(f"There is no team {named}. Enter names, one a line.")
+        return [found[name] for name in names]
+
+
 class ConfirmationForm(forms.Form):
-    """Who confirms, how many of them, and whether the author of the code may be among them."""
+    """Who confirms, how many of them, whether the author may be among them, and teams' roles."""
 
     confirmers = forms.ChoiceField(label="Who confirms runs", choices=Confirmers.choices)
     approvals_needed = forms.TypedChoiceField(
@@ -42,8 +66,22 @@ class ConfirmationForm(forms.Form):
         "known who wrote or pushed the commit, nobody can confirm the run.",
     )
 
+    member_teams = TeamsField(
+        label="Teams of members",
+        help_text="Teams whose people may do on this stack what members may, one a line. Admins "
+        "create teams under People. What people may otherwise stays as it is.",
+    )
+    approver_teams = TeamsField(
+        label="Teams of approvers",
+        help_text="Teams whose people may do on this stack what approvers may, one a line.",
+    )
+
     def __init__(self, data: Any, stack: Stack, *, reader_is_admin: bool) -> None:
-        super().__init__(data, initial={name: getattr(stack, name) for name in self.base_fields})
+        initial = {name: getattr(stack, name) for name in RULES}
+        roles = list(stack.team_roles.select_related("team"))
+        for name, role in TEAMS.items():
+            initial[name] = "\n".join(one.team.name for one in roles if one.role == role)
+        super().__init__(data, initial=initial)
         self.stack = stack
         for field in self.fields.values():
             field.disabled = not reader_is_admin
@@ -52,9 +90,32 @@ class ConfirmationForm(forms.Form):
         data = self.cleaned_data
         if self.stack.autodeploy:
             unrestricted = Stack()
-            for name in [one for one in data if data[one] != getattr(unrestricted, one)]:
+            chosen = [name for name in RULES if name in data]
+            for name in [one for one in chosen if data[one] != getattr(unrestricted, one)]:
                 self.add_error(name, AUTODEPLOY)
+        both = {*data.get("member_teams", [])} & {*data.get("approver_teams", [])}
+        if both:
+            named = ", ".join(sorted(team.name for team in both))
+            self.add_error("approver_teams", f"{named}: choose one role for each team.")
         return data
+
+    def save(self) -> None:
+        """Store all of it in the stack, which the caller has locked."""
+        stored = Stack.objects.filter(pk=self.stack.pk)
+        stored.update(**{name: self.cleaned_data[name] for name in RULES})
+        self.stack.team_roles.all().delete()
+        TeamRole.objects.bulk_create(
+            TeamRole(stack=self.stack, team=team, role=role)
+            for name, role in TEAMS.items()
+            for team in self.cleaned_data[name]
+        )
+        self.stack.refresh_from_db(fields=RULES)
+
+    @property
+    def note(self) -> str:
+        """What was chosen, for the audit log."""
+        teams = self.stack.teams_text
+        return f"Confirmation: {self.stack.confirmation_text}{f'; {teams}' if teams else ''}"[:2000]
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -72,8 +133,7 @@ def change_confirmation(request: HttpRequest, stack: Stack) -> HttpResponse:
         form = ConfirmationForm(request.POST, held, reader_is_admin=True)
         if not form.is_valid():
             return render(request, "stacks/setup/confirmation.html", {"form": form, "stack": stack})
-        Stack.objects.filter(pk=held.pk).update(**form.cleaned_data)
-        held.refresh_from_db(fields=[*form.cleaned_data])
-        record(request, Verb.STACK_CHANGED, held, f"Confirmation: {held.confirmation_text}")
+        form.save()
+        record(request, Verb.STACK_CHANGED, held, form.note)
     messages.success(request, f"Confirmation of {stack.name} was changed")
     return redirect(stack)

@@ -1,16 +1,16 @@
-"""The pages on which people approve plans, and choose who does."""
+"""The pages on which people approve plans, and choose who does; and teams."""
 
 from datetime import timedelta
 
 from django.utils import timezone
 from playwright.sync_api import expect
 
-from accounts.models import User
+from accounts.models import Team, User
 from accounts.roles import Role
-from stacks.models import Approval, Run, RunAction, Stack
+from stacks.models import Approval, Run, RunAction, Stack, TeamRole
 from stacks.rules.states import State
 from tests.browser.scene import LONG_NAME, Scene, state
-from tests.conftest import make_person
+from tests.conftest import make_person, make_team
 
 RULES = {"confirmers": "approver", "approvals_needed": 3, "excludes_author": True}
 COUNTS = {"added": 2, "changed": 1, "destroyed": 0}
@@ -95,3 +95,61 @@ def _asked_to_approve(scene: Scene) -> None:
     scene.member(run.get_absolute_url())
     scene.page.get_by_role("link", name="Approve: ").click()
     expect(scene.page.get_by_role("heading", name="Approve this plan?")).to_be_visible()
+
+
+def _team(scene: Scene, name: str) -> Team:
+    return make_team(name, scene.fixture("bob", User), scene.fixture("vera", User))
+
+
+@state("teams")
+def _teams(scene: Scene) -> None:
+    _team(scene, "Ops")
+    make_team(LONG_NAME)
+    scene.admin("/settings/people/teams/")
+
+
+@state("teams, none yet")
+def _no_teams(scene: Scene) -> None:
+    scene.admin("/settings/people/teams/")
+
+
+@state("team, with errors")
+def _team_with_errors(scene: Scene) -> None:
+    _team(scene, "Ops")
+    scene.admin("/settings/people/teams/new/")
+    scene.page.get_by_label("Name").fill("Ops")
+    scene.page.get_by_label("People").fill(f"bob\n{LONG_NAME}")
+    scene.press("Create team")
+    expect(scene.page.get_by_text("There is nobody called")).to_be_visible()
+
+
+@state("delete team")
+def _delete_team(scene: Scene) -> None:
+    scene.admin(f"/settings/people/teams/{_team(scene, LONG_NAME).pk}/delete/")
+
+
+@state("confirmation, with teams and errors")
+def _confirmation_with_teams(scene: Scene) -> None:
+    stack = scene.stack()
+    TeamRole.objects.create(stack=stack, team=_team(scene, LONG_NAME), role="member")
+    scene.admin(f"{stack.get_absolute_url()}confirmation/")
+    scene.page.get_by_label("Teams of approvers").fill(LONG_NAME)
+    scene.press("Save")
+    expect(scene.page.get_by_text("choose one role for each team")).to_be_visible()
+
+
+@state("stack, for a viewer whose team are members")
+def _stack_of_a_team(scene: Scene) -> None:
+    stack = scene.busy_stack()
+    TeamRole.objects.create(stack=stack, team=_team(scene, "Ops"), role="member")
+    scene.viewer(stack.get_absolute_url())
+    expect(scene.page.get_by_role("link", name="Trigger run")).to_be_visible()
+
+
+@state("source, for a viewer whose team are members")
+def _source_of_a_team(scene: Scene) -> None:
+    stack = scene.stack()
+    TeamRole.objects.create(stack=stack, team=_team(scene, "Ops"), role="member")
+    scene.viewer(f"{stack.get_absolute_url()}source/")
+    scene.page.get_by_label("Repository").fill("infra")
+    expect(scene.page.get_by_role("listbox", name="Matches")).to_be_visible()

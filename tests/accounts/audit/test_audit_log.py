@@ -120,6 +120,14 @@ DONE: list[tuple[Verb, str, str, Act]] = [
     (
         Verb.STACK_CHANGED,
         NETWORK,
+        "Confirmation: 1 approval: members, approvers and admins; Ops: Approver",
+        lambda w, c, o: stack(
+            c, "confirmation/", confirmers="member", approvals_needed="1", approver_teams="Ops"
+        ),
+    ),
+    (
+        Verb.STACK_CHANGED,
+        NETWORK,
         "Platform Team/infrastructure, branch main",
         lambda w, c, o: stack(
             c,
@@ -362,6 +370,24 @@ DONE: list[tuple[Verb, str, str, Act]] = [
     ),
     (Verb.PERSON_REMOVED, DAVE, "", lambda w, c, o: c.post(f"{PEOPLE}{w.person.pk}/remove/")),
     (
+        Verb.TEAM_CREATED,
+        "Web",
+        "People: alice, dave",
+        lambda w, c, o: c.post(f"{PEOPLE}teams/new/", {"name": "Web", "people": "alice\ndave"}),
+    ),
+    (
+        Verb.TEAM_CHANGED,
+        "Operations",
+        "People: nobody",
+        lambda w, c, o: c.post(f"{PEOPLE}teams/{w.team.pk}/", {"name": "Operations"}),
+    ),
+    (
+        Verb.TEAM_DELETED,
+        "Ops",
+        "People: dave",
+        lambda w, c, o: c.post(f"{PEOPLE}teams/{w.team.pk}/delete/"),
+    ),
+    (
         Verb.TOKEN_CREATED,
         "alice",
         "Pipeline",
@@ -383,6 +409,7 @@ WITHOUT_PROVIDER = [
         and one[0].startswith(
             (
                 *("edited", "reconciled", "replayed", "stack_", "env", "run_", "pull_", "person_"),
+                "team_",
                 "shared_",
                 "schedules_",
                 "module_",

@@ -16,11 +16,11 @@ from accounts.models import User
 from accounts.roles import Role
 from stacks.lifecycle.actions import Action, NotPossible, act
 from stacks.lifecycle.triggering import head_of, trigger
-from stacks.models import Approval, PlanFile, Run, Stack
+from stacks.models import Approval, PlanFile, Run, Stack, TeamRole
 from stacks.rules.states import Kind, Origin, State
 from tests.addresses import World, make_world, routes
-from tests.builders import make_run
-from tests.conftest import make_person, signed_in
+from tests.builders import make_run, make_stack
+from tests.conftest import make_person, make_team, signed_in
 from tests.databases import Database
 from tests.emulator.model import Repository
 from tests.postgresql import PostgreSQL, needs_postgresql
@@ -96,6 +96,36 @@ def test_an_admin_confirms_what_approvers_may(admin: Client, stack: Stack, run: 
     wants(stack, confirmers="approver")
     confirm(admin)
     assert state_of(run) == State.CONFIRMED
+
+
+def test_an_approver_by_a_team_confirms_on_its_stack_alone(
+    member: Client, bob: User, vera: User, stack: Stack, run: Run
+) -> None:
+    wants(stack, confirmers="approver")
+    other = make_stack(stack.repository, "Other")
+    role = TeamRole.objects.create(stack=other, team=make_team("Ops", bob, vera), role="approver")
+    for client in (member, signed_in(vera)):
+        client.post(f"{PAGE}act/", {"action": "confirm", "plan": DIGEST})
+        assert state_of(run) == State.UNCONFIRMED
+    TeamRole.objects.filter(pk=role.pk).update(stack=stack)
+    for client in (member, signed_in(vera)):
+        assert button(client) == (APPLY, "")
+        confirm(client)
+        assert state_of(run) == State.CONFIRMED
+        Run.objects.update(state=State.UNCONFIRMED)
+    TeamRole.objects.update(role="member")
+    assert button(member)[1].startswith("Runs of this stack are confirmed by approvers")
+
+
+def test_an_approval_ends_with_the_role_that_a_team_had(
+    member: Client, admin: Client, bob: User, stack: Stack, run: Run
+) -> None:
+    wants(stack, confirmers="approver", approvals_needed=2)
+    role = TeamRole.objects.create(stack=stack, team=make_team("Ops", bob), role="approver")
+    confirm(member)
+    assert button(admin) == (APPLY, "")
+    role.delete()
+    assert button(admin) == (APPROVE, "")
 
 
 # Several people

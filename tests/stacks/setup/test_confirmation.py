@@ -8,8 +8,9 @@ from django.test import Client
 
 from accounts.audit.records import Verb, entries
 from stacks.environment.copying import copying_of
-from stacks.models import Stack
+from stacks.models import Stack, TeamRole
 from stacks.setup.cloning import Clone
+from tests.conftest import make_team
 from tests.stacks.conftest import CHECKED, errors
 from vcs_integrations.models import Integration
 
@@ -100,6 +101,49 @@ def test_nobody_switches_on_autodeploy_around_it(
     stack.refresh_from_db()
     assert not stack.autodeploy
     assert member.post(BEHAVIOR, CHECKED).status_code == 302
+
+
+def test_an_admin_gives_teams_a_role_and_takes_it_back(
+    admin: Client, member: Client, stack: Stack
+) -> None:
+    for name in ("Ops", "Web", "Data"):
+        make_team(name)
+    send(admin, member_teams="Web\n\n Data ", approver_teams="Ops")
+    assert stack.teams_text == "Data: Member, Ops: Approver, Web: Member"
+    assert f"Teams: {stack.teams_text}." in member.get("/stacks/network/").content.decode()
+    assert "Data\nWeb</textarea>" in admin.get(PAGE).content.decode()
+    send(admin, member_teams="Ops")
+    assert stack.teams_text == "Ops: Member"
+    send(admin)
+    assert stack.teams_text == ""
+
+
+@pytest.mark.parametrize(
+    ("typed", "field", "said"),
+    [
+        ({"member_teams": "Ops\nops"}, "member_teams", "There is no team “ops”."),
+        (
+            {"member_teams": "Ops", "approver_teams": "Ops"},
+            "approver_teams",
+            "Ops: choose one role for each team.",
+        ),
+    ],
+)
+def test_what_is_no_team_or_has_two_roles_is_refused(
+    admin: Client, stack: Stack, typed: dict[str, str], field: str, said: str
+) -> None:
+    make_team("Ops")
+    assert errors(send(admin, **typed), field).startswith(said)
+    assert stack.teams_text == ""
+
+
+def test_a_team_has_one_role_on_a_stack_and_none_of_an_admin(stack: Stack) -> None:
+    team = make_team("Ops")
+    with pytest.raises(IntegrityError), transaction.atomic():
+        TeamRole.objects.create(stack=stack, team=team, role="admin")
+    TeamRole.objects.create(stack=stack, team=team, role="member")
+    with pytest.raises(IntegrityError), transaction.atomic():
+        TeamRole.objects.create(stack=stack, team=team, role="approver")
 
 
 def test_a_clone_says_that_it_does_not_get_it(admin: Client, stack: Stack) -> None:
