@@ -76,9 +76,12 @@ def refuses_confirmation(run: Run) -> str:
 def _approve(run: Run, person: User) -> int:
     """Store that a person approves the plan of a run; return how many more have to.
 
-    Of two who approve at once, the second waits here and then counts the first.
+    Of two who approve at once, the second waits here and then counts the first. Raises
+    NotPossible, and IllegalMove if the run waits no longer.
     """
-    Run.objects.select_for_update(of=("self",)).get(pk=run.pk)
+    waiting = Run.objects.filter(pk=run.pk, state=State.UNCONFIRMED)
+    if not waiting.select_for_update(of=("self",)).exists():
+        raise IllegalMove(f"{run} does not wait any more.")
     run.stack.refresh_from_db(fields=["confirmers", "approvals_needed", "excludes_author"])
     approvals = counting_approvals(run)
     if reason := refuses_person(run, person, approvals):

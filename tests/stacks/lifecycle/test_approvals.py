@@ -232,6 +232,18 @@ def test_a_retry_needs_approvals_of_its_own(
     assert again.approvals.count() == 1
 
 
+def test_nobody_approves_what_somebody_else_has_just_ended(
+    alice: User, bob: User, stack: Stack, run: Run
+) -> None:
+    wants(stack, approvals_needed=2)
+    same = Run.objects.get(pk=run.pk)
+    act(run, Action.DISCARD, bob, "")
+    with pytest.raises(NotPossible, match="Run 1 is discarded"):
+        act(same, Action.CONFIRM, alice, "")
+    assert not run.approvals.exists()
+    assert [one.action for one in run.actions.all()] == ["discard"]
+
+
 def test_where_fewer_are_needed_by_now_who_approved_may_apply(
     member: Client, stack: Stack, run: Run
 ) -> None:
