@@ -38,8 +38,8 @@ def test_an_admin_creates_changes_and_deletes_a_team(
     ("form", "field", "said"),
     [
         ({"name": "Web"}, "name", "Another team has this name."),
-        ({"name": ""}, "name", "This field is required."),
-        ({"name": "x" * 101}, "name", "Ensure this value has at most 100 characters"),
+        ({"name": ""}, "name", "Fill this in."),
+        ({"name": "x" * 101}, "name", "This is too long: it has 101 characters"),
         ({"name": "Ops", "people": "bob\nmallory"}, "people", "There is nobody called “mallory”."),
     ],
 )
