@@ -45,25 +45,37 @@ def post_or_redirect(page: Callable[P, Model | str]) -> Callable[[View[R, P]], V
     return decorator
 
 
+def digest_of(*shown: object) -> str:
+    """Return a digest of what a live part shows, which tells versions of it apart."""
+    return sha256(repr(shown).encode()).hexdigest()[:16]
+
+
 def version_of(*shown: object) -> str:
-    """Return a digest of what a live part shows; it changes every minute, as the ages do."""
-    minute = timezone.now().replace(second=0, microsecond=0)
-    return sha256(repr((shown, minute)).encode()).hexdigest()[:16]
+    """Return such a digest that changes every minute, too, as ages do."""
+    return digest_of(shown, timezone.now().replace(second=0, microsecond=0))
 
 
 def render_live(
-    request: HtmxHttpRequest, page: str, part: str, version: str, context: Mapping[str, object]
+    request: HtmxHttpRequest,
+    page: str,
+    part: str,
+    version: str,
+    context: Mapping[str, object],
+    page_only: Callable[[], Mapping[str, object]] = dict,
 ) -> HttpResponse:
     """Return a page, or its live part to what htmx asks for, both from templates.
 
-    The answer is empty (204) as long as the page that polls shows that version of the part. A form
-    that htmx sends in place of the browser leads to a page.
+    `page_only` reads what else the page shows: no poll waits for that. The answer is empty (204) as
+    long as the page that polls shows that version of the part. A form that htmx sends in place of
+    the browser leads to a page.
     """
     is_part = bool(request.htmx) and not request.htmx.boosted
     if is_part and request.GET.get("version") == version:
         response = HttpResponse(status=204)
     else:
         shown = {**context, "part": part, "live_version": version, "is_part": is_part}
+        if not is_part:
+            shown |= page_only()
         response = render(request, "live.html" if is_part else page, shown)
     patch_vary_headers(response, ["HX-Request"])  # one address, a page and a part of it
     return response

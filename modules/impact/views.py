@@ -1,5 +1,7 @@
 """The stacks that use a module, and the impact of a pull request on them."""
 
+from functools import partial
+
 from django.contrib import messages
 from django.db import transaction
 from django.http import HttpRequest, HttpResponse
@@ -39,25 +41,24 @@ def stacks(request: HtmxHttpRequest, namespace: str, name: str, system: str) -> 
     The page polls the pull requests.
     """
     module = _module(namespace, name, system)
-    uses, newest = users_of(module), newest_version(module)
     recent = module.impacts.filter(is_superseded=False).select_related(
         "module", "pull_request__repository__integration"
     )
     impacts = [table_of(one) for one in recent[:IMPACTS_SHOWN]]
-    context = {
-        "module": module,
-        "uses": uses,
-        "behind": stacks_behind(module, uses, newest),
-        "newest": newest,
-        "impacts": impacts,
-    }
     return render_live(
         request,
         "modules/impact/stacks.html",
         "modules/impact/impacts.html",
         version_of([(one.impact.pk, one.summary) for one in impacts]),
-        context,
+        {"module": module, "impacts": impacts},
+        partial(_uses_of, module),
     )
+
+
+def _uses_of(module: Module) -> dict[str, object]:
+    """Return what the page shows of the stacks that use a module."""
+    uses, newest = users_of(module), newest_version(module)
+    return {"uses": uses, "behind": stacks_behind(module, uses, newest), "newest": newest}
 
 
 @require_safe

@@ -1,5 +1,7 @@
 """Modules: the list, the page of each with its documentation, its versions and its activity."""
 
+from functools import partial
+
 from django.core.paginator import Paginator
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, render
@@ -47,13 +49,24 @@ def module(request: HtmxHttpRequest, namespace: str, name: str, system: str) -> 
     """
     found = found_module(namespace, name, system)
     waiting = found.versions.filter(state=VersionState.WAITING).count()
+    return render_live(
+        request,
+        "modules/overview/module.html",
+        "modules/overview/being_checked.html",
+        version_of(waiting),
+        {"module": found, "waiting": waiting},
+        partial(_documentation_of, found),
+    )
+
+
+def _documentation_of(found: Module) -> dict[str, object]:
+    """Return what the page shows of the newest version, and who uses the module."""
     newest = newest_of([found]).get(found.pk)
     if newest:
         newest.refresh_from_db(fields=["readme", "documentation"])
         newest.module = found
     uses = users_of(found)
-    context = {
-        "module": found,
+    return {
         "version": newest,
         "usage": usage_of(found, constraint_from(newest) if newest else ""),
         "readme": render_readme(newest.readme) if newest else "",
@@ -61,15 +74,7 @@ def module(request: HtmxHttpRequest, namespace: str, name: str, system: str) -> 
         "uses": uses,
         "behind": {one.stack for one in stacks_behind(found, uses, newest_version(found))},
         "project_without_hooks": None if newest else Project.objects.unreported(found.repository),
-        "waiting": waiting,
     }
-    return render_live(
-        request,
-        "modules/overview/module.html",
-        "modules/overview/being_checked.html",
-        version_of(waiting),
-        context,
-    )
 
 
 @require_safe

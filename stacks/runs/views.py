@@ -1,6 +1,5 @@
 """The page of a run: its state, its plan, its log while it grows, and what can be done with it."""
 
-from hashlib import sha256
 from typing import Any, cast
 from urllib.parse import urlencode
 
@@ -15,7 +14,7 @@ from django.views.decorators.http import require_http_methods, require_safe
 from accounts.audit.records import Verb, record
 from accounts.models import User
 from accounts.roles import members_only
-from core.http import HtmxHttpRequest, post_or_redirect
+from core.http import HtmxHttpRequest, digest_of, post_or_redirect
 from stacks.arguments.arguments import arguments_used
 from stacks.lifecycle.actions import Action, NotPossible, act, refuses_confirmation
 from stacks.lifecycle.approvals import counting_approvals, missing_after
@@ -191,7 +190,7 @@ def _read_besides(run: Run) -> dict[str, Any]:
 def _version(context: dict[str, Any]) -> str:
     """Return a digest of the live part; ages alone don't change it, since people may be typing."""
     found: Run = context["run"]
-    shown = (
+    return digest_of(
         found.state,
         found.failure,
         found.warnings,
@@ -207,4 +206,3 @@ def _version(context: dict[str, Any]) -> str:
         [one.number for one in context["repeated_by"]],
         [one.pk for one in context["module_sources"]],
     )
-    return sha256(repr(shown).encode()).hexdigest()[:16]

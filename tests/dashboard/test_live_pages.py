@@ -7,7 +7,9 @@ from datetime import timedelta
 
 import pytest
 import time_machine
+from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from modules.models import Check, CheckState, ModuleVersion, VersionState
@@ -174,6 +176,20 @@ def test_a_delivery_turns_to_its_result_once_it_is_processed(
     assert "It was deleted" in part
     assert ">· processed " in part
     assert "hx-get" not in part
+
+
+@pytest.mark.parametrize("tab", ["", "stacks/"])
+def test_a_poll_reads_nothing_that_only_the_page_shows(
+    admin: Client, everything: World, tab: str
+) -> None:
+    """Which stacks use a module is no part that changes by itself."""
+    start_check(everything)
+    path = f"{everything.module_version.module.get_absolute_url()}{tab}"
+    address = polled(admin, path)
+    for asked, is_read in ((path, True), (address, False)):
+        with CaptureQueriesContext(connection) as queries:
+            admin.get(asked, headers={} if is_read else LIVE)
+        assert any("stacks_registrysource" in one["sql"] for one in queries) == is_read
 
 
 def test_older_pages_of_a_list_ask_only_while_something_waits(

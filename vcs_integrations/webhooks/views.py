@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable
+from functools import partial
 
 from django.contrib import messages
 from django.db import transaction
@@ -129,7 +130,8 @@ def delivery(request: HtmxHttpRequest, pk: int, delivery_pk: int) -> HttpRespons
         "vcs_integrations/webhooks/delivery.html",
         "vcs_integrations/webhooks/result.html",
         version_of(result_of(found)),
-        context if request.htmx else context | _request_of(found),
+        context,
+        partial(_request_of, found),
     )
 
 
