@@ -50,6 +50,10 @@ class Role(TextChoices):
         return order.index(self) <= order.index(other)
 
 
+RoleAt = Callable[[User, ResolverMatch], Role | None]
+_roles_of_teams: list[RoleAt] = []
+
+
 def with_role(people: QuerySet[User]) -> QuerySet[User]:
     """Have people come with their roles, so that `role_of` asks for none."""
     groups = Group.objects.filter(user=OuterRef("pk"))
@@ -85,10 +89,6 @@ def may_change(request: HttpRequest) -> bool:
     """Say whether the person asking may here what members may; viewers only read."""
     role = role_here(request)
     return role is not None and role.includes(Role.MEMBER)
-
-
-RoleAt = Callable[[User, ResolverMatch], Role | None]
-_roles_of_teams: list[RoleAt] = []
 
 
 def register(one: RoleAt) -> None:

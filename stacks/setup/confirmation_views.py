@@ -13,6 +13,7 @@ from django.views.decorators.http import require_http_methods
 from accounts.audit.records import Verb, record
 from accounts.models import Team
 from accounts.roles import is_admin
+from accounts.teams.forms import NamesField
 from stacks.environment.destinations import with_stack
 from stacks.models import Confirmers, Stack, TeamRole
 from stacks.models.stack import MOST_APPROVALS
@@ -21,29 +22,18 @@ AUTODEPLOY = (
     "This stack has autodeploy, which applies plans that nobody has confirmed. Switch that off "
     "under Define behavior first."
 )
-
-
 RULES = ("confirmers", "approvals_needed", "excludes_author")
 TEAMS = {"member_teams": TeamRole.Role.MEMBER, "approver_teams": TeamRole.Role.APPROVER}
 MOST_TEAMS = 100
 
 
-class TeamsField(forms.CharField):
+class TeamsField(NamesField):
     """Names of teams, one a line. Cleaned: teams."""
 
-    widget = forms.Textarea(attrs={"rows": 2, "spellcheck": "false", "autocapitalize": "off"})
-
     def __init__(self, **kwargs: Any) -> None:
-        super().__init__(max_length=MOST_TEAMS * 101, required=False, **kwargs)
-
-    def clean(self, value: Any) -> Any:
-        lines = super().clean(value).splitlines()
-        names = list(dict.fromkeys(filter(None, map(str.strip, lines))))
-        found = Team.objects.in_bulk(names, field_name="name")
-        if unknown := [name for name in names if name not in found]:
-            named = ", ".join(f"“{name[:100]}”" for name in unknown[:5])
-            raise forms.ValidationError(f"There is no team {named}. Enter names, one a line.")
-        return [found[name] for name in names]
+        unknown = "There is no team {}. Enter names, one a line."
+        super().__init__(Team, "name", unknown, longest=100, most=MOST_TEAMS, **kwargs)
+        self.widget.attrs["rows"] = 2
 
 
 class ConfirmationForm(forms.Form):
