@@ -57,8 +57,9 @@ def _why_not_claimed(run: Run) -> Waiting:
             return Waiting(f"{HOLDING[State(holder.state)]}, and has to end first.", holder)
         if before := _queued_before(run, tracked):
             return Waiting("is queued before it.", before)
-    busy = Run.objects.filter(lease_until__gte=timezone.now()).order_by("pk").first()
-    if busy:
+    # Since it was read, a worker may have claimed it: it is not busy with another one then.
+    leased = Run.objects.filter(lease_until__gte=timezone.now()).exclude(pk=run.pk)
+    if busy := leased.order_by("pk").first():
         return Waiting("keeps a run worker busy. It starts as soon as one is free.", busy)
     is_new = run.moved_at > timezone.now() - WORKER_IS_LATE  # mostly; it needs no query
     if is_new or not without_worker().filter(pk=run.pk).exists():
@@ -73,7 +74,8 @@ def _why_not_claimed(run: Run) -> Waiting:
 
 def _holder(run: Run, tracked: Sequence[Run]) -> Run | None:
     """Return the tracked run of the same stack that has to end before this one may start."""
-    return next((one for one in tracked if one.state in HOLDS_BACK[Kind(run.kind)]), None)
+    back = HOLDS_BACK[Kind(run.kind)]
+    return next((one for one in tracked if one.state in back and one != run), None)
 
 
 def _queued_before(run: Run, tracked: Sequence[Run]) -> Run | None:

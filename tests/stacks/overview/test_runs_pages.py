@@ -15,6 +15,7 @@ from stacks.models import Decision, PullRequest, Run, RunAction, RunSource, Stac
 from stacks.overview.all_runs import RUNS_ON_A_PAGE
 from stacks.overview.views import DECISIONS_ON_A_PAGE, PULL_REQUESTS_SHOWN
 from stacks.rules.states import Kind, State
+from stacks.runs.waiting import Waiting, why_waiting
 from tests.builders import make_run, make_stack, new_run, propose
 from vcs_integrations.models import Delivery, Integration
 
@@ -140,6 +141,16 @@ def test_a_queued_run_says_that_workers_are_busy_absent_or_that_it_is_detached(
     assert waits(member, 1) == "The next free run worker starts it."
     Integration.objects.update(unlinked_at=now)
     assert waits(member, 1) == "It waits until the stack is attached again."
+
+
+@pytest.mark.parametrize("kind", [Kind.TRACKED, Kind.PROPOSED])
+def test_a_run_that_is_claimed_while_its_page_is_made_waits_for_no_run_but_itself(
+    stack: Stack, kind: Kind
+) -> None:
+    read = make_run(stack, 1, kind=kind)
+    lease_until = timezone.now() + timedelta(minutes=1)
+    Run.objects.update(state=State.PLANNING, lease_until=lease_until)
+    assert why_waiting(read) == Waiting("The next free run worker starts it.")
 
 
 def test_a_run_whose_worker_is_silent_says_so(member: Client, stack: Stack) -> None:
