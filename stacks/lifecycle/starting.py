@@ -5,17 +5,20 @@ start runs of one repository at once; the database's constraints enforce it, too
 """
 
 from collections.abc import Collection, Iterable, Sequence
+from itertools import cycle
 
-from django.db.models import BigIntegerField, CharField, Exists, Max, OuterRef, Q
+from django.db.models import BigIntegerField, CharField, Max, Q, QuerySet
 
 from accounts.models import User
 from core.prepared import Given, Prepared
 from stacks.models import ProposedModule, PullRequest, Run, RunSource, Stack
 from stacks.models.run import Followed, RunQuerySet
-from stacks.rules.states import MOVES, Kind, Origin, State
+from stacks.rules.states import ENDED, Kind, Origin, State
 from vcs_integrations.providers.events import RemoteCommit
 
-MAY_BE_SUPERSEDED = [before for before, after in MOVES.items() if State.SUPERSEDED in after]
+ACTIVE = sorted(set(State) - ENDED)
+# Names of the runs that one prepared query asks about.
+ASKED_AT_ONCE = [f"run_{number}" for number in range(20)]
 
 
 class PushedRuns:
@@ -141,31 +144,50 @@ def supersede_unwanted(stack: Stack, source: RunSource) -> None:
     same = Q(pull_request=source.pull_request)
     if source.position is not None:
         same |= _pushed_to(source.branch)
-    _unwanted(stack, same).move_to(State.SUPERSEDED)
+    _end_unwanted(stack, _active(stack, same), State.SUPERSEDED)
 
 
 def cancel_proposed(stack: Stack, pull_request: PullRequest) -> None:
     """End what nothing wants any more of the runs of a pull request that ended."""
-    _unwanted(stack, Q(pull_request=pull_request)).move_to(State.CANCELED)
+    _end_unwanted(stack, _active(stack, Q(pull_request=pull_request)), State.CANCELED)
 
 
 def _supersede_pushed_to(stack: Stack, branches: Collection[str]) -> None:
     """End what nothing wants any more of the runs that pushes to these branches brought."""
-    known = {"stack": stack.pk, "repository": stack.repository_id, "tracked": stack.branch}
-    unwanted = [
-        key for branch in branches for (key,) in _unwanted_of_branch.rows(branch=branch, **known)
-    ]
+    known = {"stack": stack.pk, "repository": stack.repository_id}
+    active = [row for branch in branches for row in _active_of_branch.rows(branch=branch, **known)]
+    _end_unwanted(stack, active, State.SUPERSEDED)
+
+
+def _end_unwanted(stack: Stack, active: Iterable[tuple[int]], state: State) -> None:
+    """Move those of some runs, given by their keys, that no source wants to a state.
+
+    They are asked about by their keys, as a database that has not counted its rows lately would
+    otherwise compare all sources that the stack ever had with each other.
+    """
+    keys = {key for (key,) in active}
+    unwanted = keys - _wanted(stack, sorted(keys))
     if unwanted:
-        _runs(stack, Kind.PROPOSED).filter(pk__in=unwanted).order_by().move_to(State.SUPERSEDED)
+        _runs(stack, Kind.PROPOSED).filter(pk__in=unwanted).order_by().move_to(state)
 
 
-def _unwanted(stack: Followed, moved: Q) -> RunQuerySet:
-    """Return the proposed runs that had sources which moved or ended, if no source wants them."""
+def _wanted(stack: Stack, keys: Sequence[int]) -> set[int]:
+    """Return the keys of those of some runs that a source wants."""
+    known = {"stack": stack.pk, "repository": stack.repository_id, "tracked": stack.branch}
+    wanted: set[int] = set()
+    for start in range(0, len(keys), len(ASKED_AT_ONCE)):
+        some = cycle(keys[start : start + len(ASKED_AT_ONCE)])
+        asked = dict(zip(ASKED_AT_ONCE, some, strict=False))
+        wanted.update(key for (key,) in _wanting.rows(**asked, **known))
+    return wanted
+
+
+def _active(stack: Followed, moved: Q) -> "QuerySet[Run, tuple[int]]":
+    """Return the keys of proposed runs that had sources which moved, and have not ended."""
     had = RunSource.objects.of(stack).filter(moved)
-    wanting = RunSource.objects.wanting(stack).filter(run=OuterRef("pk"))
-    runs = _runs(stack, Kind.PROPOSED).filter(pk__in=had.values("run"))
+    runs = _runs(stack, Kind.PROPOSED).filter(pk__in=had.values("run"), state__in=ACTIVE)
     # In no order: else SQLite reads all runs of the stack.
-    return runs.exclude(Exists(wanting)).order_by()
+    return runs.order_by().values_list("pk")
 
 
 def _pushed_to(branch: object) -> Q:
@@ -181,11 +203,13 @@ class _AnyStack:
     branch = Given("tracked", CharField())
 
 
-_unwanted_of_branch = Prepared(
+_active_of_branch = Prepared(lambda: _active(_AnyStack(), _pushed_to(Given("branch", CharField()))))
+_wanting = Prepared(
     lambda: (
-        _unwanted(_AnyStack(), _pushed_to(Given("branch", CharField())))
-        .filter(state__in=MAY_BE_SUPERSEDED)
-        .values_list("pk")
+        RunSource.objects.wanting(_AnyStack())
+        .filter(run__pk__in=[Given(name, BigIntegerField()) for name in ASKED_AT_ONCE])
+        .order_by()
+        .values_list("run_id")
     )
 )
 _last_number = Prepared(
