@@ -11,9 +11,9 @@ class Migration(migrations.Migration):
     initial = True
 
     dependencies = [
+        ('accounts', '__first__'),
         ('stacks', '0001_models'),
         ('vcs_integrations', '0001_models'),
-        migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
     operations = [
@@ -37,6 +37,7 @@ class Migration(migrations.Migration):
                 ('namespace', models.CharField(max_length=64)),
                 ('name', models.CharField(max_length=64)),
                 ('system', models.CharField(help_text='the target system, like aws', max_length=64)),
+                ('repository', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='registry_modules', to='vcs_integrations.repository')),
                 ('branch', models.CharField(help_text="the tracked branch's short name", max_length=500)),
                 ('folder', models.CharField(blank=True, help_text='empty for the top', max_length=500)),
                 ('search_text', models.TextField(editable=False)),
@@ -47,10 +48,11 @@ class Migration(migrations.Migration):
                 ('followed_at', models.DateTimeField(default=django.utils.timezone.now)),
                 ('imported_at', models.DateTimeField(blank=True, help_text='when the tags that were there before were decided', null=True)),
                 ('pull_requests_read_at', models.DateTimeField(blank=True, help_text='when those that were open before were decided', null=True)),
-                ('repository', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='registry_modules', to='vcs_integrations.repository')),
             ],
             options={
                 'ordering': ('namespace', 'name', 'system'),
+                'indexes': [models.Index(fields=['due_at'], name='module_due')],
+                'constraints': [models.UniqueConstraint(fields=('namespace', 'name', 'system'), name='one_module_per_address'), models.CheckConstraint(condition=models.Q(('versions_from__in', ['tags', 'file'])), name='module_words')],
             },
         ),
         migrations.CreateModel(
@@ -61,15 +63,17 @@ class Migration(migrations.Migration):
                 ('lease_until', models.DateTimeField(blank=True, null=True)),
                 ('lease_token', models.CharField(blank=True, max_length=32)),
                 ('failures', models.PositiveIntegerField(default=0, help_text='since it last went well')),
+                ('module', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='impacts', to='modules.module')),
+                ('pull_request', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='impacts', to='stacks.pullrequest')),
                 ('revision', models.PositiveIntegerField()),
                 ('sha', models.CharField(help_text='the proposed code', max_length=64)),
                 ('is_superseded', models.BooleanField(default=False, help_text='it has a newer revision, or was closed')),
                 ('created_at', models.DateTimeField(default=django.utils.timezone.now)),
-                ('pull_request', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='impacts', to='stacks.pullrequest')),
-                ('module', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='impacts', to='modules.module')),
             ],
             options={
                 'ordering': ('-pk',),
+                'indexes': [models.Index(fields=['due_at'], name='impact_due')],
+                'constraints': [models.UniqueConstraint(fields=('module', 'pull_request', 'revision'), name='one_impact_per_revision')],
             },
         ),
         migrations.CreateModel(
@@ -80,6 +84,7 @@ class Migration(migrations.Migration):
                 ('lease_until', models.DateTimeField(blank=True, null=True)),
                 ('lease_token', models.CharField(blank=True, max_length=32)),
                 ('failures', models.PositiveIntegerField(default=0, help_text='since it last went well')),
+                ('module', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='checks', to='modules.module')),
                 ('sha', models.CharField(max_length=64)),
                 ('state', models.CharField(choices=[('queued', 'Queued'), ('running', 'Running'), ('passed', 'Passed'), ('failed', 'Failed')], default='queued', max_length=20)),
                 ('created_at', models.DateTimeField(default=django.utils.timezone.now)),
@@ -89,16 +94,18 @@ class Migration(migrations.Migration):
                 ('results', models.JSONField(blank=True, default=list)),
                 ('failure', models.CharField(blank=True, max_length=1000)),
                 ('log', models.TextField(blank=True, help_text='what its programs printed, cut')),
-                ('module', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='checks', to='modules.module')),
             ],
             options={
                 'ordering': ('-pk',),
+                'indexes': [models.Index(fields=['due_at'], name='check_due')],
+                'constraints': [models.UniqueConstraint(fields=('module', 'sha'), name='one_check_per_commit'), models.CheckConstraint(condition=models.Q(('state__in', ['queued', 'running', 'passed', 'failed'])), name='check_words')],
             },
         ),
         migrations.CreateModel(
             name='ModuleVersion',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('module', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='versions', to='modules.module')),
                 ('number', models.CharField(help_text='by Semantic Versioning, without a v', max_length=100)),
                 ('precedence', models.BinaryField(help_text='orders the versions of a module')),
                 ('tag', models.CharField(blank=True, help_text='without refs/tags/', max_length=500)),
@@ -111,6 +118,7 @@ class Migration(migrations.Migration):
                 ('created_at', models.DateTimeField(default=django.utils.timezone.now)),
                 ('state', models.CharField(choices=[('waiting', 'Being checked'), ('published', 'Published'), ('refused', 'Not published')], default='waiting', max_length=20)),
                 ('published_at', models.DateTimeField(blank=True, null=True)),
+                ('archive', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='versions', to='modules.archive')),
                 ('readme', models.TextField(blank=True, help_text='Markdown, as it is in the archive')),
                 ('documentation', models.JSONField(blank=True, default=dict, help_text='inputs, outputs, providers, submodules, by folder')),
                 ('downloads', models.PositiveIntegerField(default=0)),
@@ -119,47 +127,51 @@ class Migration(migrations.Migration):
                 ('yanked_because', models.CharField(blank=True, max_length=500)),
                 ('moved_to', models.CharField(blank=True, help_text='the commit that its tag is at since it was published', max_length=64)),
                 ('tag_gone_at', models.DateTimeField(blank=True, null=True)),
-                ('archive', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='versions', to='modules.archive')),
-                ('module', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='versions', to='modules.module')),
             ],
             options={
                 'ordering': ('-precedence',),
+                'indexes': [models.Index(models.F('module'), models.F('sha'), name='version_by_commit')],
+                'constraints': [models.UniqueConstraint(fields=('module', 'precedence'), name='one_version_per_number'), models.CheckConstraint(condition=models.Q(('state__in', ['waiting', 'published', 'refused'])), name='module_version_words'), models.CheckConstraint(condition=models.Q(models.Q(('state', 'published'), ('archive__isnull', False), ('published_at__isnull', False)), models.Q(models.Q(('state', 'published'), _negated=True), ('archive', None), ('published_at', None)), _connector='OR'), name='published_versions_have_archives')],
             },
         ),
         migrations.CreateModel(
             name='ModuleDecision',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('module', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='decisions', to='modules.module')),
+                ('delivery', models.ForeignKey(blank=True, help_text='empty where a reconciliation or an import found the tag', null=True, on_delete=django.db.models.deletion.CASCADE, related_name='module_decisions', to='vcs_integrations.delivery')),
                 ('subject', models.CharField(help_text='which tag or push', max_length=700)),
                 ('position', models.BigIntegerField(blank=True, help_text='of the push, if it is one', null=True)),
                 ('rule', models.CharField(max_length=40)),
                 ('sentence', models.CharField(max_length=500)),
-                ('decided_at', models.DateTimeField(default=django.utils.timezone.now)),
-                ('delivery', models.ForeignKey(blank=True, help_text='empty where a reconciliation or an import found the tag', null=True, on_delete=django.db.models.deletion.CASCADE, related_name='module_decisions', to='vcs_integrations.delivery')),
-                ('module', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='decisions', to='modules.module')),
                 ('version', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='decisions', to='modules.moduleversion')),
+                ('decided_at', models.DateTimeField(default=django.utils.timezone.now)),
             ],
             options={
                 'ordering': ('-pk',),
+                'indexes': [models.Index(fields=['module', '-id'], name='module_decision_list'), models.Index(fields=['module', 'subject'], name='module_decision_by_subject'), models.Index(fields=['decided_at'], name='module_decision_age')],
+                'constraints': [models.UniqueConstraint(condition=models.Q(('rule__in', ['other_target', 'ended', 'decided']), _negated=True), fields=('module', 'subject'), name='one_decision_per_subject')],
             },
         ),
         migrations.CreateModel(
             name='Download',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('at', models.DateTimeField(default=django.utils.timezone.now, help_text='the first time')),
-                ('person', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.CASCADE, related_name='module_downloads', to=settings.AUTH_USER_MODEL)),
-                ('stack', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.CASCADE, related_name='module_downloads', to='stacks.stack')),
                 ('version', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='downloaded', to='modules.moduleversion')),
+                ('stack', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.CASCADE, related_name='module_downloads', to='stacks.stack')),
+                ('person', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.CASCADE, related_name='module_downloads', to=settings.AUTH_USER_MODEL)),
+                ('at', models.DateTimeField(default=django.utils.timezone.now, help_text='the first time')),
             ],
             options={
                 'ordering': ('-pk',),
+                'constraints': [models.UniqueConstraint(fields=('version', 'stack'), name='one_download_per_stack'), models.UniqueConstraint(fields=('version', 'person'), name='one_download_per_person'), models.CheckConstraint(condition=models.Q(('stack', None), ('person', None), _connector='XOR'), name='download_by_stack_or_person')],
             },
         ),
         migrations.CreateModel(
             name='Tag',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('repository', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='version_tags', to='vcs_integrations.repository')),
                 ('name', models.CharField(help_text='without refs/tags/', max_length=500)),
                 ('position', models.BigIntegerField(help_text='the newest push that is known to be in it')),
                 ('sha', models.CharField(blank=True, help_text='what it names; empty: it is gone', max_length=64)),
@@ -168,19 +180,19 @@ class Migration(migrations.Migration):
                 ('author', models.CharField(blank=True, max_length=255)),
                 ('committed_at', models.DateTimeField(blank=True, null=True)),
                 ('text', models.TextField(blank=True, help_text='of an annotated tag')),
-                ('repository', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='version_tags', to='vcs_integrations.repository')),
             ],
             options={
                 'ordering': ('name',),
+                'constraints': [models.UniqueConstraint(fields=('repository', 'name'), name='one_tag_per_name')],
             },
         ),
         migrations.CreateModel(
             name='ArchiveChunk',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('archive', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='chunks', to='modules.archive')),
                 ('number', models.PositiveIntegerField()),
                 ('content', models.BinaryField()),
-                ('archive', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='chunks', to='modules.archive')),
             ],
             options={
                 'ordering': ('number',),
@@ -191,96 +203,16 @@ class Migration(migrations.Migration):
             name='ImpactPlan',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('impact', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='plans', to='modules.impact')),
+                ('stack', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='impact_plans', to='stacks.stack')),
                 ('place', models.PositiveIntegerField(help_text='in the order in which stacks are planned')),
                 ('is_wanted', models.BooleanField(default=True, help_text='not one of the rest, which a person may have planned')),
-                ('why_not', models.CharField(blank=True, help_text='why there is no run', max_length=500)),
-                ('impact', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='plans', to='modules.impact')),
                 ('run', models.OneToOneField(blank=True, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='impact_plan', to='stacks.run')),
-                ('stack', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='impact_plans', to='stacks.stack')),
+                ('why_not', models.CharField(blank=True, help_text='why there is no run', max_length=500)),
             ],
             options={
                 'ordering': ('place',),
                 'constraints': [models.UniqueConstraint(fields=('impact', 'stack'), name='one_impact_plan_per_stack')],
             },
-        ),
-        migrations.AddIndex(
-            model_name='module',
-            index=models.Index(fields=['due_at'], name='module_due'),
-        ),
-        migrations.AddConstraint(
-            model_name='module',
-            constraint=models.UniqueConstraint(fields=('namespace', 'name', 'system'), name='one_module_per_address'),
-        ),
-        migrations.AddConstraint(
-            model_name='module',
-            constraint=models.CheckConstraint(condition=models.Q(('versions_from__in', ['tags', 'file'])), name='module_words'),
-        ),
-        migrations.AddIndex(
-            model_name='impact',
-            index=models.Index(fields=['due_at'], name='impact_due'),
-        ),
-        migrations.AddConstraint(
-            model_name='impact',
-            constraint=models.UniqueConstraint(fields=('module', 'pull_request', 'revision'), name='one_impact_per_revision'),
-        ),
-        migrations.AddIndex(
-            model_name='check',
-            index=models.Index(fields=['due_at'], name='check_due'),
-        ),
-        migrations.AddConstraint(
-            model_name='check',
-            constraint=models.UniqueConstraint(fields=('module', 'sha'), name='one_check_per_commit'),
-        ),
-        migrations.AddConstraint(
-            model_name='check',
-            constraint=models.CheckConstraint(condition=models.Q(('state__in', ['queued', 'running', 'passed', 'failed'])), name='check_words'),
-        ),
-        migrations.AddIndex(
-            model_name='moduleversion',
-            index=models.Index(models.F('module'), models.F('sha'), name='version_by_commit'),
-        ),
-        migrations.AddConstraint(
-            model_name='moduleversion',
-            constraint=models.UniqueConstraint(fields=('module', 'precedence'), name='one_version_per_number'),
-        ),
-        migrations.AddConstraint(
-            model_name='moduleversion',
-            constraint=models.CheckConstraint(condition=models.Q(('state__in', ['waiting', 'published', 'refused'])), name='module_version_words'),
-        ),
-        migrations.AddConstraint(
-            model_name='moduleversion',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('state', 'published'), ('archive__isnull', False), ('published_at__isnull', False)), models.Q(models.Q(('state', 'published'), _negated=True), ('archive', None), ('published_at', None)), _connector='OR'), name='published_versions_have_archives'),
-        ),
-        migrations.AddIndex(
-            model_name='moduledecision',
-            index=models.Index(fields=['module', '-id'], name='module_decision_list'),
-        ),
-        migrations.AddIndex(
-            model_name='moduledecision',
-            index=models.Index(fields=['module', 'subject'], name='module_decision_by_subject'),
-        ),
-        migrations.AddIndex(
-            model_name='moduledecision',
-            index=models.Index(fields=['decided_at'], name='module_decision_age'),
-        ),
-        migrations.AddConstraint(
-            model_name='moduledecision',
-            constraint=models.UniqueConstraint(condition=models.Q(('rule__in', ['other_target', 'ended', 'decided']), _negated=True), fields=('module', 'subject'), name='one_decision_per_subject'),
-        ),
-        migrations.AddConstraint(
-            model_name='download',
-            constraint=models.UniqueConstraint(fields=('version', 'stack'), name='one_download_per_stack'),
-        ),
-        migrations.AddConstraint(
-            model_name='download',
-            constraint=models.UniqueConstraint(fields=('version', 'person'), name='one_download_per_person'),
-        ),
-        migrations.AddConstraint(
-            model_name='download',
-            constraint=models.CheckConstraint(condition=models.Q(('stack', None), ('person', None), _connector='XOR'), name='download_by_stack_or_person'),
-        ),
-        migrations.AddConstraint(
-            model_name='tag',
-            constraint=models.UniqueConstraint(fields=('repository', 'name'), name='one_tag_per_name'),
         ),
     ]

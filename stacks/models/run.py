@@ -544,7 +544,7 @@ class Run(Leased):
 class RunSourceQuerySet(models.QuerySet["RunSource"]):
     def of(self, stack: Followed) -> Self:
         """Those of a stack's runs of the repository that it follows."""
-        return self.filter(stack_id=stack.pk, run__repository=stack.repository_id)
+        return self.filter(stack_id=stack.pk, repository_id=stack.repository_id)
 
     def wanting(self, stack: Followed) -> Self:
         """Those that want their run now: newest pushes, and what open pull requests propose.
@@ -569,7 +569,7 @@ class RunSourceQuerySet(models.QuerySet["RunSource"]):
         """Store sources of runs, unless they are known, and have the runs reported on them."""
         sources = list(sources)
         for one in sources:
-            one.stack = one.run.stack
+            one.stack, one.repository_id = one.run.stack, one.run.repository_id
         self.bulk_create(sources, ignore_conflicts=True)
         for one in sources:
             if one.pull_request and one.revision:
@@ -595,6 +595,13 @@ class RunSource(models.Model):
         related_name="run_sources",
         db_index=False,
         help_text="the run's, for the index",
+    )
+    repository = models.ForeignKey(
+        Repository,
+        on_delete=models.PROTECT,
+        related_name="+",
+        db_index=False,
+        help_text="the run's, so that looking for sources reads no runs",
     )
     branch = models.CharField(max_length=500)
     position = models.BigIntegerField(null=True, blank=True)

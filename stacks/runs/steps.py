@@ -64,7 +64,7 @@ def successor_of(run: Run) -> Run | None:
     same = Q(pull_request__in=[one.pull_request_id for one in sources if one.pull_request_id])
     same |= Q(pull_request=None, branch__in=[one.branch for one in sources])
     later = RunSource.objects.filter(same, stack=run.stack_id, run__number__gt=run.number)
-    found = later.filter(run__repository=run.repository_id).order_by("run__number")
+    found = later.filter(repository=run.repository_id).order_by("run__number")
     first = found.select_related("run__stack").first()
     return first.run if first else None
 

@@ -30,6 +30,7 @@ class Migration(migrations.Migration):
                 ('organization_name', models.CharField(max_length=100)),
                 ('organization_key', models.CharField(help_text='the same for all addresses of one organization', max_length=400)),
                 ('external_id', models.CharField(blank=True, help_text="the organization's id, once it is known", max_length=100)),
+                ('duplicate_of', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='duplicates', to='vcs_integrations.integration')),
                 ('token_owner', models.CharField(blank=True, help_text="the token's owner, once known", max_length=255)),
                 ('token_expires_on', models.DateField(blank=True, null=True)),
                 ('created_at', models.DateTimeField(auto_now_add=True)),
@@ -46,10 +47,11 @@ class Migration(migrations.Migration):
                 ('hooks_read_at', models.DateTimeField(blank=True, null=True)),
                 ('hooks_problem', models.CharField(blank=True, max_length=500)),
                 ('counted_delivery', models.BigIntegerField(default=0)),
-                ('duplicate_of', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='duplicates', to='vcs_integrations.integration')),
             ],
             options={
                 'ordering': ('created_at',),
+                'indexes': [models.Index(condition=models.Q(('unlinked_at', None)), fields=['due_at'], name='integration_due')],
+                'constraints': [models.UniqueConstraint(condition=models.Q(('duplicate_of', None), ('unlinked_at', None)), fields=('provider_key', 'organization_key'), name='one_link_per_address'), models.UniqueConstraint(condition=models.Q(('duplicate_of', None), ('unlinked_at', None), models.Q(('external_id', ''), _negated=True)), fields=('provider_key', 'external_id'), name='one_link_per_organization')],
             },
         ),
         migrations.CreateModel(
@@ -78,6 +80,7 @@ class Migration(migrations.Migration):
                 ('lease_until', models.DateTimeField(blank=True, null=True)),
                 ('lease_token', models.CharField(blank=True, max_length=32)),
                 ('failures', models.PositiveIntegerField(default=0, help_text='since it last went well')),
+                ('integration', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='deliveries', to='vcs_integrations.integration')),
                 ('received_at', models.DateTimeField(default=django.utils.timezone.now)),
                 ('outcome', models.CharField(choices=[('stored', 'stored'), ('run', 'run'), ('version', 'version'), ('no_run', 'no_run'), ('test', 'test'), ('duplicate', 'duplicate'), ('unknown_event', 'unknown_event'), ('unreadable', 'unreadable'), ('refuted', 'refuted')], max_length=20)),
                 ('reason', models.CharField(blank=True, max_length=200)),
@@ -92,10 +95,11 @@ class Migration(migrations.Migration):
                 ('body', models.BinaryField()),
                 ('body_digest', models.CharField(blank=True, max_length=64)),
                 ('processed_at', models.DateTimeField(blank=True, null=True)),
-                ('integration', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='deliveries', to='vcs_integrations.integration')),
             ],
             options={
                 'verbose_name_plural': 'deliveries',
+                'indexes': [models.Index(fields=['integration', '-id'], name='delivery_list'), models.Index(fields=['received_at'], name='delivery_age'), models.Index(condition=models.Q(('due_at__isnull', False)), fields=['due_at'], name='delivery_due')],
+                'constraints': [models.UniqueConstraint(condition=models.Q(models.Q(('notification_id', ''), _negated=True), models.Q(('outcome__in', ['duplicate', 'refuted']), _negated=True)), fields=('integration', 'subscription_id', 'notification_id', 'body_digest'), name='one_delivery_per_notification'), models.CheckConstraint(condition=models.Q(('outcome__in', ['stored', 'run', 'version', 'no_run', 'test', 'duplicate', 'unknown_event', 'unreadable', 'refuted'])), name='delivery_outcome')],
             },
         ),
         migrations.CreateModel(
@@ -110,22 +114,25 @@ class Migration(migrations.Migration):
             name='HookAction',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('integration', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='hook_actions', to='vcs_integrations.integration')),
                 ('project_id', models.CharField(max_length=100)),
                 ('project_name', models.CharField(max_length=255)),
                 ('event_type', models.CharField(blank=True, max_length=100)),
                 ('kind', models.CharField(choices=[('created', 'Created'), ('recreated', 'Created again'), ('corrected', 'Corrected'), ('removed', 'Removed'), ('refused', 'Refused')], max_length=20)),
                 ('reason', models.CharField(max_length=500)),
                 ('at', models.DateTimeField(auto_now_add=True)),
-                ('integration', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='hook_actions', to='vcs_integrations.integration')),
             ],
             options={
                 'ordering': ('-pk',),
+                'indexes': [models.Index(fields=['integration', '-id'], name='hook_action_list')],
+                'constraints': [models.CheckConstraint(condition=models.Q(('kind__in', ['created', 'recreated', 'corrected', 'removed', 'refused'])), name='hook_action_kind')],
             },
         ),
         migrations.CreateModel(
             name='HookTest',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('integration', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='hook_tests', to='vcs_integrations.integration')),
                 ('external_id', models.CharField(help_text="the subscription's", max_length=100)),
                 ('event_type', models.CharField(max_length=100)),
                 ('project_name', models.CharField(max_length=255)),
@@ -139,28 +146,29 @@ class Migration(migrations.Migration):
                 ('status_code', models.PositiveIntegerField(blank=True, null=True)),
                 ('error', models.CharField(blank=True, max_length=500)),
                 ('sending_took', models.FloatField(blank=True, help_text='seconds', null=True)),
-                ('received_at', models.DateTimeField(blank=True, null=True)),
                 ('delivery', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.SET_NULL, to='vcs_integrations.delivery')),
-                ('integration', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='hook_tests', to='vcs_integrations.integration')),
+                ('received_at', models.DateTimeField(blank=True, null=True)),
             ],
             options={
                 'ordering': ('-pk',),
+                'constraints': [models.CheckConstraint(condition=models.Q(('verdict__in', ['waiting', 'works', 'slow', 'answer_changed', 'not_asked', 'not_sent', 'name_unknown', 'not_reachable', 'tls', 'password_missing', 'password_wrong', 'wrong_url', 'proxy', 'timed_out', 'history_unreadable'])), name='hook_test_verdict')],
             },
         ),
         migrations.CreateModel(
             name='Notice',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('integration', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='notices', to='vcs_integrations.integration')),
                 ('kind', models.CharField(max_length=40)),
                 ('key', models.CharField(blank=True, help_text='which one of its kind', max_length=200)),
                 ('subject', models.CharField(max_length=200)),
                 ('text', models.CharField(max_length=1000)),
                 ('at', models.DateTimeField(default=django.utils.timezone.now)),
                 ('withdrawn_at', models.DateTimeField(blank=True, help_text='when its cause was fixed', null=True)),
-                ('integration', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='notices', to='vcs_integrations.integration')),
             ],
             options={
                 'ordering': ('-at', '-pk'),
+                'constraints': [models.UniqueConstraint(condition=models.Q(('withdrawn_at', None)), fields=('integration', 'kind', 'key'), name='said_once'), models.CheckConstraint(condition=models.Q(('kind__in', ['token_ends', 'token_ended', 'refused', 'wrong_key', 'hooks_refused', 'hooks_unwell', 'project_silent', 'delivery_refuted', 'tag_moved'])), name='notice_kind')],
             },
         ),
         migrations.CreateModel(
@@ -170,17 +178,22 @@ class Migration(migrations.Migration):
                 ('lease_until', models.DateTimeField(blank=True, null=True)),
                 ('lease_token', models.CharField(blank=True, max_length=32)),
                 ('failures', models.PositiveIntegerField(default=0, help_text='since it last went well')),
+                ('notice', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='mails', to='vcs_integrations.notice')),
                 ('address', models.EmailField(max_length=254)),
                 ('state', models.CharField(choices=[('waiting', 'Waiting'), ('sending', 'Sending'), ('sent', 'Sent'), ('dropped', 'Dropped')], default='waiting', max_length=20)),
                 ('due_at', models.DateTimeField(blank=True, default=django.utils.timezone.now, null=True)),
                 ('problem', models.CharField(blank=True, max_length=200)),
-                ('notice', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='mails', to='vcs_integrations.notice')),
             ],
+            options={
+                'indexes': [models.Index(condition=models.Q(('state', 'waiting')), fields=['due_at'], name='notice_mail_due')],
+                'constraints': [models.UniqueConstraint(fields=('notice', 'address'), name='one_mail_per_address'), models.CheckConstraint(condition=models.Q(('state__in', ['waiting', 'sending', 'sent', 'dropped'])), name='notice_mail_state')],
+            },
         ),
         migrations.CreateModel(
             name='Project',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('integration', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='projects', to='vcs_integrations.integration')),
                 ('external_id', models.CharField(max_length=100)),
                 ('name', models.CharField(max_length=255)),
                 ('is_gone', models.BooleanField(default=False)),
@@ -192,10 +205,10 @@ class Migration(migrations.Migration):
                 ('repaired_at', models.DateTimeField(blank=True, null=True)),
                 ('delivered_at', models.DateTimeField(blank=True, null=True)),
                 ('silent_since', models.DateTimeField(blank=True, null=True)),
-                ('integration', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='projects', to='vcs_integrations.integration')),
             ],
             options={
                 'ordering': ('name',),
+                'constraints': [models.UniqueConstraint(fields=('integration', 'external_id'), name='one_project_per_id')],
             },
         ),
         migrations.CreateModel(
@@ -206,6 +219,7 @@ class Migration(migrations.Migration):
                 ('lease_until', models.DateTimeField(blank=True, null=True)),
                 ('lease_token', models.CharField(blank=True, max_length=32)),
                 ('failures', models.PositiveIntegerField(default=0, help_text='since it last went well')),
+                ('integration', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='repositories', to='vcs_integrations.integration')),
                 ('external_id', models.CharField(max_length=100)),
                 ('name', models.CharField(max_length=255)),
                 ('project_id', models.CharField(max_length=100)),
@@ -218,17 +232,19 @@ class Migration(migrations.Migration):
                 ('seen_pull_request', models.BigIntegerField(default=0)),
                 ('pushed_at', models.DateTimeField(blank=True, help_text='the newest push read', null=True)),
                 ('reconciled_at', models.DateTimeField(blank=True, null=True)),
-                ('integration', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='repositories', to='vcs_integrations.integration')),
             ],
             options={
                 'verbose_name_plural': 'repositories',
                 'ordering': ('search_text',),
+                'indexes': [models.Index(fields=['integration', 'search_text'], name='repository_list'), models.Index(fields=['integration', 'project_name'], name='repository_projects'), models.Index(condition=models.Q(('due_at__isnull', False)), fields=['due_at'], name='repository_due')],
+                'constraints': [models.UniqueConstraint(fields=('integration', 'external_id'), name='one_repository_per_id')],
             },
         ),
         migrations.CreateModel(
             name='Subscription',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('integration', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='subscriptions', to='vcs_integrations.integration')),
                 ('external_id', models.CharField(max_length=100)),
                 ('event_type', models.CharField(max_length=100)),
                 ('project_id', models.CharField(blank=True, help_text='empty: all projects', max_length=100)),
@@ -241,22 +257,22 @@ class Migration(migrations.Migration):
                 ('has_wrong_password', models.BooleanField(default=False, help_text='a test of it was refused for its password')),
                 ('is_of_before', models.BooleanField(default=False, help_text='as it was when the organization was unlinked')),
                 ('removed_at', models.DateTimeField(blank=True, null=True)),
-                ('integration', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='subscriptions', to='vcs_integrations.integration')),
             ],
             options={
                 'ordering': ('project_id', 'event_type', 'external_id'),
+                'constraints': [models.UniqueConstraint(fields=('integration', 'external_id'), name='one_subscription_per_id'), models.CheckConstraint(condition=models.Q(('state__in', ['ok', 'on_probation', 'disabled_by_user', 'disabled_by_system', 'owner_inactive', 'wrong_url', 'wrong_filters', 'reduced', 'wrong_version', 'wrong_password', 'unseen', 'unknown'])), name='subscription_state')],
             },
         ),
         migrations.CreateModel(
             name='WebhookSecret',
             fields=[
                 ('id', models.BigIntegerField(default=core.encrypted_fields.new_row_id, editable=False, primary_key=True, serialize=False)),
+                ('integration', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='webhook_secrets', to='vcs_integrations.integration')),
                 ('digest', models.CharField(editable=False, max_length=64)),
                 ('value', core.encrypted_fields.EncryptedTextField(null=True)),
                 ('valid_from', models.DateTimeField(default=django.utils.timezone.now)),
                 ('valid_until', models.DateTimeField(blank=True, null=True)),
                 ('seen_at', models.DateTimeField(blank=True, help_text='when a delivery last came with it, as far as counted', null=True)),
-                ('integration', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='webhook_secrets', to='vcs_integrations.integration')),
             ],
             options={
                 'verbose_name': 'webhook password',
@@ -276,97 +292,5 @@ class Migration(migrations.Migration):
                 'verbose_name_plural': 'hook watches',
                 'indexes': [models.Index(fields=['due_at'], name='hook_watch_due')],
             },
-        ),
-        migrations.AddIndex(
-            model_name='integration',
-            index=models.Index(condition=models.Q(('unlinked_at', None)), fields=['due_at'], name='integration_due'),
-        ),
-        migrations.AddConstraint(
-            model_name='integration',
-            constraint=models.UniqueConstraint(condition=models.Q(('duplicate_of', None), ('unlinked_at', None)), fields=('provider_key', 'organization_key'), name='one_link_per_address'),
-        ),
-        migrations.AddConstraint(
-            model_name='integration',
-            constraint=models.UniqueConstraint(condition=models.Q(('duplicate_of', None), ('unlinked_at', None), models.Q(('external_id', ''), _negated=True)), fields=('provider_key', 'external_id'), name='one_link_per_organization'),
-        ),
-        migrations.AddIndex(
-            model_name='delivery',
-            index=models.Index(fields=['integration', '-id'], name='delivery_list'),
-        ),
-        migrations.AddIndex(
-            model_name='delivery',
-            index=models.Index(fields=['received_at'], name='delivery_age'),
-        ),
-        migrations.AddIndex(
-            model_name='delivery',
-            index=models.Index(condition=models.Q(('due_at__isnull', False)), fields=['due_at'], name='delivery_due'),
-        ),
-        migrations.AddConstraint(
-            model_name='delivery',
-            constraint=models.UniqueConstraint(condition=models.Q(models.Q(('notification_id', ''), _negated=True), models.Q(('outcome__in', ['duplicate', 'refuted']), _negated=True)), fields=('integration', 'subscription_id', 'notification_id', 'body_digest'), name='one_delivery_per_notification'),
-        ),
-        migrations.AddConstraint(
-            model_name='delivery',
-            constraint=models.CheckConstraint(condition=models.Q(('outcome__in', ['stored', 'run', 'version', 'no_run', 'test', 'duplicate', 'unknown_event', 'unreadable', 'refuted'])), name='delivery_outcome'),
-        ),
-        migrations.AddIndex(
-            model_name='hookaction',
-            index=models.Index(fields=['integration', '-id'], name='hook_action_list'),
-        ),
-        migrations.AddConstraint(
-            model_name='hookaction',
-            constraint=models.CheckConstraint(condition=models.Q(('kind__in', ['created', 'recreated', 'corrected', 'removed', 'refused'])), name='hook_action_kind'),
-        ),
-        migrations.AddConstraint(
-            model_name='hooktest',
-            constraint=models.CheckConstraint(condition=models.Q(('verdict__in', ['waiting', 'works', 'slow', 'answer_changed', 'not_asked', 'not_sent', 'name_unknown', 'not_reachable', 'tls', 'password_missing', 'password_wrong', 'wrong_url', 'proxy', 'timed_out', 'history_unreadable'])), name='hook_test_verdict'),
-        ),
-        migrations.AddConstraint(
-            model_name='notice',
-            constraint=models.UniqueConstraint(condition=models.Q(('withdrawn_at', None)), fields=('integration', 'kind', 'key'), name='said_once'),
-        ),
-        migrations.AddConstraint(
-            model_name='notice',
-            constraint=models.CheckConstraint(condition=models.Q(('kind__in', ['token_ends', 'token_ended', 'refused', 'wrong_key', 'hooks_refused', 'hooks_unwell', 'project_silent', 'delivery_refuted', 'tag_moved'])), name='notice_kind'),
-        ),
-        migrations.AddIndex(
-            model_name='noticemail',
-            index=models.Index(condition=models.Q(('state', 'waiting')), fields=['due_at'], name='notice_mail_due'),
-        ),
-        migrations.AddConstraint(
-            model_name='noticemail',
-            constraint=models.UniqueConstraint(fields=('notice', 'address'), name='one_mail_per_address'),
-        ),
-        migrations.AddConstraint(
-            model_name='noticemail',
-            constraint=models.CheckConstraint(condition=models.Q(('state__in', ['waiting', 'sending', 'sent', 'dropped'])), name='notice_mail_state'),
-        ),
-        migrations.AddConstraint(
-            model_name='project',
-            constraint=models.UniqueConstraint(fields=('integration', 'external_id'), name='one_project_per_id'),
-        ),
-        migrations.AddIndex(
-            model_name='repository',
-            index=models.Index(fields=['integration', 'search_text'], name='repository_list'),
-        ),
-        migrations.AddIndex(
-            model_name='repository',
-            index=models.Index(fields=['integration', 'project_name'], name='repository_projects'),
-        ),
-        migrations.AddIndex(
-            model_name='repository',
-            index=models.Index(condition=models.Q(('due_at__isnull', False)), fields=['due_at'], name='repository_due'),
-        ),
-        migrations.AddConstraint(
-            model_name='repository',
-            constraint=models.UniqueConstraint(fields=('integration', 'external_id'), name='one_repository_per_id'),
-        ),
-        migrations.AddConstraint(
-            model_name='subscription',
-            constraint=models.UniqueConstraint(fields=('integration', 'external_id'), name='one_subscription_per_id'),
-        ),
-        migrations.AddConstraint(
-            model_name='subscription',
-            constraint=models.CheckConstraint(condition=models.Q(('state__in', ['ok', 'on_probation', 'disabled_by_user', 'disabled_by_system', 'owner_inactive', 'wrong_url', 'wrong_filters', 'reduced', 'wrong_version', 'wrong_password', 'unseen', 'unknown'])), name='subscription_state'),
         ),
     ]

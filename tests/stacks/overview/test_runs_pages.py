@@ -553,7 +553,14 @@ def grow(stack: Stack, linked: Integration, first: int, last: int) -> None:
     )
     made = Run.objects.bulk_create(new_run(stack, number, kind=Kind.PROPOSED) for number in numbers)
     RunSource.objects.bulk_create(
-        RunSource(run=run, stack=stack, branch="topic", pull_request=one, revision=1)
+        RunSource(
+            run=run,
+            stack=stack,
+            repository=stack.repository,
+            branch="topic",
+            pull_request=one,
+            revision=1,
+        )
         for run, one in zip(made, requests, strict=True)
     )
     run = stack.runs.get(number=5)
