@@ -63,6 +63,18 @@ def badge(tone: str, icon_name: str, text: str) -> SafeString:
     )
 
 
+@register.simple_tag
+def moment(value: datetime) -> SafeString:
+    """Return how long ago a moment was, with the moment itself for machines and on hover."""
+    local = timezone.localtime(value)
+    return format_html(
+        '<time datetime="{}" title="{} UTC">{}</time>',
+        local.isoformat(),
+        f"{local:%Y-%m-%d %H:%M:%S}",
+        age(value),
+    )
+
+
 @register.simple_tag(takes_context=True)
 def live(context: Context) -> SafeString:
     """Return the attributes of a part that polls its page, saying which version of it is shown."""
@@ -76,7 +88,6 @@ def live(context: Context) -> SafeString:
     )
 
 
-@register.filter
 def age(moment: datetime) -> str:
     """Return how long ago a moment was, or how far it is, like “3 d ago” or “in 5 min”."""
     passed = timezone.now() - moment

@@ -124,6 +124,21 @@ class PullRequest(models.Model):
         return self.trial_merge == TrialMerge.CONFLICTS
 
 
+# What a row of a list shows of a run, of its stack and of its repository.
+IN_ROWS = (
+    *("stack", "number", "kind", "state", "operation", "origin", "created_at", "moved_at"),
+    *("repository", "branch", "position", "sha", "message", "author"),
+    *("repeats", "triggered_by_name", "apply_started_at"),
+    *("added", "changed", "destroyed", "changed_outputs", "imported", "moved", "forgotten"),
+    "drifted",
+)
+IN_ROWS_OF_STACKS = (
+    *("stack__name", "stack__slug", "stack__branch"),
+    *("repository__name", "repository__project_name"),
+    *("repository__integration__provider_key", "repository__integration__organization_url"),
+)
+
+
 class RunQuerySet(LeasedQuerySet["Run"]):
     def for_pages(self) -> Self:
         """With all that a page shows of a run."""
@@ -131,6 +146,14 @@ class RunQuerySet(LeasedQuerySet["Run"]):
         return self.select_related("stack", "repository__integration").prefetch_related(
             Prefetch("sources", sources)
         )
+
+    def for_rows(self) -> Self:
+        """With what lists of runs show, and no more: runs have many columns."""
+        return self.for_pages().only(*IN_ROWS, *IN_ROWS_OF_STACKS)
+
+    def for_rows_of_stacks(self) -> Self:
+        """With what lists of stacks show of their runs."""
+        return self.only(*IN_ROWS)
 
     def store(self, runs: Sequence["Run"]) -> None:
         """Store new runs of one stack and repository, and have them reported."""

@@ -20,7 +20,7 @@ from stacks.models.run import RunQuerySet
 from stacks.rules.states import ENDED, State
 
 RUNS_ON_A_PAGE = 30
-WAITING_SHOWN = 20
+WAITING_SHOWN = 15
 MOST_WAITING = 500
 # What a filter calls active: what is queued, or being planned or applied.
 ANY_ACTIVE = "active"
@@ -100,7 +100,7 @@ def all_runs(request: HttpRequest, wanted: Wanted) -> AllRuns:
     if before is not None:
         lookups["pk__lt"] = before
     listed = _newest(lookups, wanted.person, RUNS_ON_A_PAGE + 1, without_waiting=not wanted.state)
-    runs = Run.objects.for_pages().in_bulk({*waiting, *listed})
+    runs = Run.objects.for_rows().in_bulk({*waiting, *listed})
     return AllRuns(
         waiting=_in_order(waiting[:WAITING_SHOWN], runs),
         has_more_waiting=len(waiting) > WAITING_SHOWN,
@@ -113,7 +113,7 @@ def runs_of_stack(request: HttpRequest, wanted: Wanted) -> KeysetPage[Run]:
     lookups, before = wanted.lookups, before_in(request)
     if before is not None:
         lookups["pk__lt"] = before
-    runs = _of_person(Run.objects.for_pages().filter(**lookups), wanted.person).order_by("-pk")
+    runs = _of_person(Run.objects.for_rows().filter(**lookups), wanted.person).order_by("-pk")
     return page_of(request, list(runs[: RUNS_ON_A_PAGE + 1]), "pk", RUNS_ON_A_PAGE)
 
 

@@ -6,6 +6,8 @@ from django import forms
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db.models import Q, QuerySet, Value
 from django.db.models.functions import Lower
+from django.utils.html import format_html_join
+from django.utils.safestring import SafeString
 
 from stacks.models import Decision, Stack
 from stacks.overview.all_runs import ANY_ACTIVE, Wanted
@@ -128,6 +130,7 @@ class RunFilter(StackRunFilter):
         return found
 
 
-def stacks_to_suggest() -> list[str]:
-    """Return the names that the field for a stack offers."""
-    return list(Stack.objects.values_list("name", flat=True)[:STACKS_SUGGESTED])
+def stacks_to_suggest() -> SafeString:
+    """Return the options that the field for a stack offers; a template's loop takes far longer."""
+    names = Stack.objects.values_list("name")[:STACKS_SUGGESTED]
+    return format_html_join("", '<option value="{}"></option>', names)

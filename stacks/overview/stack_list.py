@@ -9,16 +9,17 @@ from typing import Any
 
 from django.core.paginator import Page, Paginator
 from django.db.models import Case, F, OuterRef, QuerySet, Subquery, When
-from django.db.models.functions import Lower
+from django.db.models.functions import Coalesce, Lower
 from django.http import QueryDict
 
 from core.http import version_of
 from stacks.models import Run, Stack
+from stacks.models.run import RunQuerySet
 from stacks.models.stack import StackQuerySet
 from stacks.rules.states import ENDED, Kind, State
 from vcs_integrations.models import search_key
 
-STACKS_ON_A_PAGE = 50
+STACKS_ON_A_PAGE = 40
 LABELS_OFFERED = 20
 SORTS = {"": "Name", "run": "Last run", "state": "State"}
 SHOWS = {
@@ -29,6 +30,11 @@ SHOWS = {
     "gone": "Branch gone",
     "detached": "Detached",
 }
+# What a row shows of a stack, which has many columns.
+IN_ROWS = (
+    *("name", "slug", "labels", "branch", "project_root", "branch_gone_at", "drift_run"),
+    *("repository__name", "repository__project_name", "repository__integration__unlinked_at"),
+)
 # What wants somebody comes first: to confirm, to fix, to watch.
 FIRST_STATES = [
     State.UNCONFIRMED,
@@ -134,7 +140,8 @@ def stack_list_of(query: QueryDict) -> StackList:
     if show not in SHOWS:
         show = ""
     labels = Labels.read()
-    stacks = _sorted(_shown(Stack.objects.with_repository().matching(text), show), sort)
+    found = Stack.objects.with_repository().only(*IN_ROWS).matching(text)
+    stacks = _sorted(_shown(found, show), sort)
     if chosen:
         stacks = stacks.filter(pk__in=labels.with_all([search_key(one) for one in chosen]))
     page = Paginator(stacks, STACKS_ON_A_PAGE).get_page(query.get("page"))
@@ -161,7 +168,7 @@ def _cleaned(text: str) -> str:
 def _shown(stacks: StackQuerySet, show: str) -> StackQuerySet:
     """Return those of some stacks that are in a condition, one of `SHOWS`."""
     if show == "waiting":
-        return stacks.filter(pk__in=Run.objects.filter(state=State.UNCONFIRMED).values("stack"))
+        return stacks.filter(pk__in=_waiting_runs().values("stack"))
     if show == "failed":
         return stacks.filter(pk__in=failed_stacks().values("pk"))
     if show == "drift":
@@ -174,40 +181,37 @@ def _shown(stacks: StackQuerySet, show: str) -> StackQuerySet:
 
 
 def _sorted(stacks: QuerySet[Stack], sort: str) -> QuerySet[Stack]:
-    """Return stacks with the keys of their newest tracked run and of one that waits, in order.
+    """Return stacks with the keys of their newest tracked runs, in order.
 
     What a pull request proposes says nothing about the state of a stack.
     """
     tracked = Run.objects.filter(stack=OuterRef("pk"), kind=Kind.TRACKED).order_by("-number")
-    waiting = Run.objects.filter(
-        stack=OuterRef("pk"), kind=Kind.TRACKED, state=State.UNCONFIRMED
-    ).order_by()
-    stacks = stacks.annotate(
-        last_run=Subquery(tracked.values("pk")[:1]), waiting_run=Subquery(waiting.values("pk")[:1])
-    )
-    newest_first = F("last_run").desc(nulls_last=True)
+    stacks = stacks.annotate(last_run=Subquery(tracked.values("pk")[:1]))
     if sort == "run":
-        return stacks.order_by(newest_first, Lower("name"))
+        return stacks.order_by(F("last_run").desc(nulls_last=True), Lower("name"))
     if sort == "state":
-        places = [When(last_state=state, then=at) for at, state in enumerate(FIRST_STATES, start=1)]
-        place = Case(
-            When(waiting_run__isnull=False, then=0),
-            *places,
-            When(last_run__isnull=True, then=len(State) + 1),
-            default=len(State),
-        )
-        stacks = stacks.alias(last_state=Subquery(tracked.values("state")[:1]))
+        places = [When(state=state, then=at) for at, state in enumerate(FIRST_STATES, start=1)]
+        of_last = tracked.annotate(place=Case(*places, default=len(State))).values("place")[:1]
+        waits = When(pk__in=_waiting_runs().values("stack"), then=0)
+        place = Case(waits, default=Coalesce(Subquery(of_last), len(State) + 1))
         return stacks.order_by(place, Lower("name"))
     return stacks
 
 
+def _waiting_runs() -> RunQuerySet:
+    """Return the runs that wait for confirmation: tracked ones, at most one of each stack."""
+    return Run.objects.filter(state=State.UNCONFIRMED)
+
+
 def _add_runs(page: Page[Stack]) -> None:
-    """Replace, in the stacks of a page, the keys of runs by the runs."""
+    """Replace, in the stacks of a page, the keys of runs by the runs, and add those that wait."""
     rows: list[Any] = list(page.object_list)
-    keys = {pk for row in rows for pk in (row.last_run, row.waiting_run, row.drift_run_id) if pk}
-    runs = Run.objects.in_bulk(keys)
+    keys = {pk for row in rows for pk in (row.last_run, row.drift_run_id) if pk}
+    runs = Run.objects.for_rows_of_stacks().in_bulk(keys)
+    waits = _waiting_runs().for_rows_of_stacks().filter(stack__in=rows)
+    waiting = {run.stack_id: run for run in waits}
     for row in rows:
-        row.last_run, row.waiting_run = runs.get(row.last_run), runs.get(row.waiting_run)
+        row.last_run, row.waiting_run = runs.get(row.last_run), waiting.get(row.pk)
         row.drift_run = runs.get(row.drift_run_id)
         for run in filter(None, (row.last_run, row.waiting_run, row.drift_run)):
             run.stack = row  # its address names it

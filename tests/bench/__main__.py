@@ -276,17 +276,17 @@ def measure_registry(folder: Path) -> None:
 
 
 def measure_pages(folder: Path) -> None:
-    """Time the pages across stacks with few and with many, in databases of their own."""
-    medians = []
-    for stacks, runs in ((10, 10), (500, 100_000)):
+    """Time the pages across stacks with ten rows and with many, in databases of their own."""
+    times = {}
+    for stacks, runs in ((10, 10), (50, 50), (500, 100_000)):
         database = {"DATABASE_URL": f"sqlite:///{folder}/stacks-{stacks}.sqlite3"}
         prepare_endpoint(**database)
         program = [sys.executable, "-m", "tests.bench.pages", str(stacks), str(runs)]
-        medians.append(json.loads(run(program, **database)))
-    few, many = medians
-    for name, milliseconds in many.items():
-        show(f"{name} at 500 stacks, 100000 runs, to 10, 10", milliseconds / few[name], "<= 2")
-        say(f"  (10: {few[name]:.1f} ms, 500: {milliseconds:.1f} ms)")
+        times[stacks] = json.loads(run(program, **database))
+    for name, milliseconds in times[500].items():
+        few = times[50 if "failed" in name else 10][name]  # a fifth of the newest runs failed
+        show(f"{name} at 500 stacks, 100000 runs, to ten rows", milliseconds / few, "<= 2")
+        say(f"  (ten rows: {few:.1f} ms, 500 stacks: {milliseconds:.1f} ms)")
 
 
 def prepare_endpoint(**variables: str) -> str:

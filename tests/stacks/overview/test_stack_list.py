@@ -163,7 +163,7 @@ def test_five_hundred_stacks_cost_as_many_queries_as_ten_and_fit_a_page(
     assert list(many) == few
     assert max(few) <= 12
     assert max(sizes) <= 150_000
-    assert len(listed(member.get(STACKS))) == 50
+    assert len(listed(member.get(STACKS))) == 40
 
 
 def grow(repository: Repository, first: int, last: int) -> None:

@@ -122,7 +122,10 @@ def leads_elsewhere(name: str) -> bool:
         segments = re.split(r"[/\\]", name)
         if any(segment.partition(";")[0].strip() in {".", ".."} for segment in segments):
             return True
-        name = unquote(name)
+        decoded = unquote(name)
+        if decoded == name:
+            return False
+        name = decoded
     return False
 
 
