@@ -1,6 +1,7 @@
 """Starting the product's own programs in tests, in a copy of the tree where they write files."""
 
 import os
+import secrets
 import shutil
 import signal
 import socket
@@ -8,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from django.conf import settings
@@ -96,10 +97,14 @@ def running(folder: Path, *arguments: str, **variables: str) -> Iterator["subpro
 
 
 def free_port() -> int:
-    """Return a port that nothing listens on."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port: int = probe.getsockname()[1]
-        return port
+    """Return a port that nothing listens on, and that no connection is given meanwhile.
+
+    Systems choose the port of a connection from 32768 (Linux) or 49152 (others).
+    """
+    while True:
+        port = secrets.choice(range(10_000, 32_768))
+        with suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
 
 
 def descendants(pid: int) -> set[int]:

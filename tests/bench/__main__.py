@@ -24,6 +24,7 @@ from tests.bench.load import Result, drive
 from tests.bench.processing import BACKLOG, STEADY_PER_SECOND
 from tests.bench.slow_disk import slow_disk
 from tests.postgresql import installed, postgresql
+from tests.processes import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 PASSWORD = secrets.token_urlsafe(32)
@@ -355,13 +356,6 @@ def serving(application: str, how: list[str], **variables: str) -> Iterator[str]
     finally:
         process.terminate()
         process.wait(10)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def wait_for(port: int) -> None:

@@ -34,6 +34,13 @@ def answers(url: str) -> bool:
         return False
 
 
+def assert_answers(process: "subprocess.Popen[str]", url: str) -> None:
+    """Wait until a program that was started answers; one that ended says why."""
+    assert wait_for(lambda: process.poll() is not None or answers(url), 300)
+    assert process.stdout
+    assert process.poll() is None, process.stdout.read()
+
+
 def interrupt(process: "subprocess.Popen[str]") -> set[int]:
     """Press Ctrl-C and wait; return those of its processes that are left."""
     children = descendants(process.pid)
@@ -66,7 +73,7 @@ def test_the_product_starts_answers_ends_and_keeps_its_data(tree: Path) -> None:
     site, env_file = f"http://127.0.0.1:{port}", tree / ".env"
     database = tree / "stackhook.sqlite3"
     with running(tree, "-m", "config.serve", PORT=str(port)) as first:
-        assert wait_for(lambda: answers(f"{site}/healthz"), 300)
+        assert_answers(first, f"{site}/healthz")
         assert stat.S_IMODE(env_file.stat().st_mode) == 0o600
         written = env_file.read_text()
         keys = dict(re.findall(r"^(\w+_KEY)=(\S{40,})$", written, re.MULTILINE))
@@ -101,7 +108,7 @@ def test_the_product_starts_answers_ends_and_keeps_its_data(tree: Path) -> None:
         assert f"Stackhook runs at {site}/" in first.stdout.read()
     assert not answers(f"{site}/healthz")
     with running(tree, "-m", "config.serve", PORT=str(port)) as second:
-        assert wait_for(lambda: answers(f"{site}/healthz"), 300)
+        assert_answers(second, f"{site}/healthz")
         assert env_file.read_text() == written
         with sqlite3.connect(database) as data:
             assert data.execute("SELECT username FROM accounts_user").fetchall() == [("root",)]
@@ -133,8 +140,11 @@ def test_silent_connections_hold_up_nobody(tree: Path) -> None:
     """Each held a thread for five seconds: 100 of them, all others for a minute or two."""
     port = free_port()
     site = f"http://127.0.0.1:{port}"
-    with running(tree, "-m", "config.serve", PORT=str(port)), ExitStack() as left_open:
-        assert wait_for(lambda: answers(f"{site}/healthz"), 300)
+    with (
+        running(tree, "-m", "config.serve", PORT=str(port)) as process,
+        ExitStack() as left_open,
+    ):
+        assert_answers(process, f"{site}/healthz")
         for one in connections(port, 100):
             left_open.enter_context(one)
         assert requests.get(f"{site}/healthz", timeout=20).status_code == 200
@@ -146,7 +156,7 @@ def test_ctrl_c_ends_everything_with_connections_open(tree: Path) -> None:
     port = free_port()
     request = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n"
     with running(tree, "-m", "config.serve", PORT=str(port)) as process, ExitStack() as left_open:
-        assert wait_for(lambda: answers(f"http://127.0.0.1:{port}/healthz"), 300)
+        assert_answers(process, f"http://127.0.0.1:{port}/healthz")
         for sent in (b"", request + b"\r\n", request):  # silent, kept alive, unfinished
             for one in connections(port, 12, sent):
                 left_open.enter_context(one)
@@ -211,7 +221,7 @@ def test_the_demo_starts_answers_ends_and_keeps_its_data(tree: Path) -> None:
     # What somebody set for a real organization must not lead the demo there.
     real = {"DATABASE_URL": "sqlite:////nowhere/at/all.sqlite3", "PUBLIC_URL": "https://x.example"}
     with running(tree, "-m", "tests.demo", **ports, **real) as first:
-        assert wait_for(lambda: answers(f"{site}/healthz"), 300)
+        assert_answers(first, f"{site}/healthz")
         assert wait_for(lambda: answers(f"{emulator}/fabrikam/"))
         member = sign_in(site, *demo.MEMBER)
         admin = sign_in(site, *demo.ADMIN)
@@ -231,7 +241,7 @@ def test_the_demo_starts_answers_ends_and_keeps_its_data(tree: Path) -> None:
             assert shown in said
     assert not answers(emulator)
     with running(tree, "-m", "tests.demo", **ports) as second:
-        assert wait_for(lambda: answers(f"{site}/healthz"), 300)
+        assert_answers(second, f"{site}/healthz")
         assert heading(admin, f"{site}/settings/people/") == "People"  # still signed in
         assert wait_for(lambda: answers(f"{emulator}/fabrikam/"))
 
@@ -245,7 +255,7 @@ def test_the_demo_starts_answers_ends_and_keeps_its_data(tree: Path) -> None:
     ports = {"PORT": str(free_port()), "EMULATOR_PORT": str(free_port())}
     site = f"http://127.0.0.1:{ports['PORT']}"
     with running(tree, "-m", "tests.demo", **ports) as third:
-        assert wait_for(lambda: answers(f"{site}/healthz"), 300)
+        assert_answers(third, f"{site}/healthz")
         sign_in(site, *demo.MEMBER)
         assert interrupt(third) == set()
         assert third.stdout
