@@ -2,8 +2,8 @@
 
 They count what no process shows: shared memory, tmpfs, buffers of pipes and sockets, and files in
 flight. A worker uses them where its own cgroup is delegated to it with the controllers memory and
-pids, as systemd does with `Delegate=memory pids`. Files and rules are those of the kernel's
-admin-guide/cgroup-v2.rst.
+pids, perhaps io, as systemd does with `Delegate=memory pids io`. Files and rules are those of the
+kernel's admin-guide/cgroup-v2.rst.
 """
 
 import os
@@ -16,6 +16,9 @@ from pathlib import Path
 from uuid import uuid4
 
 CONTROLLERS = ("memory", "pids")
+# Where this one is delegated, too, jobs get the disk after the worker, whose weight is 100.
+DISK = "io"
+DISK_WEIGHT = "default 10"
 # A cgroup that has children with limits has no processes of its own: the worker moves there.
 WORKER = "stackhook-worker"
 REMOVE_SECONDS = 5
@@ -55,6 +58,8 @@ def group(memory: int, processes: int, *, ends_whole: bool) -> Iterator[Group | 
         (path / "memory.oom.group").write_text(str(int(ends_whole)))
         if (path / "memory.swap.max").exists():  # not where swap is not accounted
             (path / "memory.swap.max").write_text("0")
+        if (path / "io.weight").exists():  # nor this without the controller io
+            (path / "io.weight").write_text(DISK_WEIGHT)
         yield Group(path)
     finally:
         remove(path)
@@ -83,14 +88,15 @@ def delegated() -> Path | None:
     if top is None:
         return None
     try:
-        if not set(CONTROLLERS) <= set((top / "cgroup.controllers").read_text().split()):
+        available = (top / "cgroup.controllers").read_text().split()
+        if not set(CONTROLLERS) <= set(available):
             return None
         (top / WORKER).mkdir(exist_ok=True)
         (top / WORKER / "cgroup.procs").write_text(str(os.getpid()))
     except OSError:
         return None
     try:
-        wanted = " ".join(f"+{name}" for name in CONTROLLERS)
+        wanted = " ".join(f"+{name}" for name in (*CONTROLLERS, DISK) if name in available)
         (top / "cgroup.subtree_control").write_text(wanted)
     except OSError:  # other processes are there, which are not ours to move
         with suppress(OSError):
