@@ -7,6 +7,7 @@ const announce = () => {
   region().replaceChildren();
   setTimeout(() => {
     region().append(...toasts);
+    showCloseButtons();
     removeRepeats();
   }, 50);
 };
