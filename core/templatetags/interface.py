@@ -1,6 +1,7 @@
 """What templates of every package share: ages, icons, badges that say a state, and polling."""
 
 from datetime import datetime, timedelta
+from functools import cache
 
 from django import template
 from django.template import Context
@@ -46,6 +47,7 @@ ICONS = {
 
 
 @register.simple_tag
+@cache
 def icon(name: str) -> SafeString:
     """Return an icon by its name; it says nothing, so a text belongs beside it."""
     return format_html(

@@ -19,8 +19,8 @@ from stacks.models import Run, RunAction, Stack
 from stacks.models.run import RunQuerySet
 from stacks.rules.states import ENDED, State
 
-RUNS_ON_A_PAGE = 30
-WAITING_SHOWN = 15
+RUNS_ON_A_PAGE = 25
+WAITING_SHOWN = 10
 MOST_WAITING = 500
 # What a filter calls active: what is queued, or being planned or applied.
 ANY_ACTIVE = "active"

@@ -19,7 +19,7 @@ from stacks.models.stack import StackQuerySet
 from stacks.rules.states import ENDED, Kind, State
 from vcs_integrations.models import search_key
 
-STACKS_ON_A_PAGE = 40
+STACKS_ON_A_PAGE = 30
 LABELS_OFFERED = 20
 SORTS = {"": "Name", "run": "Last run", "state": "State"}
 SHOWS = {

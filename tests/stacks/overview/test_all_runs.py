@@ -346,7 +346,7 @@ def test_a_stacks_own_list_has_the_same_filters(member: Client, several: None) -
 
 @pytest.mark.on_postgresql
 def test_pages_of_a_stacks_runs_keep_the_filter(member: Client, stack: Stack) -> None:
-    Run.objects.bulk_create(new_run(stack, number) for number in range(1, 40))
+    Run.objects.bulk_create(new_run(stack, number) for number in range(1, RUNS_ON_A_PAGE + 10))
     page = text(member.get("/stacks/network/", {"kind": "tracked"}))
     older = re.search(r'href="(\?kind=tracked&amp;before=\d+)">Older', page)
     assert older
