@@ -3,8 +3,8 @@
 from functools import partial
 
 from django.core.paginator import Paginator
-from django.http import HttpRequest, HttpResponse
-from django.shortcuts import get_object_or_404, render
+from django.http import HttpResponse
+from django.shortcuts import get_object_or_404
 from django.views.decorators.http import require_safe
 
 from core.http import HtmxHttpRequest, render_live, version_of
@@ -101,12 +101,14 @@ def versions(request: HtmxHttpRequest, namespace: str, name: str, system: str) -
 
 
 @require_safe
-def activity(request: HttpRequest, namespace: str, name: str, system: str) -> HttpResponse:
-    """What was decided about a module, and why."""
+def activity(request: HtmxHttpRequest, namespace: str, name: str, system: str) -> HttpResponse:
+    """What was decided about a module, and why; the page polls it."""
     found = found_module(namespace, name, system)
-    decisions = found.decisions.for_pages()
-    context = {
-        "module": found,
-        "page": keyset_page(request, decisions, "pk", DECISIONS_ON_A_PAGE),
-    }
-    return render(request, "modules/overview/activity.html", context)
+    page = keyset_page(request, found.decisions.for_pages(), "pk", DECISIONS_ON_A_PAGE)
+    return render_live(
+        request,
+        "modules/overview/activity.html",
+        "modules/overview/decisions.html",
+        version_of([one.pk for one in page.rows]),
+        {"module": found, "page": page},
+    )

@@ -200,13 +200,16 @@ def test_the_page_of_notices_says_what_was_sent_and_who_was_mailed(
     admin: Client, alice: User, linked: Integration, settings: Settings
 ) -> None:
     path = f"/settings/vcs-providers/{linked.pk}/notices/"
-    assert "No notices yet." in admin.get(path).content.decode()
+    before = admin.get(path)
+    assert "No notices yet." in before.content.decode()
     settings.SENDS_EMAIL = True
     alice.email = "alice@example.com"
     alice.save()
     User.objects.create_superuser("root", "root@example.com")
     give_notice(linked, NoticeKind.PROJECT_SILENT)
-    text = strip_tags(admin.get(path).content.decode())
+    version = before.context["live_version"]
+    part = admin.get(f"{path}?version={version}", headers={"HX-Request": "true"})
+    text = strip_tags(part.content.decode())
     assert "p of Ours is silent" in text and "Look at its hooks." in text
     assert "To be e-mailed to 2 admins." in text
     NoticeMail.objects.filter(address="root@example.com").update(state=MailState.SENT)
