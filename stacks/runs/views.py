@@ -175,7 +175,8 @@ def _note_of_plan(run: Run, seen: str, note: str) -> str:
 def _read_besides(run: Run) -> dict[str, Any]:
     """Return what else a page shows of a run: a poll need not read it while nothing changed.
 
-    It changes with the run's state, its plan or the pull requests that it is about.
+    It changes with the run's state, its plan, the pull requests that it is about, or with a newer
+    decision.
     """
     decisions = list(run.decisions.for_pages()[: DECISIONS_ON_A_PAGE + 1])
     return {
@@ -205,4 +206,5 @@ def _version(context: dict[str, Any]) -> str:
         [one.pk for one in context["done"]],
         [one.number for one in context["repeated_by"]],
         [one.pk for one in context["module_sources"]],
+        found.decisions.order_by("-pk").values_list("pk", flat=True).first(),
     )
