@@ -114,7 +114,7 @@ WORDS = {
     Outcome.ENDED_EARLY: "without a result",
     Outcome.PENDING: "not done yet",
     Outcome.NO_CHANGES: "without changes",
-    Outcome.REST: "left for a click",
+    Outcome.REST: "to plan on request",
     Outcome.NOT_PLANNED: "not planned",
 }
 

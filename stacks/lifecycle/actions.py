@@ -146,7 +146,7 @@ def _may(run: Run, action: Action, state: State) -> bool:
 
 
 def _too_late(run: Run) -> str:
-    return f"{run} is {run.state}, so that is not possible any more."
+    return f"{run} {run.state_clause}, so that is not possible any more."
 
 
 def _retry(run: Run, person: User, note: str) -> Run:

@@ -444,6 +444,15 @@ class Run(Leased):
         return "Applied" if self.kind == Kind.TRACKED else "Planned"
 
     @property
+    def state_clause(self) -> str:
+        """Its state as the end of a sentence, like “needs confirmation” or “is queued”."""
+        if self.state in {State.UNCONFIRMED, State.FAILED}:
+            return self.state_text.lower()
+        if self.state == State.FINISHED:
+            return "has ended"
+        return f"{'was' if self.state in ENDED else 'is'} {self.state}"
+
+    @property
     def is_unread(self) -> bool:
         """Whether it waits for a person with a plan that could not be read."""
         return self.state == State.UNCONFIRMED and self.added is None

@@ -129,7 +129,7 @@ def confirm_run(request: HttpRequest, slug: str, number: int) -> HttpResponse:
     found = found_run(slug, number)
     digest = plan_digest_of(found)
     if found.state != State.UNCONFIRMED:
-        messages.error(request, f"Nothing was done. {found} is {found.state}.")
+        messages.error(request, f"Nothing was done. {found} {found.state_clause}.")
         return redirect(found)
     if request.GET.get("plan", "") != digest:
         messages.error(request, f"Nothing was done. {OTHER_PLAN}")

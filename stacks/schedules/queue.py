@@ -81,7 +81,7 @@ def _come_due(schedule: Schedule) -> None:
     now = timezone.now()
     last = schedule.last_run
     if last and not last.has_ended:
-        _release_due(schedule, last_at=now, problem=f"Skipped, as {last} is {last.state}.")
+        _release_due(schedule, last_at=now, problem=f"Skipped, as {last} {last.state_clause}.")
         return
     if schedule.what != Starts.DRIFT:
         _read_head(schedule.stack)
@@ -129,7 +129,7 @@ def _act_on_drift(schedule: Schedule) -> None:
     note = f"{found} found drift: {found.drift_text}."
     if there := _unfinished_because_of_drift(schedule.stack):
         _release_answered(
-            schedule, problem=f"{note} {there} is {there.state}, so no other was started."
+            schedule, problem=f"{note} {there} {there.state_clause}, so no other was started."
         )
         return
     _read_head(schedule.stack)

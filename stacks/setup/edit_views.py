@@ -90,7 +90,7 @@ def change_backend(request: HttpRequest, slug: str) -> HttpResponse:
         busy = held.runs.filter(state__in=UNDER_WAY).first()
         if busy is None:
             return _change_step(request, slug, BackendForm)
-    messages.error(request, f"{busy} is {busy.state}: change the backend once it has ended")
+    messages.error(request, f"{busy} {busy.state_clause}: change the backend once it has ended")
     return redirect("stacks:change_backend", slug)
 
 
@@ -197,7 +197,7 @@ def _refuses_source(request: HttpRequest, found: Stack) -> str:
 def _refuses_root(found: Stack) -> str:
     """Say why no other folder can be chosen now: a plan is applied where it was made."""
     busy = found.runs.filter(state__in=UNDER_WAY).first()
-    return f"{busy} is {busy.state}: change the project root once it has ended." if busy else ""
+    return f"{busy} {busy.state_clause}: change the project root once it has ended." if busy else ""
 
 
 @require_http_methods(["GET", "HEAD", "POST"])

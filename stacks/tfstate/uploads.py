@@ -93,8 +93,8 @@ def why_others_write(stack: Stack) -> str:
     holder = stack.runs.filter(kind=Kind.TRACKED, state__in=sorted(HOLDS_STACK)).first()
     if holder:
         return (
-            f"{holder} is {holder.state} and started with another state. Try again when that run "
-            f"has ended."
+            f"{holder} {holder.state_clause} and started with another state. "
+            f"Try again when that run has ended."
         )
     return ""
 

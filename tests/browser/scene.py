@@ -273,7 +273,9 @@ def _own_email_refused(scene: Scene) -> None:
     scene.admin("/settings/people/my-address/")
     scene.page.get_by_label("E-mail address").fill("nobody")
     scene.press("Save")
-    expect(scene.page.get_by_text("This is no e-mail address.")).to_be_visible()
+    expect(
+        scene.page.get_by_text("Enter an e-mail address, like name@example.com.")
+    ).to_be_visible()
 
 
 @state("add person")

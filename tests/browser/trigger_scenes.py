@@ -141,7 +141,7 @@ def _schedules(scene: Scene) -> Stack:
     run = make_run(stack, 1, state=State.FINISHED)
     about: dict[str, Any] = {"last_run": run, "last_at": timezone.now()}
     make_schedule(stack, runs_on_drift=True, **about)
-    problem = f"Skipped, as {run} is unconfirmed."
+    problem = f"Skipped, as {run} needs confirmation."
     make_schedule(stack, Starts.TRACKED, time_zone="America/Argentina/ComodRivadavia", **about)
     make_schedule(stack, Starts.DESTROY, cron="0 20 * * FRI", problem=problem, **about)
     make_schedule(stack, cron="*/10,*/15,*/25 0-23/2 1-31 * MON,TUE,WED,THU,FRI")

@@ -58,7 +58,7 @@ def test_the_page_of_an_impact_shows_each_stack_and_plans_the_rest_with_a_click(
     Run.objects.filter(pk=run.pk).update(state=State.FINISHED, added=1, changed=2, destroyed=3)
     page = impact.get_absolute_url()
     text = shown(member, page)
-    assert "3 stacks: 1 destroying, 2 left for a click" in text
+    assert "3 stacks: 1 destroying, 2 to plan on request" in text
     assert "One 1 2 3 Destroys 1 to add, 2 to change, 3 to destroy Run 2" in text
     assert "2 more stacks use the module." in text
     errors = "Error: Missing required argument\n\n  on main.tf"

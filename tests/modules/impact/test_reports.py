@@ -137,7 +137,7 @@ def test_the_rest_does_not_keep_the_status_pending_until_somebody_wants_it(
     user(module, "Two", used=2)
     impact = planned(module)
     finish("One")
-    assert status() == (Status.SUCCEEDED, "2 stacks: 1 without changes, 1 left for a click")
+    assert status() == (Status.SUCCEEDED, "2 stacks: 1 without changes, 1 to plan on request")
     plan_rest(impact)
     assert status()[0] == Status.PENDING
 

@@ -301,7 +301,7 @@ def test_of_two_who_act_at_once_one_gets_an_error(stack: Stack, bob: User) -> No
     run = make_run(stack, 1, state=State.UNCONFIRMED)
     same = Run.objects.get(pk=run.pk)
     act(run, Action.DISCARD, bob, "")
-    with pytest.raises(NotPossible, match="Run 1 is discarded"):
+    with pytest.raises(NotPossible, match="Run 1 was discarded"):
         act(same, Action.CONFIRM, bob, "")
     assert run.actions.count() == 1
 

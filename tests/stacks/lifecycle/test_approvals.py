@@ -238,7 +238,7 @@ def test_nobody_approves_what_somebody_else_has_just_ended(
     wants(stack, approvals_needed=2)
     same = Run.objects.get(pk=run.pk)
     act(run, Action.DISCARD, bob, "")
-    with pytest.raises(NotPossible, match="Run 1 is discarded"):
+    with pytest.raises(NotPossible, match="Run 1 was discarded"):
         act(same, Action.CONFIRM, alice, "")
     assert not run.approvals.exists()
     assert [one.action for one in run.actions.all()] == ["discard"]

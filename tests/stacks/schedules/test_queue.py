@@ -206,7 +206,7 @@ def test_drift_starts_a_tracked_run_of_the_head_where_that_is_asked_for(
     assert start_scheduled_next()
     assert applied.runs.filter(origin=Origin.DRIFT).count() == 1
     schedule.refresh_from_db()
-    assert schedule.problem.endswith("Run 3 is unconfirmed, so no other was started.")
+    assert schedule.problem.endswith("Run 3 needs confirmation, so no other was started.")
 
 
 @pytest.mark.parametrize(

@@ -65,6 +65,10 @@ def test_drift_that_was_found_with_another_backend_is_forgotten(
     assert Stack.objects.get().drift_run is None
 
 
+def clause(state: State) -> str:
+    return "needs confirmation" if state == State.UNCONFIRMED else f"is {state}"
+
+
 @pytest.mark.parametrize("state", sorted(UNDER_WAY))
 def test_the_backend_of_a_run_under_way_is_not_changed(
     member: Client, stack: Stack, state: State
@@ -74,7 +78,7 @@ def test_the_backend_of_a_run_under_way_is_not_changed(
     make_run(stack, 3, state=state)
     response = member.post(PATH, BACKEND | {"tool": "opentofu"}, follow=True)
     said = [str(one) for one in response.context["messages"]]
-    assert said == [f"Run 3 is {state}: change the backend once it has ended"]
+    assert said == [f"Run 3 {clause(state)}: change the backend once it has ended"]
     stack.refresh_from_db()
     assert stack.tool == "terraform"
     Run.objects.filter(number=3).update(state=State.FAILED)
@@ -111,7 +115,7 @@ def test_a_plan_is_applied_in_the_folder_that_it_was_made_in(
     make_run(stack, 2, state=State.FINISHED)
     make_run(stack, 3, state=state)
     path, typed = "/stacks/network/edit/", {"name": "Network", "project_root": "elsewhere"}
-    why = f"Run 3 is {state}: change the project root once it has ended."
+    why = f"Run 3 {clause(state)}: change the project root once it has ended."
     for client in (member, admin):
         assert errors(client.post(path, typed), "project_root") == why
     assert member.post(path, typed | {"project_root": "", "labels": "new"}).status_code == 302

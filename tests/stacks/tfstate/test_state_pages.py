@@ -316,7 +316,7 @@ def _has_own_backend(run: Run) -> None:
 @pytest.mark.parametrize(
     ("happen", "reason"),
     [
-        (_holds, "Run 1 is unconfirmed and started with another state."),
+        (_holds, "Run 1 needs confirmation and started with another state."),
         (_locks, "Run 1 has locked the state."),
         (_has_state, "Stackhook holds a state of this stack already"),
         (_has_own_backend, "The backend in the code keeps the state"),

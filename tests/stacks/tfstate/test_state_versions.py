@@ -236,7 +236,7 @@ def _is_deletion(run: Run) -> None:
 @pytest.mark.parametrize(
     ("happen", "reason"),
     [
-        (_holds, "Run 1 is unconfirmed and started with another state."),
+        (_holds, "Run 1 needs confirmation and started with another state."),
         (_locks, "Run 1 has locked the state."),
         (_has_own_backend, "The backend in the code keeps the state"),
         (_is_newest, "Version 1 is the newest version already."),
