@@ -5,6 +5,7 @@ from urllib.parse import urlencode
 
 from django.contrib import messages
 from django.db import transaction
+from django.db.models import OuterRef, Subquery
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
@@ -18,7 +19,7 @@ from core.http import HtmxHttpRequest, digest_of, post_or_redirect
 from stacks.arguments.arguments import arguments_used
 from stacks.lifecycle.actions import Action, NotPossible, act, refuses_confirmation
 from stacks.lifecycle.approvals import counting_approvals, missing_after
-from stacks.models import PlanChange, Run, plan_digest_of
+from stacks.models import Decision, PlanChange, Run, plan_digest_of
 from stacks.models.plan import ChangeKind
 from stacks.overview.views import DECISIONS_ON_A_PAGE
 from stacks.plans.listing import first_page
@@ -47,7 +48,9 @@ POSTED = {*VERBS} - {Action.APPROVE}
 def found_run(slug: str, number: int) -> Run:
     """Return a run with all that its pages show of it. Raises Http404."""
     related = ("repeats__stack", "stack__repository__integration")
+    decisions = Decision.objects.filter(run=OuterRef("pk")).order_by("-pk")
     runs = Run.objects.for_pages().select_related(*related)
+    runs = runs.annotate(newest_decision=Subquery(decisions.values("pk")[:1]))
     return get_object_or_404(runs, stack__slug=slug, number=number)
 
 
@@ -206,5 +209,5 @@ def _version(context: dict[str, Any]) -> str:
         [one.pk for one in context["done"]],
         [one.number for one in context["repeated_by"]],
         [one.pk for one in context["module_sources"]],
-        found.decisions.order_by("-pk").values_list("pk", flat=True).first(),
+        context["run"].newest_decision,
     )
