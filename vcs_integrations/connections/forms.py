@@ -102,7 +102,11 @@ class IntegrationForm(forms.Form):
         field = "token"
         if error.problem in ADDRESS_PROBLEMS and "organization_url" in self.fields:
             field = "organization_url"
-        self.add_error(field, str(error))
+        text = str(error)
+        if error.problem == Problem.TOKEN_REFUSED:
+            # What may be wrong with it is in the notification: here it would stand twice.
+            text = f"{error.cause.partition(':')[0]}. {error.fix}"
+        self.add_error(field, text)
 
 
 class SetUpForm(IntegrationForm):

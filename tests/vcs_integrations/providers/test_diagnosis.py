@@ -943,9 +943,6 @@ SET_UP = "/settings/vcs-providers/azure-devops/set-up/"
 @pytest.mark.parametrize(
     ("fault", "field", "says"),
     [
-        ("token-invalid-401", "token", "refused the token"),
-        ("credentials-203", "token", "refused the token"),
-        ("credentials-302", "token", "refused the token"),
         ("token-expired", "token", "has expired"),
         ("conditional-access", "token", "conditional access policy"),
         ("organization-unknown", "organization_url", "knows no such organization"),
@@ -965,6 +962,22 @@ def test_data_proved_wrong_is_not_stored_and_the_field_says_why(
     (notification,) = map(str, get_messages(response.wsgi_request))
     assert notification.startswith("Connecting to Azure DevOps failed: ")
     assert says in notification
+    assert not Integration.objects.exists()
+    assert TOKEN not in response.content.decode()
+
+
+@pytest.mark.parametrize("fault", ["token-invalid-401", "credentials-203", "credentials-302"])
+def test_the_whole_cause_of_a_refused_token_is_in_the_notification_only(
+    admin: Client, azure: Emulator, fault: str
+) -> None:
+    azure.faults.add(fault)
+    response = admin.post(SET_UP, {"organization_url": f"{azure.url}/fabrikam", "token": TOKEN})
+    assert list(map(str, get_messages(response.wsgi_request))) == [
+        "Connecting to Azure DevOps failed: Azure DevOps refused the token: it is wrong, revoked, "
+        "or made for another organization."
+    ]
+    (said,) = response.context["form"].errors["token"]
+    assert said.startswith("Azure DevOps refused the token. Create a new token in Azure DevOps (")
     assert not Integration.objects.exists()
     assert TOKEN not in response.content.decode()
 
