@@ -102,11 +102,8 @@ class IntegrationForm(forms.Form):
         field = "token"
         if error.problem in ADDRESS_PROBLEMS and "organization_url" in self.fields:
             field = "organization_url"
-        text = str(error)
-        if error.problem == Problem.TOKEN_REFUSED:
-            # What may be wrong with it is in the notification: here it would stand twice.
-            text = f"{error.cause.partition(':')[0]}. {error.fix}"
-        self.add_error(field, text)
+        # The notification has the whole cause.
+        self.add_error(field, f"{error.brief} {error.fix}")
 
 
 class SetUpForm(IntegrationForm):

@@ -74,7 +74,8 @@ class ProviderError(Exception):
     """A call failed: what happened and what to do, each a sentence for people.
 
     `evidence` is what was seen, like "HTTP 401"; it never holds text of the answer that
-    could carry a secret. `retry_after` is in seconds, where the provider named a time.
+    could carry a secret. `retry_after` is in seconds, where the provider named a time. `brief` is
+    the cause without its details, for a place beside one that says them.
     """
 
     def __init__(
@@ -85,9 +86,11 @@ class ProviderError(Exception):
         *,
         evidence: str = "",
         retry_after: int | None = None,
+        brief: str = "",
     ) -> None:
         super().__init__(f"{cause} {fix}")
         self.problem = problem
+        self.brief = brief or cause
         self.cause = cause
         self.fix = fix
         self.evidence = evidence

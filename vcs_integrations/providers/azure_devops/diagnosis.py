@@ -435,6 +435,7 @@ def _refused(response: requests.Response, said: str, evidence: str) -> ProviderE
         "Azure DevOps refused the token: it is wrong, revoked, or made for another organization.",
         NEW_TOKEN,
         evidence=evidence,
+        brief="Azure DevOps refused the token.",
     )
 
 
