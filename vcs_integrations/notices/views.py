@@ -25,5 +25,6 @@ def notices(request: HtmxHttpRequest, pk: int) -> HttpResponse:
         "vcs_integrations/notices/notices.html",
         "vcs_integrations/notices/notice_table.html",
         version_of([(one.pk, one.withdrawn_at, one.mail_texts) for one in page.rows]),
-        {"integration": found, "page": page, "mail_obstacle": mail_obstacle()},
+        {"integration": found, "page": page},
+        lambda: {"mail_obstacle": mail_obstacle()},
     )
