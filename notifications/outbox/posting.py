@@ -41,9 +41,9 @@ def why_unusable(url: str) -> str:
         parts = urlsplit(url)
         has_port = parts.port != 0
     except ValueError:
-        return "This address is incomplete. Copy it once more."
+        return "This is not a valid address. Copy it once more."
     if len(parts.hostname or "") > LONGEST_HOST:
-        return "This address is incomplete. Copy it once more."
+        return "This is not a valid address. Copy it once more."
     if parts.scheme != "https" or not parts.hostname or not has_port:
         return "Enter an address that begins with https://."
     if "@" in parts.netloc or not url.isascii() or not url.isprintable() or " " in url:

@@ -109,7 +109,7 @@ def test_a_webhook_shows_its_secret_once_and_its_address_never(admin: Client) ->
         ({"address": ""}, "Enter the address."),
         ({"address": "http://hooks.example.com/a"}, "begins with https://"),
         ({"address": "https://user@hooks.example.com/a"}, "without user name"),
-        ({"address": "https://[hooks"}, "This address is incomplete."),
+        ({"address": "https://[hooks"}, "This is not a valid address."),
         ({"failed": ""}, "Choose at least one event."),
         ({"name": "OPS"}, "Another channel has this name."),
         ({"kind": "pigeon"}, "Choose from the list"),
