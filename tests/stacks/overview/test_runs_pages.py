@@ -340,6 +340,14 @@ def test_an_open_page_of_a_run_reads_what_changed_and_not_all_that_is_shown(
     statements = " ".join(one["sql"] for one in asked)
     for left in ("sentence", "stacks_planfile", "stacks_planchange"):
         assert left not in statements
+    Run.objects.update(state=State.DISCARDED)
+    assert "Begun." in text(member.get(path, {"version": known}, headers=LIVE))
+
+
+def test_a_decision_comes_to_the_open_page_of_its_run(member: Client, stack: Stack) -> None:
+    run = make_run(stack, 1)
+    path = run.get_absolute_url()
+    known = member.get(path).context["version"]
     Decision.objects.create(
         stack=stack, run=run, subject="Push 2", rule="same_commit", sentence="It is there."
     )

@@ -10,7 +10,6 @@ from django.utils import timezone
 
 from accounts.models import User
 from stacks.models import Stack
-from stacks.overview.stack_list import STACKS_ON_A_PAGE
 from stacks.rules.states import Kind, State
 from tests.builders import make_integration, make_run, make_stack
 from tests.emulator import Emulator
@@ -122,13 +121,13 @@ def test_the_list_goes_over_several_pages_and_keeps_the_search(
             branch="main",
             search_text=f"service {number:03} main",
         )
-        for number in range(2 * STACKS_ON_A_PAGE + 5)
+        for number in range(90)
     )
     first = member.get("/stacks/?q=service")
-    assert listed(first) == [f"service {number:03}" for number in range(STACKS_ON_A_PAGE)]
+    assert listed(first) == [f"service {number:03}" for number in range(30)]
     assert 'href="?page=2&amp;q=service"' in text(first)
     last = member.get("/stacks/?q=service&page=3")
-    assert listed(last) == [f"service {2 * STACKS_ON_A_PAGE + number:03}" for number in range(5)]
+    assert listed(last) == [f"service {number:03}" for number in range(60, 90)]
     assert "Page 3 of 3" in text(last)
     for number in ("0", "-1", "x", "999", "9" * 50):
         assert member.get(f"/stacks/?page={number}").status_code == 200
